@@ -1,0 +1,1 @@
+"""The lip-sync engines behind one narrow door, `base.Engine`."""

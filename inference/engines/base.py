@@ -1,0 +1,108 @@
+"""The narrow door between the host and a lip-sync engine.
+
+The host asks two things of an engine, and always for several sessions at once:
+
+``listen``  windows of sound → mouth features, one per frame. Pure: the same window gives the same
+            features, whoever asks and in whatever company, so that a session can move to another
+            worker, and no session can hear another's speech.
+``render``  jobs (a picture and the features to show on it) → patches, the finished pixels of the
+            face region, ready to be pasted.
+
+Pictures are I420: one uint8 array ``[height * 3 // 2, width]``, the Y plane on top, then U, then V,
+each of the chroma planes ``[height // 2, width // 2]`` stored row after row, exactly as FFmpeg's
+yuv420p packs them. Limited range, BT.601.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.manifest import Manifest
+
+Picture = NDArray[np.uint8]
+"""I420, uint8 ``[height * 3 // 2, width]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioContext:
+    """How much sound around a frame's own 640 samples the engine wants to hear, in samples."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioWindow:
+    """Sound around ``frames`` consecutive frames of one session.
+
+    ``samples``: float32 ``[before + 640 * frames + after]`` in -1..1, 16 kHz mono; zeros stand for
+    what lies before the utterance, after its end, or has not arrived in time.
+    """
+
+    samples: NDArray[np.float32]
+    frames: int
+
+
+Features = NDArray[np.float32]
+"""What an engine hears for one frame; its shape is the engine's own affair."""
+
+
+class LoadedAvatar(Protocol):
+    """An avatar as one engine keeps it in memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RenderJob:
+    """One mouth to show.
+
+    ``strength`` 1.0 shows the features as they are; below it the mouth eases towards the source
+    picture's closed one, reached at 0.
+    """
+
+    avatar: LoadedAvatar
+    clip: str
+    index: int
+    picture: Picture
+    features: Features
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patch:
+    """Finished pixels for a rectangle of the picture; ``x, y, width, height`` are even.
+
+    ``y_plane`` uint8 ``[height, width]``, ``u_plane`` and ``v_plane`` ``[height // 2, width // 2]``.
+    """
+
+    x: int
+    y: int
+    y_plane: NDArray[np.uint8]
+    u_plane: NDArray[np.uint8]
+    v_plane: NDArray[np.uint8]
+
+
+class Engine(Protocol):
+    """What the host needs. ``listen`` and ``render`` run on a pool of ``concurrency`` threads."""
+
+    name: str
+    context: AudioContext
+    max_batch: int
+    """Jobs in one call."""
+    concurrency: int
+    """Calls at the same time: the number of cores for a CPU engine, one for a GPU."""
+
+    def load(self) -> None:
+        """Load nets and warm up; EngineUnavailable says what is missing. Called once, in a thread."""
+
+    def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
+        """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""
+
+    def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
+        """Features of each frame of each window."""
+
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+        """A patch for each job; None where the source picture shows the right mouth already."""
