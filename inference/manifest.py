@@ -4,7 +4,7 @@ An asset folder is all that a worker needs to show an avatar::
 
     manifest.json                 this file
     clips/idle_0.h264             the access units of a clip, one after the other
-    clips/idle_0.landmarks.npy    float32 [frames, points, 2], pixels; absent where no face was found
+    clips/idle_0.landmarks.npy    float32 [frames, points, 2], pixels; absent if no face
     viseme/...                    what the viseme engine precomputed
     musetalk/...                  what the MuseTalk engine precomputed, on the worker that needs it
     preview.mp4, report.png       for people
@@ -91,7 +91,7 @@ def check(manifest: Manifest) -> None:
     """Raise AvatarInvalid, saying what is wrong, unless the manifest is consistent."""
     if manifest.format != FORMAT:
         raise AvatarInvalid(
-            f"asset folder of format {manifest.format}; this server reads {FORMAT}: prepare it again"
+            f"asset folder of format {manifest.format}, this server reads {FORMAT}: prepare it again"
         )
     names = manifest.clip_names()
     if len(set(names)) != len(names):
@@ -111,7 +111,7 @@ def check(manifest: Manifest) -> None:
             manifest.profile.gop
         ):
             raise AvatarInvalid(
-                f"clip {clip.name}: more than {manifest.profile.gop} frames to an IDR"
+                f"clip {clip.name}: over {manifest.profile.gop} frames from IDR to IDR"
             )
         if clip.exits != sorted(set(clip.exits)) or clip.frames not in clip.exits:
             raise AvatarInvalid(f"clip {clip.name}: exits must ascend and contain the clip's end")

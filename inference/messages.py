@@ -4,26 +4,26 @@ Theory of operation
 -------------------
 A session has one door and, at any moment, at most one worker that the door has accepted.
 
-*Claim.* The door sends `SessionStart` to the shared channel ``inference`` of the ``default`` layer.
-A claim may reach two workers, or one of them late, so it carries a fresh ``claim_id``. Each worker
-that takes it answers `SessionClaimed` on the door's private channel of the ``media`` layer. The door
-answers the first one for its current claim with `SessionAccepted`, any other with `SessionStop`. Only
-an accepted worker sends frames.
+*Claim.* The door sends `SessionStart` to the shared channel ``inference`` of the ``default``
+layer. A claim may reach two workers, or one of them late, so it carries a fresh ``claim_id``. Each
+worker that takes it answers `SessionClaimed` on the door's private channel of the ``media`` layer.
+The door answers the first one for its current claim with `SessionAccepted`, any other with
+`SessionStop`. Only an accepted worker sends frames.
 
-*Life.* Everything after the claim goes over private channels, in order, and repeats ``claim_id``, so
-that whatever belongs to an earlier claim can be told and dropped. Frames are the worker's heartbeat
-and the acknowledgement of audio: a frame with ``position`` p says that all samples before p + 640 are
-on their way to the screen.
+*Life.* Everything after the claim goes over private channels, in order, and repeats ``claim_id``,
+so that whatever belongs to an earlier claim can be told and dropped. Frames are the worker's
+heartbeat and the acknowledgement of audio: a frame with ``position`` p says that all samples
+before p + 640 are on their way to the screen.
 
-*Handing on.* A door that has not seen a frame for a second claims anew: a new ``claim_id``, the frame
-number that is due now, and the audio position of the first sample that was not shown. What the client
-sees is a gap in time.
+*Handing on.* A door that has not seen a frame for a second claims anew: a new ``claim_id``, the
+frame number that is due now, and the audio position of the first sample that was not shown. What
+the client sees is a gap in time.
 
 *Generations.* Each interrupt raises the session's generation. Audio of an older one is dropped
 wherever it is met.
 
-A message on the layer is a dict of plain values (both layers pack them with msgpack); ``type`` is the
-Channels handler's name.
+A message on the layer is a dict of plain values (both layers pack them with msgpack); ``type`` is
+the Channels handler's name.
 """
 
 from typing import Any, ClassVar, Literal

@@ -75,7 +75,8 @@ class RenderJob:
 class Patch:
     """Finished pixels for a rectangle of the picture; ``x, y, width, height`` are even.
 
-    ``y_plane`` uint8 ``[height, width]``, ``u_plane`` and ``v_plane`` ``[height // 2, width // 2]``.
+    All planes uint8: ``y_plane`` ``[height, width]``, ``u_plane`` and ``v_plane``
+    ``[height // 2, width // 2]``.
     """
 
     x: int
@@ -96,7 +97,7 @@ class Engine(Protocol):
     """Calls at the same time: the number of cores for a CPU engine, one for a GPU."""
 
     def load(self) -> None:
-        """Load nets and warm up; EngineUnavailable says what is missing. Called once, in a thread."""
+        """Load nets and warm up, once, in a thread; EngineUnavailable says what is missing."""
 
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""
