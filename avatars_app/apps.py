@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class AvatarsConfig(AppConfig):
+    name = "avatars_app"
+    verbose_name = "Avatars"

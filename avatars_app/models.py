@@ -1,0 +1,66 @@
+"""What avatars exist, and how far their preparation is."""
+
+from django.core.validators import MaxValueValidator, RegexValidator
+from django.db import models
+
+from inference.library import NAME
+
+
+class Avatar(models.Model):
+    """A person's likeness: a row here, and an asset folder once it is prepared."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        PREPARING = "preparing"
+        READY = "ready"
+        FAILED = "failed"
+        RETIRED = "retired"
+
+    user_id = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(rf"\A{NAME.pattern}\Z", "1 to 64 letters, digits, _ or -.")],
+        help_text="The name in the stream's address.",
+    )
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    stage = models.CharField(max_length=64, blank=True, help_text="What is being done now.")
+    percent = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(100)])
+    error = models.TextField(blank=True, help_text="Why it failed, and what to do.")
+    folder = models.CharField(
+        max_length=64,
+        blank=True,
+        help_text="The asset folder, once there is one.",
+    )
+    version = models.CharField(max_length=64, blank=True, help_text="Of the asset folder.")
+    is_default = models.BooleanField(
+        "default", default=False, help_text="Shown to users who have no avatar of their own."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    heartbeat_at = models.DateTimeField(
+        null=True, blank=True, help_text="The last sign of life of the preparation."
+    )
+
+    class Meta:
+        ordering = ["user_id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="avatars_one_default",
+                violation_error_message="Another avatar is the default already.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(percent__lte=100), name="avatars_percent_at_most_100"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.user_id
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it can be shown: ready, or being prepared again while the old one still is."""
+        if self.status == self.Status.READY:
+            return True
+        return bool(self.folder) and self.status in {self.Status.QUEUED, self.Status.PREPARING}

@@ -1,0 +1,111 @@
+"""Reading avatars: which one a user sees, and where its assets are."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+
+from avatars_app.models import Avatar
+from inference.errors import AvatarInvalid, AvatarNotFound
+from inference.library import AvatarLibrary
+from inference.manifest import STATES, ClipState, Manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarRef:
+    """An avatar that can be shown: what a claim names, and what a client is told."""
+
+    folder: str
+    version: str
+    clips: dict[ClipState, tuple[str, ...]]
+    codec: str
+    width: int
+    height: int
+
+
+class AvatarNotReady(Exception):
+    """No face can be shown for this user: its own is not ready, or there is none at all."""
+
+    def __init__(self, reason: Literal["preparing", "failed", "none"], percent: int = 0) -> None:
+        super().__init__(f"no avatar to show: {reason}")
+        self.reason = reason
+        self.percent = percent
+
+
+def library() -> AvatarLibrary:
+    """The asset folders of this server."""
+    return AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR)
+
+
+def asset_path(folder: str) -> Path:
+    """Where the asset folder ``folder`` lies; AvatarNotFound if there is none."""
+    return library().find(folder)
+
+
+def avatar_for(user_id: str) -> AvatarRef:
+    """The avatar that ``user_id`` sees: its own, else the default.
+
+    A folder under AVATARS_DIR that has no row counts as ready. Somebody whose own avatar exists
+    but cannot be shown is never given another's face: AvatarNotReady, as when there is none at all.
+    """
+    own = Avatar.objects.filter(user_id=user_id).first()
+    if own is not None:
+        return _of_row(own)
+    try:
+        return _of_folder(user_id)
+    except AvatarNotFound:
+        return _default()
+
+
+def _default() -> AvatarRef:
+    chosen = Avatar.objects.filter(is_default=True).first()
+    if chosen is not None and chosen.has_pictures:
+        return _of_row(chosen)
+    if not settings.DEFAULT_AVATAR:
+        raise AvatarNotReady("none")
+    try:
+        return _of_folder(settings.DEFAULT_AVATAR)
+    except AvatarNotFound as error:
+        log.error("DEFAULT_AVATAR cannot be shown: %s", error)
+        raise AvatarNotReady("none") from None
+
+
+def _of_row(avatar: Avatar) -> AvatarRef:
+    if avatar.has_pictures:
+        try:
+            return _of_folder(avatar.folder)
+        except AvatarNotFound as error:
+            log.error("avatar %s is %s, but %s", avatar.user_id, avatar.status, error)
+            raise AvatarNotReady("failed") from None
+    if avatar.status == Avatar.Status.RETIRED:
+        raise AvatarNotReady("none")
+    if avatar.status == Avatar.Status.FAILED:
+        raise AvatarNotReady("failed", avatar.percent)
+    raise AvatarNotReady("preparing", avatar.percent)
+
+
+def _of_folder(folder: str) -> AvatarRef:
+    try:
+        manifest = library().manifest(folder)
+    except AvatarInvalid as error:
+        log.error("avatar %s cannot be shown: %s", folder, error)
+        raise AvatarNotReady("failed") from None
+    return AvatarRef(
+        folder=folder,
+        version=manifest.version,
+        clips=_clips_by_state(manifest),
+        codec=manifest.profile.codec,
+        width=manifest.profile.width,
+        height=manifest.profile.height,
+    )
+
+
+def _clips_by_state(manifest: Manifest) -> dict[ClipState, tuple[str, ...]]:
+    return {
+        state: tuple(clip.name for clip in manifest.clips if clip.state == state)
+        for state in STATES
+    }

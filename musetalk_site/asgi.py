@@ -1,0 +1,29 @@
+"""Where the rooms are joined: pages, streams and the work on the channel layer."""
+
+import os
+import sys
+
+from channels.routing import ChannelNameRouter, ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+from musetalk_site.environment import SettingInvalid
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
+try:
+    pages = get_asgi_application()
+except SettingInvalid as error:
+    sys.exit(f"Cannot start: {error}")
+
+# These import models, which Django must have set up first.
+from inference.worker import InferenceConsumer
+from streaming.routing import streams
+
+from inference.messages import INFERENCE_CHANNEL
+
+application = ProtocolTypeRouter(
+    {
+        "http": pages,
+        "websocket": streams,
+        "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
+    }
+)

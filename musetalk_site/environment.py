@@ -1,0 +1,192 @@
+"""Reading settings from the environment: what each variable may hold, said in one sentence.
+
+A value is taken from the process's environment, else from the file `.env`. Without one, or if it is
+empty, the default holds. Every default is kept as the text that a person would write into
+`.env`, so that `.env.example` and this table can be compared, and a default passes the same check
+as any other value.
+
+No variable is read anywhere else: whoever needs a setting asks `django.conf.settings`.
+"""
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+class SettingInvalid(ImproperlyConfigured):
+    """A variable holds something that it may not; the message says what it may."""
+
+    def __init__(self, name: str, text: str, allowed: str) -> None:
+        super().__init__(f"{name} is {text!r}, but it must be {allowed}.")
+
+
+class _Refused(ValueError):
+    """What a reading function raises; its message completes "it must be ..."."""
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _flag(text: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "no": False, "off": False}
+    try:
+        return known[text.lower()]
+    except KeyError:
+        raise _Refused("true or false") from None
+
+
+def _whole(low: int, high: int, unit: str = "") -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) and low <= int(text) <= high:
+            return int(text)
+        raise _Refused(f"a whole number{unit} from {low} to {high}")
+
+    return read
+
+
+def _one_of(*allowed: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if fold(text) in allowed:
+            return fold(text)
+        raise _Refused(f"{', '.join(allowed[:-1])} or {allowed[-1]}")
+
+    return read
+
+
+def _path(text: str) -> Path:
+    # Absolute, because the working directory of a worker need not be the checkout.
+    return BASE_DIR / Path(text).expanduser()
+
+
+def _device(text: str) -> str:
+    if re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,2})?", text, re.ASCII):
+        return text
+    raise _Refused("auto, cpu, mps, cuda or cuda:N")
+
+
+def _avatar(text: str) -> str:
+    if text == "none":
+        return ""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text, re.ASCII):
+        return text
+    raise _Refused("the name of an avatar (1 to 64 letters, digits, _ or -) or none")
+
+
+def _several(text: str) -> list[str]:
+    """A JSON list of texts, or texts with commas between them."""
+    if not text.startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        parts = json.loads(text)
+    except ValueError:
+        parts = None
+    if isinstance(parts, list) and all(isinstance(part, str) for part in parts):
+        return parts
+    raise _Refused('a JSON list of texts, as in ["a", "b"], or texts with commas between them')
+
+
+def _origins(text: str) -> list[str]:
+    origins = [origin.rstrip("/") for origin in _several(text)]
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", origin):
+            raise _Refused(
+                "* or origins such as https://example.org, as a JSON list or with commas between"
+            )
+    return origins
+
+
+def _redis_url(text: str) -> str:
+    url = urlsplit(text)
+    if (url.scheme in {"redis", "rediss"} and url.hostname) or (url.scheme == "unix" and url.path):
+        return text
+    raise _Refused("the address of a Redis server, as in redis://localhost:6379/0")
+
+
+def _database(text: str) -> dict[str, Any]:
+    scheme = text.partition("://")[0]
+    if scheme not in {"sqlite", "postgres", "postgresql"}:
+        raise _Refused("sqlite:///path/to/file or postgres://user:password@host:5432/name")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            database: dict[str, Any] = environ.Env.db_url_config(text)
+        except (ValueError, UserWarning):
+            raise _Refused(
+                "sqlite:///path/to/file (three slashes, four for an absolute path) or "
+                "postgres://user:password@host:5432/name"
+            ) from None
+    if scheme == "sqlite" and database["NAME"] != ":memory:":
+        database["NAME"] = _path(database["NAME"])
+    return database
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One setting: its default as text, and how a text becomes its value."""
+
+    default: str
+    read: Callable[[str], Any]
+
+
+VARIABLES: dict[str, Variable] = {
+    "HOST": Variable("0.0.0.0", _text),  # noqa: S104  a server for the people around is the purpose
+    "PORT": Variable("8000", _whole(1, 65_535)),
+    "ENGINE": Variable("auto", _one_of("auto", "viseme", "musetalk")),
+    "DEVICE": Variable("auto", _device),
+    "USE_FLOAT16": Variable("true", _flag),
+    "MODEL_PATH": Variable("./models", _path),
+    "AVATARS_DIR": Variable("./var/avatars", _path),
+    "DEFAULT_AVATAR": Variable("presenter", _avatar),
+    "CORS_ORIGINS": Variable("*", _origins),
+    "SESSION_IDLE_S": Variable("0", _whole(0, 604_800, " of seconds")),
+    "MAX_QUEUED_SPEECH_S": Variable("60", _whole(2, 3_600, " of seconds")),
+    "END_OF_SPEECH_MS": Variable("240", _whole(80, 5_000, " of milliseconds")),
+    "OPEN_UPLOADS": Variable("false", _flag),
+    "CHANNEL_REDIS_URL": Variable("", _redis_url),
+    "DATABASE_URL": Variable("sqlite:///var/db.sqlite3", _database),
+    "SECRET_KEY": Variable("", _text),
+    "ALLOWED_HOSTS": Variable("*", _several),
+    "DEBUG": Variable("false", _flag),
+    "LOG_LEVEL": Variable(
+        "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper)
+    ),
+}
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """What the `.env` file at ``path`` says; nothing if there is none."""
+
+    class File(environ.Env):  # type: ignore[misc]  # the library has no types
+        ENVIRON: Mapping[str, str] = {}
+
+    if path.is_file():
+        File.read_env(path)
+    return dict(File.ENVIRON)
+
+
+def read(process: Mapping[str, str] = os.environ, file: Mapping[str, str] = {}) -> dict[str, Any]:
+    """The value of every variable; SettingInvalid names the first that is wrong.
+
+    A variable with neither value nor default is "".
+    """
+    values: dict[str, Any] = {}
+    for name, variable in VARIABLES.items():
+        text = process.get(name, file.get(name, "")).strip() or variable.default
+        try:
+            values[name] = variable.read(text) if text else ""
+        except _Refused as refused:
+            raise SettingInvalid(name, text, str(refused)) from None
+    return values

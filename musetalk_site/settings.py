@@ -1,0 +1,175 @@
+"""Django's settings, made from the environment: see `.env.example` for what can be set."""
+
+from typing import Any
+
+from musetalk_site.environment import BASE_DIR, read, read_file
+from musetalk_site.secret_key import kept_secret_key
+
+_values = read(file=read_file(BASE_DIR / ".env"))
+
+HOST: str = _values["HOST"]
+PORT: int = _values["PORT"]
+DEBUG: bool = _values["DEBUG"]
+ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
+CORS_ORIGINS: list[str] = _values["CORS_ORIGINS"]
+SECRET_KEY: str = _values["SECRET_KEY"] or kept_secret_key(BASE_DIR / "var" / "secret_key")
+
+# The engine room.
+ENGINE: str = _values["ENGINE"]
+DEVICE: str = _values["DEVICE"]
+USE_FLOAT16: bool = _values["USE_FLOAT16"]
+MODEL_PATH = _values["MODEL_PATH"]
+END_OF_SPEECH_MS: int = _values["END_OF_SPEECH_MS"]
+
+# Avatars.
+AVATARS_DIR = _values["AVATARS_DIR"]
+SHIPPED_AVATARS_DIR = BASE_DIR / "avatars_app"
+DEFAULT_AVATAR: str = _values["DEFAULT_AVATAR"]
+OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
+
+# The door.
+SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
+MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
+
+# `default` carries the claims: each is read by one worker, and kept until one reads it. `media`
+# carries sound and pictures on private channels, fast and kept nowhere.
+CHANNEL_REDIS_URL: str = _values["CHANNEL_REDIS_URL"]
+CLAIM_EXPIRY_S = 5
+IN_MEMORY_CAPACITY = 100_000
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]]
+if CHANNEL_REDIS_URL:
+    # Without socket_timeout None the client drops a reader that waits for more than five seconds.
+    _redis = {"address": CHANNEL_REDIS_URL, "socket_timeout": None}
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [_redis], "prefix": "musetalk-claims", "expiry": CLAIM_EXPIRY_S},
+        },
+        "media": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [_redis], "prefix": "musetalk-media"},
+        },
+    }
+else:
+    # The stock capacity of 100 loses most of a sentence that is sent at once.
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            "CONFIG": {"capacity": IN_MEMORY_CAPACITY, "expiry": CLAIM_EXPIRY_S},
+        },
+        "media": {
+            "BACKEND": "channels.layers.InMemoryChannelLayer",
+            "CONFIG": {"capacity": IN_MEMORY_CAPACITY},
+        },
+    }
+
+INSTALLED_APPS = [
+    "musetalk_site",  # before channels: its `runworker` replaces the stock one
+    "streaming",
+    "avatars_app",
+    "inference",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "musetalk_site.static.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ASGI_APPLICATION = "musetalk_site.asgi.application"
+ROOT_URLCONF = "musetalk_site.urls"
+# Addresses are part of the contract and end without a slash.
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES: dict[str, dict[str, Any]] = {"default": _values["DATABASE_URL"]}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Readers never wait for the writer, and a writer takes its lock at once or waits its turn:
+    # without IMMEDIATE two processes that read before they write can fail at once.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+STATIC_URL = "/static/"
+# Files are served from where the packages keep them: there is no collectstatic to forget.
+WHITENOISE_USE_FINDERS = True
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Talking avatar",
+    "DESCRIPTION": "Speech in, a live talking avatar out: the pages beside the WebSocket stream.",
+    "VERSION": "1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    # Swagger UI and ReDoc come with the server: no file is fetched from elsewhere.
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+LOG_LEVEL: str = _values["LOG_LEVEL"]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "format": "{asctime}.{msecs:03.0f} {levelname:<7} {name}: {message}",
+            "datefmt": "%H:%M:%S",
+            "style": "{",
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        # A line for each request and endpoint says nothing that /health does not.
+        "daphne": {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL},
+    },
+}

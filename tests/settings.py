@@ -1,0 +1,15 @@
+"""The project's settings with every default, whatever is set on the machine that runs the tests."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from musetalk_site.environment import VARIABLES
+
+os.environ.update({name: variable.default for name, variable in VARIABLES.items()})
+os.environ["SECRET_KEY"] = "only for tests"
+os.environ["DATABASE_URL"] = "sqlite://:memory:"
+# A test that needs prepared avatars names a folder of its own.
+os.environ["AVATARS_DIR"] = str(Path(tempfile.gettempdir()) / "there-are-no-avatars-here")
+
+from musetalk_site.settings import *  # noqa: F403
