@@ -15,10 +15,9 @@ except SettingInvalid as error:
     sys.exit(f"Cannot start: {error}")
 
 # These import models, which Django must have set up first.
+from inference.messages import INFERENCE_CHANNEL
 from inference.worker import InferenceConsumer
 from streaming.routing import streams
-
-from inference.messages import INFERENCE_CHANNEL
 
 application = ProtocolTypeRouter(
     {

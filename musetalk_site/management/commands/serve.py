@@ -1,0 +1,96 @@
+"""`manage.py serve`: the door, and in the same process a worker, unless workers run apart."""
+
+import argparse
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+log = logging.getLogger("musetalk")
+
+
+class Command(BaseCommand):
+    help = "Serve pages and streams, with a worker in the same process."
+    requires_migrations_checks = False  # said below in words of our own
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--host", default=settings.HOST, help="instead of HOST")
+        parser.add_argument("--port", type=int, default=settings.PORT, help="instead of PORT")
+        parser.add_argument(
+            "--no-worker",
+            action="store_true",
+            help="workers run apart (manage.py runworker inference); needs CHANNEL_REDIS_URL",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port, has_worker = options["host"], options["port"], not options["no_worker"]
+        if not has_worker and not settings.CHANNEL_REDIS_URL:
+            raise CommandError(
+                "--no-worker needs CHANNEL_REDIS_URL: without Redis no worker can be reached."
+            )
+        _check_database()
+
+        # Twisted's reactor is installed by these imports, so no other command should make them.
+        from daphne.endpoints import build_endpoint_description_strings
+
+        from inference.embedded import EmbeddedWorker
+        from musetalk_site.asgi import application
+        from musetalk_site.server import StartFailed, StreamServer
+        from streaming import live
+
+        worker = EmbeddedWorker(application) if has_worker else None
+
+        async def started() -> None:
+            _say_where(host, port)
+            if worker is not None:
+                await worker.start()
+            else:
+                log.info("no worker here: start some with `python manage.py runworker inference`")
+
+        async def told() -> None:
+            log.info("ending: clients are told")
+            await live.close_all()
+
+        async def ended() -> None:
+            if worker is not None:
+                await worker.drain()
+            log.info("ended")
+
+        server = StreamServer(
+            application,
+            endpoints=build_endpoint_description_strings(host=host, port=port),
+            started=started,
+            told=told,
+            ended=ended,
+        )
+        try:
+            server.run()
+        except StartFailed as error:
+            raise CommandError(f"Cannot start: {error}") from None
+
+
+def _check_database() -> None:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CommandError("The database is not up to date: run `python manage.py migrate` first.")
+    users = get_user_model()
+    if not users.objects.filter(is_superuser=True).exists():
+        log.info(
+            "admin: nobody can log in yet; `python manage.py createsuperuser` makes an account"
+        )
+    connection.close()
+
+
+def _say_where(host: str, port: int) -> None:
+    shown = "localhost" if host in {"0.0.0.0", "127.0.0.1", "::", ""} else host  # noqa: S104
+    address = f"{f'[{shown}]' if ':' in shown else shown}:{port}"
+    log.info("serving on %s port %d", host, port)
+    log.info("  page    http://%s/", address)
+    log.info("  stream  ws://%s/musetalk/v1/ws/{user_id}", address)
+    log.info("  health  http://%s/health", address)
+    log.info("  API     http://%s/docs", address)
+    log.info("  admin   http://%s/admin/", address)

@@ -1,0 +1,251 @@
+"""Daphne, tamed: a server for streams that last for hours.
+
+Four things differ from the stock server.
+
+*Backpressure.* ASGI's ``send`` returns at once, so pictures for a client that reads nothing would
+pile up in memory without end. The transport tells when its buffer is full and when it has room
+again: the consumer hears of it through ``scope["extensions"]["musetalk.transport"]``, a
+`WriteSide`, and leaves pictures out meanwhile. The kernel is told to take no more than it can send
+soon, or it would hide seconds of pictures from us.
+
+*Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
+just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
+
+*The end.* The stock server stumbles over connections that are less than a second old and leaves
+coroutines running while the interpreter exits, which can crash it. Here the listening stops first,
+then clients are told, then what still runs is cancelled and waited for.
+
+*Failures to start* are raised, not only logged.
+
+Importing this module installs Twisted's asyncio reactor.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from daphne.server import Server, twisted_loop
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import defer, reactor
+from twisted.logger import STDLibLogObserver, globalLogPublisher
+
+log = logging.getLogger(__name__)
+
+TRANSPORT_EXTENSION = "musetalk.transport"
+MAX_MESSAGE_BYTES = 256 * 1024
+CLOSE_SERVER_FAULT = 4500
+PING_INTERVAL_S = 20
+PING_TIMEOUT_S = 20
+PAUSED_LIMIT_S = 60.0
+"""A client that has read nothing for so long is dropped, though it may still be sending."""
+UNSENT_LIMIT_BYTES = 32 * 1024
+"""How much unsent data the kernel may hold: about two pictures."""
+FAREWELL_S = 2.0
+"""How long clients have, at the end, to read their last messages and close."""
+
+
+class WriteSide:
+    """Whether the transport can take more bytes; a push producer in Twisted's terms."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.paused_since_s = 0.0
+        self._callbacks: list[Callable[[bool], None]] = []
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """Call ``callback(paused)`` at each change, in the event loop."""
+        self._callbacks.append(callback)
+
+    def is_stuck(self) -> bool:
+        """Whether nothing could be written for longer than anybody should be waited for."""
+        return self.paused and twisted_loop.time() - self.paused_since_s > PAUSED_LIMIT_S
+
+    def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
+        self.paused_since_s = twisted_loop.time()
+        self._set(True)
+
+    def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
+        self._set(False)
+
+    def stopProducing(self) -> None:  # noqa: N802  named by Twisted
+        self._callbacks.clear()
+
+    def _set(self, paused: bool) -> None:
+        if paused != self.paused:
+            self.paused = paused
+            for callback in self._callbacks:
+                callback(paused)
+
+
+class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """One WebSocket whose application knows whether its client keeps up."""
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
+        self.write_side = WriteSide()
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:  # noqa: N802  named by Autobahn
+        super().onOpen()
+        # The HTTP channel registered itself before the upgrade; as long as it stays, ours is deaf.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self.write_side, True)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and hasattr(self.transport, "getHandle"):
+            self.transport.getHandle().setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
+            )
+
+    def check_timeouts(self) -> None:
+        if self.state == self.STATE_OPEN and self.write_side.is_stuck():
+            log.info("dropped a client that has read nothing for %.0f s", PAUSED_LIMIT_S)
+            self.dropConnection(abort=True)
+            return
+        super().check_timeouts()
+
+    def handle_exception(self, exception: BaseException) -> None:
+        # The stock code 1011 is one that Autobahn refuses to send.
+        if self.state == self.STATE_OPEN:
+            self.sendClose(code=CLOSE_SERVER_FAULT)
+        else:
+            super().handle_exception(exception)
+
+
+class StartFailed(Exception):
+    """The server could not begin to listen, or what it should run could not start."""
+
+
+class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
+    """Daphne's server with a life before and after its connections.
+
+    ``started`` is awaited when the loop runs and connections are taken; if it raises, the server
+    ends and `run` raises StartFailed. ``told`` is awaited when no new connections are taken any
+    more: it says goodbye to clients. ``ended`` is awaited when all connections are gone.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        *,
+        endpoints: list[str],
+        started: Callable[[], Awaitable[None]],
+        told: Callable[[], Awaitable[None]],
+        ended: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(
+            application,
+            endpoints=endpoints,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            websocket_timeout=-1,
+            websocket_max_message_size=MAX_MESSAGE_BYTES,
+            websocket_max_frame_size=MAX_MESSAGE_BYTES,
+            ready_callable=self._before_the_first_connection,
+        )
+        self._started = started
+        self._told = told
+        self._ended = ended
+        self._ports: list[Any] = []
+        self._failure: str | None = None
+        self._is_ending = False
+        self._none_open = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self) -> None:
+        """Serve until SIGINT, SIGTERM or `stop`; StartFailed if it could not begin."""
+        reactor.callWhenRunning(self._begin)
+        super().run()
+        self._settle()
+        if self._failure is not None:
+            raise StartFailed(self._failure)
+
+    def fail(self, reason: str) -> None:
+        """End the server; `run` raises StartFailed with this reason."""
+        self._failure = reason
+        self.stop()
+
+    # ---- what Daphne calls
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ports.append(port)
+
+    def listen_error(self, failure: Any) -> None:
+        self.fail(failure.getErrorMessage())
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, StreamProtocol):
+            scope["extensions"] = {TRANSPORT_EXTENSION: protocol.write_side}
+        return super().create_application(protocol, scope)
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        super().protocol_disconnected(protocol)
+        if self._is_ending and not self._open():
+            self._none_open.set()
+
+    def kill_all_applications(self) -> Any:
+        """What Twisted waits for before it shuts down."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(), loop=twisted_loop))
+
+    # ---- the life of the server
+
+    def _before_the_first_connection(self) -> None:
+        # Daphne throws away what Twisted has to say, unhandled exceptions included.
+        globalLogPublisher.addObserver(STDLibLogObserver("twisted"))
+        self.ws_factory.protocol = StreamProtocol
+        self.ws_factory.setProtocolOptions(failByDrop=False)
+
+    def _begin(self) -> None:
+        async def begin() -> None:
+            try:
+                await self._started()
+            except Exception as error:
+                log.debug("start failed", exc_info=True)
+                self.fail(str(error) or repr(error))
+
+        task = twisted_loop.create_task(begin())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _open(self) -> list[Any]:
+        return [p for p, details in self.connections.items() if "disconnected" not in details]
+
+    async def _end(self) -> None:
+        """Stop listening, say goodbye, give everybody a moment, cancel the rest."""
+        self._is_ending = True
+        for port in self._ports:
+            await defer.maybeDeferred(port.stopListening).asFuture(twisted_loop)
+        await self._attempt(self._told)
+        if self._open():
+            try:
+                await asyncio.wait_for(self._none_open.wait(), FAREWELL_S)
+            except TimeoutError:
+                log.info("%d connections did not close in time", len(self._open()))
+        # A finished request has no application any more, though its connection is still listed.
+        running = [
+            details["application_instance"]
+            for details in self.connections.values()
+            if "application_instance" in details
+        ]
+        for application in running:
+            application.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._attempt(self._ended)
+
+    @staticmethod
+    async def _attempt(step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception:
+            log.exception("the server ends in spite of a fault")
+
+    @staticmethod
+    def _settle() -> None:
+        """Leave nothing running in the loop: the interpreter may crash on it at exit."""
+        left = asyncio.all_tasks(twisted_loop)
+        for task in left:
+            task.cancel()
+        twisted_loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        twisted_loop.run_until_complete(twisted_loop.shutdown_asyncgens())
+        twisted_loop.run_until_complete(twisted_loop.shutdown_default_executor())
+        twisted_loop.close()

@@ -1,0 +1,133 @@
+"""The tamed server, as a real process with real sockets."""
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+
+from tests.processes import Process, free_port
+
+pytestmark = pytest.mark.slow
+SCRIPT = str(Path(__file__).with_name("flooding_server.py"))
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def server(port: int) -> Iterator[Process]:
+    process = Process(SCRIPT, str(port))
+    process.wait_for("started")
+    yield process
+    process.kill()
+
+
+async def test_a_client_that_reads_nothing_costs_no_memory(server: Process, port: int) -> None:
+    # Little is read ahead by the client itself, so that the server feels it at once.
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    uri = f"ws://127.0.0.1:{port}/flood"
+    async with websockets.connect(uri, sock=sock, max_queue=1, ping_interval=None) as client:
+        before_bytes = server.memory_bytes()
+        await asyncio.sleep(2)
+        assert server.memory_bytes() - before_bytes < 8_000_000
+
+        await client.send("how much?")
+        received = 0
+        while isinstance(message := await client.recv(), bytes):
+            received += 1
+        report = json.loads(message)
+    assert report["left_out"] > 0
+    assert report["changes"][0] is True
+    assert received == report["sent"]
+
+
+async def test_a_client_that_reads_misses_nothing(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/flood", max_size=None) as client:
+        for _ in range(50):
+            assert len(await client.recv()) == 50_000
+        await client.send("how much?")
+        while isinstance(message := await client.recv(), bytes):
+            pass
+    assert json.loads(message)["left_out"] < json.loads(message)["sent"]
+
+
+async def test_too_large_a_message_is_told_with_1009(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
+        await client.send("x" * 262_144)
+        assert len(await client.recv()) == 262_144
+        await client.send("x" * 262_145)
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+async def test_a_large_message_in_fragments_is_told_with_1009(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await client.send("x" * 1_000 for _ in range(100_000))
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+async def test_a_fault_of_the_application_is_told_with_4500(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/raise") as client:
+        await client.send("hello")
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4500
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("age_s", [0.0, 0.2, 1.5])
+async def test_it_ends_cleanly_whatever_a_connections_age(
+    server: Process, port: int, number: signal.Signals, age_s: float
+) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as client:
+        # A plain request that keeps its connection is listed without an application.
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await reader.readuntil(b"here")
+        await asyncio.sleep(age_s)
+        server.send(number)
+        assert await client.recv() == "goodbye"
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4012
+        writer.close()
+    assert await asyncio.to_thread(server.wait) == 0
+    assert "ended\nrun returned" in server.output
+    assert "Traceback" not in server.output
+
+
+async def test_it_ends_though_a_client_never_answers(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as client:
+        client.transport.pause_reading()
+        assert await asyncio.to_thread(server.end) == 0
+        assert "ended\nrun returned" in server.output
+        client.transport.abort()
+
+
+def test_a_port_in_use_stops_the_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = Process(SCRIPT, str(taken.getsockname()[1]))
+        assert process.wait(30) == 1
+    assert "Address already in use" in process.output
+    process.kill()
+
+
+def test_a_failed_start_is_raised(port: int) -> None:
+    process = Process(SCRIPT, str(port), "--fail")
+    assert process.wait(30) == 1
+    assert "StartFailed: the engine is not there" in process.output
+    process.kill()

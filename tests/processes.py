@@ -1,0 +1,81 @@
+"""Real processes for tests: started, waited for, and never left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """A Python process of the project; its output is collected as it comes."""
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.output = ""
+        self._is_over = False
+        self._news = threading.Condition()
+        self._child = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.pid = self._child.pid
+        self._reader = threading.Thread(target=self._collect, daemon=True)
+        self._reader.start()
+
+    def _collect(self) -> None:
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            with self._news:
+                self.output += line
+                self._news.notify_all()
+        with self._news:
+            self._is_over = True
+            self._news.notify_all()
+
+    def wait_for(self, words: str, timeout_s: float = 30.0) -> None:
+        """Wait until the process has said ``words``."""
+        with self._news:
+            self._news.wait_for(lambda: words in self.output or self._is_over, timeout_s)
+            assert words in self.output, f"never said {words!r}:\n{self.output}"
+
+    def send(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 15.0) -> int:
+        """Send the signal, wait, and return the exit status."""
+        self.send(number)
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float = 15.0) -> int:
+        status = self._child.wait(timeout_s)
+        self._reader.join(5)
+        return status
+
+    def kill(self) -> None:
+        """Make sure that it is gone."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        self._reader.join(5)
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+
+    def memory_bytes(self) -> int:
+        """Resident memory."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
