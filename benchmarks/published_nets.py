@@ -1,0 +1,50 @@
+"""diffusers' and transformers' networks behind the same door as ours: the plain path."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.engines.musetalk import networks
+from inference.engines.musetalk.constants import HIDDEN_STATES, LATENT_SCALE, UNET_TIMESTEP
+from inference.engines.musetalk.weights import ModelTree
+
+
+class PublishedWhisper:
+    """Hidden states of the library's encoder, stacked as `WhisperEncoder` gives them."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+        self.conv1 = encoder.conv1
+        self.layer_norm = encoder.layer_norm
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        states = self.encoder(mel, output_hidden_states=True).hidden_states
+        assert len(states) == HIDDEN_STATES
+        return torch.stack(states, 2)
+
+
+def published_networks(tree: ModelTree) -> networks.Networks:
+    """The libraries' own nets with the weights of ``tree``, float32."""
+    vae = _loaded(networks.published_vae, tree.vae_config, tree.vae_weights)
+    unet = _loaded(networks.published_unet, tree.unet_config, tree.unet_weights)
+    whisper = _loaded(networks.published_whisper, tree.whisper_config, tree.whisper_weights)
+
+    def encode(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = vae.encode(pictures).latent_dist
+        return posterior.mean, posterior.std
+
+    return networks.Networks(
+        whisper=PublishedWhisper(whisper.encoder),
+        unet=lambda latents, context: unet(latents, UNET_TIMESTEP, context).sample,
+        decoder=lambda latents: vae.decode(latents / LATENT_SCALE).sample,
+        encoder=encode,
+        face_parsing=None,
+    )
+
+
+def _loaded(make: Any, config: Any, weights: Any) -> Any:
+    net = make(networks.read_config(config))
+    checkpoint = networks.read_checkpoint(weights)
+    net.load_state_dict({key: value.float() for key, value in checkpoint.items()}, strict=False)
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,238 @@
+"""From the files of a model tree to nets that run: read safely, checked against the published
+definition, folded.
+
+The definition of what a checkpoint must hold is the library's (`diffusers`, `transformers`), built
+from the config beside it on the meta device, at no cost of memory. A tensor that is missing, not
+known, or of another shape is named. What then runs are our own nets (`nets/`): the same
+arithmetic in another arrangement; the tests hold the two together.
+"""
+
+import json
+import pickle  # noqa: TID251 -- only for the name of the error that a refused .pth raises
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.engines.musetalk.nets import face_parsing, tiny_decoder, unet, vae, whisper
+from inference.engines.musetalk.weights import ModelTree
+from inference.errors import EngineUnavailable
+
+_OLD_ATTENTION_NAMES = {
+    ".query.": ".to_q.",
+    ".key.": ".to_k.",
+    ".value.": ".to_v.",
+    ".proj_attn.": ".to_out.0.",
+}
+"""diffusers before 0.18 called the VAE's attention so, and the published file still does."""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; EngineUnavailable otherwise."""
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"{path}: {error}") from None
+    if not isinstance(config, dict):
+        raise EngineUnavailable(f"{path}: not a JSON object")
+    return config
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict in a ``.safetensors``, ``.pth`` or ``.bin``, memory-mapped where that works.
+
+    Pickled files are read with ``weights_only``: they can hold tensors, not code.
+    EngineUnavailable names a file that is missing, truncated or something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            checkpoint = load_file(path)
+        else:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise EngineUnavailable(f"{path} cannot be read: {_first_line(error)}") from None
+    except Exception as error:  # noqa: BLE001 -- safetensors' own error has no public base
+        raise EngineUnavailable(f"{path} cannot be read: {_first_line(error)}") from None
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(value, Tensor) for value in checkpoint.values()
+    ):
+        raise EngineUnavailable(f"{path} does not hold a state dict of tensors")
+    return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def check_checkpoint(path: Path, found: dict[str, Tensor], wanted: dict[str, torch.Size]) -> None:
+    """EngineUnavailable, naming the first key, unless ``found`` has the ``wanted`` shapes."""
+    for key, shape in wanted.items():
+        if key not in found:
+            raise EngineUnavailable(f"{path}: tensor {key} is missing")
+        if found[key].shape != shape:
+            raise EngineUnavailable(
+                f"{path}: tensor {key} has shape {list(found[key].shape)}, wanted {list(shape)}"
+            )
+    for key in found:
+        if key not in wanted:
+            raise EngineUnavailable(f"{path}: tensor {key} is not part of this net")
+
+
+def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in module.state_dict().items()}
+
+
+def published_unet(config: dict[str, Any]) -> nn.Module:
+    """The library's UNet, on the current default device."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_config(config)
+
+
+def published_vae(config: dict[str, Any]) -> nn.Module:
+    """The library's VAE."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_config(config)
+
+
+def published_whisper(config: dict[str, Any]) -> nn.Module:
+    """The library's Whisper, whole: MuseTalk needs its ``encoder``."""
+    from transformers import WhisperConfig, WhisperModel
+
+    return WhisperModel(WhisperConfig(**config))
+
+
+def published_tiny_decoder(config: dict[str, Any]) -> nn.Module:
+    """The library's tiny VAE."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny.from_config(config)
+
+
+def _checked(path: Path, module: nn.Module, keep: str = "") -> dict[str, Tensor]:
+    """The checkpoint in ``path`` if it fits ``module`` (only what starts with ``keep``), float32:
+    folding in the half precision of a small file would round what it adds up.
+    """
+    found = {
+        _renamed(key).removeprefix("model."): value for key, value in read_checkpoint(path).items()
+    }
+    found = {key: value for key, value in found.items() if key.startswith(keep)}
+    wanted = {key: shape for key, shape in shapes_of(module).items() if key.startswith(keep)}
+    check_checkpoint(path, found, wanted)
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in found.items()
+    }
+
+
+def _renamed(key: str) -> str:
+    for old, new in _OLD_ATTENTION_NAMES.items():
+        key = key.replace(old, new)
+    return key
+
+
+@dataclass(slots=True)
+class Networks:
+    """The nets of one engine, on one device, in one precision, ready to run.
+
+    ``face_parsing`` None: its weights are not there; masks then come from the face oval.
+    ``decoder`` is the SD VAE's, or the tiny one, which is declared as not parity.
+    """
+
+    whisper: Any
+    unet: Any
+    decoder: Any
+    encoder: Any
+    face_parsing: Any | None
+
+    @property
+    def width(self) -> int:
+        return int(self.whisper.layer_norm.weight.shape[0])
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Networks":
+        """Moved in place; convolution weights laid out channels-last.
+
+        Whisper, the VAE's encoder and the face parser keep float32 on their device: the first is a
+        hundredth of the work and sets the clamp of the mel, the others run at preparation only.
+        """
+        for net in (self.unet, self.decoder):
+            net.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        for net in (self.whisper, self.encoder, self.face_parsing):
+            if net is not None:
+                net.to(device=device)
+        return self
+
+
+def _assembled(make: Any, checkpoint: dict[str, Tensor]) -> Any:
+    with torch.device("meta"):
+        net = make()
+    net.load_state_dict(checkpoint, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _shape(kind: Any, path: Path, config: dict[str, Any]) -> Any:
+    try:
+        return kind.from_config(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineUnavailable(f"{path}: {error}") from None
+
+
+def load_networks(tree: ModelTree, *, tiny: bool = False) -> Networks:
+    """All nets of ``tree``, float32 on the CPU; EngineUnavailable says which file is wrong."""
+    configs = [read_config(p) for p in (tree.unet_config, tree.vae_config, tree.whisper_config)]
+    unet_shape = _shape(unet.UNetShape, tree.unet_config, configs[0])
+    vae_shape = _shape(vae.VaeShape, tree.vae_config, configs[1])
+    whisper_shape = _shape(whisper.WhisperShape, tree.whisper_config, configs[2])
+    if unet_shape.context != whisper_shape.width:
+        raise EngineUnavailable(
+            f"{tree.unet_config}: cross_attention_dim {unet_shape.context} does not fit the "
+            f"Whisper encoder's width {whisper_shape.width}"
+        )
+    with torch.device("meta"):
+        definitions = (
+            published_unet(configs[0]),
+            published_vae(configs[1]),
+            published_whisper(configs[2]),
+        )
+    unet_state = _checked(tree.unet_weights, definitions[0])
+    vae_state = _checked(tree.vae_weights, definitions[1])
+    whisper_state = _checked(tree.whisper_weights, definitions[2], keep="encoder.")
+    if tiny:
+        decoder = load_tiny_decoder(tree)
+    else:
+        decoder = _assembled(
+            lambda: vae.Decoder(vae_shape), vae.fold_checkpoint(vae_state, "decoder")
+        )
+    return Networks(
+        whisper=_assembled(
+            lambda: whisper.WhisperEncoder(whisper_shape), whisper.encoder_checkpoint(whisper_state)
+        ),
+        unet=_assembled(lambda: unet.UNet(unet_shape), unet.fold_checkpoint(unet_state)),
+        decoder=decoder,
+        encoder=_assembled(
+            lambda: vae.Encoder(vae_shape), vae.fold_checkpoint(vae_state, "encoder")
+        ),
+        face_parsing=load_face_parsing(tree.face_parsing) if tree.face_parsing else None,
+    )
+
+
+def load_face_parsing(path: Path) -> Any:
+    """BiSeNet from the published ``79999_iter.pth``."""
+    with torch.device("meta"):
+        definition = face_parsing.BiSeNet()
+    return _assembled(face_parsing.BiSeNet, _checked(path, definition))
+
+
+def load_tiny_decoder(tree: ModelTree) -> Any:
+    """The decoder of TAESD; EngineUnavailable without its files."""
+    if tree.tiny_weights is None or tree.tiny_config is None:
+        raise EngineUnavailable("MUSETALK_DECODER=taesd, but taesd/ is not in the model tree")
+    config = read_config(tree.tiny_config)
+    with torch.device("meta"):
+        definition = published_tiny_decoder(config)
+    state = _checked(tree.tiny_weights, definition)
+    return _assembled(tiny_decoder.TinyDecoder, tiny_decoder.decoder_checkpoint(state))
