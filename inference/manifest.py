@@ -91,7 +91,7 @@ def check(manifest: Manifest) -> None:
     """Raise AvatarInvalid, saying what is wrong, unless the manifest is consistent."""
     if manifest.format != FORMAT:
         raise AvatarInvalid(
-            f"asset folder of format {manifest.format}, this server reads {FORMAT}: prepare it again"
+            f"asset folder of format {manifest.format}, not {FORMAT}: prepare the avatar again"
         )
     names = manifest.clip_names()
     if len(set(names)) != len(names):

@@ -1,0 +1,399 @@
+"""One session as the host keeps it: what is planned, in the making, and due.
+
+Theory of operation
+-------------------
+At the moment a frame is due, the next one is planned: one frame time of lead. A planned frame lies
+in a `Slot` in the outbox until it is due, and slots leave the outbox in order:
+
+    plan ──▶ CLIP ─────────────────────────────────────▶ ready ──▶ due ──▶ sent
+        └──▶ LIVE ──▶ rendering ──▶ encoding ──▶ ready ──┘
+                          └─ cut off: the last mouth ─┘
+
+* A slot whose engine result is not there shortly before it is due is *cut off*. In mid-speech its
+  picture repeats the last mouth and its 640 samples count as shown, so the sound need not stop. If
+  it was to begin an utterance, speech has not been seen yet: the slot is planned again without it,
+  and the utterance starts a frame later.
+* An interrupt takes back every slot with speech that has not left, and plans those frames again
+  from the state before them. Where an encoder had already seen such a picture, the next is an IDR.
+* Frames that have been due for more than a second are given up, sound put back, and the numbers
+  jump to now.
+
+Everything here runs on the host's event loop; the work itself is done in pools by the host.
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from inference import timeline as timelines
+from inference.audio import Speech, SpeechFrame, SpeechQueue
+from inference.clips import AvatarClips
+from inference.encoder import Encoder
+from inference.engines.base import Features, LoadedAvatar, Patch
+from inference.messages import (
+    ActionStart,
+    AudioChunk,
+    ClipChange,
+    LayerMessage,
+    SessionStart,
+    SpeechFailed,
+    SpeechInterrupt,
+    SpeechInterrupted,
+    VideoFrame,
+)
+from inference.timeline import FramePlan, Mouth, Source, Timeline
+from inference.timing import FRAME_S, FrameClock
+
+log = logging.getLogger(__name__)
+
+CUT_OFF_LEAD_S = 0.012
+"""Time kept for pasting, encoding and sending when the engine is late."""
+
+MIN_RENDER_S = 0.015
+"""What the engine gets at the least, also when planning itself was late."""
+
+MAX_LATE_S = 1.0
+"""A frame later than this is given up."""
+
+
+class Phase(Enum):
+    RENDERING = auto()
+    ENCODING = auto()
+    READY = auto()
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """A planned frame on its way."""
+
+    plan: FramePlan
+    before: Timeline
+    """The timeline before it was planned, to plan it again from."""
+    due_s: float
+    cut_off_s: float
+    speech: SpeechFrame | None
+    phase: Phase
+    access_unit: bytes = b""
+    is_idr: bool = False
+    is_dropped: bool = False
+    patch: Patch | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to the frames of a session, since its start."""
+
+    sent: int = 0
+    spoken: int = 0
+    held: int = 0
+    """Pictures held because the sound was late."""
+    skipped: int = 0
+    """Pictures that repeat a mouth because the engine was late."""
+    delayed_starts: int = 0
+    given_up: int = 0
+    worst_lateness_s: float = 0.0
+
+    def add(self, other: "Counters") -> None:
+        """Count the frames of ``other``, too."""
+        self.sent += other.sent
+        self.spoken += other.spoken
+        self.held += other.held
+        self.skipped += other.skipped
+        self.delayed_starts += other.delayed_starts
+        self.given_up += other.given_up
+        self.worst_lateness_s = max(self.worst_lateness_s, other.worst_lateness_s)
+
+
+class Stage(Protocol):
+    """What a session asks of the host."""
+
+    def render(self, session: "HostedSession", slot: Slot) -> None:
+        """Have the engine make the slot's mouth; answered by `HostedSession.on_rendered`."""
+
+    def withdraw(self, slot: Slot) -> None:
+        """The slot's mouth is no longer wanted."""
+
+    def encode(self, session: "HostedSession", slot: Slot) -> None:
+        """Make the slot's picture and encode it; answered by `HostedSession.on_encoded`."""
+
+    def decode_ahead(self, session: "HostedSession", clip: str, index: int) -> None:
+        """Have the pictures around ``index`` decoded before they are needed."""
+
+    def send(self, session: "HostedSession", message: LayerMessage) -> None:
+        """To the session's door, in order."""
+
+
+class HostedSession:
+    """See the module. ``start`` says what the door claimed."""
+
+    def __init__(
+        self,
+        start: SessionStart,
+        clips: AvatarClips,
+        avatar: LoadedAvatar,
+        speech: SpeechQueue,
+        stage: Stage,
+    ) -> None:
+        self.start = start
+        self.clips = clips
+        self.avatar = avatar
+        self.counters = Counters()
+        self.encoder: Encoder | None = None
+        self.features: Features | None = None
+        """What the engine heard last: held or eased mouths show it."""
+        self.is_encoding = False
+        self.clock = FrameClock(0.0)
+        self.is_performing = False
+        self._speech = speech
+        self._stage = stage
+        self._timeline = timelines.begin(clips.repertoire, frame=start.next_frame, base=start.clip)
+        self._outbox: deque[Slot] = deque()
+        self._encode_queue: deque[Slot] = deque()
+        self._last_patch: Patch | None = None
+        self._shown_position = start.next_position
+        self._generation = start.generation
+        self._has_reported_failure = False
+
+    # ---- time
+
+    def perform(self, origin_s: float, now_s: float) -> None:
+        """The door accepted: the first frame is due at ``origin_s``."""
+        self.clock = FrameClock(origin_s - self._timeline.frame * FRAME_S)
+        self.is_performing = True
+        self._plan(now_s)
+
+    @property
+    def next_tick_s(self) -> float:
+        """When `tick` wants to be called: the due time of the newest planned frame."""
+        return self.clock.due_s(self._timeline.frame - 1)
+
+    def tick(self, now_s: float) -> None:
+        """The newest planned frame is due: send what is ready, plan the next."""
+        self.flush(now_s)
+        if self._outbox and now_s - self._outbox[0].due_s > MAX_LATE_S:
+            self._give_up(now_s)
+        elif now_s - self.next_tick_s > MAX_LATE_S:
+            self._skip_to_now(now_s)
+        self._plan(now_s)
+
+    def flush(self, now_s: float) -> None:
+        """Send the slots that are due and ready, in order."""
+        while self._outbox:
+            slot = self._outbox[0]
+            if slot.phase is not Phase.READY or slot.due_s > now_s:
+                return
+            self._outbox.popleft()
+            self._send(slot, now_s)
+
+    def _send(self, slot: Slot, now_s: float) -> None:
+        plan = slot.plan
+        if plan.source is Source.CLIP:
+            self.encoder = None
+        if slot.speech is not None:
+            self._shown_position = slot.speech.end
+            self.counters.spoken += 1
+        self.counters.sent += 1
+        self.counters.worst_lateness_s = max(self.counters.worst_lateness_s, now_s - slot.due_s)
+        self._stage.send(
+            self,
+            VideoFrame(
+                claim_id=self.start.claim_id,
+                frame=plan.frame,
+                access_unit=slot.access_unit,
+                is_idr=slot.is_idr,
+                state=plan.state,
+                clip=plan.cursor.clip,
+                position=slot.speech.position if slot.speech else None,
+                action_progress=plan.action_progress,
+                action_form=plan.action_form,
+            ),
+        )
+
+    def _give_up(self, now_s: float) -> None:
+        """The outbox is more than a second late: start over from its first slot's state, at now."""
+        first = self._outbox[0]
+        lost = self._take_back(0)
+        if lost is not None:
+            frame, is_first = lost
+            self._speech.put_back(frame, is_first=is_first)
+        log.warning(
+            "session %s: frames from %d on were over %.0f s late and are given up",
+            self.start.session_id,
+            first.plan.frame,
+            MAX_LATE_S,
+        )
+        self._skip_to_now(now_s)
+
+    def _skip_to_now(self, now_s: float) -> None:
+        frame = self.clock.frame_due_at(now_s) + 1
+        self.counters.given_up += max(frame - self._timeline.frame, 0)
+        self._timeline = timelines.skip_to(self._timeline, frame)
+
+    # ---- planning
+
+    def _plan(self, now_s: float) -> None:
+        speech = self._speech.poll(now_s)
+        taken = self._speech.take() if speech is Speech.READY else None
+        self._plan_with(now_s, speech, taken)
+
+    def _plan_with(self, now_s: float, speech: Speech, taken: SpeechFrame | None) -> None:
+        before = self._timeline
+        self._timeline, plan = timelines.advance(
+            before, self.clips.repertoire, speech, taken.clip if taken else None
+        )
+        due_s = self.clock.due_s(plan.frame)
+        slot = Slot(
+            plan=plan,
+            before=before,
+            due_s=due_s,
+            cut_off_s=max(due_s - CUT_OFF_LEAD_S, now_s + MIN_RENDER_S),
+            speech=taken,
+            phase=Phase.RENDERING,
+        )
+        self._outbox.append(slot)
+        clip, index = plan.cursor.clip, plan.cursor.index
+        if plan.source is Source.CLIP:
+            slot.access_unit = self.clips[clip].access_unit(index)
+            slot.is_idr = self.clips[clip].is_idr(index)
+            slot.phase = Phase.READY
+            return
+        self._stage.decode_ahead(self, clip, index + self.clips.manifest.profile.gop)
+        if (wanted := timelines.wanted_clip(self._timeline)) != clip:
+            self._stage.decode_ahead(self, wanted, 0)
+        if plan.mouth is Mouth.HOLDING:
+            self.counters.held += 1
+        if plan.mouth is Mouth.CLOSED or (taken is None and self.features is None):
+            self._encode(slot, None)
+        else:
+            self._stage.render(self, slot)
+
+    # ---- the engine's answers
+
+    def on_rendered(self, slot: Slot, features: Features, patch: Patch | None) -> None:
+        """The engine made the mouth; a late one still tells what was heard."""
+        if not slot.is_dropped:
+            self.features = features
+        if slot.phase is Phase.RENDERING and not slot.is_dropped:
+            self._last_patch = patch
+            self._encode(slot, patch)
+
+    def on_render_failed(self, slot: Slot, reason: str) -> None:
+        """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
+        if slot.plan.begins_utterance or not self._has_reported_failure:
+            self._has_reported_failure = True
+            self._stage.send(self, SpeechFailed(claim_id=self.start.claim_id, reason=reason))
+        if slot.phase is Phase.RENDERING and not slot.is_dropped:
+            self._encode(slot, None)
+
+    def cut_off(self, slot: Slot, now_s: float) -> None:
+        """The engine's time for this slot is over."""
+        if slot.phase is not Phase.RENDERING or slot.is_dropped:
+            return
+        self._stage.withdraw(slot)
+        if slot.plan.begins_utterance and slot is self._outbox[-1] and slot.speech:
+            self._speech.put_back(slot.speech, is_first=True)
+            self._take_back(len(self._outbox) - 1)
+            self.counters.delayed_starts += 1
+            self._plan_with(now_s, Speech.SILENT, None)
+        else:
+            self.counters.skipped += 1
+            self._encode(slot, self._last_patch)
+
+    def _encode(self, slot: Slot, patch: Patch | None) -> None:
+        slot.phase, slot.patch = Phase.ENCODING, patch
+        self._encode_queue.append(slot)
+        self._encode_next()
+
+    def _encode_next(self) -> None:
+        """One at a time: an encoder must see the pictures in their order."""
+        while self._encode_queue and not self.is_encoding:
+            slot = self._encode_queue.popleft()
+            if not slot.is_dropped:
+                self.is_encoding = True
+                self._stage.encode(self, slot)
+
+    def on_encoded(self, slot: Slot, access_unit: bytes, *, is_idr: bool, now_s: float) -> None:
+        self.is_encoding = False
+        slot.access_unit, slot.is_idr, slot.phase = access_unit, is_idr, Phase.READY
+        slot.patch = None
+        self._encode_next()
+        self.flush(now_s)
+
+    # ---- the door's wishes
+
+    def push_audio(self, chunk: AudioChunk, now_s: float) -> None:
+        if chunk.generation < self._generation:
+            return
+        clip = self._known_clip(chunk.clip) if chunk.clip else None
+        self._speech.push(chunk.position, chunk.pcm, now_s, clip)
+        cursor = self._timeline.cursor
+        if cursor and self._timeline.source is Source.CLIP:
+            self._stage.decode_ahead(self, cursor.clip, cursor.index + 1)
+
+    def change_clip(self, change: ClipChange) -> None:
+        if clip := self._known_clip(change.clip):
+            self._timeline = timelines.change_clip(self._timeline, clip)
+
+    def start_action(self, action: ActionStart) -> None:
+        if clip := self._known_clip(action.clip):
+            self._timeline = timelines.start_action(self._timeline, clip, action.form)
+
+    def interrupt(self, interrupt: SpeechInterrupt, now_s: float) -> None:
+        self._generation = interrupt.generation
+        self._speech.interrupt()
+        speaking = next((i for i, slot in enumerate(self._outbox) if slot.speech), None)
+        frames_to_plan = 0
+        if speaking is not None:
+            frames_to_plan = len(self._outbox) - speaking
+            self._take_back(speaking)
+        self._timeline = timelines.stop_speech(self._timeline)
+        for _ in range(frames_to_plan):
+            self._plan_with(now_s, Speech.SILENT, None)
+        self._has_reported_failure = False
+        self._stage.send(
+            self,
+            SpeechInterrupted(
+                claim_id=self.start.claim_id,
+                generation=interrupt.generation,
+                position=self._shown_position,
+            ),
+        )
+
+    def stop(self) -> None:
+        """The session is over: nothing more comes out of it."""
+        self.is_performing = False
+        for slot in self._outbox:
+            slot.is_dropped = True
+            self._stage.withdraw(slot)
+        self._outbox.clear()
+
+    def require_idr(self) -> None:
+        """An access unit got lost on its way to the door."""
+        self._timeline = timelines.require_idr(self._timeline)
+
+    def _take_back(self, first: int) -> tuple[SpeechFrame, bool] | None:
+        """Drop the slots from ``first`` on and return to the state before them.
+
+        Returns the earliest speech among them and whether it began its utterance, for the caller
+        to put back or to forget.
+        """
+        dropped = [self._outbox.pop() for _ in range(len(self._outbox) - first)][::-1]
+        for slot in dropped:
+            slot.is_dropped = True
+            self._stage.withdraw(slot)
+        self._timeline = timelines.rewind(self._timeline, dropped[0].before)
+        if any(s.plan.source is Source.LIVE and s.phase is not Phase.RENDERING for s in dropped):
+            self._timeline = timelines.require_idr(self._timeline)
+        return next(
+            ((slot.speech, slot.plan.begins_utterance) for slot in dropped if slot.speech), None
+        )
+
+    def _known_clip(self, name: str) -> str | None:
+        """The door resolves names against the same manifest; an unknown one is a fault of ours."""
+        try:
+            return timelines.resolve_clip(self.clips.repertoire, name)
+        except KeyError:
+            log.error("session %s: no clip %r", self.start.session_id, name)
+            return None

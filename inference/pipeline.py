@@ -1,0 +1,204 @@
+"""The way of a live frame through the pools: engine call, picture, access unit.
+
+What takes time happens here, off the event loop, in two bounded pools. ``engine``: calls that
+listen and render for many sessions at once, most urgent first (see `scheduler`). ``media``:
+decoding, pasting and encoding; libx264 and libavcodec free the GIL. Results come back to the loop,
+which alone touches a session's state: a pool thread sees a `_Work`, which nobody changes meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from inference import compositor
+from inference.clips import AvatarClips
+from inference.clock import Clock
+from inference.encoder import Encoder, is_idr
+from inference.engines.base import (
+    AudioWindow,
+    Engine,
+    Features,
+    LoadedAvatar,
+    Patch,
+    Picture,
+    RenderJob,
+)
+from inference.errors import InferenceError
+from inference.hosted import HostedSession, Slot
+from inference.profile import VideoProfile
+from inference.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+Guard = Callable[[HostedSession], AbstractContextManager[None]]
+"""Keeps what goes wrong inside to this session."""
+
+
+class Pipeline:
+    """See the module. Lives on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        engine_pool: Executor,
+        media_pool: Executor,
+        profile: VideoProfile,
+        clock: Clock,
+        guard: Guard,
+    ) -> None:
+        self._engine = engine
+        self._engine_pool = engine_pool
+        self._media_pool = media_pool
+        self._profile = profile
+        self._clock = clock
+        self._guard = guard
+        self._scheduler: Scheduler[Slot] = Scheduler(
+            max_batch=engine.max_batch, concurrency=engine.concurrency
+        )
+        self._waiting: dict[Slot, HostedSession] = {}
+
+    @property
+    def waiting_jobs(self) -> int:
+        return len(self._scheduler)
+
+    def render(self, session: HostedSession, slot: Slot) -> None:
+        """Have the slot's mouth made; answered by ``on_rendered`` or ``on_render_failed``."""
+        self._waiting[slot] = session
+        self._scheduler.submit(slot, slot.due_s)
+        self._start_calls()
+
+    def withdraw(self, slot: Slot) -> None:
+        """The slot's mouth is not wanted any more."""
+        if self._waiting.pop(slot, None) is not None:
+            self._scheduler.withdraw(slot)
+
+    def decode_ahead(self, session: HostedSession, clip: str, index: int) -> None:
+        """Have the pictures around ``index`` decoded before they are needed."""
+        wanted = session.clips[clip]
+        if not wanted.is_decoded(index):
+            future = asyncio.get_running_loop().run_in_executor(
+                self._media_pool, wanted.decode_ahead, index
+            )
+            # Whoever needs the picture will meet the same error and report it.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def encode(self, session: HostedSession, slot: Slot) -> None:
+        """Make the slot's picture and encode it; answered by ``on_encoded``."""
+        if session.encoder is None:
+            session.encoder = Encoder(self._profile)
+        future = asyncio.get_running_loop().run_in_executor(
+            self._media_pool, _make_access_unit, session.clips, session.encoder, slot
+        )
+
+        def done(future: "asyncio.Future[bytes]") -> None:
+            with self._guard(session):
+                access_unit = future.result()
+                session.on_encoded(
+                    slot, access_unit, is_idr=is_idr(access_unit), now_s=self._clock.now_s()
+                )
+
+        future.add_done_callback(done)
+
+    def _start_calls(self) -> None:
+        while slots := self._scheduler.start_call():
+            sessions = [self._waiting.pop(slot) for slot in slots]
+            works = [
+                _Work(session.clips, session.avatar, slot, session.features)
+                for session, slot in zip(sessions, slots, strict=True)
+            ]
+            future = asyncio.get_running_loop().run_in_executor(
+                self._engine_pool, _call_engine, self._engine, works
+            )
+
+            def done(
+                future: "asyncio.Future[list[_Mouth]]",
+                sessions: list[HostedSession] = sessions,
+                slots: list[Slot] = slots,
+            ) -> None:
+                self._scheduler.end_call()
+                self._hand_out(sessions, slots, future)
+                self._start_calls()
+
+            future.add_done_callback(done)
+
+    def _hand_out(
+        self,
+        sessions: list[HostedSession],
+        slots: list[Slot],
+        future: "asyncio.Future[list[_Mouth]]",
+    ) -> None:
+        error = future.exception()
+        if error is not None:
+            log.error("the %s engine failed", self._engine.name, exc_info=error)
+        for number, (session, slot) in enumerate(zip(sessions, slots, strict=True)):
+            with self._guard(session):
+                if error is None:
+                    session.on_rendered(slot, *future.result()[number])
+                else:
+                    is_ours = isinstance(error, InferenceError)
+                    session.on_render_failed(slot, str(error) if is_ours else "engine_failed")
+
+
+_Mouth = tuple[Features, Patch | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """A slot as a pool thread sees it."""
+
+    clips: AvatarClips
+    avatar: LoadedAvatar
+    slot: Slot
+    features: Features | None
+    """What was heard last, for a mouth that has no new sound."""
+
+    @property
+    def window(self) -> AudioWindow | None:
+        return self.slot.speech.window if self.slot.speech else None
+
+
+def _call_engine(engine: Engine, works: list[_Work]) -> list[_Mouth]:
+    """Listen for those that have new sound, then render all. Runs in the engine's pool."""
+    windows = [work.window for work in works if work.window is not None]
+    heard = iter(engine.listen(windows) if windows else [])
+    features: list[Features] = []
+    for work in works:
+        latest = work.features if work.window is None else next(heard)[0]
+        assert latest is not None, "a mouth is held or eased only after it has spoken"
+        features.append(latest)
+    patches = engine.render(
+        [
+            RenderJob(
+                avatar=work.avatar,
+                clip=work.slot.plan.cursor.clip,
+                index=work.slot.plan.cursor.index,
+                picture=_source_picture(work.clips, work.slot),
+                features=latest,
+                strength=work.slot.plan.strength,
+            )
+            for work, latest in zip(works, features, strict=True)
+        ]
+    )
+    return list(zip(features, patches, strict=True))
+
+
+def _make_access_unit(clips: AvatarClips, encoder: Encoder, slot: Slot) -> bytes:
+    """The slot's picture, encoded. Runs in the media pool, one at a time per session."""
+    picture = _source_picture(clips, slot)
+    if slot.patch is not None:
+        picture = compositor.paste(picture, slot.patch)
+    return encoder.encode(picture, idr=slot.plan.must_be_idr)
+
+
+def _source_picture(clips: AvatarClips, slot: Slot) -> Picture:
+    """The clip's picture, mixed with the one left behind while a cross-fade lasts."""
+    plan = slot.plan
+    picture = clips[plan.cursor.clip].picture(plan.cursor.index)
+    if plan.fade is None:
+        return picture
+    outgoing = clips[plan.fade.outgoing.clip].picture(plan.fade.outgoing.index)
+    return compositor.cross_fade(outgoing, picture, plan.fade.weight)

@@ -1,0 +1,143 @@
+"""A clock you can hold, pools without threads, and an engine that shows the sound's loudness."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.engines.base import (
+    AudioContext,
+    AudioWindow,
+    Features,
+    LoadedAvatar,
+    Patch,
+    RenderJob,
+)
+from inference.manifest import Manifest
+from inference.timing import SAMPLES_PER_FRAME
+
+MOUTH = (slice(300, 340), slice(220, 292))
+"""Rows and columns of the rectangle that `LoudnessEngine` paints."""
+
+
+class ManualClock:
+    """Time passes when a test says so."""
+
+    def __init__(self) -> None:
+        self._now_s = 100.0
+        self._waits: dict[int, tuple[float, asyncio.Event]] = {}
+        self._order = itertools.count()
+
+    def now_s(self) -> float:
+        return self._now_s
+
+    async def wait(self, wake: asyncio.Event, until_s: float | None) -> None:
+        number = next(self._order)
+        if until_s is not None:
+            self._waits[number] = (until_s, wake)
+        try:
+            await wake.wait()
+        finally:
+            self._waits.pop(number, None)
+
+    async def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass, stopping at each moment that somebody waits for."""
+        target_s = self._now_s + seconds
+        await settle()
+        while True:
+            due = [(until_s, wake) for until_s, wake in self._waits.values() if until_s <= target_s]
+            if not due:
+                break
+            until_s, wake = min(due, key=lambda wait: wait[0])
+            self._now_s = max(self._now_s, until_s)
+            wake.set()
+            await settle()
+        self._now_s = target_s
+        await settle()
+
+    def stall(self, seconds: float) -> None:
+        """Time passes while nobody gets to run."""
+        self._now_s += seconds
+
+
+async def settle() -> None:
+    """Let everything that can run without time passing run."""
+    for _ in range(12):
+        await asyncio.sleep(0)
+
+
+class InlinePool(Executor):
+    """Does the work at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - an executor hands on whatever was raised
+            future.set_exception(error)
+        return future
+
+
+class HeldPool(Executor):
+    """Does the work when `release` says so: an engine that is late."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self._held: list[tuple[Future[Any], Callable[[], Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        if not self.is_held:
+            return InlinePool().submit(fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        self._held.append((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def release(self) -> None:
+        self.is_held = False
+        for future, work in self._held:
+            future.set_result(work())
+        self._held.clear()
+
+
+class LoudnessEngine:
+    """Paints a rectangle whose luma is 40 + 160 × loudness: easy to read off a decoded picture."""
+
+    name = "loudness"
+    max_batch = 4
+    concurrency = 1
+
+    def __init__(self, *, after: int = 0) -> None:
+        self.context = AudioContext(before=320, after=after)
+        self.windows: list[AudioWindow] = []
+        self.fails = False
+
+    def load(self) -> None:
+        return None
+
+    def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
+        return manifest.version
+
+    def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
+        if self.fails:
+            raise RuntimeError("the fake engine was told to fail")
+        self.windows += windows
+        begin = self.context.before
+        return [
+            [np.abs(w.samples[begin : begin + SAMPLES_PER_FRAME]).mean(keepdims=True)]
+            for w in windows
+        ]
+
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+        return [self._patch(40 + 160 * float(job.features[0]) * job.strength) for job in jobs]
+
+    @staticmethod
+    def _patch(luma: float) -> Patch:
+        rows, columns = MOUTH
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        neutral = np.full((height // 2, width // 2), 128, np.uint8)
+        plane = np.full((height, width), round(luma), np.uint8)
+        return Patch(columns.start, rows.start, plane, neutral, neutral)

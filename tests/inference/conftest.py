@@ -1,0 +1,116 @@
+"""A host on a held clock, with a small avatar and a door that writes everything down."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from inference.host import Host
+from inference.library import AvatarLibrary
+from inference.messages import (
+    AudioChunk,
+    LayerMessage,
+    SessionAccepted,
+    SessionClaimed,
+    SessionStart,
+    VideoFrame,
+)
+from tests.factories import make_avatar
+from tests.fakes import HeldPool, InlinePool, LoudnessEngine, ManualClock, settle
+
+FRAME_S = 0.04
+
+
+class Door:
+    """What one client's door received."""
+
+    def __init__(self, host: Host, clock: ManualClock, claim_id: str) -> None:
+        self.host, self.clock, self.claim_id = host, clock, claim_id
+        self.received: list[LayerMessage] = []
+        self.arrivals_s: list[float] = []
+
+    def start(self, **fields: object) -> SessionStart:
+        return SessionStart(
+            claim_id=self.claim_id,
+            session_id=f"session-{self.claim_id}",
+            reply_channel=self.claim_id,
+            avatar_folder="test",
+            avatar_version="1",
+            **fields,
+        )
+
+    async def open(self, **fields: object) -> None:
+        self.host.submit(self.start(**fields))
+        await settle()
+        assert isinstance(self.received[0], SessionClaimed)
+        self.host.submit(SessionAccepted(claim_id=self.claim_id))
+        await settle()
+
+    def say(self, pcm: bytes, position: int, **fields: object) -> None:
+        self.host.submit(
+            AudioChunk(
+                claim_id=self.claim_id,
+                pcm=pcm,
+                position=position,
+                **{"generation": 0, **fields},
+            )
+        )
+
+    @property
+    def frames(self) -> list[VideoFrame]:
+        return [message for message in self.received if isinstance(message, VideoFrame)]
+
+    def of(self, kind: type[LayerMessage]) -> list[LayerMessage]:
+        return [message for message in self.received if isinstance(message, kind)]
+
+
+class Stage:
+    """The host and its doors."""
+
+    def __init__(self, library: AvatarLibrary) -> None:
+        self.clock = ManualClock()
+        self.engine = LoudnessEngine()
+        self.engine_pool = HeldPool()
+        self.doors: dict[str, Door] = {}
+        self.undeliverable = 0
+        self.host = Host(
+            engine=self.engine,
+            library=library,
+            clock=self.clock,
+            deliver=self._deliver,
+            engine_pool=self.engine_pool,
+            media_pool=InlinePool(),
+            worker_channel=lambda: "worker!1",
+            name="test worker",
+        )
+
+    def door(self, claim_id: str = "a") -> Door:
+        door = self.doors[claim_id] = Door(self.host, self.clock, claim_id)
+        return door
+
+    async def _deliver(self, channel: str, message: LayerMessage) -> None:
+        if self.undeliverable and isinstance(message, VideoFrame):
+            self.undeliverable -= 1
+            raise ConnectionError("the layer is gone")
+        self.doors[channel].received.append(message)
+        self.doors[channel].arrivals_s.append(self.clock.now_s())
+
+
+@pytest.fixture(scope="session")
+def avatars_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("avatars")
+    make_avatar(folder / "test")
+    return folder
+
+
+@pytest.fixture
+async def stage(avatars_dir: Path, tmp_path: Path) -> AsyncIterator[Stage]:
+    stage = Stage(AvatarLibrary(avatars_dir, tmp_path))
+    running = asyncio.get_running_loop().create_task(stage.host.run())
+    yield stage
+    await stage.host.drain()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
