@@ -1,0 +1,162 @@
+"""What a stream was like: how late its frames came, how long sound took to become picture.
+
+*Lateness* of a frame is its arrival minus the time it would have had, had it come as soon as the
+best frame of the run: with the session's origin o = min over frames (arrival - timestamp), it is
+arrival - (o + timestamp), and never negative. The way from server to client is in it only as far as
+it varies, so the two clocks need not agree.
+
+*Latency* of a frame that shows speech is its arrival minus the moment when the chunk with its last
+own sample was sent. It means something only if sound was sent as it was spoken.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
+from streaming.client.events import Frame
+from streaming.client.sound import SentSpeech
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a quantity is distributed, in ms."""
+
+    count: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> "Spread | None":
+        """None of nothing."""
+        if not seconds:
+            return None
+        p50, p95, p99, top = (float(p) for p in np.percentile(seconds, (50, 95, 99, 100)) * 1_000)
+        return cls(len(seconds), p50, p95, p99, top)
+
+
+def lateness_s(timestamps_ms: list[int], received_s: list[float]) -> list[float]:
+    """Of each frame; see the head of this file."""
+    if not timestamps_ms:
+        return []
+    offsets = np.asarray(received_s) - np.asarray(timestamps_ms) / 1_000
+    return [float(late) for late in offsets - offsets.min()]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReport:
+    """The sum of a run."""
+
+    frames: int
+    duration_s: float
+    video_bytes: int
+    first_frame_s: float | None
+    """From sending INIT to the arrival of the first frame."""
+    frames_per_second: float | None
+    lateness: Spread | None
+    latency: Spread | None
+    speech_frames: int
+    missing_frames: int
+    """Numbers that the timestamps leave out."""
+    broken_timestamps: int
+    """Timestamps that are no multiple of 40 ms, or do not ascend."""
+    decode_errors: int
+    errors: dict[str, int] = field(default_factory=dict)
+    """ERROR messages by code."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the stream itself; a gap is not, a server may leave pictures out."""
+        found = []
+        if self.frames == 0:
+            found.append("No picture came.")
+        if self.broken_timestamps:
+            found.append(f"{self.broken_timestamps} timestamps do not ascend by whole frames.")
+        if self.decode_errors:
+            found.append(f"{self.decode_errors} pictures could not be decoded.")
+        return found
+
+    def lines(self) -> list[str]:
+        """For people."""
+        rate = self.frames_per_second
+        rows = [
+            ("frames", f"{self.frames} in {self.duration_s:.1f} s, {self.video_bytes:,} bytes"),
+            ("of them with speech", f"{self.speech_frames}"),
+            ("time to first frame", _ms(self.first_frame_s)),
+            ("frames per second", f"{rate:.2f}" if rate else "-"),
+            ("jitter", _spread(self.lateness, ("p50", "p99"))),
+            ("audio to frame", _spread(self.latency, ("p50", "p95"))),
+            ("missing frames", f"{self.missing_frames}"),
+            ("decode errors", f"{self.decode_errors}"),
+            ("errors", ", ".join(f"{code} × {n}" for code, n in self.errors.items()) or "none"),
+        ]
+        return [f"{name:<20} {value}" for name, value in rows]
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1_000:.1f} ms"
+
+
+def _spread(spread: Spread | None, wanted: tuple[str, ...]) -> str:
+    if spread is None:
+        return "-"
+    return ", ".join(f"{name} {getattr(spread, f'{name}_ms'):.1f} ms" for name in wanted)
+
+
+class Measurement:
+    """Takes every frame of a session in order; asked at the end, or on the way."""
+
+    def __init__(self, *, is_paced: bool = True) -> None:
+        self._is_paced = is_paced
+        self._timestamps_ms: list[int] = []
+        self._received_s: list[float] = []
+        self._speech: list[tuple[int, float]] = []
+        self._bytes = 0
+        self._errors: Counter[str] = Counter()
+        self.decode_errors = 0
+
+    def add_frame(self, frame: Frame) -> None:
+        self._timestamps_ms.append(frame.timestamp_ms)
+        self._received_s.append(frame.received_s)
+        self._bytes += len(frame.access_unit)
+        if frame.audio_timestamp_ms is not None:
+            self._speech.append((frame.audio_timestamp_ms, frame.received_s))
+
+    def add_error(self, code: str) -> None:
+        self._errors[code] += 1
+
+    @property
+    def frames(self) -> int:
+        return len(self._timestamps_ms)
+
+    def report(self, sent: SentSpeech, init_sent_s: float) -> StreamReport:
+        """``sent`` and ``init_sent_s`` are on the clock of the frames' arrival."""
+        steps_ms = [later - earlier for earlier, later in pairwise(self._timestamps_ms)]
+        duration_s = self._received_s[-1] - self._received_s[0] if self._received_s else 0.0
+        return StreamReport(
+            frames=self.frames,
+            duration_s=duration_s,
+            video_bytes=self._bytes,
+            first_frame_s=self._received_s[0] - init_sent_s if self._received_s else None,
+            frames_per_second=len(steps_ms) / duration_s if duration_s else None,
+            lateness=Spread.of(lateness_s(self._timestamps_ms, self._received_s)),
+            latency=Spread.of(self._latencies_s(sent)) if self._is_paced else None,
+            speech_frames=len(self._speech),
+            missing_frames=sum(step // FRAME_MS - 1 for step in steps_ms if step > 0),
+            broken_timestamps=sum(step <= 0 or step % FRAME_MS != 0 for step in steps_ms),
+            decode_errors=self.decode_errors,
+            errors=dict(self._errors),
+        )
+
+    def _latencies_s(self, sent: SentSpeech) -> list[float]:
+        latencies = []
+        for audio_timestamp_ms, received_s in self._speech:
+            first = audio_timestamp_ms * SAMPLES_PER_MS
+            last = min(first + SAMPLES_PER_FRAME, sent.samples) - 1
+            sent_s = sent.sent_at_s(last)
+            if sent_s is not None and first <= last:
+                latencies.append(received_s - sent_s)
+        return latencies

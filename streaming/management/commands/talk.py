@@ -1,0 +1,226 @@
+"""`manage.py talk`: say a sound file to an avatar, film the answer, tell how the stream was."""
+
+import argparse
+import asyncio
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from streaming.client.connection import AvatarClient
+from streaming.client.conversation import Conversation
+from streaming.client.errors import ClientError
+from streaming.client.events import (
+    ActionTriggered,
+    Event,
+    Frame,
+    Interrupted,
+    ServerError,
+    StateChanged,
+)
+from streaming.client.recording import Recording
+from streaming.client.sound import duration_s, read_speech
+
+IDLE_AFTER_S = 1.0
+FRAMES_A_REDRAW = 5
+FRAMES_A_LINE = 125
+COMMANDS = """\
+speak FILE           say a sound file
+state STATE [CLIP]   idle, speaking or action, and which clip, such as idle_3
+action 1|2           insert an action
+interrupt            be silent at once
+quit                 or the end of the input"""
+
+
+class Command(BaseCommand):
+    help = (
+        "Talk to an avatar: sends speech to a server, writes what comes back as an MP4 with "
+        "picture and sound, and tells how the stream was. The exit status is 0 if all went well."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--server", default="ws://localhost:8000", help="default: %(default)s")
+        parser.add_argument("--user-id", default="talk", help="whose avatar; default: %(default)s")
+        parser.add_argument(
+            "--audio-file", type=Path, help="speech: WAV of any rate and channels, or MP3, FLAC ..."
+        )
+        parser.add_argument("--output", type=Path, help="the MP4 to write; without it none")
+        parser.add_argument(
+            "--fast", action="store_true", help="send the speech at once, not as it is spoken"
+        )
+        parser.add_argument(
+            "--video-state",
+            type=_clip_name,
+            metavar="CLIP",
+            help="the clip to run under the speech, such as speaking_3",
+        )
+        parser.add_argument(
+            "--interactive", action="store_true", help="take commands from the keyboard"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["audio_file"] is None and not options["interactive"]:
+            raise CommandError("Say what to speak: --audio-file FILE, or --interactive.")
+        try:
+            problems = asyncio.run(self._talk(**options))
+        except ClientError as error:
+            raise CommandError(str(error)) from None
+        except KeyboardInterrupt:
+            raise CommandError("Broken off.", returncode=130) from None
+        if problems:
+            raise CommandError("\n".join(["It did not go well.", *problems]))
+
+    async def _talk(
+        self,
+        *,
+        server: str,
+        user_id: str,
+        audio_file: Path | None,
+        output: Path | None,
+        fast: bool,
+        video_state: str | None,
+        interactive: bool,
+        **_django: Any,
+    ) -> list[str]:
+        """Hold the conversation and print its report; returns what went wrong."""
+        speech = read_speech(audio_file) if audio_file else b""
+        with ExitStack() as files:
+            async with AvatarClient(server, user_id) as client:
+                # Only now: a server that is not there leaves no empty film behind.
+                recording = files.enter_context(Recording(output)) if output else None
+                assert client.ready is not None
+                self._say(f"connected to {client.address}, engine {client.ready.engine}")
+                progress = _Progress(
+                    duration_s(speech), self.stdout.write, is_terminal=bool(self.stdout.isatty())
+                )
+                async with Conversation(
+                    client,
+                    recording=recording,
+                    is_paced=not fast,
+                    tell=self._announce if interactive else progress.show,
+                ) as conversation:
+                    if speech:
+                        await conversation.say(speech, clip=video_state)
+                        await conversation.see_it_said()
+                    if interactive:
+                        await self._obey(conversation)
+                    await conversation.watch(IDLE_AFTER_S)
+                    report, problems = conversation.report(), list(conversation.problems)
+                progress.end()
+        for line in report.lines():
+            self._say(line)
+        if recording:
+            self._say(f"{'film':<20} {output}, {recording.pictures} pictures")
+        return problems + report.problems()
+
+    # ---- by hand
+
+    async def _obey(self, conversation: Conversation) -> None:
+        self._say(COMMANDS)
+        lines = _lines_of_stdin()
+        under_way: list[asyncio.Task[None]] = []
+        while conversation.is_open and (line := await lines.get()) is not None:
+            try:
+                words = shlex.split(line)
+            except ValueError as error:
+                self._say(f"? {error}")
+                continue
+            if words == ["quit"]:
+                for task in under_way:
+                    task.cancel()
+                break
+            if words:
+                # Not awaited: one can interrupt, or wave, while a file is being said.
+                under_way.append(asyncio.create_task(self._obey_one(conversation, words)))
+        else:
+            await asyncio.gather(*under_way)
+            await conversation.see_it_said()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _obey_one(self, conversation: Conversation, words: list[str]) -> None:
+        client = conversation.client
+        try:
+            match words:
+                case ["speak", name]:
+                    await conversation.say(await asyncio.to_thread(read_speech, Path(name)))
+                case ["state", state, *clip] if len(clip) <= 1:
+                    await client.change_state(state, *clip)
+                case ["action", "1" | "2" as index]:
+                    await client.start_action(int(index))
+                case ["interrupt"]:
+                    await client.interrupt()
+                case _:
+                    self._say(f"? {' '.join(words)}\n{COMMANDS}")
+        except ClientError as error:
+            self._say(f"? {error}")
+
+    def _announce(self, event: Event) -> None:
+        match event:
+            case StateChanged(state, clip):
+                self._say(f"< state {state}, clip {clip}")
+            case ActionTriggered(index):
+                self._say(f"< action {index} follows")
+            case Interrupted(dropped_ms):
+                self._say(f"< interrupted, {dropped_ms} ms dropped")
+            case ServerError():
+                self._say(f"< {event}")
+            case _:
+                pass
+
+    def _say(self, line: str) -> None:
+        self.stdout.write(line)
+
+
+class _Progress:
+    """Tells how far the speech is: on a terminal in one line, written again over itself."""
+
+    def __init__(self, total_s: float, write: Callable[..., Any], *, is_terminal: bool) -> None:
+        self._total_s = total_s
+        self._write = write
+        self._is_terminal = is_terminal
+        self._every = FRAMES_A_REDRAW if is_terminal else FRAMES_A_LINE
+        self._frames = 0
+
+    def show(self, event: Event) -> None:
+        if not isinstance(event, Frame):
+            return
+        self._frames += 1
+        if self._frames % self._every == 0:
+            line = f"{self._frames:6} frames  {event.clip:<12}"
+            if event.audio_timestamp_ms is not None:
+                line += f"{event.audio_timestamp_ms / 1_000:6.1f} of {self._total_s:.1f} s said"
+            if self._is_terminal:
+                self._write(f"\r{line:<52}", ending="")
+            else:
+                self._write(line)
+
+    def end(self) -> None:
+        if self._is_terminal and self._frames >= self._every:
+            self._write("")
+
+
+def _clip_name(text: str) -> str:
+    if not re.fullmatch(r"(idle|speaking|action)_[0-9]{1,2}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no clip: write speaking_3 or idle_0")
+    return text
+
+
+def _lines_of_stdin() -> "asyncio.Queue[str | None]":
+    """The lines typed, then None. A thread reads them: it may be waiting while the program ends."""
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        for line in sys.stdin:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+        loop.call_soon_threadsafe(lines.put_nowait, None)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines

@@ -1,0 +1,196 @@
+"""A small server that keeps the protocol's promises, for tests of the client alone.
+
+It streams real H.264: a grey picture with a bar that moves, and a white square where the mouth
+would be while speech is shown. No engine, no worker, no Django.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import numpy as np
+from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from inference.encoder import Encoder, is_idr
+from inference.profile import VideoProfile
+from inference.timing import (
+    BYTES_PER_SAMPLE,
+    FRAME_S,
+    SAMPLES_PER_FRAME,
+    audio_timestamp_ms,
+    frame_timestamp_ms,
+)
+from streaming.client_messages import (
+    Action,
+    AnyClientMessage,
+    Close,
+    Generate,
+    Init,
+    Interrupt,
+    StateChange,
+)
+from streaming.errors import ProtocolError
+from streaming.protocol import dump, parse
+from streaming.server_messages import (
+    ActionTriggered,
+    ActionTriggeredFields,
+    CloseAck,
+    CloseAckFields,
+    Error,
+    FrameFields,
+    InitSuccess,
+    InitSuccessFields,
+    Interrupted,
+    InterruptedFields,
+    Ping,
+    ServerMessage,
+    StateChanged,
+    StateChangedFields,
+    VideoDescription,
+    VideoFrame,
+)
+
+PROFILE = VideoProfile(preset="ultrafast")
+
+
+@dataclass
+class Behaviour:
+    """How this server differs from a good one."""
+
+    refusal: ProtocolError | None = None
+    close_code: int = 4404
+    lost_frames: frozenset[int] = frozenset()
+    """Encoded, but not sent, and without an IDR after them: what a broken server does."""
+    stops_after_frames: int | None = None
+    says_first: str | None = None
+    """Raw text that comes before the first frame."""
+    received: list[AnyClientMessage] = field(default_factory=list)
+
+
+class _Session:
+    def __init__(self, socket: ServerConnection, behaviour: Behaviour) -> None:
+        self.socket = socket
+        self.behaviour = behaviour
+        self.session_id: str | None = None
+        self.queued_samples = 0
+        self.position = 0
+
+    async def send(self, message: ServerMessage) -> None:
+        await self.socket.send(dump(message))
+
+    async def stream(self) -> None:
+        loop = asyncio.get_running_loop()
+        encoder, origin_s, frame = Encoder(PROFILE), loop.time(), 0
+        while frame != self.behaviour.stops_after_frames:
+            await asyncio.sleep(origin_s + frame * FRAME_S - loop.time())
+            position = self._next_position()
+            access_unit = encoder.encode(_picture(frame, is_speaking=position is not None))
+            fields = FrameFields(
+                frame_data=access_unit,
+                frame_timestamp=frame_timestamp_ms(frame),
+                keyframe=is_idr(access_unit),
+                state="idle",
+                base_video="idle_0",
+                **({} if position is None else {"audio_timestamp": audio_timestamp_ms(position)}),
+            )
+            if frame not in self.behaviour.lost_frames:
+                await self.send(VideoFrame(session_id=self.session_id, data=fields))
+            frame += 1
+        await self.socket.close(4500)
+
+    def _next_position(self) -> int | None:
+        shown = min(SAMPLES_PER_FRAME, self.queued_samples)
+        position, self.queued_samples = self.position, self.queued_samples - shown
+        self.position += shown
+        return position if shown else None
+
+    async def answer(self, message: AnyClientMessage) -> None:
+        match message:
+            case Generate(data=fields):
+                self.queued_samples += len(fields.audio_chunk.data) // BYTES_PER_SAMPLE
+            case StateChange(data=fields):
+                changed = StateChangedFields(
+                    current_state=fields.target_state, current_video=fields.base_video or "idle_0"
+                )
+                await self.send(StateChanged(session_id=self.session_id, data=changed))
+            case Action(data=fields):
+                triggered = ActionTriggeredFields(action_index=fields.action_index or 1)
+                await self.send(ActionTriggered(session_id=self.session_id, data=triggered))
+            case Interrupt():
+                dropped = InterruptedFields(dropped_ms=audio_timestamp_ms(self.queued_samples))
+                self.position += self.queued_samples
+                self.queued_samples = 0
+                await self.send(Interrupted(session_id=self.session_id, data=dropped))
+            case Close():
+                ack = CloseAckFields(reason="client_request")
+                await self.send(CloseAck(session_id=self.session_id, data=ack))
+                await self.socket.close()
+            case _:
+                pass
+
+
+def _picture(frame: int, *, is_speaking: bool) -> np.ndarray:
+    picture = np.full((PROFILE.height * 3 // 2, PROFILE.width), 128, np.uint8)
+    left = frame * 4 % (PROFILE.width - 16)
+    picture[32:64, left : left + 16] = 60
+    if is_speaking:
+        picture[320:352, 240:272] = 235
+    return picture
+
+
+@asynccontextmanager
+async def fake_avatar_server(behaviour: Behaviour | None = None) -> AsyncIterator[str]:
+    """Runs while the context does; gives its address."""
+    manners = behaviour or Behaviour()
+
+    def refuse_other_paths(socket: ServerConnection, request: Request) -> Response | None:
+        if request.path.startswith("/musetalk/v1/ws/") and "%" not in request.path:
+            return None
+        return socket.respond(HTTPStatus.FORBIDDEN, "no such stream\n")
+
+    async def serve_one(socket: ServerConnection) -> None:
+        session = _Session(socket, manners)
+        streaming: asyncio.Task[None] | None = None
+        try:
+            async for text in socket:
+                message = parse(str(text))
+                manners.received.append(message)
+                if isinstance(message, Init):
+                    session.session_id = message.session_id
+                    if manners.refusal:
+                        await session.send(Error.of(manners.refusal, message.session_id))
+                        ack = CloseAckFields(reason="error")
+                        await session.send(CloseAck(session_id=message.session_id, data=ack))
+                        await socket.close(manners.close_code)
+                        return
+                    await session.send(InitSuccess(session_id=message.session_id, data=_READY))
+                    await session.send(Ping(session_id=message.session_id))
+                    if manners.says_first:
+                        await socket.send(manners.says_first)
+                    streaming = asyncio.create_task(session.stream())
+                else:
+                    await session.answer(message)
+        finally:
+            if streaming:
+                streaming.cancel()
+                with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                    await streaming
+
+    async with serve(
+        serve_one, "127.0.0.1", 0, process_request=refuse_other_paths, compression=None
+    ) as server:
+        host, port = next(iter(server.sockets)).getsockname()[:2]
+        yield f"ws://{host}:{port}"
+
+
+_READY = InitSuccessFields(
+    model_loaded=True,
+    available_videos=["idle_0"],
+    default_video="idle_0",
+    engine="fake",
+    video=VideoDescription(codec="avc1.42C01E"),
+)
