@@ -1,0 +1,55 @@
+# make run      serve the talking avatar on http://localhost:8000/
+# make test     set everything up, check, and run all tests
+# make help     the other commands
+
+.DEFAULT_GOAL := help
+.PHONY: help run setup test check coverage presenter train packages python
+
+# The first Python that is new enough.
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+INSTALL := $(PYTHON) musetalk_site/install.py
+
+# The engine's own requirements are gigabytes: only who asks for it gets them.
+ENGINE ?= $(shell sed -n 's/^ENGINE=//p' .env 2>/dev/null)
+SERVER_REQUIREMENTS := $(if $(filter musetalk,$(ENGINE)),requirements.txt,requirements-core.txt)
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | sort | expand -t 12
+
+python:
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer."; exit 1; }
+
+run: python ## serve the talking avatar
+	@$(INSTALL) $(SERVER_REQUIREMENTS)
+	@.venv/bin/python manage.py migrate --verbosity 0
+	@exec .venv/bin/python manage.py serve
+
+setup: python ## make .venv with everything
+	@$(INSTALL) requirements-dev.txt
+
+test: setup packages ## check, and run all tests
+	@$(MAKE) --no-print-directory check
+	.venv/bin/pytest
+
+check: setup ## style, types, architecture
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest -q tests/test_architecture.py
+
+coverage: setup packages ## run all tests, and say which lines they reach
+	.venv/bin/pytest --cov --cov-report=term:skip-covered --cov-report=html
+
+presenter: python ## draw the shipped presenter anew
+	@$(INSTALL) requirements-drawing.txt
+	.venv/bin/python -m inference.preparation.presenter avatars_app/presenter
+
+train: setup ## train the viseme net anew (needs espeak-ng and flite)
+	.venv/bin/python -m inference.engines.viseme.training
+
+# Debian packages that some tests need. Elsewhere those tests are skipped and say what they miss.
+PACKAGES := espeak-ng flite
+packages:
+	@if [ "$$(id -u)" = 0 ] || [ "$$CI" = true ]; then sh .ci/packages $(PACKAGES); fi

@@ -1,0 +1,124 @@
+"""Make `.venv` and install requirement files into it: ``python3 install.py FILE...``.
+
+It runs before anything is installed, so it uses the standard library alone. What is installed is
+remembered in a stamp inside `.venv` (the digest of each requirement file), so that a second run is
+over in a moment.
+
+Where `uv` is on the path it does the work, much faster than pip. It reads none of pip's
+configuration, so that is handed to it: both must find the same wheels, above all the same torch.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+STAMP = VENV / "installed.json"
+
+
+def say(sentence: str) -> None:
+    sys.stdout.write(sentence + "\n")
+    sys.stdout.flush()
+
+
+def with_included(file: Path) -> list[Path]:
+    """A requirement file and those it includes by ``-r``."""
+    included = re.findall(r"^-r\s+(\S+)", file.read_text(), re.MULTILINE)
+    return [file, *(f for name in included for f in with_included(file.parent / name))]
+
+
+def digests(files: list[Path]) -> dict[str, str]:
+    return {
+        each.name: hashlib.sha256(each.read_bytes()).hexdigest()
+        for file in files
+        for each in with_included(file)
+    }
+
+
+def make_venv(uv: str | None) -> None:
+    if PYTHON.exists() and subprocess.run([PYTHON, "-c", ""], check=False).returncode == 0:
+        return
+    say(f"Making .venv with Python {sys.version.split()[0]}")
+    shutil.rmtree(VENV, ignore_errors=True)
+    if uv:
+        subprocess.run(
+            [uv, "venv", "--quiet", "--seed", "--python", sys.executable, VENV], check=True
+        )
+        return
+    made = subprocess.run([sys.executable, "-m", "venv", VENV], check=False)
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        sys.exit("Cannot make .venv: install Python's venv module (Debian: python3-venv) or uv.")
+
+
+def pip_configuration() -> dict[str, list[str]]:
+    """What pip is configured to, option by option: ``{"find-links": ["/wheels"], ...}``."""
+    listed = subprocess.run(
+        [PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    options: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(?:global|install|:env:)\.([a-z-]+)='(.*)'$", listed, re.M):
+        for part in value.replace("\\n", " ").split():
+            if part not in options.setdefault(name, []):
+                options[name].append(part)
+    return options
+
+
+def uv_options(configured: dict[str, list[str]]) -> list[str]:
+    """The same configuration in uv's words."""
+    words = {
+        "index-url": "--default-index",
+        "extra-index-url": "--index",
+        "find-links": "--find-links",
+        "constraint": "--constraint",
+        "trusted-host": "--allow-insecure-host",
+    }
+    options = [
+        part
+        for name, word in words.items()
+        for value in configured.get(name, [])
+        for part in (word, value)
+    ]
+    # As pip does: the best version wins, wherever it lies.
+    return [*options, "--index-strategy", "unsafe-best-match"]
+
+
+def install(files: list[Path], uv: str | None) -> None:
+    requirements = [part for file in files for part in ("--requirement", str(file))]
+    if uv:
+        configured = pip_configuration()
+        environment = dict(os.environ)
+        if "cert" in configured:
+            environment.setdefault("SSL_CERT_FILE", configured["cert"][0])
+        command = [uv, "pip", "install", "--python", str(PYTHON), *uv_options(configured)]
+        if subprocess.run([*command, *requirements], env=environment, check=False).returncode == 0:
+            return
+        say("uv could not install it; trying pip")
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *requirements]
+    if subprocess.run(command, check=False).returncode != 0:
+        sys.exit(f"Installing failed. By hand: {shlex.join(command)}")
+
+
+def main(names: list[str]) -> None:
+    files = [ROOT / name for name in names]
+    wanted = digests(files)
+    installed = json.loads(STAMP.read_text()) if STAMP.exists() and PYTHON.exists() else {}
+    if wanted.items() <= installed.items():
+        return
+    uv = shutil.which("uv")
+    make_venv(uv)
+    say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}")
+    install(files, uv)
+    STAMP.write_text(json.dumps(installed | wanted, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
