@@ -1,0 +1,30 @@
+"""Small asset folders: a manifest that passes every check, and no pictures."""
+
+from pathlib import Path
+
+from inference import manifest
+from inference.manifest import ClipEntry, Manifest, ProfileEntry
+from inference.profile import DEFAULT_PROFILE
+
+CLIPS = {"idle_0": "idle", "idle_1": "idle", "speaking_0": "speaking", "action_1": "action"}
+
+
+def write_asset_folder(folder: Path, *, version: str) -> None:
+    folder.mkdir(parents=True)
+    profile = DEFAULT_PROFILE
+    manifest.write(
+        folder,
+        Manifest(
+            format=manifest.FORMAT,
+            version=version,
+            name=folder.name,
+            renderer="drawn",
+            profile=ProfileEntry(
+                **{name: getattr(profile, name) for name in profile.__slots__}, codec="avc1.42C01E"
+            ),
+            clips=[
+                ClipEntry(name=name, state=state, sizes=[100] * 50, idr=[0, 25], exits=[25, 50])
+                for name, state in CLIPS.items()
+            ],
+        ),
+    )
