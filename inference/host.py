@@ -92,7 +92,6 @@ class Host:
         deliver: Deliver,
         engine_pool: Executor,
         media_pool: Executor,
-        worker_channel: Callable[[], str],
         name: str,
         profile: VideoProfile = DEFAULT_PROFILE,
         cache: PictureCache | None = None,
@@ -112,7 +111,6 @@ class Host:
             clock=clock,
             guard=self._guard,
         )
-        self._worker_channel = worker_channel
         self._name = name
         self._profile = profile
         self._cache = cache or PictureCache()
@@ -175,12 +173,19 @@ class Host:
 
     # ---- messages from doors
 
+    def claim(self, start: SessionStart, *, worker_channel: str) -> None:
+        """Offer to take a session, whose door is then to use ``worker_channel``. Never blocks."""
+        if not self._is_draining:
+            self._spawn(self._claim(start, worker_channel))
+
+    def abandon(self, worker_channel: str) -> None:
+        """Nobody reads ``worker_channel`` any more: its sessions go back to their doors."""
+        for session in list(self._sessions.values()):
+            if session.worker_channel == worker_channel:
+                self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="error"))
+
     def submit(self, message: LayerMessage) -> None:
-        """Take a message from a door. Never blocks, never raises."""
-        if isinstance(message, SessionStart):
-            if not self._is_draining:
-                self._spawn(self._claim(message))
-            return
+        """Take any other message from a door. Never blocks, never raises."""
         session = self._sessions.get(message.claim_id)
         if session is None:
             return  # of an earlier claim, or one that was ended here
@@ -200,8 +205,8 @@ class Host:
                 case SpeechInterrupt():
                     session.interrupt(message, now_s)
 
-    async def _claim(self, start: SessionStart) -> None:
-        """Open the avatar and offer to take the session; tell the door why if that fails."""
+    async def _claim(self, start: SessionStart, worker_channel: str) -> None:
+        """Open the avatar and make the offer; tell the door why if that fails."""
         reply: LayerMessage
         try:
             opened = await self._open(start)
@@ -211,7 +216,9 @@ class Host:
             await self._deliver(start.reply_channel, reply)
             return
         speech = SpeechQueue(self._engine.context, end_of_speech_ms=self._end_of_speech_ms)
-        session = HostedSession(start, opened.clips, opened.avatar, speech, self)
+        session = HostedSession(
+            start, opened.clips, opened.avatar, speech, self, worker_channel=worker_channel
+        )
         self._sessions[start.claim_id] = session
         outgoing: asyncio.Queue[LayerMessage | None] = asyncio.Queue()
         sender = asyncio.get_running_loop().create_task(self._send_all(session, outgoing))
@@ -220,7 +227,7 @@ class Host:
         sender.add_done_callback(self._tasks.discard)
         reply = SessionClaimed(
             claim_id=start.claim_id,
-            worker_channel=self._worker_channel(),
+            worker_channel=worker_channel,
             worker=self._name,
             engine=self._engine.name,
             is_lipsync_ready=True,

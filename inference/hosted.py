@@ -135,8 +135,11 @@ class HostedSession:
         avatar: LoadedAvatar,
         speech: SpeechQueue,
         stage: Stage,
+        *,
+        worker_channel: str,
     ) -> None:
         self.start = start
+        self.worker_channel = worker_channel
         self.clips = clips
         self.avatar = avatar
         self.counters = Counters()

@@ -42,7 +42,7 @@ class Door:
         )
 
     async def open(self, **fields: object) -> None:
-        self.host.submit(self.start(**fields))
+        self.host.claim(self.start(**fields), worker_channel="worker!1")
         await settle()
         assert isinstance(self.received[0], SessionClaimed)
         self.host.submit(SessionAccepted(claim_id=self.claim_id))
@@ -82,7 +82,6 @@ class Stage:
             deliver=self._deliver,
             engine_pool=self.engine_pool,
             media_pool=InlinePool(),
-            worker_channel=lambda: "worker!1",
             name="test worker",
         )
 

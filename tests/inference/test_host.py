@@ -3,6 +3,7 @@
 import itertools
 
 import av
+import msgspec
 import numpy as np
 import pytest
 
@@ -274,7 +275,7 @@ async def test_a_session_taken_over_goes_on_where_it_was_due(stage: Stage) -> No
 
 async def test_no_frames_before_the_door_accepts_and_none_after_it_stops(stage: Stage) -> None:
     door = stage.door()
-    stage.host.submit(door.start())
+    stage.host.claim(door.start(), worker_channel="worker!1")
     await settle()
     await stage.clock.advance(1)
     assert not door.frames
@@ -292,7 +293,8 @@ async def test_no_frames_before_the_door_accepts_and_none_after_it_stops(stage: 
 async def test_an_unknown_avatar_is_refused(stage: Stage) -> None:
     door = stage.door()
     start = door.start()
-    stage.host.submit(type(start)(**{**_fields(start), "avatar_folder": "nobody"}))
+    unknown = msgspec.structs.replace(start, avatar_folder="nobody")
+    stage.host.claim(unknown, worker_channel="worker!1")
     await settle()
     (refused,) = door.of(SessionRefused)
     assert refused.reason == "avatar"
@@ -305,5 +307,10 @@ async def test_sessions_are_spread_over_the_frame_time(stage: Stage) -> None:
     assert len(phases) == 8
 
 
-def _fields(start: object) -> dict[str, object]:
-    return {name: getattr(start, name) for name in start.__struct_fields__}
+async def test_a_worker_channel_that_is_gone_gives_its_sessions_back(stage: Stage) -> None:
+    door = stage.door()
+    await door.open()
+    stage.host.abandon("worker!1")
+    await settle()
+    assert [message.reason for message in door.of(SessionEnded)] == ["error"]
+    assert stage.host.report().sessions == 0

@@ -1,0 +1,70 @@
+"""Which engine runs, and why: the setting ENGINE, and what is there."""
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.engines.base import Engine
+from inference.errors import EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """An engine, not yet loaded, and the reason in words."""
+
+    engine: Engine
+    reason: str
+
+
+def choose_engine(*, engine: str, device: str, use_float16: bool, model_path: Path) -> EngineChoice:
+    """``engine``: auto, viseme or musetalk; EngineUnavailable if the last is asked for in vain.
+
+    Auto takes MuseTalk if its weights and a GPU are there. Only then is torch imported.
+    """
+    if engine == "viseme":
+        return EngineChoice(_viseme(), "as ENGINE says")
+    missing = _missing_for_musetalk(device, model_path, needs_gpu=engine == "auto")
+    if missing is None:
+        from inference.engines.musetalk.engine import MuseTalkEngine
+
+        reason = "as ENGINE says" if engine == "musetalk" else "its weights and a GPU are there"
+        return EngineChoice(
+            MuseTalkEngine(model_path, device=device, use_float16=use_float16), reason
+        )
+    if engine == "musetalk":
+        raise EngineUnavailable(f"ENGINE=musetalk, but {missing}")
+    if device.startswith("cuda"):
+        log.warning("DEVICE=%s, but %s; the viseme engine runs on the CPU", device, missing)
+    return EngineChoice(_viseme(), f"because {missing}")
+
+
+def _viseme() -> Engine:
+    from inference.engines.viseme.engine import VisemeEngine
+
+    return VisemeEngine()
+
+
+def _missing_for_musetalk(device: str, model_path: Path, *, needs_gpu: bool) -> str | None:
+    """What MuseTalk lacks here, as the end of a sentence; None if it can run."""
+    for package in ("torch", "diffusers", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            return f"{package} is not installed (`pip install -r requirements.txt`)"
+    from inference.engines.musetalk.weights import check_files, chosen_files
+
+    files = check_files(model_path, chosen_files())
+    if any(file.state in {"missing", "wrong"} for file in files):
+        return (
+            f"MODEL_PATH {model_path} lacks MuseTalk's weights"
+            " (`python manage.py download_models` fetches them)"
+        )
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "torch finds no CUDA GPU"
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if needs_gpu and (device == "cpu" or not has_gpu):
+        return "there is no GPU for MuseTalk"
+    return None

@@ -1,0 +1,191 @@
+"""The worker at the edge of the channel layers: claims come in, the host does the rest.
+
+Theory of operation
+-------------------
+Channels makes one consumer instance for the channel ``inference``, dispatches its messages one at a
+time, and destroys the instance when it raises. So `InferenceConsumer` holds no session: it turns a
+layer message into a typed one and hands it to the host, which never blocks and never raises. Its
+own channel name, on the media layer, is this worker's private channel.
+
+`InferenceWorker` is the same in `serve`, inside daphne's loop, and in `runworker`, in a loop of its
+own: it loads the engine, and only then listens for claims, so no claim is taken by a worker that
+could not serve it yet. When Redis goes away it listens again as soon as Redis is back.
+"""
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from channels.layers import BaseChannelLayer, get_channel_layer
+from channels.worker import Worker
+from django.conf import settings
+
+from inference.clock import MonotonicClock
+from inference.engines.base import Engine
+from inference.engines.choice import choose_engine
+from inference.errors import MessageInvalid
+from inference.host import Host, HostReport
+from inference.library import AvatarLibrary
+from inference.messages import (
+    CLAIM_LAYER,
+    INFERENCE_CHANNEL,
+    MEDIA_LAYER,
+    LayerMessage,
+    SessionStart,
+    from_layer,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1.0
+REPORT_EVERY_S = 10.0
+
+_HOST_IN_SCOPE = "inference.host"
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class InferenceConsumer(AsyncConsumer):
+    """A worker's mailbox; see the module."""
+
+    channel_layer_alias = MEDIA_LAYER
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.host: Host = scope[_HOST_IN_SCOPE]
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Nobody reads the private channel any more: whoever used it must claim anew.
+            self.host.abandon(self.channel_name)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # Not the stock one, which hops through a shared thread to look after database connections.
+        try:
+            typed = from_layer(message)
+        except MessageInvalid as error:
+            log.warning("ignored: %s", error)
+            return
+        if isinstance(typed, SessionStart):
+            self.host.claim(typed, worker_channel=self.channel_name)
+        else:
+            self.host.submit(typed)
+
+
+class ClaimListener(Worker):
+    """Channels' worker, reading claims only, and not giving up when Redis does."""
+
+    async def listener(self, channel: str) -> None:
+        while True:
+            try:
+                await super().listener(channel)
+            except (OSError, ConnectionError, TimeoutError) as error:
+                await self._wait_after(error)
+            except Exception as error:
+                if type(error).__module__.partition(".")[0] not in {"redis", "valkey"}:
+                    raise
+                await self._wait_after(error)
+
+    @staticmethod
+    async def _wait_after(error: Exception) -> None:
+        log.warning("claims cannot be read, trying again in %.0f s: %s", RETRY_AFTER_S, error)
+        await asyncio.sleep(RETRY_AFTER_S)
+
+
+class InferenceWorker:
+    """A host with its engine, joined to the layers. Lives on one event loop."""
+
+    def __init__(self, application: Application) -> None:
+        """``application``: the site's ASGI application, whose ``channel`` part we feed."""
+        self._application = application
+        self._tasks: list[asyncio.Task[None]] = []
+        self._pools: list[ThreadPoolExecutor] = []
+        self._host: Host | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{platform.node()}:{os.getpid()}"
+
+    def report(self) -> HostReport | None:
+        """What the host does; None until the engine is loaded."""
+        return self._host.report() if self._host else None
+
+    async def start(self) -> None:
+        """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
+        choice = choose_engine(
+            engine=settings.ENGINE,
+            device=settings.DEVICE,
+            use_float16=settings.USE_FLOAT16,
+            model_path=settings.MODEL_PATH,
+        )
+        log.info("engine: %s, %s", choice.engine.name, choice.reason)
+        host = self._make_host(choice.engine)
+        await host.load()
+        self._host = host
+
+        async def with_host(scope: Any, receive: Any, send: Any) -> None:
+            await self._application({**scope, _HOST_IN_SCOPE: host}, receive, send)
+
+        listener = ClaimListener(with_host, [INFERENCE_CHANNEL], _layer(CLAIM_LAYER))
+        self._spawn(host.run(), "host")
+        self._spawn(listener.arun(), "claims")  # type: ignore[no-untyped-call]  # asgiref has none
+        self._spawn(self._report(host), "report")
+        log.info("worker %s takes sessions", self.name)
+
+    async def drain(self) -> None:
+        """Take no more claims, give the sessions back, and stop."""
+        if self._host is not None:
+            await self._host.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_say_if_it_died)
+        self._tasks.append(task)
+
+    def _make_host(self, engine: Engine) -> Host:
+        cores = os.cpu_count() or 1
+        engine_pool = ThreadPoolExecutor(engine.concurrency, thread_name_prefix="engine")
+        media_pool = ThreadPoolExecutor(cores, thread_name_prefix="media")
+        self._pools = [engine_pool, media_pool]
+        layer = _layer(MEDIA_LAYER)
+
+        async def deliver(channel: str, message: LayerMessage) -> None:
+            await layer.send(channel, message.to_layer())
+
+        return Host(
+            engine=engine,
+            library=AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR),
+            clock=MonotonicClock(),
+            deliver=deliver,
+            engine_pool=engine_pool,
+            media_pool=media_pool,
+            name=self.name,
+            end_of_speech_ms=settings.END_OF_SPEECH_MS,
+        )
+
+    async def _report(self, host: Host) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY_S)
+            report = host.report()
+            if report.sessions:
+                log.info("%s", report)
+
+
+def _say_if_it_died(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("the worker's task %r died", task.get_name(), exc_info=error)
+
+
+def _layer(alias: str) -> BaseChannelLayer:
+    layer = get_channel_layer(alias)
+    assert layer is not None, f"the settings define the layer {alias!r}"
+    return layer
