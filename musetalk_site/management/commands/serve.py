@@ -37,12 +37,12 @@ class Command(BaseCommand):
         # Twisted's reactor is installed by these imports, so no other command should make them.
         from daphne.endpoints import build_endpoint_description_strings
 
-        from inference.embedded import EmbeddedWorker
+        from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.server import StartFailed, StreamServer
         from streaming import live
 
-        worker = EmbeddedWorker(application) if has_worker else None
+        worker = InferenceWorker(application) if has_worker else None
 
         async def started() -> None:
             _say_where(host, port)

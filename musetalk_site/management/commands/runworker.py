@@ -1,0 +1,66 @@
+"""`manage.py runworker inference`: a worker in a process of its own.
+
+It replaces Channels' command of the same name, which has no place to load an engine, dies when
+Redis goes away, and ignores SIGTERM. This one takes claims when its engine is loaded, and at the
+end gives its sessions back, so that another worker has them at once.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from inference.errors import EngineUnavailable
+from inference.messages import INFERENCE_CHANNEL
+
+if TYPE_CHECKING:
+    from inference.worker import InferenceWorker
+
+log = logging.getLogger("musetalk")
+
+
+class Command(BaseCommand):
+    help = "Run the engine and serve the sessions that doors ask for."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "channels",
+            nargs="+",
+            choices=[INFERENCE_CHANNEL],
+            help=f"the shared channel to take claims from: {INFERENCE_CHANNEL}",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.CHANNEL_REDIS_URL:
+            raise CommandError(
+                "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
+                "`python manage.py serve` works alone."
+            )
+        from inference.worker import InferenceWorker
+        from musetalk_site.asgi import application
+
+        try:
+            asyncio.run(_work_until_told_to_end(InferenceWorker(application)))
+        except EngineUnavailable as error:
+            raise CommandError(f"Cannot start: {error}") from None
+
+
+async def _work_until_told_to_end(worker: "InferenceWorker") -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    starting = asyncio.create_task(worker.start())
+    ending = asyncio.create_task(told.wait())
+    await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+    await ending
+    log.info("ending: sessions are given back")
+    await worker.drain()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    log.info("ended")
