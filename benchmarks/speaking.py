@@ -1,0 +1,108 @@
+"""Pictures of an avatar that speaks, as a viewer would see them: encoded and decoded again.
+
+Two sources, both give one RGB picture for each frame of the speech: the engine's own chain in this
+process (fast, no clock), and a running server, through its wire.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.clips import AvatarClips, PictureCache
+from inference.compositor import paste
+from inference.encoder import Encoder
+from inference.engines.base import AudioWindow, Engine, Features, RenderJob
+from inference.preparation.faces import RgbPicture
+from inference.profile import DEFAULT_PROFILE
+from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME
+from streaming.client import AvatarClient, Frame, ServerError
+from streaming.client.decoding import PictureDecoder
+
+_CACHE_BYTES = 256 * 1024 * 1024
+_FRAMES_A_CALL = 25
+
+
+class StreamBroken(Exception):
+    """The stream did not show what was sent."""
+
+
+def speaking_in_process(
+    engine: Engine, folder: Path, samples: NDArray[np.float32], clip: str | None = None
+) -> Iterator[RgbPicture]:
+    """The avatar in ``folder`` saying ``samples`` (float32, 16 kHz, whole frames)."""
+    clips = AvatarClips(folder, PictureCache(_CACHE_BYTES), profile=DEFAULT_PROFILE)
+    avatar = engine.open_avatar(folder, clips.manifest)
+    name = clip or _speaking_clip(clips)
+    encoder, decoder = Encoder(DEFAULT_PROFILE), PictureDecoder()
+    for frame, features in enumerate(_hear(engine, samples)):
+        index = frame % clips[name].entry.frames
+        picture = clips[name].picture(index)
+        (patch,) = engine.render([RenderJob(avatar, name, index, picture, features)])
+        access_unit = encoder.encode(picture if patch is None else paste(picture, patch))
+        yield _decode(decoder, access_unit)
+
+
+async def stream_from_a_server(server: str, user_id: str, pcm: bytes) -> list[Frame]:
+    """Have a server say ``pcm``, in real time; all frames up to the last that shows it.
+
+    StreamBroken if a frame of the speech is missing or the server reports an error.
+    """
+    frames = -(-len(pcm) // (SAMPLES_PER_FRAME * BYTES_PER_SAMPLE))
+    received: list[Frame] = []
+    shown = 0
+    async with AvatarClient(server, user_id) as client:
+        # At once, as a voice that is synthesised faster than it is spoken: one utterance, no gap.
+        await client.send_audio(pcm)
+        async for event in client:
+            if isinstance(event, ServerError):
+                raise StreamBroken(str(event))
+            if not isinstance(event, Frame):
+                continue
+            received.append(event)
+            if event.audio_timestamp_ms is None:
+                continue
+            if event.audio_timestamp_ms != shown * FRAME_MS:
+                raise StreamBroken(
+                    f"{event.audio_timestamp_ms} ms of the speech came where frame {shown} was due"
+                )
+            shown += 1
+            if shown == frames:
+                return received
+    raise StreamBroken(f"the stream ended after {shown} of {frames} frames of the speech")
+
+
+def speaking_pictures(frames: Iterable[Frame]) -> Iterator[RgbPicture]:
+    """The pictures of those frames that show speech; StreamBroken if one does not decode."""
+    decoder = PictureDecoder()
+    for frame in frames:
+        picture = _decode(decoder, frame.access_unit)
+        if frame.audio_timestamp_ms is not None:
+            yield picture
+
+
+def _speaking_clip(clips: AvatarClips) -> str:
+    entries = clips.manifest.clips
+    speaking = [entry.name for entry in entries if entry.state == "speaking"]
+    return (speaking or [entry.name for entry in entries])[0]
+
+
+def _hear(engine: Engine, samples: NDArray[np.float32]) -> Iterator[Features]:
+    before, after = engine.context.before, engine.context.after
+    known = np.pad(samples, (before, after))
+    frames = len(samples) // SAMPLES_PER_FRAME
+    for first in range(0, frames, _FRAMES_A_CALL):
+        count = min(_FRAMES_A_CALL, frames - first)
+        start = first * SAMPLES_PER_FRAME
+        window = known[start : start + before + count * SAMPLES_PER_FRAME + after]
+        yield from engine.listen([AudioWindow(window, count)])[0]
+
+
+def _decode(decoder: PictureDecoder, access_unit: bytes) -> RgbPicture:
+    picture = decoder.decode(access_unit)
+    if picture is None or decoder.errors:
+        raise StreamBroken(f"an access unit does not decode: {decoder.last_error}")
+    planes = picture.to_ndarray(format="yuv420p")
+    return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8)
