@@ -1,0 +1,88 @@
+"""The arrows between the rooms, and what the tree may hold.
+
+The contracts themselves are in `pyproject.toml`, under import-linter.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("avatars_app", "inference", "musetalk_site", "streaming")
+LARGEST_FILE_BYTES = 2_500_000
+LONGEST_MODULE_LINES = 450
+
+
+def _lines(*command: str) -> list[str]:
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return said.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
+    listed = _lines("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    return [path for name in listed if (path := ROOT / name).is_file()]
+
+
+def test_the_arrows_between_the_rooms_hold() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_the_default_server_starts_without_torch() -> None:
+    code = (
+        "import sys, musetalk_site.asgi, inference.engines.viseme.engine;"
+        "print([n for n in ('torch', 'transformers', 'scipy', 'skia') if n in sys.modules])"
+    )
+    assert _lines(sys.executable, "-c", code) == ["[]"]
+
+
+def test_every_module_says_what_it_knows(tracked: list[Path]) -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in tracked
+        if path.suffix == ".py"
+        and path.relative_to(ROOT).parts[0] in ROOMS
+        and "migrations" not in path.parts
+        and path.name not in {"__init__.py", "apps.py", "admin.py"}
+        and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_modules_stay_small_enough_to_be_read(tracked: list[Path]) -> None:
+    long = [
+        str(path.relative_to(ROOT))
+        for path in tracked
+        if path.suffix == ".py"
+        and path.relative_to(ROOT).parts[0] in ROOMS
+        and len(path.read_text().splitlines()) > LONGEST_MODULE_LINES
+    ]
+    assert long == []
+
+
+def test_text_files_end_with_one_line_end(tracked: list[Path]) -> None:
+    text = {".py", ".md", ".toml", ".txt", ".yaml", ".html", ".css", ".js", ".example"}
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in tracked
+        if path.suffix in text
+        and (content := path.read_bytes())
+        and (not content.endswith(b"\n") or content.endswith(b"\n\n"))
+    ]
+    assert wrong == []
+
+
+def test_no_file_is_too_large_for_a_repository(tracked: list[Path]) -> None:
+    large = [
+        f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes"
+        for path in tracked
+        if path.stat().st_size > LARGEST_FILE_BYTES
+    ]
+    assert large == []
