@@ -1,0 +1,136 @@
+"""The worker at the layers: claims taken, strangers' messages survived, sessions given back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import BaseChannelLayer, channel_layers, get_channel_layer
+from channels.routing import ChannelNameRouter
+
+from inference import worker as workers
+from inference.engines.choice import EngineChoice
+from inference.messages import (
+    CLAIM_LAYER,
+    INFERENCE_CHANNEL,
+    MEDIA_LAYER,
+    LayerMessage,
+    SessionAccepted,
+    SessionClaimed,
+    SessionEnded,
+    SessionStart,
+    VideoFrame,
+    from_layer,
+)
+from inference.worker import ClaimListener, InferenceConsumer, InferenceWorker
+from tests.fakes import LoudnessEngine
+
+SOON_S = 3.0
+
+
+class Door:
+    """A door's end of the layers."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+
+    async def claim(self, claim_id: str, **extra: Any) -> None:
+        start = SessionStart(
+            claim_id=claim_id,
+            session_id="s",
+            reply_channel=self.channel,
+            avatar_folder="test",
+            avatar_version="1",
+        )
+        await layer(CLAIM_LAYER).send(INFERENCE_CHANNEL, {**start.to_layer(), **extra})
+
+    async def receive(self) -> LayerMessage:
+        return from_layer(await asyncio.wait_for(layer(MEDIA_LAYER).receive(self.channel), SOON_S))
+
+    async def claimed(self, claim_id: str) -> SessionClaimed:
+        await self.claim(claim_id)
+        answer = await self.receive()
+        assert isinstance(answer, SessionClaimed)
+        return answer
+
+
+def layer(alias: str) -> BaseChannelLayer:
+    found = get_channel_layer(alias)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+async def worker(
+    avatars_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[InferenceWorker]:
+    channel_layers.backends.clear()
+    settings.AVATARS_DIR = avatars_dir
+    monkeypatch.setattr(
+        workers, "choose_engine", lambda **_: EngineChoice(LoudnessEngine(), "for the test")
+    )
+    worker = InferenceWorker(ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}))
+    await worker.start()
+    yield worker
+    await worker.drain()
+    channel_layers.backends.clear()
+
+
+@pytest.fixture
+async def door(worker: InferenceWorker) -> Door:
+    return Door(await layer(MEDIA_LAYER).new_channel())
+
+
+async def test_a_claim_is_answered_and_accepted_frames_come(
+    worker: InferenceWorker, door: Door
+) -> None:
+    claimed = await door.claimed("c")
+    assert (claimed.engine, claimed.worker) == ("loudness", worker.name)
+    await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
+    frames = [await door.receive() for _ in range(5)]
+    assert [f.frame for f in frames if isinstance(f, VideoFrame)] == list(range(5))
+
+
+async def test_a_message_that_is_not_ours_hurts_nobody(worker: InferenceWorker, door: Door) -> None:
+    claimed = await door.claimed("c")
+    await layer(CLAIM_LAYER).send(INFERENCE_CHANNEL, {"type": "boom"})
+    await layer(MEDIA_LAYER).send(claimed.worker_channel, {"type": "audio.chunk", "pcm": 3})
+    await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
+    assert isinstance(await door.receive(), VideoFrame)
+
+
+async def test_draining_gives_sessions_back(worker: InferenceWorker, door: Door) -> None:
+    claimed = await door.claimed("c")
+    await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
+    await door.receive()
+    await worker.drain()
+    while isinstance(message := await door.receive(), VideoFrame):
+        pass
+    assert message == SessionEnded(claim_id="c", reason="drain")
+
+
+async def test_claims_are_read_again_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "RETRY_AFTER_S", 0.01)
+
+    class Flaky:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        async def receive(self, _channel: str) -> dict[str, Any]:
+            self.calls += 1
+            if self.calls <= 2:
+                raise ConnectionError("refused")
+            if self.calls == 3:
+                return {"type": "session.start"}
+            return await asyncio.Future()
+
+    seen: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.put_nowait(await receive())
+
+    flaky = Flaky()
+    listening = asyncio.create_task(ClaimListener(application, ["inference"], flaky).arun())
+    assert await asyncio.wait_for(seen.get(), SOON_S) == {"type": "session.start"}
+    listening.cancel()
