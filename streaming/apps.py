@@ -1,0 +1,9 @@
+"""Django's name for this room."""
+
+from django.apps import AppConfig
+
+
+class StreamingConfig(AppConfig):
+    name = "streaming"
+    verbose_name = "Sessions"
+    default_auto_field = "django.db.models.BigAutoField"

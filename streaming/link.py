@@ -1,0 +1,377 @@
+"""A session's link to its worker: who has it, what it is told, what comes back.
+
+Theory of operation
+-------------------
+`inference.messages` tells the protocol between a door and a worker; this is the door's half.
+
+*Searching* is `streaming.search`. The first worker that answers is accepted, any other is told to
+stop.
+
+*Performing.* Frames are the worker's sign of life. Without one for `SILENCE_S` it counts as lost,
+and the search begins anew from what the door knows: the frame that is due by the clock of those
+that came, the first sample that was not shown, the clip of the last STATE_CHANGE, an action that
+has not ended. What belongs to an earlier claim is dropped.
+
+*Interrupts.* Each one empties the window and raises the generation. The client's answer waits for
+the worker's, which comes behind the last frame of the old speech; where no worker is, or none
+answers, the door's own account serves.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import Enum, auto
+
+from inference.messages import (
+    ActionForm,
+    ActionStart,
+    AudioChunk,
+    ClipChange,
+    LayerMessage,
+    SessionAccepted,
+    SessionClaimed,
+    SessionEnded,
+    SessionRefused,
+    SessionStart,
+    SessionStop,
+    SpeechFailed,
+    SpeechInterrupt,
+    SpeechInterrupted,
+    VideoFrame,
+)
+from inference.timing import FRAME_S, SAMPLES_PER_FRAME, FrameClock
+from streaming import server_messages as told
+from streaming.clips import Avatar, Clip, clip_names, first_clip
+from streaming.counters import Counters
+from streaming.effects import HandOnAudio, Outbox, SendToWorker
+from streaming.errors import ProtocolError
+from streaming.gate import PictureGate
+from streaming.interrupts import Interrupts
+from streaming.search import Search
+from streaming.timers import Timer, Timers
+from streaming.window import Window
+
+log = logging.getLogger(__name__)
+
+SILENCE_S = 1.0
+LATE_TIMER_S = 0.1
+AUDIO_RETRY_S = 0.1
+INTERRUPT_ANSWER_S = 1.0
+
+
+class LinkState(Enum):
+    SEARCHING = auto()
+    PERFORMING = auto()
+    ENDED = auto()
+
+
+class LinkEvent(Enum):
+    ACCEPT = auto()
+    LOSE = auto()
+    END = auto()
+
+
+TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
+    LinkState.SEARCHING: {
+        LinkEvent.ACCEPT: LinkState.PERFORMING,
+        LinkEvent.END: LinkState.ENDED,
+    },
+    LinkState.PERFORMING: {
+        LinkEvent.LOSE: LinkState.SEARCHING,
+        LinkEvent.END: LinkState.ENDED,
+    },
+    LinkState.ENDED: {},
+}
+
+
+class WorkerLink:
+    """One session's. Every method puts what is to be done into the outbox."""
+
+    def __init__(
+        self,
+        *,
+        session_id: str,
+        reply_channel: str,
+        avatar: Avatar,
+        outbox: Outbox,
+        timers: Timers,
+        gate: PictureGate,
+        counters: Counters,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.state = LinkState.SEARCHING
+        self.avatar = avatar
+        self.window = Window()
+        self.worker: SessionClaimed | None = None
+        """The accepted one, while performing."""
+        self._session_id = session_id
+        self._reply_channel = reply_channel
+        self._outbox = outbox
+        self._timers = timers
+        self._gate = gate
+        self._counters = counters
+        self._search = Search(
+            write_claim=self._write_claim, outbox=outbox, timers=timers, new_id=new_id
+        )
+        self._interrupts = Interrupts()
+        self._generation = 0
+        self._base_clip: str | None = None
+        self._action: tuple[str, ActionForm] | None = None
+        self._origin_s: float | None = None
+        """When frame 0 was due, by the frame that came soonest."""
+
+    @property
+    def has_action(self) -> bool:
+        """An action was accepted and its last frame has not come."""
+        return self._action is not None
+
+    def search(self, now_s: float) -> None:
+        """Begin to look for a worker."""
+        self._search.begin(now_s)
+
+    # ---- what the client wants
+
+    def accept_speech(self, pcm: bytes, clip: str | None) -> None:
+        self.window.accept(pcm, clip)
+        self._hand_on()
+
+    def change_clip(self, clip: Clip) -> None:
+        self._base_clip = clip.name
+        self._tell_clip(clip.name)
+
+    def start_action(self, clip: Clip, form: ActionForm) -> None:
+        self._action = clip.name, form
+        self._tell_action(clip.name, form)
+
+    def interrupt(self, now_s: float) -> None:
+        self._generation += 1
+        self._interrupts.add(self._generation, self.window.shown, self.window.accepted)
+        self.window.drop()
+        if self.worker is None:
+            self._answer_interrupts(self._generation)
+        else:
+            self._tell_generation()
+            self._timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
+
+    def end(self) -> None:
+        """The session is over."""
+        self._tell_stop("the session is over")
+        self._go(LinkEvent.END)
+        self._search.end()
+        self.worker = None
+
+    # ---- time
+
+    def ring(self, timer: Timer, due_s: float, now_s: float) -> None:
+        """One of the link's timers is due."""
+        match timer:
+            case Timer.NO_WORKER:
+                self._error(self._search.miss())
+            case Timer.CLAIM:
+                self._search.claim(now_s)
+            case Timer.AUDIO:
+                self._hand_on()
+            case Timer.INTERRUPT:
+                self._answer_interrupts(self._generation)
+            case Timer.SILENCE:
+                self._miss_frame(due_s, now_s)
+            case _:
+                raise AssertionError(f"{timer} is not the link's")
+
+    # ---- what workers say
+
+    def receive(self, message: LayerMessage, now_s: float) -> None:
+        if isinstance(message, SessionClaimed):
+            self._claimed(message, now_s)
+        elif isinstance(message, SessionRefused):
+            self._search.refused(message, now_s)
+        elif self.worker is not None and message.claim_id == self.worker.claim_id:
+            match message:
+                case VideoFrame():
+                    self._show(message, now_s)
+                case SpeechInterrupted():
+                    self._interrupts.acknowledge(message.position)
+                    self._answer_interrupts(message.generation)
+                case SpeechFailed():
+                    self._error(_lipsync_failed(message.reason))
+                case SessionEnded():
+                    self._lose(message.reason, now_s)
+
+    def _claimed(self, answer: SessionClaimed, now_s: float) -> None:
+        if answer == self.worker:
+            return  # the accepted worker's answer, delivered twice
+        claim = self._search.claimed(answer, now_s)
+        if claim is None:
+            stop = SessionStop(claim_id=answer.claim_id, reason="another claim or another worker")
+            self._outbox.put(SendToWorker(answer.worker_channel, stop))
+            return
+        self._go(LinkEvent.ACCEPT)
+        log.info("session %s: worker %s, %s", self._session_id, answer.worker, answer.engine)
+        self.worker = answer
+        self._gate.require_idr()
+        self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
+        self._tell(SessionAccepted(claim_id=answer.claim_id))
+        if self._counters.workers == 0:
+            self._outbox.to_client(self._introduction(answer))
+        self._counters.workers += 1
+        # What the client wanted since the claim was written.
+        if claim.generation != self._generation:
+            self._tell_generation()
+        if self._base_clip is not None and self._base_clip != claim.clip:
+            self._tell_clip(self._base_clip)
+        if self._action is not None:
+            self._tell_action(*self._action)
+        self._hand_on()
+
+    def _introduction(self, worker: SessionClaimed) -> told.InitSuccess:
+        avatar = self.avatar
+        return told.InitSuccess(
+            session_id=self._session_id,
+            data=told.InitSuccessFields(
+                model_loaded=worker.is_lipsync_ready,
+                available_videos=clip_names(avatar),
+                default_video=first_clip(avatar, "idle").name,
+                engine=worker.engine,
+                video=told.VideoDescription(
+                    codec=avatar.codec, width=avatar.width, height=avatar.height
+                ),
+            ),
+        )
+
+    def _show(self, frame: VideoFrame, now_s: float) -> None:
+        self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
+        origin_s = now_s - frame.frame * FRAME_S
+        if self._origin_s is None or origin_s < self._origin_s:
+            self._origin_s = origin_s
+        if frame.action_progress is not None and frame.action_progress >= 1:
+            self._action = None
+        if frame.position is not None:
+            end = frame.position + SAMPLES_PER_FRAME
+            if not self._interrupts.acknowledge(end):
+                self.window.acknowledge(end)
+                self._hand_on()
+        if self._gate.passes(frame):
+            self._counters.frames_sent += 1
+            self._counters.video_bytes += len(frame.access_unit)
+            self._outbox.to_client(told.frame_message(frame, self._session_id))
+        else:
+            self._counters.frames_held_back += 1
+
+    # ---- handing on audio
+
+    def next_audio(self) -> AudioChunk | None:
+        """What is to be sent to the worker now; it counts as sent. None if nothing is."""
+        if self.worker is None or not self.window.has_next:
+            return None
+        position, pcm, clip = self.window.take()
+        return AudioChunk(
+            claim_id=self.worker.claim_id,
+            pcm=pcm,
+            position=position,
+            generation=self._generation,
+            clip=clip,
+        )
+
+    def audio_refused(self, chunk: AudioChunk, now_s: float) -> None:
+        """The worker's channel was full: try again soon."""
+        if self._is_current(chunk) and chunk.generation == self._generation:
+            self.window.take_back(chunk.position)
+            self._timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
+
+    def _hand_on(self) -> None:
+        if self.worker is not None and self.window.has_next:
+            self._outbox.put(HandOnAudio(self.worker.worker_channel))
+
+    # ---- losing the worker
+
+    def undelivered(self, message: LayerMessage, now_s: float) -> None:
+        """A worker that cannot be told is lost: another will know all from its claim."""
+        if self._is_current(message) and not isinstance(message, SessionStop):
+            self._lose(f"{message.type} could not be delivered", now_s)
+
+    def _miss_frame(self, due_s: float, now_s: float) -> None:
+        if now_s - due_s > LATE_TIMER_S:
+            # This process itself was held up; what came meanwhile is still to be read.
+            self._timers.set(Timer.SILENCE, now_s + LATE_TIMER_S)
+            return
+        self._tell_stop("no frame came")
+        self._lose("no frame came", now_s)
+
+    def _lose(self, why: str, now_s: float) -> None:
+        self._go(LinkEvent.LOSE)
+        log.warning("session %s: lost its worker: %s", self._session_id, why)
+        self._counters.workers_lost += 1
+        self.worker = None
+        self._answer_interrupts(self._generation)
+        self._timers.stop(Timer.SILENCE, Timer.AUDIO)
+        self.window.rewind()
+        self.search(now_s)
+
+    # ---- small things
+
+    def _write_claim(self, claim_id: str, now_s: float) -> SessionStart:
+        return SessionStart(
+            claim_id=claim_id,
+            session_id=self._session_id,
+            reply_channel=self._reply_channel,
+            avatar_folder=self.avatar.folder,
+            avatar_version=self.avatar.version,
+            next_frame=self._frame_due(now_s),
+            next_position=self.window.shown,
+            generation=self._generation,
+            clip=self._base_clip,
+        )
+
+    def _frame_due(self, now_s: float) -> int:
+        if self._origin_s is None:
+            return 0
+        return max(self._gate.last_passed + 1, FrameClock(self._origin_s).frame_due_at(now_s))
+
+    def _go(self, event: LinkEvent) -> None:
+        before, self.state = self.state, TRANSITIONS[self.state][event]
+        log.debug("session %s: %s -> %s", self._session_id, before.name, self.state.name)
+
+    def _is_current(self, message: LayerMessage) -> bool:
+        return self.worker is not None and message.claim_id == self.worker.claim_id
+
+    def _tell(self, message: LayerMessage) -> None:
+        assert self.worker is not None
+        self._outbox.put(SendToWorker(self.worker.worker_channel, message))
+
+    def _tell_stop(self, reason: str) -> None:
+        if self.worker is not None:
+            self._tell(SessionStop(claim_id=self.worker.claim_id, reason=reason))
+
+    def _tell_clip(self, clip: str) -> None:
+        if self.worker is not None:
+            self._tell(ClipChange(claim_id=self.worker.claim_id, clip=clip))
+
+    def _tell_action(self, clip: str, form: ActionForm) -> None:
+        if self.worker is not None:
+            self._tell(ActionStart(claim_id=self.worker.claim_id, clip=clip, form=form))
+
+    def _tell_generation(self) -> None:
+        if self.worker is not None:
+            self._tell(SpeechInterrupt(claim_id=self.worker.claim_id, generation=self._generation))
+
+    def _answer_interrupts(self, generation: int) -> None:
+        for dropped_ms in self._interrupts.answer(generation):
+            self._outbox.to_client(
+                told.Interrupted(
+                    session_id=self._session_id,
+                    data=told.InterruptedFields(dropped_ms=dropped_ms),
+                )
+            )
+        if not self._interrupts.is_pending:
+            self._timers.stop(Timer.INTERRUPT)
+
+    def _error(self, error: ProtocolError) -> None:
+        self._counters.errors[error.code] += 1
+        self._outbox.error(error, self._session_id)
+
+
+def _lipsync_failed(reason: str) -> ProtocolError:
+    return ProtocolError(
+        "PROCESSING_ERROR",
+        f"Lip-sync failed ({reason}); the video goes on without it.",
+        reason=reason,
+    )

@@ -1,0 +1,398 @@
+"""One client's conversation with an avatar, as the door sees it. No I/O, no clock.
+
+Theory of operation
+-------------------
+A `Session` begins with the connection. What happens is handed in, each time with the moment on a
+monotonic clock, and every call returns the effects that it has, in order (`streaming.effects`):
+
+====================================  ==========================================================
+`text`, `binary`                      the client sent something
+`from_worker`                         a worker sent something
+`timer`                               `next_deadline_s` has come
+`opened`, `id_taken`,
+`avatar_missing`                      the answers to the effect `OpenSession`
+`undelivered`, `audio_refused`        an effect could not be carried out
+`pause`, `resume`                     the client reads too slowly, and again fast enough
+`supersede`, `shut_down`, `fail`      the server ends it
+`disconnected`                        the connection is gone
+====================================  ==========================================================
+
+`next_audio` is asked for while `HandOnAudio` is carried out. None of them raises on anything that
+a client or a worker does: an exception out of here is a fault of ours, and `fail` the answer to it.
+
+The states are those of `TRANSITIONS`. What concerns the worker has states of its own, in
+`streaming.link`; it exists while the session is OPEN. The client's messages pass four doors in this
+order: the token bucket, the parser, the session check (`_check`), and the reaction to each type.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
+
+from inference import messages as layer
+from streaming import protocol
+from streaming import server_messages as told
+from streaming.client_messages import (
+    AnyClientMessage,
+    Close,
+    Init,
+    Pong,
+)
+from streaming.clips import Avatar
+from streaming.counters import Counters
+from streaming.effects import CloseConnection, Effect, OpenSession, Outbox
+from streaming.errors import CloseCode, ClosingError, ProtocolError
+from streaming.gate import PictureGate
+from streaming.limits import MessageLimit
+from streaming.link import WorkerLink
+from streaming.requests import Requests
+from streaming.timers import Timer, Timers
+
+log = logging.getLogger(__name__)
+
+INIT_WITHIN_S = 10.0
+PING_EVERY_S = 30.0
+
+
+class State(Enum):
+    CONNECTED = auto()
+    """Before INIT."""
+    OPENING = auto()
+    """The avatar is being looked up."""
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Event(Enum):
+    INIT = auto()
+    REFUSE_ID = auto()
+    OPEN = auto()
+    CLOSE = auto()
+
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.CONNECTED: {Event.INIT: State.OPENING, Event.CLOSE: State.CLOSED},
+    State.OPENING: {
+        Event.REFUSE_ID: State.CONNECTED,
+        Event.OPEN: State.OPEN,
+        Event.CLOSE: State.CLOSED,
+    },
+    State.OPEN: {Event.CLOSE: State.CLOSED},
+    State.CLOSED: {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What whoever runs the server decides."""
+
+    max_queued_speech_s: float = 60
+    idle_s: float = 0
+    """How long a client may be silent; 0: for ever."""
+
+
+class Session:
+    def __init__(
+        self,
+        *,
+        user_id: str,
+        reply_channel: str,
+        now_s: float,
+        rules: Rules | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self.user_id = user_id
+        self.session_id: str | None = None
+        self.state = State.CONNECTED
+        self.counters = Counters()
+        self.link: WorkerLink | None = None
+        self._reply_channel = reply_channel
+        self._rules = rules or Rules()
+        self._new_id = new_id
+        self._outbox = Outbox()
+        self._gate = PictureGate()
+        self._timers = Timers()
+        self._limit = MessageLimit(now_s)
+        self._requests: Requests | None = None
+        self._timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
+        self._be_patient(now_s)
+
+    # ---- the client
+
+    def text(self, text: str, now_s: float) -> list[Effect]:
+        if self._admit(now_s):
+            try:
+                message = protocol.parse(text)
+                self._check(message)
+                self._react(message, now_s)
+            except ClosingError as error:
+                self._close_for(error)
+            except ProtocolError as error:
+                self._error(error)
+        return self._outbox.take()
+
+    def binary(self, now_s: float) -> list[Effect]:
+        if self._admit(now_s):
+            self._error(protocol.not_text())
+        return self._outbox.take()
+
+    def _admit(self, now_s: float) -> bool:
+        """Whether the client's message is to be looked at."""
+        if self.state is State.CLOSED:
+            return False
+        self.counters.messages += 1
+        self._be_patient(now_s)
+        is_admitted = self._limit.admits(now_s)
+        if (report_s := self._limit.report_s) is not None:
+            self._timers.set(Timer.IGNORED, report_s)
+        return is_admitted
+
+    def _check(self, message: AnyClientMessage) -> None:
+        """Raise INVALID_SESSION unless the message belongs here and now."""
+        if isinstance(message, Init):
+            if self.state is not State.CONNECTED:
+                raise _invalid_session("INIT came already; a connection has one session.")
+            return
+        if isinstance(message, Close | Pong):
+            if message.session_id is None or self.session_id is None:
+                return
+        elif self.state is not State.OPEN:
+            raise _invalid_session("The session is not initialised; send INIT first.")
+        if not _is_same_id(message.session_id, self.session_id):
+            raise _invalid_session(f"session_id must be {self.session_id}, this connection's.")
+
+    def _react(self, message: AnyClientMessage, now_s: float) -> None:
+        match message:
+            case Init():
+                self._init(message)
+            case Close():
+                self._close("client_request", CloseCode.CLIENT_REQUEST)
+            case Pong():
+                pass
+            case _:
+                assert self._requests is not None, "checked: the session is open"
+                self._requests.receive(message, now_s)
+
+    def _init(self, message: Init) -> None:
+        if message.data.user_id != self.user_id:
+            raise ProtocolError(
+                "INVALID_MESSAGE",
+                f"data.user_id is {protocol.quoted(message.data.user_id)}, but this address is "
+                f"{self.user_id}'s: both must be the same.",
+            )
+        self.session_id = message.session_id or self._new_id()
+        self._go(Event.INIT)
+        self._timers.stop(Timer.INIT)
+        self._outbox.put(OpenSession(self.session_id, self.user_id))
+
+    # ---- opening
+
+    def opened(self, avatar: Avatar, now_s: float) -> list[Effect]:
+        """The session_id is reserved, and this is the user's avatar."""
+        if self.state is State.OPENING and self.session_id is not None:
+            self._go(Event.OPEN)
+            self._timers.set(Timer.PING, now_s + PING_EVERY_S)
+            self.link = WorkerLink(
+                session_id=self.session_id,
+                reply_channel=self._reply_channel,
+                avatar=avatar,
+                outbox=self._outbox,
+                timers=self._timers,
+                gate=self._gate,
+                counters=self.counters,
+                new_id=self._new_id,
+            )
+            self._requests = Requests(
+                session_id=self.session_id,
+                link=self.link,
+                outbox=self._outbox,
+                counters=self.counters,
+                max_queued_speech_s=self._rules.max_queued_speech_s,
+            )
+            self.link.search(now_s)
+        return self._outbox.take()
+
+    def id_taken(self, now_s: float) -> list[Effect]:
+        """The session_id is live on another user's connection."""
+        if self.state is State.OPENING:
+            self._go(Event.REFUSE_ID)
+            self.session_id = None
+            self._timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
+            self._error(
+                _invalid_session("This session_id is another user's; propose another, or null.")
+            )
+        return self._outbox.take()
+
+    def avatar_missing(
+        self, reason: Literal["preparing", "failed", "none"], percent: int
+    ) -> list[Effect]:
+        """There is no face to show for this user."""
+        if self.state is State.OPENING:
+            self._close_for(
+                ClosingError(
+                    "MODEL_NOT_FOUND",
+                    _NO_AVATAR[reason],
+                    close_code=CloseCode.MODEL_NOT_FOUND,
+                    reason=reason,
+                    percent=percent,
+                )
+            )
+        return self._outbox.take()
+
+    # ---- workers
+
+    def from_worker(self, message: layer.LayerMessage, now_s: float) -> list[Effect]:
+        if self.link is not None:
+            try:
+                self.link.receive(message, now_s)
+            except ClosingError as error:
+                self._close_for(error)
+        return self._outbox.take()
+
+    def next_audio(self) -> layer.AudioChunk | None:
+        """What is to be sent to the worker now; it counts as sent. None if nothing is."""
+        return None if self.link is None else self.link.next_audio()
+
+    def audio_refused(self, chunk: layer.AudioChunk, now_s: float) -> list[Effect]:
+        """The worker's channel was full."""
+        if self.link is not None:
+            self.link.audio_refused(chunk, now_s)
+        return self._outbox.take()
+
+    def undelivered(self, message: layer.LayerMessage, now_s: float) -> list[Effect]:
+        """A message could not be sent to its worker."""
+        if self.link is not None:
+            self.link.undelivered(message, now_s)
+        return self._outbox.take()
+
+    # ---- time
+
+    @property
+    def next_deadline_s(self) -> float | None:
+        """When `timer` wants to be called."""
+        return self._timers.next_s
+
+    def timer(self, now_s: float) -> list[Effect]:
+        while (due := self._timers.take_due(now_s)) is not None:
+            timer, due_s = due
+            try:
+                self._ring(timer, due_s, now_s)
+            except ClosingError as error:
+                self._close_for(error)
+        return self._outbox.take()
+
+    def _ring(self, timer: Timer, due_s: float, now_s: float) -> None:
+        match timer:
+            case Timer.INIT | Timer.IDLE:
+                self._close("timeout", CloseCode.TIMEOUT)
+            case Timer.PING:
+                self._timers.set(Timer.PING, now_s + PING_EVERY_S)
+                self._outbox.to_client(told.Ping(session_id=self.session_id))
+            case Timer.IGNORED:
+                self._error(self._limit.report(now_s))
+            case _:
+                assert self.link is not None, "its timers run while it exists"
+                self.link.ring(timer, due_s, now_s)
+
+    # ---- the connection
+
+    def pause(self) -> list[Effect]:
+        """The client reads too slowly."""
+        self._outbox.is_paused = self._gate.is_paused = True
+        return self._outbox.take()
+
+    def resume(self) -> list[Effect]:
+        self._outbox.is_paused = self._gate.is_paused = False
+        return self._outbox.take()
+
+    def supersede(self) -> list[Effect]:
+        """The same user opened this session on a newer connection."""
+        self._close_for(
+            ClosingError(
+                "INVALID_SESSION",
+                "This session was taken over by a newer connection.",
+                close_code=CloseCode.SUPERSEDED,
+            )
+        )
+        return self._outbox.take()
+
+    def shut_down(self) -> list[Effect]:
+        self._close("server_shutdown", CloseCode.SERVER_SHUTDOWN)
+        return self._outbox.take()
+
+    def fail(self) -> list[Effect]:
+        """A fault of the server's."""
+        self._outbox.take()  # half of an answer is none
+        self._close_for(
+            ClosingError(
+                "INTERNAL_ERROR",
+                "The server made a mistake; it was logged. Connect again.",
+                close_code=CloseCode.INTERNAL_ERROR,
+            )
+        )
+        return self._outbox.take()
+
+    def disconnected(self) -> list[Effect]:
+        """Nothing more can be sent to the client."""
+        if self.state is not State.CLOSED:
+            self._leave()
+        return self._outbox.take()
+
+    def _close_for(self, error: ClosingError) -> None:
+        if self.state is not State.CLOSED:
+            self._error(error)
+            self._close("error", error.close_code)
+
+    def _close(self, reason: told.CloseReason, code: CloseCode) -> None:
+        if self.state is not State.CLOSED:
+            self._outbox.to_client(
+                told.CloseAck(session_id=self.session_id, data=told.CloseAckFields(reason=reason))
+            )
+            self._leave()
+            self._outbox.put(CloseConnection(code))
+
+    def _leave(self) -> None:
+        self._go(Event.CLOSE)
+        self._timers.stop_all()
+        if self.link is not None:
+            self.link.end()
+
+    # ---- small things
+
+    def _go(self, event: Event) -> None:
+        before, self.state = self.state, TRANSITIONS[self.state][event]
+        log.info("session %s: %s -> %s", self.session_id, before.name, self.state.name)
+
+    def _be_patient(self, now_s: float) -> None:
+        if self._rules.idle_s > 0:
+            self._timers.set(Timer.IDLE, now_s + self._rules.idle_s)
+
+    def _error(self, error: ProtocolError) -> None:
+        self.counters.errors[error.code] += 1
+        self._outbox.error(error, self.session_id)
+
+
+_NO_AVATAR = {
+    "preparing": "The avatar is being prepared; connect again when it is ready.",
+    "failed": "The avatar could not be prepared; upload its video again.",
+    "none": "There is no avatar for this user, and no default one; upload a video.",
+}
+
+
+def _invalid_session(message: str) -> ProtocolError:
+    return ProtocolError("INVALID_SESSION", message)
+
+
+def _is_same_id(given: str | None, own: str | None) -> bool:
+    """Whether both are one UUID, however it is spelt."""
+    if given == own:
+        return True
+    if given is None or own is None:
+        return False
+    try:
+        return uuid.UUID(given) == uuid.UUID(own)
+    except ValueError:
+        return False

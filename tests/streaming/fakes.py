@@ -1,0 +1,227 @@
+"""A client, workers and a clock around one session, all in plain sight and without I/O."""
+
+import base64
+import itertools
+import json
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from inference.manifest import STANDARD_CLIPS, ClipState
+from inference.messages import (
+    AudioChunk,
+    LayerMessage,
+    SessionAccepted,
+    SessionClaimed,
+    SessionStart,
+    SessionStop,
+    VideoFrame,
+)
+from streaming.effects import (
+    CloseConnection,
+    Effect,
+    HandOnAudio,
+    OpenSession,
+    SendClaim,
+    SendToClient,
+    SendToWorker,
+)
+from streaming.protocol import dump
+from streaming.session import Rules, Session
+
+USER = "ada"
+SESSION_ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+FRAME_SAMPLES = 640
+
+
+@dataclass(frozen=True)
+class FakeAvatar:
+    folder: str = "presenter"
+    version: str = "v1"
+    clips: dict[ClipState, tuple[str, ...]] = field(default_factory=lambda: dict(STANDARD_CLIPS))
+    codec: str = "avc1.42C01E"
+    width: int = 512
+    height: int = 512
+
+
+def text(type_: str, session_id: object = SESSION_ID, **data: object) -> str:
+    return json.dumps({"type": type_, "session_id": session_id, "data": data})
+
+
+def chunk(pcm: bytes, **fields: object) -> dict[str, object]:
+    return {
+        "format": "pcm_s16le",
+        "sample_rate": 16000,
+        "channels": 1,
+        "duration_ms": 40,
+        "data": base64.b64encode(pcm).decode(),
+        **fields,
+    }
+
+
+def numbered(first: int, samples: int) -> bytes:
+    """Speech whose samples tell their own position."""
+    return b"".join((n % 65_536).to_bytes(2, "little") for n in range(first, first + samples))
+
+
+def claimed(claim: SessionStart, channel: str = "w1", **fields: object) -> SessionClaimed:
+    return SessionClaimed(
+        claim_id=claim.claim_id,
+        worker_channel=channel,
+        worker=channel,
+        engine="viseme",
+        is_lipsync_ready=bool(fields.get("is_lipsync_ready", True)),
+    )
+
+
+def frame(
+    claim_id: str, number: int, *, is_idr: bool | None = None, **fields: object
+) -> VideoFrame:
+    values: dict[str, object] = {
+        "claim_id": claim_id,
+        "frame": number,
+        "access_unit": b"\x00\x00\x00\x01",
+        "is_idr": number % 25 == 0 if is_idr is None else is_idr,
+        "state": "idle",
+        "clip": "idle_0",
+        **fields,
+    }
+    return msgspec.convert(values, VideoFrame)
+
+
+class Door:
+    """A session with its effects carried out at once."""
+
+    def __init__(self, rules: Rules | None = None, avatar: FakeAvatar | None = None) -> None:
+        ids = itertools.count()
+        self.now_s = 1_000.0
+        self.avatar = avatar or FakeAvatar()
+        self.session = Session(
+            user_id=USER,
+            reply_channel="door",
+            now_s=self.now_s,
+            rules=rules,
+            new_id=lambda: f"id-{next(ids)}",
+        )
+        self.said: list[dict] = []
+        """Everything the client was sent, as JSON objects."""
+        self.told: list[tuple[str, LayerMessage]] = []
+        """Everything workers were sent: channel, message."""
+        self.claims: list[SessionStart] = []
+        self.closed: int | None = None
+        self.opens_at_once = True
+        self.full_channels: set[str] = set()
+
+    # ---- what happens
+
+    def do(self, effects: list[Effect]) -> None:
+        todo = deque(effects)
+        while todo:
+            effect = todo.popleft()
+            match effect:
+                case SendToClient(message):
+                    assert self.closed is None, "nothing follows the close"
+                    self.said.append(json.loads(dump(message)))
+                case SendClaim(message):
+                    self.claims.append(message)
+                case SendToWorker(channel, message):
+                    self.told.append((channel, message))
+                case HandOnAudio(channel):
+                    self._hand_on(channel, todo)
+                case OpenSession():
+                    if self.opens_at_once:
+                        todo.extend(self.session.opened(self.avatar, self.now_s))
+                case CloseConnection(code):
+                    self.closed = int(code)
+
+    def _hand_on(self, channel: str, todo: deque[Effect]) -> None:
+        while (piece := self.session.next_audio()) is not None:
+            if channel in self.full_channels:
+                todo.extend(self.session.audio_refused(piece, self.now_s))
+                return
+            self.told.append((channel, piece))
+
+    def say(self, type_: str, session_id: object = SESSION_ID, **data: object) -> None:
+        self.do(self.session.text(text(type_, session_id, **data), self.now_s))
+
+    def speak(self, pcm: bytes, **data: object) -> None:
+        self.say("GENERATE", audio_chunk=chunk(pcm), **data)
+
+    def hear(self, message: LayerMessage) -> None:
+        self.do(self.session.from_worker(message, self.now_s))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with every timer rung when it is due."""
+        until_s = self.now_s + seconds
+        while (due_s := self.session.next_deadline_s) is not None and due_s <= until_s:
+            self.now_s = max(self.now_s, due_s)
+            self.do(self.session.timer(self.now_s))
+        self.now_s = until_s
+
+    # ---- the usual beginnings
+
+    def init(self, **data: object) -> None:
+        self.say("INIT", user_id=USER, **data)
+
+    def start(self, channel: str = "w1") -> "Worker":
+        """INIT, and a worker that takes the session."""
+        self.init()
+        return self.take(channel)
+
+    def take(self, channel: str = "w1") -> "Worker":
+        """A worker takes the newest claim."""
+        claim = self.claims[-1]
+        self.hear(claimed(claim, channel))
+        return Worker(self, channel, claim)
+
+    # ---- what came of it
+
+    def of_type(self, *types: str) -> list[dict]:
+        return [message for message in self.said if message["type"] in types]
+
+    @property
+    def last(self) -> dict:
+        return self.said[-1]
+
+    @property
+    def errors(self) -> list[str]:
+        return [message["data"]["code"] for message in self.of_type("ERROR")]
+
+    def told_to(self, channel: str) -> list[LayerMessage]:
+        return [message for to, message in self.told if to == channel]
+
+    def audio_to(self, channel: str) -> list[AudioChunk]:
+        return [m for m in self.told_to(channel) if isinstance(m, AudioChunk)]
+
+    def was_accepted(self, channel: str, claim: SessionStart) -> bool:
+        return SessionAccepted(claim_id=claim.claim_id) in self.told_to(channel)
+
+    def was_stopped(self, channel: str, claim: SessionStart) -> bool:
+        return any(
+            isinstance(m, SessionStop) and m.claim_id == claim.claim_id
+            for m in self.told_to(channel)
+        )
+
+
+class Worker:
+    """One that took the session, and shows what it is told to."""
+
+    def __init__(self, door: Door, channel: str, claim: SessionStart) -> None:
+        self.door = door
+        self.channel = channel
+        self.claim = claim
+        self.next_frame = claim.next_frame
+
+    def show(self, count: int = 1, **fields: object) -> None:
+        """The next frames, one each 40 ms; the first one is an IDR."""
+        for _ in range(count):
+            number = self.next_frame
+            is_idr = number == self.claim.next_frame or number % 25 == 0
+            self.door.hear(frame(self.claim.claim_id, number, is_idr=is_idr, **fields))
+            self.next_frame += 1
+            self.door.wait(0.04)
+
+    def speak(self, position: int, **fields: object) -> None:
+        """One frame that shows the samples from ``position`` on."""
+        self.show(state="speaking", position=position, **fields)
