@@ -3,6 +3,7 @@
 from typing import Any
 
 from musetalk_site.environment import BASE_DIR, read, read_file
+from musetalk_site.layers import layers_in_process, layers_over_redis
 from musetalk_site.secret_key import kept_secret_key
 
 _values = read(file=read_file(BASE_DIR / ".env"))
@@ -31,38 +32,8 @@ OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
 
-# `default` carries the claims: each is read by one worker, and kept until one reads it. `media`
-# carries sound and pictures on private channels, fast and kept nowhere.
 CHANNEL_REDIS_URL: str = _values["CHANNEL_REDIS_URL"]
-CLAIM_EXPIRY_S = 5
-IN_MEMORY_CAPACITY = 100_000
-
-CHANNEL_LAYERS: dict[str, dict[str, Any]]
-if CHANNEL_REDIS_URL:
-    # Without socket_timeout None the client drops a reader that waits for more than five seconds.
-    _redis = {"address": CHANNEL_REDIS_URL, "socket_timeout": None}
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [_redis], "prefix": "musetalk-claims", "expiry": CLAIM_EXPIRY_S},
-        },
-        "media": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [_redis], "prefix": "musetalk-media"},
-        },
-    }
-else:
-    # The stock capacity of 100 loses most of a sentence that is sent at once.
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"capacity": IN_MEMORY_CAPACITY, "expiry": CLAIM_EXPIRY_S},
-        },
-        "media": {
-            "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"capacity": IN_MEMORY_CAPACITY},
-        },
-    }
+CHANNEL_LAYERS = layers_over_redis(CHANNEL_REDIS_URL) if CHANNEL_REDIS_URL else layers_in_process()
 
 INSTALLED_APPS = [
     "musetalk_site",  # before channels: its `runworker` replaces the stock one

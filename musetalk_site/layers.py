@@ -1,0 +1,37 @@
+"""The two channel layers: ``default`` for claims, ``media`` for sound and pictures.
+
+A claim is read by one worker, and kept until one reads it, but not for long: whoever claims waits
+seconds at most. Sound and pictures travel on private channels, fast, and are kept nowhere.
+"""
+
+from typing import Any
+
+CLAIM_EXPIRY_S = 5
+IN_MEMORY_CAPACITY = 100_000
+"""Messages a channel may hold; the stock 100 would lose most of a sentence that is sent at once."""
+
+
+def layers_in_process() -> dict[str, dict[str, Any]]:
+    """Everything in one process, and nothing outlives it."""
+    backend = "channels.layers.InMemoryChannelLayer"
+    capacity = {"capacity": IN_MEMORY_CAPACITY}
+    return {
+        "default": {"BACKEND": backend, "CONFIG": {**capacity, "expiry": CLAIM_EXPIRY_S}},
+        "media": {"BACKEND": backend, "CONFIG": capacity},
+    }
+
+
+def layers_over_redis(url: str) -> dict[str, dict[str, Any]]:
+    """Between processes, by the Redis server at ``url``."""
+    # Without this the client drops a reader that has waited for five seconds.
+    hosts = [{"address": url, "socket_timeout": None}]
+    return {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": hosts, "prefix": "musetalk-claims", "expiry": CLAIM_EXPIRY_S},
+        },
+        "media": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": hosts, "prefix": "musetalk-media"},
+        },
+    }
