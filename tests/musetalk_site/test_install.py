@@ -1,0 +1,86 @@
+"""Installing: what it may use, what uv is told, and that requirements are pinned."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from musetalk_site import install
+
+REQUIREMENT_FILES = sorted(path.name for path in install.ROOT.glob("requirements*.txt"))
+
+
+def test_it_needs_nothing_installed() -> None:
+    tree = ast.parse(Path(install.__file__).read_text())
+    imported = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        str(node.module).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert imported <= sys.stdlib_module_names
+
+
+def test_an_including_file_counts_for_those_it_includes() -> None:
+    everything = install.digests([install.ROOT / "requirements-dev.txt"])
+    core = install.digests([install.ROOT / "requirements-core.txt"])
+    assert set(everything) == {
+        "requirements-dev.txt",
+        "requirements.txt",
+        "requirements-core.txt",
+    }
+    assert core.items() <= everything.items()
+
+
+def test_a_changed_file_is_installed_again(tmp_path: Path) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text("one==1\n")
+    before = install.digests([file])
+    file.write_text("one==2\n")
+    assert install.digests([file]) != before
+
+
+def test_uv_is_told_what_pip_is_configured_to() -> None:
+    configured = {
+        "index-url": ["https://main.example/simple"],
+        "extra-index-url": ["https://more.example/simple", "file:///mirror/simple"],
+        "find-links": ["/wheels"],
+        "constraint": ["/etc/constraints.txt"],
+        "timeout": ["60"],
+    }
+    assert install.uv_options(configured) == [
+        *("--default-index", "https://main.example/simple"),
+        *("--index", "https://more.example/simple", "--index", "file:///mirror/simple"),
+        *("--find-links", "/wheels"),
+        *("--constraint", "/etc/constraints.txt"),
+        *("--index-strategy", "unsafe-best-match"),
+    ]
+
+
+def test_pips_own_list_of_its_configuration_is_understood(monkeypatch, tmp_path: Path) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(
+        "[global]\nextra-index-url =\n  https://one.example/simple\n  https://two.example/simple\n"
+    )
+    monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
+    monkeypatch.setenv("PIP_FIND_LINKS", "/wheels")
+    configured = install.pip_configuration()
+    assert configured["extra-index-url"][-2:] == [
+        "https://one.example/simple",
+        "https://two.example/simple",
+    ]
+    assert configured["find-links"][-1:] == ["/wheels"]
+
+
+@pytest.mark.parametrize("name", REQUIREMENT_FILES)
+def test_every_requirement_is_pinned(name: str) -> None:
+    for line in (install.ROOT / name).read_text().splitlines():
+        if not line.startswith(("#", "-r ", "torch>=")):
+            assert re.fullmatch(r"[A-Za-z0-9_-]+==[0-9][0-9a-z.]*", line), line
