@@ -53,6 +53,10 @@ class Process:
             self._news.wait_for(lambda: words in self.output or self._is_over, timeout_s)
             assert words in self.output, f"never said {words!r}:\n{self.output}"
 
+    @property
+    def is_running(self) -> bool:
+        return self._child.poll() is None
+
     def send(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 

@@ -1,0 +1,65 @@
+"""Servers and workers as real processes, with a database of their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.talking import Door
+from tests.processes import Process, free_port
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated SQLite file that the processes of all tests share."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'db.sqlite3'}"
+    migrating = Process(
+        *("manage.py", "migrate", "--verbosity", "0"),
+        env={"DJANGO_SETTINGS_MODULE": "musetalk_site.settings", "DATABASE_URL": url},
+    )
+    assert migrating.wait(60) == 0, migrating.output
+    migrating.kill()
+    return url
+
+
+@pytest.fixture
+def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Start processes with these arguments and variables; they are gone when the test is over."""
+    processes: list[Process] = []
+
+    def start(*arguments: str, **variables: str) -> Process:
+        process = Process(
+            *arguments,
+            env={
+                "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+                "DATABASE_URL": database_url,
+                "AVATARS_DIR": str(tmp_path / "avatars"),
+                "ENGINE": "viseme",
+                **variables,
+            },
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+
+
+@pytest.fixture
+def serve(start: Start) -> Callable[..., Door]:
+    """Start `manage.py serve` with these arguments and variables, and wait until it answers."""
+
+    def serve(*arguments: str, **variables: str) -> Door:
+        port = free_port()
+        process = start(
+            *("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), *arguments),
+            **variables,
+        )
+        door = Door(process, port)
+        door.wait_until_it_answers()
+        return door
+
+    return serve

