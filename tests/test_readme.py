@@ -1,0 +1,69 @@
+"""What the README shows is true: its messages parse, its commands and files exist."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from musetalk_site.environment import VARIABLES
+from streaming.protocol import parse, type_of
+from streaming.server_messages import SERVER_MESSAGES
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+TYPES_OF_SERVER = {type_of(message): message for message in SERVER_MESSAGES}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_there_are_examples() -> None:
+    assert len(blocks("json")) >= 5
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_every_example_is_a_message_of_the_protocol(text: str) -> None:
+    name = msgspec.json.decode(text)["type"]
+    if name in TYPES_OF_SERVER:
+        message = msgspec.json.decode(text, type=TYPES_OF_SERVER[name])
+        shown, known = msgspec.json.decode(text), msgspec.to_builtins(message)
+        assert shown == known, "the example has fields that the server never sends"
+    else:
+        assert type_of(type(parse(text))) == name
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_every_program_compiles_and_finds_what_it_imports(code: str) -> None:
+    compile(code, "README.md", "exec")
+    imports = re.findall(r"^(?:from|import) .*$", code, re.MULTILINE)
+    exec("\n".join(imports), {})
+
+
+def test_every_variable_it_names_exists_and_every_variable_is_named() -> None:
+    table = README.split("## Configuration")[1].split("## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|(.*?)\|", table, re.MULTILINE)
+    names = [name for row, _ in rows for name in re.findall(r"`([A-Z0-9_]+)`", row)]
+    defaults = [
+        text for _, row in rows for text in (re.findall(r"`(.*?)`", row) if row.strip() else [""])
+    ]
+    assert sorted(names) == sorted(VARIABLES)
+    assert [VARIABLES[name].default for name in names] == defaults
+
+
+def test_every_make_target_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(re.findall(r"`[^`]+`", README)))):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_command_it_names_exists() -> None:
+    for command in set(re.findall(r"manage\.py ([a-z]+)", README)) - {"createsuperuser"}:
+        assert list(ROOT.glob(f"*/management/commands/{command}.py")), command
+
+
+def test_every_file_it_links_exists() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in target:
+            assert (ROOT / target).exists(), target
