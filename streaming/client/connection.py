@@ -118,6 +118,11 @@ class AvatarClient:
                     pass
         await socket.close()
 
+    def vanish(self) -> None:
+        """End the connection without a word, as a machine that loses its network; for tests."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
     @property
     def close_code(self) -> int | None:
         """The WebSocket's close code; None while the connection is open."""

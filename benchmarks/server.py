@@ -1,0 +1,229 @@
+"""The server under test: a process of its own, with a database and folders of its own.
+
+`server_under_test` is what every benchmark of the stream runs against. With ``--server`` that is a
+server which runs already; then what can only be read from its process (CPU, memory) is read too if
+``--pid`` names it, and else left out.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 20.0
+_POLL_S = 0.1
+
+
+class ServerFailed(Exception):
+    """The server did not start, or ended by itself; the message has the end of its log."""
+
+
+class ProcessTree:
+    """What a process and all its children cost."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+
+    def cpu_s(self) -> float:
+        """User and system time of all, those included that ended and were waited for."""
+        own = self._root.cpu_times()
+        ended_s = own.children_user + own.children_system
+        return float(sum(times.user + times.system for times in self._times()) + ended_s)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all."""
+        return sum(process.memory_info().rss for process in self._all())
+
+    def _all(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+    def _times(self) -> Iterator[Any]:
+        for process in self._all():
+            try:
+                yield process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+
+
+class ServerProcess:
+    """`manage.py serve` on a free port, as a context manager; ready when entered.
+
+    ``environment`` adds to or replaces settings. Everything that the server writes lies in a
+    folder that is gone afterwards.
+    """
+
+    def __init__(self, **environment: str) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="avatar-server-")
+        folder = Path(self._folder.name)
+        self._log_path = folder / "server.log"
+        self.port = _free_port()
+        environment = {
+            **os.environ,
+            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+            "AVATARS_DIR": str(folder / "avatars"),
+            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+            "SECRET_KEY": "of a server that lives for minutes",
+            "ENGINE": "viseme",
+            **self._environment,
+        }
+        try:
+            self._run("migrate", "--verbosity", "0", environment=environment)
+            with self._log_path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [*_manage("serve"), "--host", "127.0.0.1", "--port", str(self.port)],
+                    cwd=ROOT,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                )
+            self.tree = ProcessTree(self._process.pid)
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def stop(self) -> int | None:
+        """End the server as Ctrl-C would; its exit status."""
+        if (process := getattr(self, "_process", None)) is None:
+            return None
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return int(process.returncode)
+
+    @property
+    def address(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def log(self) -> str:
+        """All that the server said so far."""
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON at ``path``."""
+        return get_json(self.address, path)
+
+    def _wait_until_ready(self) -> None:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        pause = threading.Event()
+        while time.monotonic() < deadline_s:
+            if self._process.poll() is not None:
+                raise ServerFailed(f"The server ended at once.\n{self._log_end()}")
+            try:
+                if self.get("/health").get("status") == "ready":
+                    return
+            except OSError:
+                pass
+            pause.wait(_POLL_S)
+        raise ServerFailed(f"Not ready within {START_TIMEOUT_S:g} s.\n{self._log_end()}")
+
+    def _run(self, *arguments: str, environment: dict[str, str]) -> None:
+        done = subprocess.run(
+            _manage(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise ServerFailed(f"manage.py {arguments[0]} failed.\n{done.stderr[-2_000:]}")
+
+    def _log_end(self) -> str:
+        return self.log()[-2_000:]
+
+
+class RunningServer:
+    """A server that somebody else started."""
+
+    def __init__(self, address: str, pid: int | None) -> None:
+        self.address = address
+        self.tree = ProcessTree(pid) if pid is not None else None
+
+    def get(self, path: str) -> dict[str, Any]:
+        return get_json(self.address, path)
+
+
+Server = ServerProcess | RunningServer
+
+
+def get_json(address: str, path: str) -> dict[str, Any]:
+    """GET from the server whose stream is at ``address``; OSError if nobody answers."""
+    page = address.replace("ws", "http", 1) + path
+    try:
+        with urllib.request.urlopen(page, timeout=5) as answer:
+            text = answer.read()
+    except urllib.error.HTTPError as error:  # /health says "not ready" by its status, too
+        with error:
+            text = error.read()
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", help="ws://HOST:PORT of a running server; else one is started")
+    parser.add_argument("--pid", type=int, help="process of that server, to read CPU and memory")
+    parser.add_argument("--user-id", default="benchmark", help="whose avatar; default: %(default)s")
+    add_json_argument(parser)
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+
+
+@contextmanager
+def server_under_test(options: argparse.Namespace) -> Iterator[Server]:
+    """As the options of `add_server_arguments` say; a message and exit 2 if none can be had."""
+    if options.server:
+        yield RunningServer(options.server, options.pid)
+        return
+    try:
+        with ServerProcess() as server:
+            yield server
+    except ServerFailed as failure:
+        sys.exit(f"{failure}")
+
+
+def _manage(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,118 @@
+"""``python -m benchmarks.soak [--minutes 60]``
+
+Sessions come and go, some speaking, some only watching, some leaving without a word. The server's
+memory is read every few seconds; after a warm-up a line is laid through it, and its slope is what
+the server loses in an hour.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+
+from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.speech import Speech, speech
+from benchmarks.verdict import Verdict
+from streaming.client import AvatarClient, ClientError, Frame, ServerError
+
+MIB = 1024 * 1024
+SAMPLE_EVERY_S = 5.0
+SESSIONS_AT_ONCE = 6
+SHORTEST_S, LONGEST_S = 1.0, 20.0
+MOST_MIB_AN_HOUR = 5.0
+
+
+async def live(server: Server, user_id: str, spoken: Speech, seen: Counter[str]) -> None:
+    """One session from its beginning to one of its ends."""
+    length_s = random.uniform(SHORTEST_S, LONGEST_S)
+    manner = random.choice(("watches", "speaks", "acts", "vanishes"))
+    with contextlib.suppress(TimeoutError):
+        async with AvatarClient(server.address, user_id) as client:
+            seen["sessions"] += 1
+            async with asyncio.timeout(length_s):
+                if manner == "speaks":
+                    await client.send_audio(spoken.part(random.randrange(spoken.frames), 250))
+                elif manner == "acts":
+                    await client.start_action(1)
+                    await client.change_state("speaking")
+                elif manner == "vanishes":
+                    await client.send_audio(spoken.part(0, 100))
+                async for event in client:
+                    seen["frames"] += isinstance(event, Frame)
+                    seen["errors"] += isinstance(event, ServerError)
+                    if manner == "vanishes" and random.random() < 0.02:
+                        client.vanish()
+                        return
+
+
+async def come_and_go(server: Server, user_id: str, spoken: Speech, seen: Counter[str]) -> None:
+    while True:
+        try:
+            await live(server, user_id, spoken, seen)
+        except ClientError as error:
+            seen["failures"] += 1
+            print(error)
+            await asyncio.sleep(1.0)
+
+
+def slope_mib_an_hour(times_s: list[float], memory_bytes: list[int]) -> float:
+    """Of the line of least squares."""
+    slope, _ = np.polyfit(np.asarray(times_s) / 3_600, np.asarray(memory_bytes) / MIB, 1)
+    return float(slope)
+
+
+async def measure(server: Server, options: argparse.Namespace) -> Verdict:
+    assert server.tree is not None
+    verdict = Verdict("soak")
+    spoken, seen = speech(), Counter[str]()
+    visitors = [
+        asyncio.create_task(come_and_go(server, options.user_id, spoken, seen))
+        for _ in range(SESSIONS_AT_ONCE)
+    ]
+    began_s, times_s, memory = time.monotonic(), list[float](), list[int]()
+    while (now_s := time.monotonic() - began_s) < options.minutes * 60:
+        times_s.append(now_s)
+        memory.append(server.tree.memory_bytes())
+        if len(memory) % 12 == 1:
+            print(f"{now_s / 60:5.1f} min  {memory[-1] / MIB:7.1f} MiB  {dict(seen)}", flush=True)
+        await asyncio.sleep(SAMPLE_EVERY_S)
+    for visitor in visitors:
+        visitor.cancel()
+    await asyncio.gather(*visitors, return_exceptions=True)
+    warm_s = min(options.warm_up_minutes, options.minutes / 3) * 60
+    counted = [(t, m) for t, m in zip(times_s, memory, strict=True) if t >= warm_s]
+    slope = slope_mib_an_hour([t for t, _ in counted], [m for _, m in counted])
+    verdict.notes.append(
+        f"{options.minutes:g} minutes, the first {warm_s / 60:.1f} not counted, {SESSIONS_AT_ONCE} "
+        f"sessions at a time, {spoken.source}"
+    )
+    verdict.at_most("memory an hour", MOST_MIB_AN_HOUR, slope, "MiB")
+    verdict.told("memory when warm", counted[0][1] / MIB, "MiB")
+    verdict.told("memory at the end", memory[-1] / MIB, "MiB")
+    verdict.at_least("sessions", 2, seen["sessions"])
+    verdict.told("frames", seen["frames"])
+    verdict.none_of("ERROR messages", seen["errors"])
+    verdict.none_of("sessions that failed", seen["failures"])
+    return verdict
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Does the server's memory grow?")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--warm-up-minutes", type=float, default=10.0, help="at most a third")
+    add_server_arguments(parser)
+    options = parser.parse_args()
+    if options.server and not options.pid:
+        parser.error("with --server the memory can only be read if --pid names the process")
+    with server_under_test(options) as server:
+        verdict = asyncio.run(measure(server, options))
+    return verdict.conclude(options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
