@@ -17,7 +17,11 @@ urlpatterns = [
     path("", include("streaming.urls")),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
-    path("redoc", SpectacularRedocView.as_view(url_name="openapi"), name="redoc"),
+    path(
+        "redoc",
+        SpectacularRedocView.as_view(url_name="openapi", template_name="redoc.html"),
+        name="redoc",
+    ),
     path("openapi.yaml", SpectacularYAMLAPIView.as_view(), name="openapi"),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi-json"),
 ]

@@ -1,14 +1,24 @@
-"""Servers and workers as real processes, with a database of their own."""
+"""Servers and workers as real processes, with databases and folders of their own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.server import ServerProcess
 from tests.e2e.talking import Door
 from tests.processes import Process, free_port
 
 Start = Callable[..., Process]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """`manage.py serve` on a free port, for all tests that only talk to it."""
+    with ServerProcess() as running:
+        yield running
+        assert "Traceback" not in running.log(), running.log()[-5_000:]
+        assert running.stop() == 0, running.log()[-5_000:]
 
 
 @pytest.fixture(scope="session")

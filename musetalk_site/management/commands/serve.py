@@ -2,13 +2,18 @@
 
 import argparse
 import logging
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+if TYPE_CHECKING:
+    from inference.worker import InferenceWorker
+    from streaming.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
 
@@ -40,9 +45,11 @@ class Command(BaseCommand):
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.server import StartFailed, StreamServer
-        from streaming import live
+        from streaming import health, live
 
         worker = InferenceWorker(application) if has_worker else None
+        if worker is not None:
+            health.use(partial(_health_of, worker))
 
         async def started() -> None:
             _say_where(host, port)
@@ -71,6 +78,13 @@ class Command(BaseCommand):
             server.run()
         except StartFailed as error:
             raise CommandError(f"Cannot start: {error}") from None
+
+
+def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
+    from streaming.health import WorkerHealth
+
+    report = worker.report()
+    return None if report is None else WorkerHealth(report.engine, is_ready=True)
 
 
 def _check_database() -> None:
