@@ -1,0 +1,147 @@
+"""The viseme engine: the default one, on the CPU.
+
+It hears with a small net of its own and shows with one of two renderers, which the avatar's
+manifest names: a drawn mouth for drawn presenters, a warp of the real picture for people.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.base import (
+    AudioContext,
+    AudioWindow,
+    Features,
+    LoadedAvatar,
+    Patch,
+    Picture,
+    RenderJob,
+)
+from inference.engines.viseme import features, net
+from inference.engines.viseme.gate import mouth_shapes
+from inference.engines.viseme.shape import MouthShape
+from inference.errors import EngineUnavailable
+from inference.manifest import Manifest
+from inference.timing import SAMPLES_PER_FRAME
+
+LOOK_AHEAD = 0
+"""Samples after a frame that the net hears; measured in docs/visemes.md."""
+_SILENT_SAMPLES = 3 * SAMPLES_PER_FRAME
+"""How long nothing at all must have sounded for the mouth to rest: longer than any closure."""
+_REST = 0.01
+"""A shape of which no value is larger than this looks like the rest pose."""
+
+
+class Renderer(Protocol):
+    """Shows a mouth shape on pictures of one avatar."""
+
+    def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
+        """The patch with this mouth; None where the picture shows it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisemeAvatar:
+    """An avatar as this engine keeps it."""
+
+    renderer: Renderer
+
+
+class VisemeEngine:
+    """`base.Engine` for CPUs."""
+
+    name = "viseme"
+    context = AudioContext(
+        before=features.LEAD + net.STEPS_BEFORE * features.HOP - LOOK_AHEAD, after=LOOK_AHEAD
+    )
+    max_batch = 1
+    concurrency = os.cpu_count() or 1
+
+    def __init__(self, weights: Path = net.WEIGHTS_PATH) -> None:
+        self._weights = weights
+        self._net: net.Net | None = None
+
+    def load(self) -> None:
+        """Read the weights and hear some silence, so that the first word finds all in place.
+
+        Raises:
+            EngineUnavailable: the weights are missing or not of this version.
+        """
+        self._net = net.Net(self._weights)
+        if self._net.after != self.context.after:
+            raise EngineUnavailable(
+                f"{self._weights} looks {self._net.after} samples ahead, not {self.context.after}"
+            )
+        self.listen([self._silence()])
+
+    def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
+        """Open the renderer that the manifest names; AvatarInvalid if the folder lacks its files.
+
+        Its module is imported only now: an installation without drawn avatars never loads it.
+        """
+        renderer: Renderer
+        if manifest.renderer == "drawn":
+            from inference.engines.viseme.drawn import DrawnMouth
+
+            renderer = DrawnMouth.open(folder, manifest)
+        else:
+            from inference.engines.viseme.warp import WarpedMouth
+
+            renderer = WarpedMouth.open(folder, manifest)
+        return VisemeAvatar(renderer)
+
+    def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
+        """Mouth shapes, float32 ``[7]`` each, of each frame of each window.
+
+        Windows of equally many frames go through the net together.
+        """
+        heard: list[list[Features]] = [[] for _ in windows]
+        for frames in sorted({window.frames for window in windows}):
+            places = [n for n, window in enumerate(windows) if window.frames == frames]
+            samples = np.stack([windows[place].samples for place in places])
+            for place, shapes in zip(places, self._shapes(samples, frames), strict=True):
+                heard[place] = list(shapes)
+        return heard
+
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+        """A patch for each job; None where the mouth rests."""
+        return [self._render(job) for job in jobs]
+
+    def _render(self, job: RenderJob) -> Patch | None:
+        shape = MouthShape.from_features(job.features).scaled(job.strength)
+        if max(abs(value) for value in shape) < _REST:
+            return None
+        avatar = cast(VisemeAvatar, job.avatar)
+        return avatar.renderer.render(job.clip, job.index, job.picture, shape)
+
+    def _shapes(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 7]``."""
+        if self._net is None:
+            raise EngineUnavailable("the viseme engine has not been loaded")
+        expected = self.context.before + frames * SAMPLES_PER_FRAME + self.context.after
+        if samples.shape[1] != expected:
+            raise ValueError(f"a window of {frames} frames has {expected} samples")
+        shapes = mouth_shapes(self._net(features.log_mels(samples)))
+        shapes[_silent_frames(samples, frames, self.context.after)] = 0
+        return shapes
+
+    def _silence(self) -> AudioWindow:
+        count = self.context.before + SAMPLES_PER_FRAME + self.context.after
+        return AudioWindow(np.zeros(count, np.float32), 1)
+
+
+def _silent_frames(samples: NDArray[np.float32], frames: int, after: int) -> NDArray[np.bool_]:
+    """Which frames, bool ``[windows, frames]``, end a stretch without any sound."""
+    end = samples.shape[1] - after
+    silent = [
+        np.abs(
+            samples[:, end - back * SAMPLES_PER_FRAME - _SILENT_SAMPLES :][:, :_SILENT_SAMPLES]
+        ).max(1)
+        < features.AUDIBLE
+        for back in range(frames - 1, -1, -1)
+    ]
+    return np.stack(silent, 1)

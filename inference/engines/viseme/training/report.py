@@ -1,0 +1,130 @@
+"""The report: every number of it measured when it is written."""
+
+import platform
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from inference.engines.base import AudioWindow
+from inference.engines.viseme import net
+from inference.engines.viseme.engine import VisemeEngine
+from inference.engines.viseme.training import evaluation, sentences
+from inference.timing import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+
+_ROUNDS = 300
+
+_HEAD = """# How well the viseme net hears
+
+Written by `python -m inference.engines.viseme.training`, which also trains the net; with
+`--evaluate` it only measures. Do not edit.
+
+The net turns sound into a mouth shape at 25 frames a second. It is trained on speech synthesised
+by espeak-ng and flite, which know when each phoneme sounds, in many voices and {languages}
+languages, mixed with noise and music. What it is scored on here it has never heard: flite's voice
+`awb`, the espeak-ng variants `Gene`, `shelby` and `belinda`, Spanish as a language, and all the
+sentences. The truth is the mouth opening computed from the phonemes
+(`training/phonetics.py`); the control scores the opening heard in another talk against it.
+"""
+
+
+def written(engine: VisemeEngine, machine: str) -> str:
+    """The report of a loaded engine, as Markdown."""
+    talks = evaluation.talks()
+    scored = [
+        evaluation.score(engine, talk, other)
+        for talk, other in zip(talks, [*talks[1:], talks[0]], strict=True)
+    ]
+    losses = [evaluation.music_loss(engine, talk) for talk in talks]
+    rows = [
+        [
+            talk.name,
+            f"{score.r:.3f}",
+            f"{score.wrong_audio_r:.2f}",
+            f"{score.lag_frames:+d}",
+            f"{score.auc:.3f}",
+            f"{score.closures:.2f}",
+            f"{score.wrongly_closed:.3f}",
+            f"{score.wide_r:.2f}",
+            f"{score.round_r:.2f}",
+            f"{score.restlessness:.2f}",
+            f"{loss:+.3f}",
+        ]
+        for talk, score, loss in zip(talks, scored, losses, strict=True)
+    ]
+    mean = [float(np.mean(column)) for column in zip(*[_averaged(s) for s in scored], strict=True)]
+    context = engine.context
+    parts = [
+        _HEAD.format(languages=len(sentences.languages())),
+        "## Voices never heard\n",
+        _table(
+            [
+                *("voice", "r", "r, wrong audio", "lag, frames", "AUC", "p b m closed"),
+                *("vowels shut", "r wide", "r round", "restlessness", "r lost to music"),
+            ],
+            rows,
+        ),
+        f"\nOn average r {mean[0]:.3f}, with the wrong audio {mean[1]:.2f}, "
+        f"AUC {mean[2]:.3f}, closures {mean[3]:.2f}.\n",
+        _LEGEND,
+        "## What is not speech\n",
+        "Share of the frames in which the mouth opens less than "
+        f"{evaluation.OPEN_IN_NOISE} at {evaluation.NOISE_DBFS:.0f} dBFS. The music is played by "
+        "instruments that training does not have, unless it says so.\n",
+        _table(
+            ["sound", "shut"],
+            [[name, f"{share:.3f}"] for name, share in evaluation.shut_shares(engine).items()],
+        ),
+        "\n## Cost\n",
+        f"It hears {_ms(context.before)} ms before a frame and {_ms(context.after)} ms after it. "
+        f"{_parameters():,} weights in {net.WEIGHTS_PATH.stat().st_size / 1e6:.2f} MB. "
+        f"One frame of one session: {_cost_ms(engine, 1):.2f} ms of CPU; of eight sessions "
+        f"together {_cost_ms(engine, 8):.2f} ms each ({machine}, numpy {np.__version__}, "
+        f"Python {platform.python_version()}).\n",
+    ]
+    return "\n".join(parts)
+
+
+_LEGEND = """
+*r*: Pearson correlation of the opening with the truth. *AUC*: how often a wide open vowel is more
+open than a bilabial. *p b m closed*: share of the bilabials within speech at which the opening
+falls below .15, a frame early or late allowed. *vowels shut*: share of the wide open vowel frames
+at which it is below .15 all the same. *restlessness*: mean second difference of the opening over
+its spread, against that of the truth; 1 is as lively as the truth. *r lost to music*: how much r
+falls when music plays 10 dB below the speech.
+"""
+
+
+def _averaged(score: evaluation.Score) -> tuple[float, float, float, float]:
+    return score.r, score.wrong_audio_r, score.auc, score.closures
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    ruler = "|".join("---" for _ in head)
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{ruler}|", *(f"| {' | '.join(row)} |" for row in rows)]
+    )
+
+
+def _ms(samples: int) -> int:
+    return samples * 1_000 // SAMPLE_RATE_HZ
+
+
+def _parameters() -> int:
+    with np.load(net.WEIGHTS_PATH, allow_pickle=False) as stored:
+        return sum(int(stored[name].size) for name in stored.files)
+
+
+def _cost_ms(engine: VisemeEngine, sessions: int) -> float:
+    """CPU time, all threads, of hearing one frame, in ms a session."""
+    count = engine.context.before + SAMPLES_PER_FRAME + engine.context.after
+    generator = np.random.default_rng(3)
+    windows = [
+        AudioWindow(0.1 * generator.standard_normal(count).astype(np.float32), 1)
+        for _ in range(sessions)
+    ]
+    engine.listen(windows)
+    started_s = time.process_time()
+    for _ in range(_ROUNDS):
+        engine.listen(windows)
+    return (time.process_time() - started_s) / _ROUNDS / sessions * 1_000
