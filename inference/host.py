@@ -27,9 +27,10 @@ from pathlib import Path
 from inference.audio import SpeechQueue
 from inference.clips import AvatarClips, PictureCache
 from inference.clock import Clock
+from inference.counters import Counters
 from inference.engines.base import Engine, LoadedAvatar
 from inference.errors import AvatarError
-from inference.hosted import Counters, HostedSession, Slot
+from inference.hosted import HostedSession, Slot
 from inference.library import AvatarLibrary
 from inference.messages import (
     ActionStart,
@@ -78,6 +79,9 @@ class HostReport:
     engine: str
     waiting_jobs: int
     totals: Counters
+
+    def __str__(self) -> str:
+        return f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
 
 
 class Host:

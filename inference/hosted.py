@@ -30,6 +30,7 @@ from typing import Protocol
 from inference import timeline as timelines
 from inference.audio import Speech, SpeechFrame, SpeechQueue
 from inference.clips import AvatarClips
+from inference.counters import Counters
 from inference.encoder import Encoder
 from inference.engines.base import Features, LoadedAvatar, Patch
 from inference.messages import (
@@ -79,31 +80,6 @@ class Slot:
     is_idr: bool = False
     is_dropped: bool = False
     patch: Patch | None = None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened to the frames of a session, since its start."""
-
-    sent: int = 0
-    spoken: int = 0
-    held: int = 0
-    """Pictures held because the sound was late."""
-    skipped: int = 0
-    """Pictures that repeat a mouth because the engine was late."""
-    delayed_starts: int = 0
-    given_up: int = 0
-    worst_lateness_s: float = 0.0
-
-    def add(self, other: "Counters") -> None:
-        """Count the frames of ``other``, too."""
-        self.sent += other.sent
-        self.spoken += other.spoken
-        self.held += other.held
-        self.skipped += other.skipped
-        self.delayed_starts += other.delayed_starts
-        self.given_up += other.given_up
-        self.worst_lateness_s = max(self.worst_lateness_s, other.worst_lateness_s)
 
 
 class Stage(Protocol):
@@ -198,7 +174,7 @@ class HostedSession:
             self._shown_position = slot.speech.end
             self.counters.spoken += 1
         self.counters.sent += 1
-        self.counters.worst_lateness_s = max(self.counters.worst_lateness_s, now_s - slot.due_s)
+        self.counters.lateness.count(now_s - slot.due_s)
         self._stage.send(
             self,
             VideoFrame(
