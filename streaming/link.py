@@ -103,6 +103,7 @@ class WorkerLink:
         self.window = Window()
         self.worker: SessionClaimed | None = None
         """The accepted one, while performing."""
+        self.last_worker: SessionClaimed | None = None
         self._session_id = session_id
         self._reply_channel = reply_channel
         self._outbox = outbox
@@ -123,6 +124,11 @@ class WorkerLink:
     def has_action(self) -> bool:
         """An action was accepted and its last frame has not come."""
         return self._action is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """No worker took the session in time."""
+        return self.state is LinkState.SEARCHING and self._search.is_missed
 
     def search(self, now_s: float) -> None:
         """Begin to look for a worker."""
@@ -206,7 +212,7 @@ class WorkerLink:
             return
         self._go(LinkEvent.ACCEPT)
         log.info("session %s: worker %s, %s", self._session_id, answer.worker, answer.engine)
-        self.worker = answer
+        self.worker = self.last_worker = answer
         self._gate.require_idr()
         self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
         self._tell(SessionAccepted(claim_id=answer.claim_id))

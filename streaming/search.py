@@ -48,11 +48,12 @@ class Search:
         self._found_once = False
         self._is_full = False
         """The last answer was that there is no room."""
-        self._is_told = False
+        self.is_missed = False
+        """This search has lasted too long."""
         self._may_refresh = True
 
     def begin(self, now_s: float) -> None:
-        self._is_full = self._is_told = False
+        self._is_full = self.is_missed = False
         self._may_refresh = True
         self._timers.set(Timer.NO_WORKER, now_s + NO_WORKER_S)
         self.claim(now_s)
@@ -91,7 +92,7 @@ class Search:
                 reason="failed",
             )
         self._is_full = answer.reason == "capacity"
-        wait_s = CLAIM_EVERY_S if self._is_told else CLAIM_AFTER_REFUSAL_S
+        wait_s = CLAIM_EVERY_S if self.is_missed else CLAIM_AFTER_REFUSAL_S
         self._timers.set(Timer.CLAIM, now_s + wait_s)
 
     def miss(self) -> ProtocolError:
@@ -99,7 +100,7 @@ class Search:
 
         Raises ClosingError if a first search ends for want of room.
         """
-        self._is_told = True
+        self.is_missed = True
         if self._is_full and not self._found_once:
             raise ClosingError(
                 "RATE_LIMIT_EXCEEDED",

@@ -12,7 +12,7 @@ monotonic clock, and every call returns the effects that it has, in order (`stre
 `opened`, `id_taken`,
 `avatar_missing`                      the answers to the effect `OpenSession`
 `undelivered`, `audio_refused`        an effect could not be carried out
-`pause`, `resume`                     the client reads too slowly, and again fast enough
+`set_paused`                          the client reads too slowly, or again fast enough
 `supersede`, `shut_down`, `fail`      the server ends it
 `disconnected`                        the connection is gone
 ====================================  ==========================================================
@@ -299,14 +299,9 @@ class Session:
 
     # ---- the connection
 
-    def pause(self) -> list[Effect]:
-        """The client reads too slowly."""
-        self._outbox.is_paused = self._gate.is_paused = True
-        return self._outbox.take()
-
-    def resume(self) -> list[Effect]:
-        self._outbox.is_paused = self._gate.is_paused = False
-        return self._outbox.take()
+    def set_paused(self, is_paused: bool) -> None:
+        """Whether the client reads too slowly for more to be sent to it."""
+        self._outbox.is_paused = self._gate.is_paused = is_paused
 
     def supersede(self) -> list[Effect]:
         """The same user opened this session on a newer connection."""

@@ -1,0 +1,103 @@
+import pytest
+from django.test import Client
+
+from streaming import health, live, views
+from streaming.health import WorkerHealth
+from streaming.live import Registry
+from tests.streaming.fakes import SESSION_ID, numbered
+from tests.streaming.test_live import FakeConnection
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    fresh = Registry()
+    for module in (health, live, views):
+        monkeypatch.setattr(module, "registry", fresh)
+    monkeypatch.setattr(health, "_embedded", None)
+    return fresh
+
+
+def get(path: str) -> dict:
+    answer = Client().get(path)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_health_before_a_worker_is_known():
+    assert get("/health") == {
+        "status": "loading",
+        "message": "No inference worker is known yet.",
+        "services": {"streaming": True, "inference": False},
+        "models_loaded": False,
+        "engine": None,
+    }
+
+
+def test_health_of_the_worker_in_this_process():
+    health.use(lambda: WorkerHealth("viseme", is_ready=True))
+    said = get("/health")
+    assert (said["status"], said["engine"], said["models_loaded"]) == ("ready", "viseme", True)
+    health.use(lambda: WorkerHealth("musetalk", is_ready=False, message="CUDA was lost."))
+    said = get("/health")
+    assert (said["status"], said["message"]) == ("degraded", "CUDA was lost.")
+    health.use(lambda: None)
+    assert get("/health")["status"] == "loading"
+
+
+def test_health_of_workers_apart_is_what_sessions_saw(registry):
+    connection = FakeConnection()
+    registry.enter(connection)
+    connection.door.start().show()
+    assert get("/health")["status"] == "ready"
+    connection.door.wait(4)
+    said = get("/health")
+    assert (said["status"], said["message"]) == ("degraded", "Sessions that wait for a worker: 1.")
+
+
+async def test_health_while_the_server_shuts_down(registry):
+    await registry.close_all()
+    said = health.health()
+    assert (said.status, said.services["streaming"]) == ("degraded", False)
+
+
+def test_sessions_of_an_idle_server():
+    assert get("/sessions") == {
+        "active_sessions": {},
+        "stats": {
+            "avatar": {"streaming": 0, "waiting": 0, "workers_lost": 0},
+            "audio": {"total_ms": 0},
+            "video": {"frames_sent": 0, "frames_dropped": 0, "total_bytes": 0},
+            "connections": {"open": 0, "total": 0},
+            "errors": {},
+        },
+    }
+
+
+def test_sessions_are_listed_from_init_to_their_end(registry):
+    connection = FakeConnection()
+    registry.enter(connection)
+    assert get("/sessions")["active_sessions"] == {}
+    connection.door.init()
+    assert get("/sessions")["active_sessions"][SESSION_ID]["status"] == "waiting"
+    worker = connection.door.take()
+    connection.door.speak(numbered(0, 1_600))
+    worker.speak(0)
+    said = get("/sessions")
+    session = said["active_sessions"][SESSION_ID]
+    assert session.pop("created_at") == session.pop("updated_at")
+    assert session == {
+        "user_id": "ada",
+        "status": "streaming",
+        "frames_generated": 1,
+        "frames_dropped": 0,
+        "total_audio_ms": 100,
+        "queued_audio_ms": 60,
+        "worker": "w1",
+    }
+    assert said["stats"]["connections"] == {"open": 1, "total": 1}
+    assert said["stats"]["video"] == {"frames_sent": 1, "frames_dropped": 0, "total_bytes": 4}
+    connection.door.say("CLOSE")
+    registry.leave(connection)
+    said = get("/sessions")
+    assert said["active_sessions"] == {}
+    assert said["stats"]["audio"] == {"total_ms": 100}
