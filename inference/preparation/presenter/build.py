@@ -1,0 +1,103 @@
+"""Building the presenter's asset folder: draw all clips, measure where they may be left, encode."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.base import Picture
+from inference.engines.viseme.atlas import FOLDER, GEOMETRY_NAME
+from inference.preparation.assets import AssetWriter
+from inference.preparation.presenter import atlas
+from inference.preparation.presenter.motion import BEAT, CLIPS, ClipMotion, poses
+from inference.preparation.presenter.pose import Pose
+from inference.preparation.presenter.scene import Presenter, to_i420
+
+NAME = "presenter"
+_MOUTH_BOX = (slice(236, 380), slice(168, 346))
+"""Rows and columns where the drawn mouth may change a picture; seams are measured without it."""
+
+Report = Callable[[str], None]
+
+
+@cache
+def _presenter() -> Presenter:
+    """One for each process."""
+    return Presenter()
+
+
+def _draw(pose: Pose) -> Picture:
+    return to_i420(_presenter().draw(pose))
+
+
+def _placements(clip_poses: list[Pose]) -> NDArray[np.float32]:
+    return np.stack([_presenter().mouth_placement(pose) for pose in clip_poses])
+
+
+def picture_step(first: Picture, second: Picture) -> float:
+    """Mean absolute luma difference of two pictures, the mouth's surroundings left out."""
+    height = first.shape[0] * 2 // 3
+    difference = np.abs(first[:height].astype(np.int16) - second[:height])
+    seen = np.ones(difference.shape, bool)
+    seen[_MOUTH_BOX] = False
+    return float(difference[seen].mean())
+
+
+def inner_steps(pictures: list[Picture]) -> NDArray[np.float64]:
+    """The steps from each picture to the next, over the loop's seam too."""
+    following = [*pictures[1:], pictures[0]]
+    return np.array([picture_step(a, b) for a, b in zip(pictures, following, strict=True)])
+
+
+def find_exits(
+    motion: ClipMotion, clip_poses: list[Pose], pictures: list[Picture], limit: float
+) -> list[int]:
+    """Indexes after which the clip may be left: all beats, and whatever else is near enough.
+
+    ``limit`` is the largest step to another clip's first picture. A gesture is left at its end.
+    """
+    frames = len(pictures)
+    if motion.state == "action":
+        return [frames]
+    exits = {beat for beat in range(BEAT, frames + 1, BEAT)}
+    for index in range(4, frames):
+        last = clip_poses[index - 1]
+        is_calm = last.blink < 0.05 and last.smile < 0.3 and abs(last.brows) < 0.3
+        if is_calm and picture_step(pictures[index - 1], pictures[0]) <= limit:
+            exits.add(index)
+    return sorted(exits)
+
+
+def build(destination: Path, report: Report, *, processes: int = 2) -> None:
+    """Draw everything and put the folder in place; ``report`` hears of each clip."""
+    drawn: dict[str, list[Picture]] = {}
+    scores = {motion.name: poses(motion) for motion in CLIPS}
+    with ProcessPoolExecutor(processes) as pool:
+        for motion in CLIPS:
+            drawn[motion.name] = list(pool.map(_draw, scores[motion.name], chunksize=4))
+            report(f"{motion.name}: {motion.frames} pictures drawn")
+    steps = {name: inner_steps(pictures) for name, pictures in drawn.items()}
+    with AssetWriter(destination, name=NAME, renderer="drawn") as assets:
+        for motion in CLIPS:
+            pictures = drawn[motion.name]
+            # what is usual inside both clips, whichever the other one is
+            limit = min(
+                float(np.percentile(np.concatenate([steps[motion.name], other]), 99))
+                for name, other in steps.items()
+                if name != motion.name
+            )
+            exits = find_exits(motion, scores[motion.name], pictures, 0.85 * limit)
+            entry = assets.add_clip(
+                motion.name, motion.state, pictures, frames=motion.frames, exits=exits
+            )
+            assets.add_array(f"{FOLDER}/{motion.name}.npy", _placements(scores[motion.name]))
+            report(f"{motion.name}: {sum(entry.sizes) // 1000} kB, exits {entry.exits}")
+        mouth = atlas.make()
+        for name, values in mouth.arrays.items():
+            assets.add_array(f"{FOLDER}/{name}.npy", values)
+        (assets.folder / FOLDER / GEOMETRY_NAME).write_bytes(msgspec.json.encode(mouth.geometry))
+        assets.report["drawn_by"] = "inference.preparation.presenter"

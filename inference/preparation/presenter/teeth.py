@@ -1,0 +1,127 @@
+"""Behind the lips: teeth and tongue, three pieces that the drawn mouth moves by themselves."""
+
+import skia
+
+from inference.preparation.presenter.head import MOUTH
+from inference.preparation.presenter.paint import clip, linear, oval, paint, spline
+
+TEETH_TOP = MOUTH[1] - 9.0
+TEETH_HEIGHT = 12.5
+
+
+def draw_upper_teeth(canvas: skia.Canvas) -> None:
+    """The upper row, fixed to the skull; its gum lies behind the upper lip."""
+    x0 = MOUTH[0] + 0.3
+    widths = (8.4, 6.6, 7.0, 5.6, 4.6)
+    lengths = (12.6, 11.8, 11.9, 10.6, 9.4)
+    canvas.drawPath(
+        spline(
+            (
+                (x0 - 34, TEETH_TOP - 6),
+                (x0 + 34, TEETH_TOP - 6),
+                (x0 + 33, TEETH_TOP + 3.6),
+                (x0, TEETH_TOP + 4.6),
+                (x0 - 33, TEETH_TOP + 3.6),
+            ),
+            closed=True,
+            tension=0.6,
+        ),
+        paint("B9655F"),
+    )
+    for side in (-1, 1):
+        at = 0.15
+        for i, (w, h) in enumerate(zip(widths, lengths, strict=True)):
+            left, right = x0 + side * at, x0 + side * (at + w - 0.2)
+            at += w * (1 - 0.05 * i)
+            y = TEETH_TOP + 0.35 * i
+            r = 1.0 if i != 2 else 0.4
+            tooth = spline(
+                ((left, y + 1.2), ((left + right) / 2, y), (right, y + 1.2), (right + side * 0.05, y + h * 0.7),
+                 (right - side * 0.7, y + h - r), ((left + right) / 2, y + h + (0.9 if i == 2 else 0.1)),
+                 (left + side * 0.6, y + h - 0.5), (left, y + h * 0.7)), closed=True, tension=0.45,
+            )  # fmt: skip
+            dim = 0.13 * i + (0.04 if side > 0 else 0.0)
+            canvas.drawPath(tooth, paint("8C6A5C", 0.6, stroke=0.4, blur=0.3))
+            canvas.drawPath(
+                tooth,
+                paint(
+                    shader=linear(
+                        (left, y), (left, y + h), ("E2D3C4", "FBF6EE", "EFEAE6"), (0, 0.5, 1)
+                    )
+                ),
+            )
+            canvas.drawPath(tooth, paint("4A211C", dim))
+            canvas.drawOval(
+                oval((left + right) / 2 - 0.8, y + h * 0.55, w * 0.18, h * 0.22),
+                paint("FFFFFF", 0.45 - 0.11 * i, blur=1.1),
+            )
+
+
+def draw_lower_teeth(canvas: skia.Canvas) -> None:
+    """The lower row, drawn as it lies at rest; it sinks with the jaw."""
+    x0, y = MOUTH[0] + 0.6, MOUTH[1] + 3.0
+    canvas.drawPath(
+        spline(
+            ((x0 - 30, y + 8), (x0, y + 7), (x0 + 30, y + 8), (x0 + 30, y + 20), (x0 - 30, y + 20)),
+            closed=True,
+            tension=0.5,
+        ),
+        paint("A85650"),
+    )
+    for side in (-1, 1):
+        at = 0.1
+        for i, w in enumerate((5.0, 5.3, 5.6, 5.2, 4.4)):
+            left, right = x0 + side * at, x0 + side * (at + w - 0.15)
+            at += w * (1 - 0.05 * i)
+            up = y + 0.3 * i + (0.4 if i == 1 else 0.0)
+            tooth = spline(
+                (
+                    (left, up + 0.6),
+                    ((left + right) / 2, up),
+                    (right, up + 0.6),
+                    (right - side * 0.4, up + 9),
+                    (left + side * 0.4, up + 9),
+                ),
+                closed=True,
+                tension=0.5,
+            )
+            canvas.drawPath(tooth, paint("7E5A50", 0.8, stroke=0.5, blur=0.3))
+            canvas.drawPath(
+                tooth,
+                paint(shader=linear((left, up), (left, up + 9), ("EFE7DC", "E6DACC", "C9B2A4"))),
+            )
+            canvas.drawPath(tooth, paint("3A1815", 0.10 + 0.10 * i))
+
+
+def draw_tongue(canvas: skia.Canvas) -> None:
+    """The tongue lying on the floor of the mouth, tip towards the viewer."""
+    x, y = MOUTH[0], MOUTH[1] + 6.0
+    body = spline(
+        (
+            (x - 21, y + 14),
+            (x - 18, y + 4),
+            (x - 9, y - 0.6),
+            (x, y - 1.4),
+            (x + 9, y - 0.4),
+            (x + 18, y + 4.4),
+            (x + 21, y + 14),
+            (x, y + 26),
+        ),
+        closed=True,
+    )
+    canvas.drawPath(body, paint("5A1F20", 0.8, blur=1.8))
+    canvas.drawPath(
+        body,
+        paint(
+            shader=linear((x - 4, y - 2), (x + 3, y + 18), ("D98480", "C9696A", "A34A4E")), blur=0.5
+        ),
+    )
+    canvas.save()
+    clip(canvas, body)
+    canvas.drawPath(
+        spline(((x + 0.6, y + 0.5), (x + 0.2, y + 8), (x + 0.8, y + 20))),
+        paint("8E3B3F", 0.5, stroke=1.6, blur=1.2),
+    )
+    canvas.drawOval(oval(x - 7, y + 3.6, 6, 2.4), paint("FFD9D2", 0.45, blur=1.5))
+    canvas.drawOval(oval(x + 8, y + 4.0, 4, 1.8), paint("FFD9D2", 0.25, blur=1.4))
+    canvas.restore()
