@@ -38,7 +38,7 @@ class MessageLimit:
         self._may_report_s = now_s + REPORT_EVERY_S
         return ProtocolError(
             "RATE_LIMIT_EXCEEDED",
-            f"Too many messages: {ignored} were ignored. At most {MESSAGES_PER_S} a second are "
+            f"Too many messages, ignored: {ignored}. At most {MESSAGES_PER_S} a second are "
             f"read, after a burst of {MESSAGE_BURST}.",
             ignored=ignored,
         )

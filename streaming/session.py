@@ -229,15 +229,17 @@ class Session:
     def avatar_missing(
         self, reason: Literal["preparing", "failed", "none"], percent: int
     ) -> list[Effect]:
-        """There is no face to show for this user."""
+        """There is no face to show for this user; ``percent`` of its preparation is done."""
         if self.state is State.OPENING:
+            details = (
+                {"reason": reason} if reason == "none" else {"reason": reason, "percent": percent}
+            )
             self._close_for(
                 ClosingError(
                     "MODEL_NOT_FOUND",
                     _NO_AVATAR[reason],
                     close_code=CloseCode.MODEL_NOT_FOUND,
-                    reason=reason,
-                    percent=percent,
+                    **details,
                 )
             )
         return self._outbox.take()

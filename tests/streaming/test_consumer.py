@@ -255,7 +255,7 @@ async def test_a_user_id_may_be_long():
 # ---- avatars
 
 
-@pytest.mark.parametrize("reason", ["preparing", "failed", "none"])
+@pytest.mark.parametrize("reason", ["preparing", "failed"])
 async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
     def not_ready(user_id):
         raise AvatarNotReady(reason, 40)
