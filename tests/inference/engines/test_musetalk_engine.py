@@ -1,0 +1,380 @@
+"""The engine through its door, with the small nets: hearing, making, preparing, failing."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from inference.engines.base import AudioWindow, RenderJob  # noqa: E402 -- after the check for torch
+from inference.engines.musetalk import loaded as loaded_nets  # noqa: E402
+from inference.engines.musetalk import speech  # noqa: E402
+from inference.engines.musetalk.avatar import FaceClip, MuseTalkAvatar  # noqa: E402
+from inference.engines.musetalk.boxes import crop_box  # noqa: E402
+from inference.engines.musetalk.engine import MuseTalkEngine, pack, unpack  # noqa: E402
+from inference.errors import (  # noqa: E402
+    AvatarInvalid,
+    EngineError,
+    EngineOutOfMemory,
+    EngineUnavailable,
+)
+from inference.timing import SAMPLES_PER_FRAME  # noqa: E402
+from tests.factories import make_avatar  # noqa: E402
+
+WEIGHTS = Path(__file__).parents[2] / "data" / "musetalk" / "weights"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = MuseTalkEngine(WEIGHTS, device="cpu", prepares=True, max_batch=2)
+    engine.load()
+    return engine
+
+
+def speech_like(count: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=count) * 0.1).astype(np.float32)
+
+
+def window(engine, samples, first_frame, frames=1):
+    """As the host cuts it: zeros before the utterance and after what is there."""
+    before, after = engine.context.before, engine.context.after
+    begin = first_frame * SAMPLES_PER_FRAME - before
+    span = before + frames * SAMPLES_PER_FRAME + after
+    padded = np.concatenate([np.zeros(before, np.float32), samples, np.zeros(span, np.float32)])
+    return AudioWindow(padded[begin + before : begin + before + span].copy(), frames)
+
+
+# ---- hearing
+
+
+def test_features_do_not_depend_on_company_or_order(engine):
+    samples = speech_like(60 * SAMPLES_PER_FRAME)
+    windows = [
+        window(engine, samples, 3),
+        window(engine, samples, 20, frames=4),
+        window(engine, samples, 9),
+        window(engine, -samples, 9),
+    ]
+    together = engine.listen(windows)
+    assert [len(frames) for frames in together] == [1, 4, 1, 1]
+    for one, frames in zip(windows, together, strict=True):
+        [alone] = engine.listen([one])
+        for first, second in zip(frames, alone, strict=True):
+            np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_a_window_of_the_whole_recording_is_the_references_hearing(engine):
+    """With nothing left out (30 s, all of the future) streaming is the published way."""
+    encoder = engine._loaded.nets.whisper
+    samples = torch.from_numpy(speech_like(480_000))
+    with torch.inference_mode():
+        features = speech.encode_recording(encoder, samples)
+        wanted = speech.recording_tokens(features, 700)[100:103]
+        whole = speech.StreamingWindow(before=64_000, after=480_000 - 64_000 - 3 * 640)
+        found = whole.tokens(encoder, samples[None], 3)[0]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_what_lies_beyond_the_look_ahead_is_not_heard(engine):
+    samples = speech_like(40 * SAMPLES_PER_FRAME)
+    end = 11 * SAMPLES_PER_FRAME + engine.context.after
+    cut = np.where(np.arange(len(samples)) < end, samples, 0.7).astype(np.float32)
+    [[first]], [[second]] = (engine.listen([window(engine, x, 10)]) for x in (samples, cut))
+    assert (first == second).all()
+
+
+def test_silence_has_no_mouth_and_speech_has(engine):
+    samples = np.zeros(60 * SAMPLES_PER_FRAME, np.float32)
+    samples[10 * 640 : 20 * 640] = speech_like(10 * 640)
+    [frames] = engine.listen([window(engine, samples, 0, frames=40)])
+    weights = [unpack(features)[1] for features in frames]
+    assert weights[10:22] == [1.0] * 12
+    assert weights[:8] == [0.0] * 8
+    assert weights[26:] == [0.0] * 14
+    assert weights[20:] == sorted(weights[20:], reverse=True)
+    assert weights[:11] == sorted(weights[:11])
+
+
+def test_features_are_packed_and_unpacked():
+    tokens = np.arange(50 * 4, dtype=np.float32).reshape(50, 4)
+    found, weight = unpack(pack(tokens, 0.25))
+    assert (found == tokens).all()
+    assert weight == 0.25
+
+
+# ---- making
+
+
+def face_clip(frames=4, seed=0):
+    rng = np.random.default_rng(seed)
+    places = np.zeros((frames, 8), np.int32)
+    masks = np.zeros((frames, 96, 130), np.uint8)
+    for index in range(frames - 1):  # the last picture has no face
+        places[index] = (180 + index, 160, 330, 340, 184, 250, 130 - 2 * index, 90)
+        masks[index, 5:85, 5:110] = 255
+    return FaceClip(rng.normal(size=(frames, 8, 32, 32)).astype(np.float16), masks, places)
+
+
+@pytest.fixture
+def avatar():
+    return MuseTalkAvatar("test", {"idle_0": face_clip()})
+
+
+def picture(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(16, 235, (768, 512), dtype=np.uint8)
+
+
+def features_of(engine, seed=0, weight=1.0):
+    width = engine._loaded.nets.width
+    rng = np.random.default_rng(seed)
+    return pack(rng.normal(size=(50, width)).astype(np.float32), weight)
+
+
+def job(engine, avatar, index=0, seed=0, weight=1.0, strength=1.0, clip="idle_0"):
+    features = features_of(engine, seed, weight)
+    return RenderJob(avatar, clip, index, picture(seed), features, strength)
+
+
+def same(first, second, off=0):
+    planes = ("y_plane", "u_plane", "v_plane")
+    return (first.x, first.y) == (second.x, second.y) and all(
+        np.abs(getattr(first, p).astype(int) - getattr(second, p)).max() <= off for p in planes
+    )
+
+
+def test_patches_are_even_rectangles_of_the_picture(engine, avatar):
+    [patch] = engine.render([job(engine, avatar, index=1)])
+    assert (patch.x, patch.y) == (184, 250)
+    assert patch.y_plane.shape == (90, 128)
+    assert patch.u_plane.shape == patch.v_plane.shape == (45, 64)
+    source = picture(0)[250:340, 184:312]
+    outside = np.ones(source.shape, bool)
+    outside[5:85, 5:110] = False
+    assert (patch.y_plane[outside] == source[outside]).all()
+    assert (patch.y_plane != source).any()
+
+
+def test_what_needs_no_mouth_gets_none(engine, avatar):
+    jobs = [
+        job(engine, avatar, weight=0.0),
+        job(engine, avatar, strength=0.0),
+        job(engine, avatar, index=3),
+        job(engine, avatar, clip="speaking_0"),
+        job(engine, avatar),
+    ]
+    patches = engine.render(jobs)
+    assert patches[:4] == [None] * 4
+    assert patches[4] is not None
+
+
+def test_a_job_does_not_depend_on_its_batch(engine, avatar):
+    jobs = [job(engine, avatar, index=n % 3, seed=n) for n in range(5)]
+    for alone, together in zip(jobs, engine.render(jobs), strict=True):
+        [single] = engine.render([alone])
+        assert same(single, together, off=1)
+
+
+def test_the_sound_moves_the_mouth(engine, avatar):
+    first, second = engine.render(
+        [RenderJob(avatar, "idle_0", 0, picture(), features_of(engine, seed)) for seed in (1, 2)]
+    )
+    assert not same(first, second)
+
+
+def test_memory_running_short_makes_batches_smaller(engine, avatar, monkeypatch):
+    runner = engine._loaded.runner
+    monkeypatch.setattr(runner, "buckets", (1, 2, 4))
+    sizes = []
+    right = type(runner).plain
+
+    def short(self, latents, tokens):
+        sizes.append(len(latents))
+        if len(latents) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return right(self, latents, tokens)
+
+    monkeypatch.setattr(type(runner), "plain", short)
+    jobs = [job(engine, avatar, seed=n) for n in range(3)]
+    patches = engine.render(jobs)
+    assert all(patch is not None for patch in patches)
+    assert sizes == [4, 2, 1, 1, 1]
+    assert runner.buckets == (1,)
+
+
+def test_memory_for_not_even_one_is_an_error_of_its_own(engine, avatar, monkeypatch):
+    runner = engine._loaded.runner
+    monkeypatch.setattr(runner, "buckets", (1, 2))
+
+    def short(self, latents, tokens):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(runner), "plain", short)
+    with pytest.raises(EngineOutOfMemory, match="too small for one picture"):
+        engine.render([job(engine, avatar)])
+
+
+def test_numbers_that_overflow_show_the_source_picture(engine, avatar, monkeypatch):
+    runner = engine._loaded.runner
+    right = type(runner).plain
+
+    def overflow(self, latents, tokens):
+        pixels, is_finite = right(self, latents, tokens)
+        return pixels, is_finite & (torch.arange(len(latents)) != 1)
+
+    monkeypatch.setattr(type(runner), "plain", overflow)
+    patches = engine.render([job(engine, avatar, seed=n) for n in range(3)])
+    assert [patch is None for patch in patches] == [False, True, False]
+
+
+def test_a_device_that_failed_comes_back(avatar, monkeypatch):
+    from inference.engines.musetalk import engine as module
+
+    engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1)
+    engine.load()
+    the_job = job(engine, avatar)
+    runner = type(engine._loaded.runner)
+    with monkeypatch.context() as broken:
+
+        def lost(self, latents, tokens):
+            raise RuntimeError("CUDA error: an illegal memory access\nmore lines")
+
+        broken.setattr(runner, "plain", lost)
+        with pytest.raises(EngineError, match="device failed: CUDA error: an illegal"):
+            engine.render([the_job])
+    with pytest.raises(EngineError, match="coming back"):
+        engine.render([the_job])
+    monkeypatch.setattr(module, "RECOVERY_S", 0.0)
+    assert engine.render([the_job])[0] is not None
+
+
+def test_loading_measures_what_the_engine_carries(engine):
+    assert set(engine._loaded.milliseconds) == {1, 2}
+    assert engine.max_batch == 2
+    assert engine.capacity == engine._loaded.sessions(28.0)
+    nets = engine._loaded
+    assert nets.sessions(0.0) == 0
+    assert nets.sessions(2.5 * nets.milliseconds[2]) == 4
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("cuda", "no usable GPU"), ("mps", "no Metal GPU"), ("toaster", "no device that torch")],
+)
+def test_a_device_that_is_not_there_is_named(device, message):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(EngineUnavailable, match=message):
+        loaded_nets.find_device(device)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(EngineUnavailable, match=r"musetalkV15/unet"):
+        MuseTalkEngine(tmp_path, device="cpu").load()
+
+
+# ---- preparing
+
+_OVAL = 128
+
+
+def mesh_of_a_face(centre=(256.0, 250.0)):
+    """468 points on an ellipse; the nose bridge in its middle."""
+    from inference.engines.musetalk.masks import FACE_OVAL
+
+    points = np.zeros((468, 2), np.float32)
+    points[:] = centre
+    angles = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False) - np.pi / 2
+    points[list(FACE_OVAL), 0] = centre[0] + 80 * np.cos(angles)
+    points[list(FACE_OVAL), 1] = centre[1] + 110 * np.sin(angles)
+    return points
+
+
+@pytest.fixture
+def prepared(engine, tmp_path):
+    folder = tmp_path / "somebody"
+    manifest = make_avatar(folder, clips={"idle_0": 4, "speaking_0": 3})
+    for entry in manifest.clips:
+        meshes = np.stack([mesh_of_a_face((256 + n, 250)) for n in range(entry.frames)])
+        meshes[1] = np.nan
+        np.save(folder / "clips" / f"{entry.name}.landmarks.npy", meshes)
+    avatar = engine.open_avatar(folder, manifest)
+    engine.preparation.join(60)
+    return folder, manifest, avatar
+
+
+def test_clips_are_prepared_beside_the_stream_and_found_again(engine, prepared):
+    folder, manifest, avatar = prepared
+    assert set(avatar.clips) == {"idle_0", "speaking_0"}
+    again = MuseTalkEngine(WEIGHTS, device="cpu").open_avatar(folder, manifest)
+    for name, faces in again.clips.items():
+        assert isinstance(faces.latents, np.memmap)
+        assert (faces.latents == avatar.clips[name].latents).all()
+    about = json.loads((folder / "musetalk/idle_0/about.json").read_text())
+    assert about == {"avatar_version": "1", "mask_source": "oval", "format": 1}
+    assert sorted(path.name for path in (folder / "musetalk").iterdir()) == ["idle_0", "speaking_0"]
+
+
+def test_a_picture_without_a_face_shifts_no_other(prepared):
+    _, _, avatar = prepared
+    faces = avatar.clips["idle_0"]
+    assert [faces.has_face(n) for n in range(4)] == [True, False, True, True]
+    assert faces.box(2).x1 - faces.box(0).x1 == 2
+    assert faces.box(3).x1 - faces.box(0).x1 == 3
+    assert not faces.latents[1].any()
+    for index in (0, 2, 3):
+        patch, box = faces.patch(index), faces.box(index)
+        blur = 0.05 * crop_box(box).width + 2
+        assert (box.y1 + box.y2) // 2 - blur <= patch.y <= (box.y1 + box.y2) // 2
+        assert faces.mask(index).max() == 255
+
+
+def test_a_prepared_avatar_speaks(engine, prepared):
+    _, _, avatar = prepared
+    samples = speech_like(30 * SAMPLES_PER_FRAME)
+    [[features]] = engine.listen([window(engine, samples, 5)])
+    jobs = [RenderJob(avatar, "idle_0", n, picture(), features) for n in range(4)]
+    assert [patch is None for patch in engine.render(jobs)] == [False, True, False, False]
+
+
+def test_another_version_of_the_avatar_is_prepared_anew(engine, prepared):
+    import msgspec
+
+    folder, manifest, _ = prepared
+    newer = msgspec.structs.replace(manifest, version="2")
+    assert MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, newer).clips == {}
+    engine.open_avatar(folder, newer)
+    engine.preparation.join(60)
+    again = MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, newer)
+    assert set(again.clips) == {"idle_0", "speaking_0"}
+
+
+def test_damaged_files_are_refused(prepared):
+    folder, manifest, _ = prepared
+    path = folder / "musetalk/idle_0/latents.npy"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(AvatarInvalid, match="idle_0"):
+        MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, manifest)
+
+
+def test_a_clip_without_a_mesh_is_said_and_shown_as_it_is(engine, tmp_path, caplog):
+    folder = tmp_path / "drawn"
+    manifest = make_avatar(folder, clips={"idle_0": 2})
+    with caplog.at_level(logging.ERROR):
+        avatar = engine.open_avatar(folder, manifest)
+        engine.preparation.join(60)
+    assert avatar.clips == {}
+    assert "idle_0 was not prepared" in caplog.text
+    assert engine.render([job(engine, avatar)]) == [None]
