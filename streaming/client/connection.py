@@ -257,7 +257,7 @@ class AvatarClient:
                 case _:
                     raise ProtocolBroken(f"The server sent {type(event).__name__} before Ready.")
         raise SessionRefused(
-            f"The server refused the session: {refusal}."
+            f"The server refused the session: {refusal}"
             if refusal
             else f"The server ended the connection (code {self.close_code}) instead of a session.",
             refusal.code if refusal else None,

@@ -124,7 +124,7 @@ class Conversation:
                 self._news.set()
             case ServerError():
                 self._measurement.add_error(event.code)
-                self.problems.append(f"The server said {event}.")
+                self.problems.append(f"The server said {event}")
             case Closing(reason=reason) if reason != "client_request":
                 self.problems.append(f"The server said goodbye: {reason}.")
             case _:
