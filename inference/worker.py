@@ -79,6 +79,13 @@ class InferenceConsumer(AsyncConsumer):
 class ClaimListener(Worker):
     """Channels' worker, reading claims only, and not giving up when Redis does."""
 
+    async def handle(self) -> None:
+        # The stock one, cancelled, leaves its listeners running: they would go on taking claims
+        # that nobody serves any more.
+        async with asyncio.TaskGroup() as listeners:
+            for channel in self.channels:
+                listeners.create_task(self.listener(channel))
+
     async def listener(self, channel: str) -> None:
         while True:
             try:

@@ -51,7 +51,7 @@ async def test_a_session_waits_for_a_worker(door: Door, work) -> None:
         assert told["data"]["details"]["reason"] == "no_worker"
         await asyncio.to_thread(work)
         while (message := await stream.next())["type"] != "INIT_SUCCESS":
-            assert message["type"] == "ERROR"
+            assert message["type"] == "ERROR", (message, door.process.output)
         await stream.frames(5)
 
 
