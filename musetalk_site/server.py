@@ -6,7 +6,8 @@ Four things differ from the stock server.
 pile up in memory without end. The transport tells when its buffer is full and when it has room
 again: the consumer hears of it through ``scope["extensions"]["musetalk.transport"]``, a
 `WriteSide`, and leaves pictures out meanwhile. The kernel is told to take no more than it can send
-soon, or it would hide seconds of pictures from us.
+soon, or it would hide seconds of pictures from us. The other way round, a client that sends faster
+than its messages are worked on is not read from meanwhile, so that it waits and not our memory.
 
 *Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
 just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
@@ -33,13 +34,18 @@ from twisted.logger import STDLibLogObserver, globalLogPublisher
 
 log = logging.getLogger(__name__)
 
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
 TRANSPORT_EXTENSION = "musetalk.transport"
 MAX_MESSAGE_BYTES = 256 * 1024
+_READ_SIDE = "musetalk.read_side"
 CLOSE_SERVER_FAULT = 4500
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 20
 PAUSED_LIMIT_S = 60.0
 """A client that has read nothing for so long is dropped, though it may still be sending."""
+WAITING_LIMIT = 64
+"""How many messages of a client may wait; what one read from its socket brought still comes."""
 UNSENT_LIMIT_BYTES = 32 * 1024
 """How much unsent data the kernel may hold: about two pictures."""
 FAREWELL_S = 2.0
@@ -79,11 +85,33 @@ class WriteSide:
                 callback(paused)
 
 
+class ReadSide:
+    """How many of a client's messages wait to be worked on; too many, and it is not read from."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._waiting = 0
+        self._is_held = False
+
+    def arrived(self) -> None:
+        self._waiting += 1
+        if self._waiting >= WAITING_LIMIT and not self._is_held:
+            self._is_held = True
+            self._transport.pauseProducing()
+
+    def taken(self) -> None:
+        self._waiting = max(self._waiting - 1, 0)
+        if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
+            self._is_held = False
+            self._transport.resumeProducing()
+
+
 class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     """One WebSocket whose application knows whether its client keeps up."""
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
+        self.read_side = ReadSide(self.transport)
         return super().onConnect(request)
 
     def onOpen(self) -> None:  # noqa: N802  named by Autobahn
@@ -95,6 +123,20 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self.transport.getHandle().setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
             )
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
+        # A handshake that failed is closed, too, though it never became a connection.
+        if hasattr(self, "server"):
+            super().onClose(wasClean, code, reason)
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
+        # The peer may be gone while the application does not know it yet.
+        if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
+            super().serverSend(content, binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
+        super().onMessage(payload, isBinary)
+        self.read_side.arrived()
 
     def check_timeouts(self) -> None:
         if self.state == self.STATE_OPEN and self.write_side.is_stuck():
@@ -109,6 +151,26 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self.sendClose(code=CLOSE_SERVER_FAULT)
         else:
             super().handle_exception(exception)
+
+
+def _reading_in_step(application: Application) -> Application:
+    """``application``, whose every receive makes room for another message."""
+
+    async def in_step(scope: Any, receive: Any, send: Any) -> None:
+        read_side = scope.pop(_READ_SIDE, None)
+        if read_side is None:
+            await application(scope, receive, send)
+            return
+
+        async def take() -> Any:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                read_side.taken()
+            return message
+
+        await application(scope, take, send)
+
+    return in_step
 
 
 class StartFailed(Exception):
@@ -133,7 +195,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         ended: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
-            application,
+            _reading_in_step(application),
             endpoints=endpoints,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
@@ -176,6 +238,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, StreamProtocol):
             scope["extensions"] = {TRANSPORT_EXTENSION: protocol.write_side}
+            scope[_READ_SIDE] = protocol.read_side
         return super().create_application(protocol, scope)
 
     def protocol_disconnected(self, protocol: Any) -> None:
