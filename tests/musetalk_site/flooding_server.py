@@ -2,7 +2,8 @@
 
 The application at /echo says back what it hears. At /flood it sends pictures of 50 kB without
 waiting, but leaves them out while the transport says that it is paused, and reports how many it
-sent and left out when the client asks. At /raise it raises at the first message.
+sent and left out when the client asks. At /raise it raises at the first message. At /slow it takes
+ten milliseconds for each message.
 """
 
 import asyncio
@@ -31,7 +32,9 @@ async def application(scope, receive, send):
         while (message := await receive())["type"] == "websocket.receive":
             if scope["path"] == "/raise":
                 raise RuntimeError("a fault in the application")
-            await send({"type": "websocket.send", "text": message["text"]})
+            if scope["path"] == "/slow":
+                await asyncio.sleep(0.01)
+            await send({"type": "websocket.send", "text": message["text"][:10]})
     finally:
         farewell.cancel()
 
