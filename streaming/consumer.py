@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import Any
 
 from channels.db import database_sync_to_async
-from channels.exceptions import ChannelFull, StopConsumer
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -43,7 +43,7 @@ from inference.messages import (
 from streaming.effects import (
     CloseConnection,
     Effect,
-    HandOnAudio,
+    HandOn,
     OpenSession,
     SendClaim,
     SendToClient,
@@ -219,8 +219,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         match effect:
             case SendToClient(message):
                 await self.send(text_data=dump(message))
-            case HandOnAudio(channel):
-                await self._hand_on_audio(channel)
+            case HandOn(claim_id):
+                await self._hand_on(claim_id)
             case SendToWorker(channel, message):
                 await self._tell(channel, message)
             case SendClaim(message):
@@ -230,22 +230,20 @@ class StreamConsumer(AsyncWebsocketConsumer):
             case CloseConnection(code):
                 await self.close(code=int(code))
 
-    async def _hand_on_audio(self, channel: str) -> None:
-        while (chunk := self.session.next_audio()) is not None:
-            try:
-                await self.channel_layer.send(channel, chunk.to_layer())
-            except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-                if not isinstance(error, ChannelFull):
-                    log.warning("session %s: audio: %r", self.session.session_id, error)
-                self._todo.extend(self.session.audio_refused(chunk, self._now_s()))
+    async def _hand_on(self, claim_id: str) -> None:
+        while (sending := self.session.next_for_worker(claim_id)) is not None:
+            if not await self._tell(sending.channel, sending.message):
                 return
 
-    async def _tell(self, channel: str, message: LayerMessage) -> None:
+    async def _tell(self, channel: str, message: LayerMessage) -> bool:
+        """Whether the worker could be told."""
         try:
             await self.channel_layer.send(channel, message.to_layer())
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
             log.warning("session %s: %s: %r", self.session.session_id, message.type, error)
             self._todo.extend(self.session.undelivered(message, self._now_s()))
+            return False
+        return True
 
     async def _claim(self, claim: SessionStart) -> None:
         layer = get_channel_layer(CLAIM_LAYER)

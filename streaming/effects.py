@@ -43,12 +43,13 @@ class SendToWorker:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOnAudio:
-    """Send what `Session.next_audio` gives until it gives None; `Session.audio_refused` if the
-    channel is full.
+class HandOn:
+    """Send what `Session.next_for_worker` gives until it gives None, or until it cannot be sent.
+
+    What that is shows when its turn comes: an interrupt may have come first, or another worker.
     """
 
-    channel: str
+    claim_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class CloseConnection:
     code: CloseCode
 
 
-Effect = SendToClient | OpenSession | SendClaim | SendToWorker | HandOnAudio | CloseConnection
+Effect = SendToClient | OpenSession | SendClaim | SendToWorker | HandOn | CloseConnection
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ from inference.timing import FRAME_S, SAMPLES_PER_FRAME, FrameClock
 from streaming import server_messages as told
 from streaming.clips import Avatar, Clip, clip_names, first_clip
 from streaming.counters import Counters
-from streaming.effects import HandOnAudio, Outbox, SendToWorker
+from streaming.effects import HandOn, Outbox, SendToWorker
 from streaming.errors import ProtocolError
 from streaming.gate import PictureGate
 from streaming.interrupts import Interrupts
@@ -115,6 +115,8 @@ class WorkerLink:
         )
         self._interrupts = Interrupts()
         self._generation = 0
+        self._told_generation = 0
+        """The one that the worker knows."""
         self._base_clip: str | None = None
         self._action: tuple[str, ActionForm] | None = None
         self._origin_s: float | None = None
@@ -155,7 +157,7 @@ class WorkerLink:
         if self.worker is None:
             self._answer_interrupts(self._generation)
         else:
-            self._tell_generation()
+            self._hand_on()
             self._timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
 
     def end(self) -> None:
@@ -220,8 +222,7 @@ class WorkerLink:
             self._outbox.to_client(self._introduction(answer))
         self._counters.workers += 1
         # What the client wanted since the claim was written.
-        if claim.generation != self._generation:
-            self._tell_generation()
+        self._told_generation = claim.generation
         if self._base_clip is not None and self._base_clip != claim.clip:
             self._tell_clip(self._base_clip)
         if self._action is not None:
@@ -262,36 +263,53 @@ class WorkerLink:
         else:
             self._counters.frames_held_back += 1
 
-    # ---- handing on audio
+    # ---- what is handed on
 
-    def next_audio(self) -> AudioChunk | None:
-        """What is to be sent to the worker now; it counts as sent. None if nothing is."""
-        if self.worker is None or not self.window.has_next:
+    def next_for_worker(self, claim_id: str) -> SendToWorker | None:
+        """What the worker of this claim is to be sent now; it counts as sent. None: nothing.
+
+        An interrupt always comes before the speech that follows it.
+        """
+        worker = self.worker
+        if worker is None or worker.claim_id != claim_id:
             return None
-        position, pcm, clip = self.window.take()
-        return AudioChunk(
-            claim_id=self.worker.claim_id,
-            pcm=pcm,
-            position=position,
-            generation=self._generation,
-            clip=clip,
-        )
-
-    def audio_refused(self, chunk: AudioChunk, now_s: float) -> None:
-        """The worker's channel was full: try again soon."""
-        if self._is_current(chunk) and chunk.generation == self._generation:
-            self.window.take_back(chunk.position)
-            self._timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
+        message: LayerMessage
+        if self._told_generation != self._generation:
+            self._told_generation = self._generation
+            message = SpeechInterrupt(claim_id=claim_id, generation=self._generation)
+        elif self.window.has_next:
+            position, pcm, clip = self.window.take()
+            message = AudioChunk(
+                claim_id=claim_id,
+                pcm=pcm,
+                position=position,
+                generation=self._generation,
+                clip=clip,
+            )
+        else:
+            return None
+        return SendToWorker(worker.worker_channel, message)
 
     def _hand_on(self) -> None:
-        if self.worker is not None and self.window.has_next:
-            self._outbox.put(HandOnAudio(self.worker.worker_channel))
+        if self.worker is not None and (
+            self.window.has_next or self._told_generation != self._generation
+        ):
+            self._outbox.put(HandOn(self.worker.claim_id))
 
     # ---- losing the worker
 
     def undelivered(self, message: LayerMessage, now_s: float) -> None:
-        """A worker that cannot be told is lost: another will know all from its claim."""
-        if self._is_current(message) and not isinstance(message, SessionStop):
+        """Audio can wait; a worker that cannot be told anything else is lost.
+
+        Another one will know all from its claim.
+        """
+        if self.worker is None or message.claim_id != self.worker.claim_id:
+            return
+        if isinstance(message, AudioChunk):
+            if message.generation == self._generation:
+                self.window.take_back(message.position)
+                self._timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
+        elif not isinstance(message, SessionStop):
             self._lose(f"{message.type} could not be delivered", now_s)
 
     def _miss_frame(self, due_s: float, now_s: float) -> None:
@@ -336,9 +354,6 @@ class WorkerLink:
         before, self.state = self.state, TRANSITIONS[self.state][event]
         log.debug("session %s: %s -> %s", self._session_id, before.name, self.state.name)
 
-    def _is_current(self, message: LayerMessage) -> bool:
-        return self.worker is not None and message.claim_id == self.worker.claim_id
-
     def _tell(self, message: LayerMessage) -> None:
         assert self.worker is not None
         self._outbox.put(SendToWorker(self.worker.worker_channel, message))
@@ -354,10 +369,6 @@ class WorkerLink:
     def _tell_action(self, clip: str, form: ActionForm) -> None:
         if self.worker is not None:
             self._tell(ActionStart(claim_id=self.worker.claim_id, clip=clip, form=form))
-
-    def _tell_generation(self) -> None:
-        if self.worker is not None:
-            self._tell(SpeechInterrupt(claim_id=self.worker.claim_id, generation=self._generation))
 
     def _answer_interrupts(self, generation: int) -> None:
         for dropped_ms in self._interrupts.answer(generation):

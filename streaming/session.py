@@ -11,14 +11,14 @@ monotonic clock, and every call returns the effects that it has, in order (`stre
 `timer`                               `next_deadline_s` has come
 `opened`, `id_taken`,
 `avatar_missing`                      the answers to the effect `OpenSession`
-`undelivered`, `audio_refused`        an effect could not be carried out
+`undelivered`                         a message could not be sent to its worker
 `set_paused`                          the client reads too slowly, or again fast enough
 `supersede`, `shut_down`, `fail`      the server ends it
 `disconnected`                        the connection is gone
 ====================================  ==========================================================
 
-`next_audio` is asked for while `HandOnAudio` is carried out. None of them raises on anything that
-a client or a worker does: an exception out of here is a fault of ours, and `fail` the answer to it.
+`next_for_worker` is asked while `HandOn` is carried out. None of them raises on anything that a
+client or a worker does: an exception out of here is a fault of ours, and `fail` the answer to it.
 
 The states are those of `TRANSITIONS`. What concerns the worker has states of its own, in
 `streaming.link`; it exists while the session is OPEN. The client's messages pass four doors in this
@@ -35,15 +35,10 @@ from typing import Literal
 from inference import messages as layer
 from streaming import protocol
 from streaming import server_messages as told
-from streaming.client_messages import (
-    AnyClientMessage,
-    Close,
-    Init,
-    Pong,
-)
+from streaming.client_messages import AnyClientMessage, Close, Init, Pong
 from streaming.clips import Avatar
 from streaming.counters import Counters
-from streaming.effects import CloseConnection, Effect, OpenSession, Outbox
+from streaming.effects import CloseConnection, Effect, OpenSession, Outbox, SendToWorker
 from streaming.errors import CloseCode, ClosingError, ProtocolError
 from streaming.gate import PictureGate
 from streaming.limits import MessageLimit
@@ -254,18 +249,12 @@ class Session:
                 self._close_for(error)
         return self._outbox.take()
 
-    def next_audio(self) -> layer.AudioChunk | None:
-        """What is to be sent to the worker now; it counts as sent. None if nothing is."""
-        return None if self.link is None else self.link.next_audio()
-
-    def audio_refused(self, chunk: layer.AudioChunk, now_s: float) -> list[Effect]:
-        """The worker's channel was full."""
-        if self.link is not None:
-            self.link.audio_refused(chunk, now_s)
-        return self._outbox.take()
+    def next_for_worker(self, claim_id: str) -> SendToWorker | None:
+        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        return None if self.link is None else self.link.next_for_worker(claim_id)
 
     def undelivered(self, message: layer.LayerMessage, now_s: float) -> list[Effect]:
-        """A message could not be sent to its worker."""
+        """A message could not be sent to its worker: the channel is full, or the layer gone."""
         if self.link is not None:
             self.link.undelivered(message, now_s)
         return self._outbox.take()

@@ -21,7 +21,7 @@ from inference.messages import (
 from streaming.effects import (
     CloseConnection,
     Effect,
-    HandOnAudio,
+    HandOn,
     OpenSession,
     SendClaim,
     SendToClient,
@@ -127,20 +127,20 @@ class Door:
                     self.claims.append(message)
                 case SendToWorker(channel, message):
                     self.told.append((channel, message))
-                case HandOnAudio(channel):
-                    self._hand_on(channel, todo)
+                case HandOn(claim_id):
+                    self._hand_on(claim_id, todo)
                 case OpenSession():
                     if self.opens_at_once:
                         todo.extend(self.session.opened(self.avatar, self.now_s))
                 case CloseConnection(code):
                     self.closed = int(code)
 
-    def _hand_on(self, channel: str, todo: deque[Effect]) -> None:
-        while (piece := self.session.next_audio()) is not None:
-            if channel in self.full_channels:
-                todo.extend(self.session.audio_refused(piece, self.now_s))
+    def _hand_on(self, claim_id: str, todo: deque[Effect]) -> None:
+        while (sending := self.session.next_for_worker(claim_id)) is not None:
+            if sending.channel in self.full_channels:
+                todo.extend(self.session.undelivered(sending.message, self.now_s))
                 return
-            self.told.append((channel, piece))
+            self.told.append((sending.channel, sending.message))
 
     def say(self, type_: str, session_id: object = SESSION_ID, **data: object) -> None:
         self.do(self.session.text(text(type_, session_id, **data), self.now_s))

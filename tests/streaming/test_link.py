@@ -15,7 +15,7 @@ from inference.messages import (
     SpeechInterrupted,
 )
 from streaming.link import TRANSITIONS, LinkEvent, LinkState
-from tests.streaming.fakes import SESSION_ID, Door, claimed, frame, numbered
+from tests.streaming.fakes import SESSION_ID, Door, chunk, claimed, frame, numbered, text
 
 
 def frame_numbers(door: Door) -> list[int]:
@@ -135,7 +135,7 @@ def test_what_was_wanted_since_the_claim_reaches_the_worker():
     assert door.of_type("INTERRUPTED")[0]["data"] == {"dropped_ms": 6}
     claim = door.claims[-1]
     door.take()
-    kinds = [SessionAccepted, SpeechInterrupt, ClipChange, ActionStart, AudioChunk]
+    kinds = [SessionAccepted, ClipChange, ActionStart, SpeechInterrupt, AudioChunk]
     assert [type(m) for m in door.told_to("w1")] == kinds
     [piece] = door.audio_to("w1")
     assert (piece.position, piece.pcm, piece.generation) == (100, numbered(100, 50), 1)
@@ -260,6 +260,24 @@ def test_a_whole_sentence_is_handed_on_as_it_is_shown():
     pieces = door.audio_to("w1")
     assert b"".join(p.pcm for p in pieces) == numbered(0, 160_000)
     assert [p.position for p in pieces[2:]] == [32_000 + n * 640 for n in range(200)]
+
+
+def test_what_is_handed_on_is_decided_when_its_turn_comes():
+    door = Door()
+    worker = door.start()
+    first, second = (chunk(numbered(n, 640)) for n in (0, 640))
+    waiting = door.session.text(text("GENERATE", audio_chunk=first), door.now_s)
+    waiting += door.session.text(text("INTERRUPT"), door.now_s)
+    waiting += door.session.text(text("GENERATE", audio_chunk=second), door.now_s)
+    door.do(waiting)
+    _, interrupt, piece = door.told_to("w1")
+    assert isinstance(interrupt, SpeechInterrupt)
+    assert (piece.position, piece.pcm, piece.generation) == (640, numbered(640, 640), 1)
+
+    waiting = door.session.text(text("GENERATE", audio_chunk=chunk(b"\0\0")), door.now_s)
+    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
+    door.do(waiting)
+    assert len(door.audio_to("w1")) == 1, "nothing more for a worker that is gone"
 
 
 # ---- interrupts
