@@ -129,7 +129,6 @@ class HostedSession:
         self._stage = stage
         self._timeline = timelines.begin(clips.repertoire, frame=start.next_frame, base=start.clip)
         self._outbox: deque[Slot] = deque()
-        self._encode_queue: deque[Slot] = deque()
         self._last_patch: Patch | None = None
         self._shown_position = start.next_position
         self._generation = start.generation
@@ -282,16 +281,18 @@ class HostedSession:
 
     def _encode(self, slot: Slot, patch: Patch | None) -> None:
         slot.phase, slot.patch = Phase.ENCODING, patch
-        self._encode_queue.append(slot)
         self._encode_next()
 
     def _encode_next(self) -> None:
-        """One at a time: an encoder must see the pictures in their order."""
-        while self._encode_queue and not self.is_encoding:
-            slot = self._encode_queue.popleft()
-            if not slot.is_dropped:
-                self.is_encoding = True
-                self._stage.encode(self, slot)
+        """One at a time and in order, though mouths may be made in another: an encoder's pictures
+        refer to the one before.
+        """
+        if self.is_encoding:
+            return
+        slot = next((slot for slot in self._outbox if slot.phase is not Phase.READY), None)
+        if slot is not None and slot.phase is Phase.ENCODING:
+            self.is_encoding = True
+            self._stage.encode(self, slot)
 
     def on_encoded(self, slot: Slot, access_unit: bytes, *, is_idr: bool, now_s: float) -> None:
         self.is_encoding = False
