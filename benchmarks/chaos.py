@@ -36,6 +36,7 @@ LONGEST_PAUSE_S = 1.2
 LONGEST_UTTERANCE_FRAMES = 60
 MOST_QUEUED_S = 12.0
 STATES = ("idle", "speaking", "action")
+MOST_FAULTS_TOLD = 10
 ROUNDING_MS = 1
 """What a position loses on the wire, where it is told in whole milliseconds."""
 
@@ -139,11 +140,18 @@ async def torment(server: Server, user_id: str, spoken: Speech, steps: int, seed
     return session
 
 
-def undecodable(frames: list[Frame]) -> int:
-    decoder = PictureDecoder()
-    for frame in frames:
+def undecodable(frames: list[Frame]) -> list[str]:
+    """What is wrong with each access unit that is not whole, and where it came."""
+    decoder, faults = PictureDecoder(), list[str]()
+    for number, frame in enumerate(frames):
         decoder.decode(frame.access_unit)
-    return decoder.errors
+        if decoder.errors > len(faults):
+            before = frames[max(0, number - 1)]
+            faults.append(
+                f"{frame.timestamp_ms} ms, {before.clip} → {frame.clip}, sound "
+                f"{before.audio_timestamp_ms} → {frame.audio_timestamp_ms}: {decoder.last_error}"
+            )
+    return faults
 
 
 def inexact_timestamps(frames: list[Frame]) -> int:
@@ -203,7 +211,9 @@ def judge(session: Session) -> Verdict:
     )
     verdict.told("frames", len(frames))
     verdict.told("frames with speech", sum(f.audio_timestamp_ms is not None for f in frames))
-    verdict.none_of("access units not decodable", undecodable(frames))
+    faults = undecodable(frames)
+    verdict.notes += faults[:MOST_FAULTS_TOLD]
+    verdict.none_of("access units not decodable", len(faults))
     verdict.none_of("timestamps not exact", inexact_timestamps(frames))
     verdict.none_of("sound lost or shown twice, ms", lost_sound_ms(session))
     verdict.none_of("action_progress not rising to 1", broken_progress(frames))
