@@ -21,10 +21,10 @@ REACH = 1.3
 COLUMN_X = np.linspace(-REACH, REACH, COLUMNS, dtype=np.float32)
 
 # Landmark numbers of MediaPipe's Face Mesh, from the viewer's left to the right.
-_OUTER_UPPER = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291]
-_OUTER_LOWER = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291]
-_INNER_UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
-_INNER_LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
+OUTER_UPPER = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291]
+OUTER_LOWER = [61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291]
+INNER_UPPER = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308]
+INNER_LOWER = [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308]
 _JAW = [58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288]
 _CORNERS = [61, 291]
 _EYES = [33, 263]
@@ -89,10 +89,10 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
     corner_line = np.interp(
         COLUMN_X, [left_corner[0], right_corner[0]], [left_corner[1], right_corner[1]]
     )
-    inner_upper = _curve(points[_INNER_UPPER], corner_line)
-    inner_lower = np.maximum(_curve(points[_INNER_LOWER], corner_line), inner_upper)
-    outer_upper = np.minimum(_curve(points[_OUTER_UPPER], corner_line), inner_upper)
-    outer_lower = np.maximum(_curve(points[_OUTER_LOWER], corner_line), inner_lower)
+    inner_upper = _curve(points[INNER_UPPER], corner_line)
+    inner_lower = np.maximum(_curve(points[INNER_LOWER], corner_line), inner_upper)
+    outer_upper = np.minimum(_curve(points[OUTER_UPPER], corner_line), inner_upper)
+    outer_lower = np.maximum(_curve(points[OUTER_LOWER], corner_line), inner_lower)
     jaw = np.interp(COLUMN_X, *_ascending(points[_JAW]))
     jaw = np.maximum(cv2.GaussianBlur(jaw[None], (9, 1), 0)[0], outer_lower + 0.15)
     side = np.clip(np.abs(COLUMN_X) / 0.9, 0, 1) ** 2

@@ -39,6 +39,8 @@ _SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.07
 _SQUEEZE_REACH = 1.0
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
+SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
+"""How far the lips' edges travel to shut an open mouth, in parts of its gap, from top to bottom."""
 _SEAM_GAP = 0.08
 _AWAKE = 0.10
 """Sum of the parameters from which on the source's own opening is fully taken away."""
@@ -67,9 +69,14 @@ def is_rest(shape: MouthShape) -> bool:
     return _motion(shape) < _EPSILON
 
 
+def awakeness(shape: MouthShape) -> float:
+    """How much of the source's own opening the shape takes away, 0..1: all but near rest."""
+    return _smooth(_motion(shape) / _AWAKE)
+
+
 def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     """The warp that gives ``face`` the mouth ``shape``."""
-    awake = _smooth(_motion(shape) / _AWAKE)
+    awake = awakeness(shape)
     width = 1 + _SPREAD * shape.wide - _ROUND * shape.round - _OPEN_NARROWS * shape.open
     gap = _OPEN_GAP * shape.open * (1 - 0.12 * shape.round) * (1 - shape.press)
     gap = gap * (1 - 0.75 * shape.tuck) + _TUCK_GAP * shape.tuck
@@ -102,10 +109,10 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     thick = (_POUT * shape.round - _PRESS * shape.press) * dome
 
     travel = np.zeros_like(knots)
-    travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + 0.35 * own_gap
-    travel[2] = lips - rise + 0.45 * own_gap
-    travel[3] = lips + sink - 0.55 * own_gap
-    travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick - 0.5 * own_gap
+    travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + SHUT_TRAVEL[0] * own_gap
+    travel[2] = lips - rise + SHUT_TRAVEL[1] * own_gap
+    travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
+    travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
     travel[4] -= 0.03 * shape.tuck * dome
     travel[5] = (_JAW_SHARE * gap - 0.35 * float(own_gap.max())) * _fade(COLUMN_X / REACH)
 
@@ -148,7 +155,7 @@ def _smooth(t: float) -> float:
 
 def _fade(t: Floats) -> Floats:
     """1 at 0, flat there and at the ends, 0 from -1 and 1 on."""
-    return np.square(1 - np.square(np.clip(t, -1, 1)))
+    return np.asarray(np.square(1 - np.square(np.clip(t, -1, 1))), np.float32)
 
 
 def _dome(x: Floats, left: float, right: float, power: float) -> Floats:

@@ -1,0 +1,135 @@
+"""The video, or the named clips, of one avatar as one row of pictures with one index.
+
+Files are looked at one after the other and joined end to end, with a cut between them. From here on
+every stage speaks of picture ``k`` of the row: landmarks, judgement, thumbnails and pictures cannot
+get out of step. Pictures are decoded twice, once to look, once to take those that were chosen.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.base import Picture
+from inference.errors import PreparationError
+from inference.preparation.footage import Footage, pictures
+from inference.preparation.framing import Frame, choose_frame, face_heights
+from inference.preparation.quality import Finding, Judgement, judge
+from inference.preparation.track import Track, follow, smoothed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reel:
+    """One file, looked at. ``landmarks``: framed pixels, float32 ``[n, 468, 3]``."""
+
+    footage: Footage
+    track: Track
+    frame: Frame
+    landmarks: NDArray[np.float32]
+    judgement: Judgement
+
+    @classmethod
+    def of(cls, footage: Footage, *, fewest: int, tell: Callable[[int], None]) -> "Reel":
+        """Track, smooth, frame and judge a file; PreparationError if it cannot be used."""
+        track = follow(pictures(footage), tell)
+        landmarks = smoothed(track.landmarks, track.is_cut)
+        frame = choose_frame(landmarks, footage.width, footage.height)
+        judgement = judge(
+            track,
+            landmarks,
+            frame,
+            (footage.width, footage.height),
+            is_hdr=footage.is_hdr,
+            fewest=fewest,
+        )
+        return cls(footage, track, frame, frame.to_frame(landmarks), judgement)
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """All reels of an avatar, end to end."""
+
+    reels: list[Reel]
+
+    def __len__(self) -> int:
+        return sum(len(reel) for reel in self.reels)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """Where each reel lies in the row, half-open."""
+        ends = np.cumsum([0, *(len(reel) for reel in self.reels)])
+        return [(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+
+    @property
+    def landmarks(self) -> NDArray[np.float32]:
+        """Framed pixels, float32 ``[n, 468, 3]``."""
+        return np.concatenate([reel.landmarks for reel in self.reels])
+
+    @property
+    def thumbnails(self) -> NDArray[np.uint8]:
+        return np.concatenate([reel.track.thumbnails for reel in self.reels])
+
+    @property
+    def is_usable(self) -> NDArray[np.bool_]:
+        return np.concatenate([reel.judgement.is_usable for reel in self.reels])
+
+    @property
+    def is_cut(self) -> NDArray[np.bool_]:
+        """A new reel begins with a cut."""
+        cuts = [reel.track.is_cut.copy() for reel in self.reels]
+        for cut in cuts[1:]:
+            cut[0] = True
+        return np.concatenate(cuts)
+
+    @property
+    def pose_deg(self) -> NDArray[np.float32]:
+        return np.concatenate([reel.judgement.pose_deg for reel in self.reels])
+
+    @property
+    def sharpness(self) -> NDArray[np.float32]:
+        return np.concatenate([reel.track.sharpness for reel in self.reels])
+
+    @property
+    def face_height(self) -> float:
+        """Median, in framed pixels."""
+        return float(np.nanmedian(face_heights(self.landmarks)))
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Of all reels, each fault once, with its share of the whole row."""
+        shares: dict[str, float] = {}
+        messages: dict[str, str] = {}
+        for reel in self.reels:
+            for finding in reel.judgement.findings:
+                part = finding.share * len(reel) / len(self)
+                shares[finding.reason] = shares.get(finding.reason, 0.0) + part
+                messages[finding.reason] = finding.message
+        ordered = sorted(shares, key=lambda reason: -shares[reason])
+        return [Finding(reason, round(shares[reason], 4), messages[reason]) for reason in ordered]
+
+    def pictures(self, wanted: set[int]) -> Iterator[tuple[int, Picture]]:
+        """Framed pictures of the row by number, ascending: those in ``wanted``, decoded again.
+
+        PreparationError if a file does not give the same pictures a second time.
+        """
+        for reel, (start, end) in zip(self.reels, self.ranges, strict=True):
+            here = {k for k in wanted if start <= k < end}
+            if not here:
+                continue
+            last = max(here)
+            for index, picture in enumerate(pictures(reel.footage), start):
+                if index in here:
+                    here.remove(index)
+                    yield index, reel.frame.cut(picture)
+                if index == last:
+                    break
+            if here:
+                raise PreparationError(
+                    "unreadable",
+                    f"{reel.footage.path.name} changed while it was read: send it again.",
+                )

@@ -1,0 +1,268 @@
+"""From what a person filmed to an avatar: the stages, in order.
+
+    look    decode, follow the face, judge                              (`material`)
+    choose  rest picture, clips                                         (`choose`)
+    take    decode again, frame, shut mouths, put aside what is needed  (`quiet`, `store`)
+    cut     bend, encode, write                                         (`cut`, `assets`)
+    show    contact sheet and preview                                   (`report`, `preview`)
+
+A still picture has one picture to look at and is brought to life instead of being cut (`still`).
+Offline: it takes as long as it takes, and says how far it is.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.base import Picture
+from inference.errors import PreparationError
+from inference.manifest import STANDARD_CLIPS, ClipState
+from inference.preparation import cut as cutting
+from inference.preparation.assets import AssetWriter
+from inference.preparation.choose import SHORTEST, Appearance, Choice, Stretch, choose
+from inference.preparation.choose import named as choose_named
+from inference.preparation.footage import Footage, examine
+from inference.preparation.material import Material, Reel
+from inference.preparation.preview import write_preview
+from inference.preparation.quiet import Hush
+from inference.preparation.report import ClipReport, ContactSheet, findings_to_list
+from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
+from inference.preparation.store import PictureStore
+from inference.timing import FRAMES_PER_SECOND
+
+Stage = Literal["look", "choose", "take", "cut", "show"]
+Progress = Callable[[Stage, float], None]
+"""Told the stage and the percent of the whole that is done."""
+
+_BEGINS: dict[Stage, float] = {"look": 0, "choose": 44, "take": 45, "cut": 65, "show": 95}
+
+
+def prepare(
+    source: Path | Mapping[str, Path],
+    output: Path,
+    progress: Progress = lambda stage, percent: None,
+    *,
+    name: str | None = None,
+) -> None:
+    """Make the asset folder ``output``, which appears whole at the end or not at all.
+
+    Args:
+        source: a video or a still picture; or several videos by clip name (``idle_0``...).
+        output: where the folder is to be; one that is there is replaced.
+        progress: called from this thread, not more often than for every percent.
+        name: the avatar's, by default the folder's.
+
+    Raises:
+        PreparationError: what was sent cannot become an avatar, and why.
+        OSError: the folder cannot be written.
+    """
+    meter = _Meter(progress)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with AssetWriter(output, name=name or output.name, renderer="warp") as assets:
+        if isinstance(source, Path):
+            footage = examine(source)
+            material = _look([footage], meter, fewest=1 if footage.is_still else SHORTEST)
+            if footage.is_still:
+                _bring_to_life(material, assets, meter)
+            else:
+                _make_clips(material, None, assets, meter)
+        else:
+            if not source:
+                raise PreparationError("no_video", "No clip was sent: send at least idle_0.")
+            material = _look([examine(path) for path in source.values()], meter, fewest=SHORTEST)
+            _make_clips(material, list(source), assets, meter)
+    meter.tell("show", 1.0)
+
+
+class _Meter:
+    """Turns a part of a stage into percent of the whole, and speaks only when one is full."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._last: tuple[Stage, int] | None = None
+
+    def tell(self, stage: Stage, part: float) -> None:
+        begin = _BEGINS[stage]
+        end = min((other for other in _BEGINS.values() if other > begin), default=100.0)
+        percent = begin + (end - begin) * min(max(part, 0.0), 1.0)
+        if self._last != (stage, int(percent)):
+            self._last = (stage, int(percent))
+            self._progress(stage, percent)
+
+
+def _look(footages: list[Footage], meter: _Meter, *, fewest: int) -> Material:
+    expected = sum(footage.expected_pictures for footage in footages)
+    reels: list[Reel] = []
+    for footage in footages:
+        before = sum(len(reel) for reel in reels)
+
+        def tell(done: int, before: int = before) -> None:
+            meter.tell("look", (before + done) / expected)
+
+        reels.append(Reel.of(footage, fewest=fewest, tell=tell))
+    return Material(reels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clip:
+    """A clip ready to be written; ``landmarks`` float32 ``[frames, 468, 2]``."""
+
+    name: str
+    state: ClipState
+    frames: int
+    pictures: Iterable[Picture]
+    landmarks: NDArray[np.float32]
+    exits: list[int]
+    report: ClipReport
+
+
+def _make_clips(
+    material: Material, names: list[str] | None, assets: AssetWriter, meter: _Meter
+) -> None:
+    landmarks = material.landmarks
+    appearance = Appearance.of(landmarks, material.thumbnails)
+    meter.tell("choose", 0.5)
+    if names is None:
+        choice = choose(appearance, material.is_usable, material.is_cut)
+        names = _standard_names(choice.stretches)
+    else:
+        choice = choose_named(appearance, material.is_usable, material.ranges, names)
+    clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
+    wanted = set().union(*(cutting.sources(mixes) for mixes in clips))
+    plane = np.ascontiguousarray(landmarks[..., :2])
+    hush = Hush(plane)
+    quiet = hush.landmarks()
+    with tempfile.TemporaryDirectory(
+        dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
+    ) as folder:
+        store = PictureStore(Path(folder) / "pictures.i420")
+        try:
+            for done, (index, picture) in enumerate(material.pictures(wanted)):
+                store.put(index, hush.shut(index, picture))
+                meter.tell("take", done / len(wanted))
+            made = [
+                _clip(name, stretch, mixes, choice, appearance, quiet, store)
+                for name, stretch, mixes in zip(names, choice.stretches, clips, strict=True)
+            ]
+            _write(made, material, assets, meter)
+        finally:
+            store.close()
+
+
+def _standard_names(stretches: list[Stretch]) -> list[str]:
+    free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
+    return [next(free[stretch.state]) for stretch in stretches]
+
+
+def _clip(
+    name: str,
+    stretch: Stretch,
+    mixes: list[cutting.Mix],
+    choice: Choice,
+    appearance: Appearance,
+    landmarks: NDArray[np.float32],
+    store: PictureStore,
+) -> _Clip:
+    from_rest = appearance.distances(choice.rest)
+    steps = appearance.steps()
+    distances = np.array(
+        [from_rest[m.source] * (1 - m.weight) + from_rest[m.towards] * m.weight for m in mixes]
+    )
+    inside = np.array([steps[m.source] for m in mixes[1:]])
+    usual = float(np.percentile(inside, 99))
+    exits = cutting.exits(distances.astype(np.float32), usual)
+    report = ClipReport(
+        name=name,
+        state=stretch.state,
+        frames=len(mixes),
+        source_s=(stretch.start / FRAMES_PER_SECOND, stretch.end / FRAMES_PER_SECOND),
+        is_mirrored=stretch.is_mirrored,
+        exits=len(exits),
+        seam=float(distances[-1]),
+        usual_step=usual,
+        bent=float(max(from_rest[stretch.start], from_rest[stretch.end - 1])),
+    )
+    return _Clip(
+        name=name,
+        state=stretch.state,
+        frames=len(mixes),
+        pictures=cutting.assemble(mixes, store.get),
+        landmarks=np.stack([mix.landmarks(landmarks) for mix in mixes]),
+        exits=exits,
+        report=report,
+    )
+
+
+def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> None:
+    (picture,) = [picture for _, picture in material.pictures({0})]
+    hush = Hush(np.ascontiguousarray(material.landmarks[..., :2]))
+    picture, landmarks = hush.shut(0, picture), hush.landmarks()[0]
+    free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
+    made = []
+    for life in LIVES:
+        shown = moved_landmarks(landmarks, life)
+        appearance = Appearance.of(shown, np.zeros((life.frames, 1, 1), np.uint8))
+        name = next(free[life.state])
+        distances, steps = appearance.distances(0), appearance.steps()
+        usual = float(np.percentile(steps[1:], 99))
+        exits = cutting.exits(distances, usual)
+        seconds = life.frames / FRAMES_PER_SECOND
+        report = ClipReport(
+            name=name,
+            state=life.state,
+            frames=life.frames,
+            source_s=(0.0, seconds),
+            is_mirrored=False,
+            exits=len(exits),
+            seam=float(distances[-1]),
+            usual_step=usual,
+            bent=0.0,
+        )
+        pictures = moved_pictures(picture, landmarks, life)
+        made.append(_Clip(name, life.state, life.frames, pictures, shown, exits, report))
+    _write(made, material, assets, meter)
+
+
+def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _Meter) -> None:
+    """Encode the clips, then draw the report and the preview."""
+    sheet = ContactSheet()
+    shown: tuple[list[Picture], NDArray[np.float32]] | None = None
+    for number, clip in enumerate(made):
+        meter.tell("cut", number / len(made))
+        pictures = list(clip.pictures)
+        assets.add_clip(
+            clip.name,
+            clip.state,
+            pictures,
+            frames=clip.frames,
+            exits=clip.exits,
+            landmarks=clip.landmarks,
+        )
+        sheet.add_clip(clip.name, pictures, clip.landmarks)
+        if shown is None or (clip.state == "speaking" and made[0].state == "idle" and number < 8):
+            shown = pictures, clip.landmarks
+    assert shown is not None
+    meter.tell("show", 0.0)
+    if len(material) > 1:
+        sheet.add_curves("pose", ("yaw", "pitch", "roll"), material.pose_deg, "degrees")
+        sheet.add_curves("sharpness", ("face",), material.sharpness[:, None], "")
+    sheet.write(assets.folder / "report.png")
+    meter.tell("show", 0.3)
+    write_preview(assets.folder / "preview.mp4", *shown)
+    assets.report.update(
+        {
+            "pictures": len(material),
+            "found": round(
+                float(np.mean([reel.track.is_found.mean() for reel in material.reels])), 4
+            ),
+            "usable": round(float(material.is_usable.mean()), 4),
+            "face_height_px": round(material.face_height, 1),
+            "findings": findings_to_list(material.findings),
+            "clips": [clip.report.to_dict() for clip in made],
+        }
+    )

@@ -1,0 +1,254 @@
+"""Clips come back to the rest picture, begin and end in it, and keep their mouths shut."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.engines.viseme.face_frame import INNER_LOWER, INNER_UPPER
+from inference.preparation import cut as cutting
+from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
+from inference.preparation.faces import FaceMesh
+from inference.preparation.quiet import Hush, shutting
+from inference.preparation.still import EYES, LIVES, moved_landmarks, moved_pictures
+from tests.drawn_face import draw_face
+
+
+def appearance(sideways: np.ndarray, mouth: np.ndarray | None = None) -> Appearance:
+    """A face that moves ``sideways`` pixels, picture by picture."""
+    count = len(sideways)
+    firm = np.random.default_rng(1).uniform(100, 400, 32).astype(np.float32)
+    moved = np.tile(firm, (count, 1))
+    moved[:, ::2] += sideways[:, None].astype(np.float32)
+    return Appearance(
+        firm=moved,
+        surroundings=np.full((count, 4096), 99, np.uint8),
+        mouth=np.zeros(count, np.float32) if mouth is None else mouth.astype(np.float32),
+        eyes=np.ones(count, np.float32),
+    )
+
+
+def everywhere(count: int) -> np.ndarray:
+    return np.ones(count, bool)
+
+
+def nowhere(count: int) -> np.ndarray:
+    return np.zeros(count, bool)
+
+
+def picture(**drawn: float) -> np.ndarray:
+    return np.asarray(cv2.cvtColor(draw_face(**drawn), cv2.COLOR_RGB2YUV_I420), np.uint8)
+
+
+def sway(count: int, period: float, reach: float = 12.0) -> np.ndarray:
+    return reach * np.sin(2 * np.pi * np.arange(count) / period)
+
+
+def test_stretches_lie_between_moments_at_rest_and_do_not_overlap():
+    looks = appearance(sway(1000, period=90))
+
+    choice = choose(looks, everywhere(1000), nowhere(1000))
+
+    from_rest = looks.distances(choice.rest)
+    assert len(choice.stretches) >= 6
+    taken = np.zeros(1000, int)
+    for stretch in choice.stretches:
+        assert SHORTEST <= stretch.end - stretch.start <= LONGEST
+        assert from_rest[stretch.start] < 4
+        assert from_rest[stretch.end - 1] < 4
+        taken[stretch.start : stretch.end] += 1
+    assert taken.max() == 1
+
+
+def test_no_stretch_crosses_a_cut_or_a_bad_picture():
+    usable, cut = everywhere(600), nowhere(600)
+    usable[200:230] = False
+    cut[400] = True
+
+    choice = choose(appearance(sway(600, period=70)), usable, cut)
+
+    assert choice.stretches
+    for stretch in choice.stretches:
+        assert usable[stretch.start : stretch.end].all()
+        assert not cut[stretch.start + 1 : stretch.end].any()
+
+
+def test_the_rest_picture_is_in_the_usual_pose_with_the_mouth_shut():
+    mouth = np.full(400, 0.4)
+    mouth[220:240] = 0.0
+    looks = appearance(np.where(np.arange(400) < 60, 40.0, 0.0), mouth)
+
+    choice = choose(looks, everywhere(400), nowhere(400))
+
+    assert 220 <= choice.rest < 240
+
+
+def test_someone_who_never_comes_back_runs_forth_and_back():
+    choice = choose(appearance(np.linspace(0, 400, 80)), everywhere(80), nowhere(80))
+
+    (stretch,) = choice.stretches
+    assert stretch.is_mirrored
+    assert stretch.state == "idle"
+    order = [mix.source for mix in cutting.cut(stretch, choice.rest)]
+    assert order[0] == choice.rest
+    assert abs(order[-1] - order[0]) == 1
+    assert max(abs(a - b) for a, b in pairwise(order)) == 1
+
+
+def test_the_calm_idle_the_lively_speak_and_the_far_act():
+    calm, lively = sway(600, 60, 3.0), sway(600, 40, 8.0)
+    moved = np.concatenate([calm, lively, calm])
+    moved[1400:1440] += 60 * np.sin(np.linspace(0, np.pi, 40))
+
+    choice = choose(appearance(moved), everywhere(1800), nowhere(1800))
+
+    idle, speaking, action = (
+        [s for s in choice.stretches if s.state == state]
+        for state in ("idle", "speaking", "action")
+    )
+    assert max(s.liveliness for s in idle) <= min(s.liveliness for s in speaking)
+    assert all(s.end <= 640 or s.start >= 1160 for s in idle)
+    assert any(s.start < 1420 < s.end for s in action)
+
+
+def test_named_clips_keep_their_names_and_their_whole_length():
+    choice = named(
+        appearance(sway(300, 60)),
+        everywhere(300),
+        [(0, 100), (100, 180), (180, 300)],
+        ["speaking_2", "idle_0", "action_1"],
+    )
+
+    assert [s.state for s in choice.stretches] == ["speaking", "idle", "action"]
+    assert [(s.start, s.end) for s in choice.stretches] == [(0, 100), (100, 180), (180, 300)]
+    assert 100 <= choice.rest < 180
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(120, 500),
+    st.floats(20, 160),
+    st.floats(0, 60),
+    st.lists(st.integers(0, 499), max_size=6),
+)
+def test_whatever_is_filmed_clips_begin_and_end_at_rest(count, period, reach, cuts):
+    cut = nowhere(count)
+    cut[[c for c in cuts if 0 < c < count]] = True
+    usable = everywhere(count)
+    cut[: 2 * SHORTEST] = False
+    choice = choose(appearance(sway(count, period, reach)), usable, cut)
+
+    assert any(s.state == "idle" for s in choice.stretches)
+    for stretch in choice.stretches:
+        mixes = cutting.cut(stretch, choice.rest)
+        assert all(0 <= mix.source < count for mix in mixes)
+        assert all(0 <= mix.towards < count for mix in mixes)
+        first, last = mixes[0], mixes[-1]
+        assert (first.towards if first.weight else first.source) == choice.rest
+        if not stretch.is_mirrored:
+            assert last.weight == 1
+            assert last.towards == choice.rest - 1
+            assert len(mixes) >= 2 * BEND
+
+
+def test_a_morph_moves_the_face_instead_of_showing_it_twice():
+    left, right = picture(x=250), picture(x=262)
+
+    middle = cutting.morph(left, right, 0.5)
+
+    exact = picture(x=256)
+
+    def sharp(p: np.ndarray) -> float:
+        return float(cv2.Laplacian(p[:512], cv2.CV_32F).var())
+
+    faded = cv2.addWeighted(left, 0.5, right, 0.5, 0)
+    assert (
+        np.abs(middle.astype(int) - exact).mean() < 0.5 * np.abs(faded.astype(int) - exact).mean()
+    )
+    assert sharp(middle) > 0.75 * sharp(exact)
+
+
+def test_a_clip_s_pictures_and_landmarks_start_and_end_in_the_rest_picture():
+    shown = {k: picture(x=250 + 0.8 * abs(30 - k % 60)) for k in range(60)}
+    marks = np.arange(60, dtype=np.float32)[:, None, None] * np.ones((1, 468, 2), np.float32)
+    looks = appearance(0.8 * np.abs(30 - np.arange(60) % 60.0))
+    choice = choose(looks, everywhere(60), nowhere(60))
+    mixes = cutting.cut(choice.stretches[0], choice.rest)
+
+    clip = list(cutting.assemble(mixes, shown.__getitem__))
+
+    np.testing.assert_array_equal(clip[0], shown[choice.rest])
+    np.testing.assert_array_equal(mixes[0].landmarks(marks), marks[choice.rest])
+    steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(clip)]
+    seam = np.abs(clip[-1].astype(int) - clip[0]).mean()
+    assert seam <= np.percentile(steps, 99) + 1e-6
+
+
+def test_exits_are_where_the_rest_picture_is_a_step_away():
+    assert cutting.exits(np.array([0, 1, 5, 9, 2, 1, 6], np.float32), 2.0) == [1, 2, 5, 6, 7]
+
+
+def test_open_mouths_are_shut_and_shut_ones_left_alone():
+    shown = picture(mouth_open=0.5)
+    open_ = FaceMesh().find(draw_face(mouth_open=0.5)).landmarks[:, :2]
+    shut = open_.copy()
+    shut[INNER_LOWER] = shut[INNER_UPPER]
+    of_open, of_shut = (Hush(np.repeat(marks[None], 9, axis=0)) for marks in (open_, shut))
+
+    def gap(shown: np.ndarray) -> float:
+        face = FaceMesh().find(cv2.cvtColor(shown, cv2.COLOR_YUV2RGB_I420))
+        return float(np.linalg.norm(face.landmarks[13, :2] - face.landmarks[14, :2]))
+
+    assert gap(of_open.shut(4, shown)) < 0.5 * gap(shown)
+    np.testing.assert_array_equal(of_shut.shut(4, shown), shown)
+    np.testing.assert_array_equal(of_shut.landmarks()[4], shut)
+    moved = of_open.landmarks()[4]
+    assert np.linalg.norm(moved[13] - moved[14]) < 0.1 * np.linalg.norm(open_[13] - open_[14])
+    np.testing.assert_array_equal(moved[[61, 291, 1, 152]], open_[[61, 291, 1, 152]])
+
+
+@given(st.lists(st.floats(0, 0.6), min_size=10, max_size=80))
+def test_shutting_never_flickers_and_is_full_where_it_must_be(gaps):
+    amount = shutting(np.array(gaps, np.float32))
+
+    assert np.abs(np.diff(amount)).max(initial=0) < 0.25
+    wide = np.array(gaps) > 0.12
+    assert (amount[wide] > 0.9).all()
+
+
+@pytest.mark.parametrize("life", LIVES[2:5:2], ids=lambda life: f"{life.state} {life.frames}")
+def test_a_still_picture_lives_and_comes_back_to_itself(life):
+    still = picture()
+    marks = FaceMesh().find(draw_face()).landmarks[:, :2]
+
+    pictures = list(moved_pictures(still, marks, life))
+    landmarks = moved_landmarks(marks, life)
+
+    assert len(pictures) == len(landmarks) == life.frames
+    assert np.abs(pictures[0].astype(int) - still).max() <= 1
+    np.testing.assert_allclose(landmarks[0], marks, atol=0.05)
+    steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(pictures)]
+    assert max(steps) > 0.02
+    assert np.abs(pictures[-1].astype(int) - pictures[0]).mean() <= np.percentile(steps, 99)
+    far = int(np.abs(landmarks - marks).max(axis=(1, 2)).argmax())
+    found = FaceMesh().find(cv2.cvtColor(pictures[far], cv2.COLOR_YUV2RGB_I420))
+    assert np.abs(found.landmarks[:, :2] - landmarks[far]).mean() < 2.0
+
+
+def test_a_blink_shuts_the_eyes():
+    marks = FaceMesh().find(draw_face()).landmarks[:, :2]
+    still = np.full((768, 512), 128, np.uint8)
+    for upper, lower, _ in EYES:
+        eye = np.concatenate([marks[upper], marks[lower][::-1]]).round().astype(np.int32)
+        cv2.fillPoly(still[:512], [eye], 255)
+    life = LIVES[0]
+    shown = list(moved_pictures(still, marks, life))
+
+    def white(p: np.ndarray) -> int:
+        return int((p[:512] > 200).sum())
+
+    assert white(shown[0]) == white(still)
+    assert white(shown[life.blinks[0] + 2]) < 0.25 * white(still)

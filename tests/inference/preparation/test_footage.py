@@ -1,0 +1,130 @@
+"""Any film becomes upright pictures, 25 a second; what cannot is refused with its reason."""
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.errors import PreparationError
+from inference.preparation.footage import examine, pictures
+from tests.film import write_film, write_sound
+
+
+def counted(count: int, width: int = 192, height: int = 160):
+    """Pictures that carry their number as two greys in the upper left."""
+    for n in range(count):
+        picture = np.full((height, width, 3), 128, np.uint8)
+        picture[:40, :40] = 20 + 12 * (n // 10)
+        picture[:40, 40:80] = 20 + 20 * (n % 10)
+        picture[-40:, -40:] = (220, 30, 30)
+        yield picture
+
+
+def numbers(path) -> list[int]:
+    return [
+        10 * round((p[8:32, 8:32].mean() - 20) / 12) + round((p[8:32, 48:72].mean() - 20) / 20)
+        for p in pictures(examine(path))
+    ]
+
+
+def refusal(path) -> str:
+    with pytest.raises(PreparationError) as caught:
+        list(pictures(examine(path)))
+    assert path.name in str(caught.value)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("rate", [12, 24, 25, 30, 50, 60])
+def test_any_rate_becomes_25_a_second(tmp_path, rate):
+    path = write_film(tmp_path / "film.mp4", counted(rate * 2 + rate // 5), rate=rate)
+
+    shown = numbers(path)
+
+    assert len(shown) == pytest.approx(55, abs=2)
+    for tick, number in enumerate(shown):
+        assert number / rate == pytest.approx(tick / 25, abs=1 / rate + 1 / 25)
+
+
+def test_a_variable_rate_keeps_its_times(tmp_path):
+    times = np.concatenate([np.arange(0, 1, 0.02), np.arange(1, 3, 0.08)])
+    path = write_film(tmp_path / "film.mkv", counted(len(times)), times_s=times)
+
+    shown = numbers(path)
+
+    assert len(shown) == pytest.approx(75, abs=3)
+    for tick, number in enumerate(shown[:-1]):
+        assert times[number] == pytest.approx(tick / 25, abs=0.09)
+
+
+@pytest.mark.parametrize(
+    ("turned", "corner"), [(0, (-1, -1)), (90, (-1, 0)), (180, (0, 0)), (270, (0, -1))]
+)
+def test_a_turned_film_is_set_upright(tmp_path, turned, corner):
+    path = write_film(tmp_path / "film.mp4", counted(60), turned_deg=turned)
+
+    footage = examine(path)
+    first = next(pictures(footage))
+
+    upright = (160, 192) if turned % 180 == 0 else (192, 160)
+    assert (footage.height, footage.width) == first.shape[:2] == upright
+    part = first[-30:] if corner[0] else first[:30]
+    red = part[:, -30:] if corner[1] else part[:, :30]
+    assert red.mean(axis=(0, 1)) == pytest.approx((220, 30, 30), abs=25)
+
+
+def test_a_still_picture_is_one_picture_turned_as_its_exif_says(tmp_path):
+    path = tmp_path / "photo.png"
+    picture = next(counted(1))
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    footage = examine(path)
+
+    assert footage.is_still
+    assert footage.expected_pictures == 1
+    np.testing.assert_array_equal(next(pictures(footage)), picture)
+
+
+def test_a_picture_with_alpha_loses_it(tmp_path):
+    path = tmp_path / "cut-out.png"
+    cv2.imwrite(str(path), np.dstack([next(counted(1)), np.full((160, 192), 90, np.uint8)]))
+
+    assert next(pictures(examine(path))).shape == (160, 192, 3)
+
+
+def test_what_is_no_film_is_refused(tmp_path):
+    for name, content in (("empty.mp4", b""), ("text.mp4", b"not a film" * 99), ("zip.mp4", b"PK")):
+        (tmp_path / name).write_bytes(content)
+        assert refusal(tmp_path / name) == "unreadable"
+    assert refusal(write_sound(tmp_path / "sound.wav")) == "no_video"
+    assert refusal(tmp_path / "absent.mp4") == "unreadable"
+
+
+def test_a_truncated_film_is_used_as_far_as_it_goes(tmp_path):
+    path = write_film(tmp_path / "film.mkv", counted(120))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.8)])
+
+    assert 60 < len(numbers(path)) < 120
+
+
+def test_a_truncated_mp4_is_refused(tmp_path):
+    path = write_film(tmp_path / "film.mp4", counted(60))
+    path.write_bytes(path.read_bytes()[:-2000])
+
+    assert refusal(path) == "unreadable"
+
+
+def test_short_slow_small_and_huge_films_are_refused(tmp_path):
+    assert refusal(write_film(tmp_path / "short.mp4", counted(30))) == "too_short"
+    assert refusal(write_film(tmp_path / "slow.mp4", counted(12), rate=4)) == "frame_rate"
+    assert refusal(write_film(tmp_path / "tiny.mp4", counted(60, 96, 64))) == "too_few_pixels"
+    huge = np.zeros((4320, 7680), np.uint8)
+    cv2.imwrite(str(tmp_path / "huge.png"), huge)
+    assert refusal(tmp_path / "huge.png") == "too_many_pixels"
+
+
+def test_a_film_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeypatch):
+    path = write_film(tmp_path / "long.mkv", counted(120), times_s=np.arange(120) * 5.0)
+
+    with pytest.raises(PreparationError) as caught:
+        examine(path)
+    assert caught.value.reason == "too_long"

@@ -1,0 +1,123 @@
+"""The frame holds head and shoulders; faults are named, and too many of them refuse the film."""
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.errors import PreparationError
+from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_heights
+from inference.preparation.quality import head_pose, judge, longest_run, runs
+from inference.preparation.track import follow, smoothed
+from tests.drawn_face import draw_face
+from tests.film import person
+
+
+def looked_at(film, **more):
+    film = list(film)
+    track = follow(film, lambda _: None)
+    landmarks = smoothed(track.landmarks, track.is_cut)
+    height, width = film[0].shape[:2]
+    frame = choose_frame(landmarks, width, height)
+    return judge(track, landmarks, frame, (width, height), fewest=8, **more)
+
+
+def reasons(judgement) -> set[str]:
+    return {finding.reason for finding in judgement.findings}
+
+
+def refused(film) -> str:
+    with pytest.raises(PreparationError) as caught:
+        looked_at(film)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(("width", "height", "size"), [(960, 540, 250), (540, 960, 250)])
+def test_the_framed_face_has_the_wanted_height_and_its_landmarks_fit(width, height, size):
+    picture = draw_face(width=width, height=height, x=width / 2, y=height * 0.45, size=size)
+    landmarks = follow([picture], lambda _: None).landmarks
+
+    frame = choose_frame(landmarks, width, height)
+
+    framed = frame.to_frame(landmarks)
+    assert float(face_heights(framed)[0]) == pytest.approx(FACE_HEIGHT, rel=0.02)
+    shown = cv2.cvtColor(frame.cut(picture), cv2.COLOR_YUV2RGB_I420)
+    assert shown.shape == (512, 512, 3)
+    seen_again = follow([shown], lambda _: None).landmarks
+    assert np.abs(seen_again - framed)[..., :2].mean() < 2
+
+
+def test_a_frame_never_leaves_the_picture():
+    landmarks = follow([draw_face(x=60, y=90, size=200)], lambda _: None).landmarks
+    frame = choose_frame(landmarks, 512, 512)
+
+    assert frame.x == frame.y == 0
+    assert frame.side <= 512
+
+
+def test_a_good_film_has_no_findings():
+    judgement = looked_at(person(10, size=190))
+
+    assert judgement.is_usable.all()
+    assert judgement.findings == []
+
+
+def test_dark_blurred_and_empty_pictures_are_not_used_and_are_named():
+    film = list(person(40, size=190))
+    for k in range(4):
+        film[k] = (film[k] * 0.15).astype(np.uint8)
+        film[10 + k] = cv2.GaussianBlur(film[10 + k], (0, 0), 9)
+        film[-1 - k] = np.full_like(film[0], 120)
+
+    judgement = looked_at(film)
+
+    assert {"too_dark", "blurred", "no_face"} <= reasons(judgement)
+    assert not judgement.is_usable[[1, 2, 11, 12, -1]].any()
+    assert judgement.is_usable[20:32].all()
+
+
+def test_a_hand_before_the_mouth_is_noticed():
+    film = list(person(20, size=190))
+    for picture in film[:6]:
+        # A hand: skin, with fingers as darker lines.
+        cv2.ellipse(picture, (160, 205), (48, 30), 0, 0, 360, (226, 180, 150), -1)
+        for x in (135, 150, 165, 180):
+            cv2.line(picture, (x, 182), (x, 222), (196, 148, 120), 2)
+
+    judgement = looked_at(film)
+
+    assert "mouth_covered" in reasons(judgement)
+    assert not judgement.is_usable[2]
+    assert judgement.is_usable[8:].all()
+
+
+def test_whole_films_are_refused_by_their_gravest_fault():
+    assert refused((p * 0.15).astype(np.uint8) for p in person(12)) == "too_dark"
+    assert refused(person(12, width=640, height=640, x=320, y=300, size=62)) == "too_small"
+    assert refused(person(12, size=400, y=190)) in ("too_large", "cut_off")
+
+
+def test_small_large_several_and_hdr_are_warnings():
+    assert "too_small" in reasons(looked_at(person(10, size=110)))
+    two = [
+        np.hstack([a, b]) for a, b in zip(person(10, size=190), person(10, size=120), strict=True)
+    ]
+    assert "several_people" in reasons(looked_at(two))
+    assert "hdr" in reasons(looked_at(person(10, size=190), is_hdr=True))
+
+
+def test_roll_and_yaw_are_read_off_the_landmarks():
+    straight, tilted = (
+        head_pose(follow([draw_face(tilt_deg=t)], lambda _: None).landmarks)[0] for t in (0, 15)
+    )
+    assert straight[2] == pytest.approx(0, abs=2)
+    assert tilted[2] == pytest.approx(15, abs=3)
+    assert abs(straight[0]) < 6
+
+
+def test_runs_break_at_cuts_and_gaps():
+    usable = np.array([1, 1, 0, 1, 1, 1, 1, 0], bool)
+    cut = np.array([0, 0, 0, 0, 0, 1, 0, 0], bool)
+
+    assert runs(usable, cut) == [(0, 2), (3, 5), (5, 7)]
+    assert longest_run(usable, cut) == 2
+    assert longest_run(np.zeros(3, bool), np.zeros(3, bool)) == 0

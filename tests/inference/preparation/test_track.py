@@ -1,0 +1,137 @@
+"""One face is followed through a video, in step with its pictures, and held steady."""
+
+import numpy as np
+import pytest
+
+from inference.errors import PreparationError
+from inference.preparation.track import follow, smoothed
+from tests.drawn_face import draw_face
+from tests.film import person
+
+
+def nothing() -> np.ndarray:
+    return np.full((320, 320, 3), 120, np.uint8)
+
+
+def ignore(_: int) -> None:
+    pass
+
+
+def test_every_picture_has_a_row_and_those_without_a_face_are_nan():
+    film = [*person(6), nothing(), nothing(), *person(4)]
+    told: list[int] = []
+
+    track = follow(film, told.append)
+
+    assert told == list(range(1, 13))
+    assert len(track) == 12
+    assert track.is_found.tolist() == [True] * 6 + [False] * 2 + [True] * 4
+    for rows in (track.sharpness, track.brightness, track.lip_colour, track.thumbnails):
+        assert len(rows) == 12
+    assert np.isfinite(track.sharpness[track.is_found]).all()
+
+
+def test_a_film_that_begins_without_a_face_is_in_step_too():
+    track = follow([nothing(), nothing(), *person(4)], ignore)
+
+    assert track.is_found.tolist() == [False, False, True, True, True, True]
+    assert len(track.thumbnails) == 6
+
+
+def test_landmarks_are_in_pixels_of_the_full_picture():
+    large = draw_face(width=1600, height=1600, x=800, y=760, size=700)
+
+    track = follow([large], ignore)
+
+    assert track.landmarks[0, 1, 0] == pytest.approx(800, abs=15)
+    assert track.landmarks[0, 152, 1] == pytest.approx(760 + 350, abs=45)
+
+
+def test_no_face_at_all_is_refused_with_a_remedy():
+    with pytest.raises(PreparationError, match="head and shoulders") as caught:
+        follow([nothing()] * 3, ignore)
+    assert caught.value.reason == "no_face"
+
+
+def test_of_two_people_the_larger_is_followed_and_both_are_counted():
+    def both(step: int) -> np.ndarray:
+        near = draw_face(width=320, height=400, x=160 + step, y=200, size=190)
+        far = draw_face(width=320, height=400, x=160, y=200, size=120)
+        return np.hstack([far, near])
+
+    track = follow([both(step) for step in range(0, 12, 2)], ignore)
+
+    assert track.people == 2
+    assert track.landmarks[:, 1, 0] == pytest.approx(480 + np.arange(0, 12, 2), abs=8)
+
+
+def test_the_same_person_is_found_again_though_another_is_larger():
+    def alone(x: int, size: int) -> np.ndarray:
+        return draw_face(width=640, height=400, x=x, y=200, size=size)
+
+    beside = np.where(np.arange(640)[None, :, None] < 320, alone(160, 200), alone(480, 150)).astype(
+        np.uint8
+    )
+    track = follow([alone(480, 150), np.full_like(beside, 120), beside], ignore)
+
+    assert track.landmarks[2, 1, 0] == pytest.approx(480, abs=10)
+
+
+def test_a_cut_is_seen_and_a_moving_person_is_none():
+    track = follow([*person(5), *person(5, background=(20, 20, 20))], ignore)
+
+    assert np.flatnonzero(track.is_cut).tolist() == [5]
+
+
+def tremble(frames: int, seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """A face that drifts slowly, exactly and as the nets would see it."""
+    random = np.random.default_rng(seed)
+    face = random.uniform(-100, 100, (468, 3))
+    drift = np.stack([np.linspace(0, 30, frames), np.zeros(frames), np.zeros(frames)], axis=1)
+    exact = (face[None] + drift[:, None]).astype(np.float32)
+    return exact, (exact + random.normal(0, 0.6, exact.shape)).astype(np.float32)
+
+
+def test_smoothing_takes_the_tremble_and_leaves_the_movement():
+    exact, seen = tremble(60)
+
+    smooth = smoothed(seen, np.zeros(60, bool))
+
+    assert np.abs(smooth - exact)[..., :2].mean() < 0.5 * np.abs(seen - exact)[..., :2].mean()
+    assert np.abs((smooth - exact)[..., :2].mean(axis=1)).max() < 0.25
+
+
+def test_short_gaps_are_bridged_and_long_ones_stay():
+    exact, seen = tremble(60)
+    seen[10:13] = np.nan
+    seen[30:40] = np.nan
+
+    smooth = smoothed(seen, np.zeros(60, bool))
+
+    assert np.abs(smooth[10:13] - exact[10:13]).mean() < 0.6
+    assert np.isnan(smooth[30:40]).all()
+    assert np.isfinite(smooth[:30]).all()
+
+
+def test_nothing_is_carried_across_a_cut():
+    exact, _ = tremble(20)
+    jumped = exact.copy()
+    jumped[10:] += 300
+    cut = np.zeros(20, bool)
+    cut[10] = True
+    jumped[9] = np.nan
+
+    smooth = smoothed(jumped, cut)
+
+    assert np.isnan(smooth[9]).all()
+    np.testing.assert_allclose(smooth[[8, 10]], jumped[[8, 10]], atol=0.6)
+
+
+def test_a_still_head_stays_within_a_pixel():
+    _, seen = tremble(50)
+    still = seen - np.linspace(0, 30, 50)[:, None, None] * np.float32([1, 0, 0])
+
+    box = smoothed(still.astype(np.float32), np.zeros(50, bool))[..., :2]
+
+    assert np.ptp(box.min(axis=1), axis=0).max() < 1.8
+    assert np.abs(np.diff(box.mean(axis=1), axis=0)).max() < 0.1
