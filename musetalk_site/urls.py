@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import TemplateView
 from drf_spectacular.views import (
     SpectacularJSONAPIView,
     SpectacularRedocView,
@@ -10,10 +9,14 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
+from streaming import pages
+
 admin.site.site_header = admin.site.site_title = "Talking avatar"
 
 urlpatterns = [
-    path("", TemplateView.as_view(template_name="index.html"), name="index"),
+    path("", pages.studio, name="index"),
+    path("protocol", pages.protocol, name="protocol"),
+    path("asyncapi.yaml", pages.asyncapi, name="asyncapi"),
     path("", include("streaming.urls")),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),

@@ -1,0 +1,68 @@
+/**
+ * The microphone as the avatar wants it: 16 kHz, mono, 640 samples a chunk.
+ *
+ * Echo cancellation is on, so that the avatar's own voice is not sent back to it.
+ */
+
+import { SAMPLE_RATE_HZ } from "./client.js";
+import { toPcm } from "./pcm.js";
+
+/** Why there is no microphone, as a sentence that helps. */
+export class MicrophoneRefused extends Error {}
+
+const REFUSALS = /** @type {Record<string, string>} */ ({
+  NotAllowedError: "The microphone is blocked for this page. Allow it in the browser's address bar, then try again.",
+  NotFoundError: "No microphone was found. Connect one, then try again.",
+  NotReadableError: "Another program holds the microphone. Close it there, then try again.",
+});
+
+export class Microphone {
+  /** @type {AudioContext | undefined} */
+  #context;
+  /** @type {MediaStream | undefined} */
+  #stream;
+
+  /** @param {(chunk: Int16Array, level: number) => void} hear each 40 ms; level 0 to 1 */
+  constructor(hear) {
+    this.hear = hear;
+  }
+
+  get isOpen() {
+    return this.#stream !== undefined;
+  }
+
+  /** @throws {MicrophoneRefused} */
+  async open() {
+    if (this.#stream) return;
+    if (!navigator.mediaDevices || !globalThis.AudioWorkletNode)
+      throw new MicrophoneRefused(
+        "Browsers give the microphone only to pages of https:// or of localhost. Open this page in such a way, or send a file.",
+      );
+    const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio });
+    } catch (error) {
+      const { name, message } = /** @type {DOMException} */ (error);
+      throw new MicrophoneRefused(REFUSALS[name] ?? `There is no microphone: ${message}.`);
+    }
+    this.#stream = stream;
+    const context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ });
+    this.#context = context;
+    await context.audioWorklet.addModule(new URL("./microphone-worklet.js", import.meta.url));
+    const chunks = new AudioWorkletNode(context, "chunks", { numberOfOutputs: 0 });
+    chunks.port.onmessage = ({ data: samples }) => {
+      let energy = 0;
+      for (const sample of samples) energy += sample * sample;
+      this.hear(toPcm(samples), Math.min(1, 4 * Math.sqrt(energy / samples.length)));
+    };
+    context.createMediaStreamSource(stream).connect(chunks);
+  }
+
+  /** Let the device go; the browser's recording light goes out. */
+  close() {
+    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    this.#context?.close();
+    this.#stream = this.#context = undefined;
+  }
+}

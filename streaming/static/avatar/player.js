@@ -1,0 +1,199 @@
+/**
+ * Shows an avatar and lets it be heard: joins a client's frames, the clock, a view and the sound.
+ *
+ * One rule keeps mouth and voice together: a frame is due at one moment of one clock
+ * (`playout-schedule.js`), its picture is shown then, and the 40 ms of speech that it shows are heard
+ * from then on. What the avatar does not show, because the server holds, is not heard either.
+ *
+ * Events: `view` ({kind}), `shown` ({frame, shownMs, dueMs}), `heard` ({audioTimestampMs, heardMs}),
+ * `trouble` (a sentence).
+ */
+
+import { CanvasView } from "./canvas-view.js";
+import { MediaClock } from "./media-clock.js";
+import { Meter } from "./meter.js";
+import { PlayoutSchedule } from "./playout-schedule.js";
+import { SpeechLine } from "./speech-line.js";
+import { SpeechSound } from "./speech-sound.js";
+
+const SMALLEST_DELAY_MS = 80;
+
+/**
+ * @typedef {import("./client.js").AvatarFrame} AvatarFrame
+ * @typedef {import("./client.js").InitSuccess} InitSuccess
+ */
+
+export class AvatarPlayer extends EventTarget {
+  #schedule = new PlayoutSchedule();
+  /** @type {{push: (frame: AvatarFrame, dueMs: number, isStale: boolean) => void, close: () => void, kind: string, smallestDelayMs: number} | undefined} */
+  #view;
+  /** @type {AvatarFrame[]} that came before the view was chosen */
+  #early = [];
+  /** @type {Map<number, number>} AudioContext's s by audio_timestamp: the sound that is on its way */
+  #heard = new Map();
+  /** @type {import("./speech-line.js").Utterance | undefined} */
+  #poured;
+  #session = 0;
+
+  /**
+   * @param {import("./client.js").AvatarClient} client
+   * @param {HTMLElement} container gets a canvas or a video
+   * @param {{decoder?: "auto" | "webcodecs" | "mse"}} [options]
+   */
+  constructor(client, container, { decoder = "auto" } = {}) {
+    super();
+    this.client = client;
+    this.container = container;
+    this.decoder = decoder;
+    this.clock = new MediaClock();
+    this.sound = new SpeechSound(this.clock);
+    this.line = new SpeechLine(client);
+    this.meter = new Meter();
+    const listen = { signal: (this.#ended = new AbortController()).signal };
+    client.addEventListener("open", (event) => this.#open(/** @type {CustomEvent} */ (event).detail), listen);
+    client.addEventListener("frame", (event) => this.#frame(/** @type {CustomEvent} */ (event).detail), listen);
+  }
+
+  #ended;
+
+  /** To be called in answer to a click or a key, before anything is to be heard. */
+  unlockSound() {
+    return this.sound.unlock();
+  }
+
+  /** @param {Int16Array} pcm 16 kHz mono, of any length @param {string} [label] */
+  speak(pcm, label = "speech") {
+    return this.line.say(pcm, label);
+  }
+
+  /** Speech as it is spoken. @param {Int16Array} chunk 640 samples @param {string} [label] */
+  pour(chunk, label = "microphone") {
+    this.#poured = this.line.pour(chunk, this.#poured, label);
+  }
+
+  /** What is poured from now on is another utterance. */
+  endPouring() {
+    this.#poured = undefined;
+  }
+
+  /** Be silent, and drop what is queued. */
+  interrupt() {
+    this.line.interrupt();
+    this.sound.stop();
+    this.#heard.clear();
+    this.#poured = undefined;
+    this.client.interrupt();
+  }
+
+  get isMuted() {
+    return this.sound.isMuted;
+  }
+
+  set isMuted(isMuted) {
+    this.sound.isMuted = isMuted;
+  }
+
+  /** @returns {import("./meter.js").Measurement} */
+  measure() {
+    return this.meter.read(this.#schedule);
+  }
+
+  /** Let go of everything; the client is the caller's. */
+  close() {
+    this.#ended.abort();
+    this.#view?.close();
+    this.sound.stop();
+    this.sound.context?.close();
+  }
+
+  /** @param {InitSuccess} session */
+  async #open(session) {
+    const number = ++this.#session;
+    this.#view?.close();
+    this.#view = undefined;
+    this.#early = [];
+    this.#heard.clear();
+    this.#schedule.reset();
+    this.meter.sessionBegins();
+    this.sound.stop();
+    this.line.restart();
+    const view = await this.#chooseView(session.video);
+    if (number !== this.#session || !view) {
+      view?.close();
+      return;
+    }
+    this.#view = view;
+    this.#tell("view", { kind: view.kind });
+    for (const frame of this.#early.splice(0)) this.#frame(frame);
+  }
+
+  /** @param {InitSuccess["video"]} video */
+  async #chooseView(video) {
+    /** @type {import("./canvas-view.js").ViewReport} */
+    const report = {
+      shown: (frame, shownMs, dueMs) => this.#shown(frame, shownMs, dueMs),
+      decoded: (tookMs) => this.meter.decoded(tookMs),
+      skipped: (count) => (this.meter.dropped += count),
+      failed: (sentence) => {
+        this.meter.errors += 1;
+        this.#tell("trouble", sentence);
+      },
+    };
+    if (this.decoder !== "mse" && (await CanvasView.isSupported(video.codec)))
+      return new CanvasView(this.container, video, this.clock, report);
+    // Loaded only where it is needed: it brings a library along.
+    const { MseView } = await import("./mse-view.js");
+    if (this.decoder !== "webcodecs" && MseView.isSupported(video.codec))
+      return new MseView(this.container, video, this.clock, report);
+    this.#tell("trouble", "This browser can decode H.264 neither by WebCodecs nor by Media Source Extensions.");
+    return undefined;
+  }
+
+  /** @param {AvatarFrame} frame */
+  #frame(frame) {
+    if (!this.#view) {
+      this.#early.push(frame);
+      return;
+    }
+    this.meter.received(frame);
+    this.clock.follow(this.sound.context);
+    this.#schedule.smallestMs = Math.max(
+      SMALLEST_DELAY_MS,
+      this.#view.smallestDelayMs,
+      this.sound.leadMs + 40,
+    );
+    const speech = frame.audioTimestampMs === undefined ? undefined : this.line.at(frame.audioTimestampMs);
+    const { dueMs, isStale } = this.#schedule.arrived(frame.timestampMs, frame.arrivedMs, !!speech);
+    this.#view.push(frame, dueMs, isStale);
+    if (speech && frame.audioTimestampMs !== undefined && !isStale) {
+      const startS = this.sound.play(speech.pcm, frame.audioTimestampMs * 16, dueMs);
+      if (startS !== undefined) this.#heard.set(frame.audioTimestampMs, startS);
+    }
+    this.line.pump();
+  }
+
+  /** @param {AvatarFrame} frame @param {number} shownMs @param {number} dueMs */
+  #shown(frame, shownMs, dueMs) {
+    this.meter.shown(shownMs);
+    if (Number.isNaN(this.meter.firstPictureMs)) this.meter.firstPictureMs = shownMs;
+    const { audioTimestampMs } = frame;
+    if (audioTimestampMs !== undefined) {
+      const speech = this.line.at(audioTimestampMs);
+      if (speech?.isPrompt) this.meter.answered(shownMs - speech.sentMs);
+      const startS = this.#heard.get(audioTimestampMs);
+      const heardMs = startS === undefined ? undefined : this.clock.fromSound(startS);
+      if (heardMs !== undefined) {
+        this.meter.synchronised(shownMs - heardMs, shownMs);
+        this.#tell("heard", { audioTimestampMs, heardMs });
+      }
+      for (const earlier of this.#heard.keys()) if (earlier <= audioTimestampMs) this.#heard.delete(earlier);
+      this.line.shown(audioTimestampMs);
+    }
+    this.#tell("shown", { frame, shownMs, dueMs });
+  }
+
+  /** @param {string} name @param {any} detail */
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

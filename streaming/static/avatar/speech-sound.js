@@ -1,0 +1,104 @@
+/**
+ * The sound of the speech, played when its picture is seen.
+ *
+ * Each frame brings 40 ms of it. Pieces that follow each other are joined to the sample; only where
+ * the picture paused (or the clocks went apart further than anybody hears) does the sound begin anew.
+ * The AudioContext runs at the speech's own 16 kHz, so that nothing is resampled piece by piece.
+ */
+
+import { SAMPLE_RATE_HZ } from "./client.js";
+import { outputLatencyS } from "./media-clock.js";
+import { fromPcm } from "./pcm.js";
+
+const JOIN_S = 0.012;
+const FADE_S = 0.015;
+
+export class SpeechSound {
+  /** @type {GainNode | undefined} */
+  #output;
+  /** @type {Set<AudioBufferSourceNode>} */
+  #playing = new Set();
+  /** @type {{position: number, endS: number}} of the last piece */
+  #last = { position: -1, endS: 0 };
+  #isMuted = false;
+
+  /** @param {import("./media-clock.js").MediaClock} clock */
+  constructor(clock) {
+    this.clock = clock;
+    /** @type {AudioContext | undefined} */
+    this.context = undefined;
+  }
+
+  /** Sound may be heard: browsers allow that in answer to a click or a key. */
+  async unlock() {
+    if (!this.context) {
+      this.context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ, latencyHint: "interactive" });
+      this.#output = this.context.createGain();
+      this.#output.gain.value = this.#isMuted ? 0 : 1;
+      this.#output.connect(this.context.destination);
+    }
+    if (this.context.state !== "running") await this.context.resume();
+    this.clock.follow(this.context);
+  }
+
+  get isUnlocked() {
+    return this.context?.state === "running";
+  }
+
+  /** How long before it is heard sound must be handed over, in ms. */
+  get leadMs() {
+    return this.context ? outputLatencyS(this.context) * 1000 + 20 : 0;
+  }
+
+  get isMuted() {
+    return this.#isMuted;
+  }
+
+  set isMuted(isMuted) {
+    this.#isMuted = isMuted;
+    if (this.context && this.#output)
+      this.#output.gain.setTargetAtTime(isMuted ? 0 : 1, this.context.currentTime, FADE_S / 3);
+  }
+
+  /**
+   * Play a piece so that it is heard from `dueMs` on.
+   * @param {Int16Array} pcm @param {number} position of its first sample @param {number} dueMs
+   * @returns {number | undefined} when it is really heard, by the AudioContext in s; undefined if not
+   */
+  play(pcm, position, dueMs) {
+    const wantedS = this.clock.toSound(dueMs);
+    if (!this.context || !this.#output || wantedS === undefined) return undefined;
+    const follows = position === this.#last.position && Math.abs(this.#last.endS - wantedS) < JOIN_S;
+    // Whole samples: between them the browser would interpolate.
+    const startS = follows ? this.#last.endS : Math.round(wantedS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ;
+    const endS = startS + pcm.length / SAMPLE_RATE_HZ;
+    this.#last = { position: position + pcm.length, endS };
+
+    const lateS = Math.max(0, this.context.currentTime - startS);
+    if (lateS >= pcm.length / SAMPLE_RATE_HZ) return undefined;
+    const buffer = this.context.createBuffer(1, pcm.length, SAMPLE_RATE_HZ);
+    fromPcm(pcm, buffer.getChannelData(0));
+    const source = this.context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(this.#output);
+    source.onended = () => this.#playing.delete(source);
+    this.#playing.add(source);
+    source.start(startS + lateS, lateS);
+    return startS;
+  }
+
+  /** Be silent now. */
+  stop() {
+    if (!this.context || !this.#output) return;
+    const old = this.#output;
+    const nowS = this.context.currentTime;
+    old.gain.setTargetAtTime(0, nowS, FADE_S / 3);
+    for (const source of this.#playing) source.stop(nowS + FADE_S);
+    this.#playing.clear();
+    this.#last = { position: -1, endS: 0 };
+    this.#output = this.context.createGain();
+    this.#output.gain.value = this.#isMuted ? 0 : 1;
+    this.#output.connect(this.context.destination);
+    setTimeout(() => old.disconnect(), FADE_S * 10_000);
+  }
+}

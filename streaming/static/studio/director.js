@@ -1,0 +1,93 @@
+/** Directing: whose avatar, which clip, which action. */
+
+import { element, on } from "./elements.js";
+
+/** @type {[state: string, title: string][]} */
+const STATES = [
+  ["idle", "Listening"],
+  ["speaking", "Speaking"],
+  ["action", "Actions"],
+];
+
+export class Director {
+  #clips = element("clips", HTMLElement);
+  #user = element("avatar", HTMLInputElement);
+  #onAir = "";
+
+  /** @param {import("../avatar/client.js").AvatarClient} client */
+  constructor(client) {
+    this.client = client;
+    this.#user.value = client.userId;
+    element("avatar-form", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      client.userId = this.#user.value;
+      const url = new URL(location.href);
+      url.searchParams.set("avatar", client.userId);
+      history.replaceState(null, "", url);
+      client.connect();
+    });
+    on(client, "open", ({ available_videos }) => this.#offer(available_videos));
+    on(client, "frame", ({ clip }) => this.#mark(clip));
+    on(client, "state", ({ current_video }) => this.#press(current_video));
+    on(client, "status", ({ name }) => {
+      for (const button of this.#buttons()) button.disabled = name !== "live";
+    });
+  }
+
+  #buttons() {
+    return this.#clips.querySelectorAll("button");
+  }
+
+  /** @param {string[]} names */
+  #offer(names) {
+    this.#onAir = "";
+    this.#clips.replaceChildren(
+      ...STATES.map(([state, title]) => {
+        const row = document.createElement("div");
+        row.className = "row";
+        row.role = "group";
+        row.ariaLabel = title;
+        for (const name of names.filter((name) => name.startsWith(`${state}_`)))
+          row.append(this.#clipButton(state, name));
+        const heading = document.createElement("h3");
+        heading.textContent = title;
+        const section = document.createElement("section");
+        section.append(heading, row);
+        section.hidden = !row.hasChildNodes();
+        return section;
+      }),
+    );
+  }
+
+  /** @param {string} state @param {string} name */
+  #clipButton(state, name) {
+    const number = Number(name.slice(state.length + 1));
+    const button = document.createElement("button");
+    button.type = "button";
+    button.dataset.clip = name;
+    button.title = name;
+    if (state === "action") {
+      button.textContent = `Action ${number}`;
+      button.addEventListener("click", () => this.client.startAction(/** @type {1 | 2} */ (number)));
+    } else {
+      button.textContent = String(number);
+      button.ariaLabel = `${state} clip ${number}`;
+      button.addEventListener("click", () => this.client.changeState(state, name));
+    }
+    return button;
+  }
+
+  /** What is seen. @param {string} clip */
+  #mark(clip) {
+    if (clip === this.#onAir) return;
+    this.#onAir = clip;
+    for (const button of this.#buttons())
+      button.classList.toggle("on-air", button.dataset.clip === clip);
+  }
+
+  /** What was asked for. @param {string} clip */
+  #press(clip) {
+    for (const button of this.#buttons())
+      button.setAttribute("aria-pressed", String(button.dataset.clip === clip));
+  }
+}

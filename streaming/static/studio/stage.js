@@ -1,0 +1,146 @@
+/** The stage: what the connection is doing, said over the picture; sound on and off. */
+
+import { element, on } from "./elements.js";
+
+/** @typedef {import("../avatar/client.js").Status} Status */
+
+const BADGES = {
+  off: "Connecting",
+  connecting: "Connecting",
+  waiting: "Waiting for a worker",
+  live: "Live",
+  retrying: "Reconnecting",
+  stopped: "Not connected",
+};
+/** A short wait is not worth a word. */
+const PATIENCE_MS = 350;
+
+/**
+ * What is said when there is no live picture.
+ * @typedef {object} Notice
+ * @property {string} title
+ * @property {string} text
+ * @property {boolean} [isBusy]
+ * @property {number} [percent]
+ * @property {string} [button]
+ * @property {boolean} [asksToken]
+ */
+
+/** @param {Status} status @returns {Notice} */
+function noticeOf({ name, reason, problem, closeCode }) {
+  if (name === "waiting")
+    return {
+      title: "Waiting for a worker",
+      text: problem?.message ?? "The connection stands, but no pictures come. They go on as soon as a worker is there.",
+      isBusy: true,
+    };
+  if (name === "connecting" || name === "off")
+    return { title: "Connecting", text: "The avatar is on its way.", isBusy: true };
+  switch (reason) {
+    case "busy":
+      return { title: "All seats are taken", text: problem?.message ?? "The server is full just now.", isBusy: true, button: "Try now" };
+    case "shutdown":
+      return { title: "The server is restarting", text: "The stream goes on by itself when it is back.", isBusy: true, button: "Try now" };
+    case "avatar": {
+      const { reason: why, percent } = problem?.details ?? {};
+      if (why === "preparing")
+        return { title: "This avatar is being prepared", text: `${percent ?? 0} % done. It appears here when it is ready.`, percent: percent ?? 0 };
+      const title = why === "failed" ? "This avatar could not be prepared" : "There is no avatar here";
+      return { title, text: problem?.message ?? "Choose another one.", button: "Try again" };
+    }
+    case "token":
+      return { title: "A token is needed", text: problem?.message ?? "This server asks who you are.", asksToken: true };
+    case "ended":
+      return closeCode === 4409
+        ? { title: "Opened elsewhere", text: "This session goes on in a newer window.", button: "Take it back" }
+        : { title: "The session has ended", text: closeCode === 4408 ? "Nothing was asked of the avatar for a long time." : "Good-bye!", button: "Connect again" };
+    default:
+      return { title: "The connection was lost", text: "The server does not answer.", isBusy: true, button: "Try now" };
+  }
+}
+
+export class Stage {
+  #stage = element("stage", HTMLElement);
+  #veil = element("veil", HTMLElement);
+  #button = element("notice-button", HTMLButtonElement);
+  #mute = element("mute", HTMLButtonElement);
+  #clip = element("clip", HTMLElement);
+  #dot = /** @type {HTMLElement} */ (document.querySelector("#status .dot"));
+  #countdown = 0;
+  #patience = 0;
+
+  /**
+   * @param {import("../avatar/client.js").AvatarClient} client
+   * @param {import("../avatar/player.js").AvatarPlayer} player
+   */
+  constructor(client, player) {
+    this.client = client;
+    on(client, "status", (status) => this.#show(status));
+    on(player, "view", ({ kind }) => {
+      const decoder = element("decoder", HTMLElement);
+      decoder.textContent = kind;
+      decoder.hidden = false;
+    });
+    on(player, "shown", ({ frame }) => {
+      this.#dot.classList.toggle("speaking", frame.audioTimestampMs !== undefined);
+      this.#clip.textContent = frame.clip;
+      this.#clip.hidden = false;
+      this.#stage.dataset.picture = "shown";
+    });
+    this.#button.addEventListener("click", () => client.connect());
+    element("token-form", HTMLFormElement).addEventListener("submit", (event) => {
+      event.preventDefault();
+      client.token = element("token", HTMLInputElement).value;
+      sessionStorage.setItem("token", client.token);
+      client.connect();
+    });
+    this.#mute.addEventListener("click", () => {
+      player.isMuted = !player.isMuted;
+      this.#mute.setAttribute("aria-pressed", String(player.isMuted));
+    });
+  }
+
+  /** @param {Status} status */
+  #show(status) {
+    clearInterval(this.#countdown);
+    clearTimeout(this.#patience);
+    element("status-text", HTMLElement).textContent = BADGES[status.name];
+    if (status.name === "live") {
+      this.#stage.dataset.status = status.name;
+      this.#veil.hidden = true;
+      return;
+    }
+    const show = () => {
+      this.#stage.dataset.status = status.name;
+      this.#write(noticeOf(status), status);
+    };
+    // Between two attempts the words stay as they are; the first one may be over in a moment.
+    if (status.name === "connecting" && status.attempt) return;
+    if (status.name === "connecting") this.#patience = setTimeout(show, PATIENCE_MS);
+    else show();
+  }
+
+  /** @param {Notice} notice @param {Status} status */
+  #write(notice, status) {
+    element("notice-title", HTMLElement).textContent = notice.title;
+    const text = element("notice-text", HTMLElement);
+    text.textContent = notice.text;
+    element("spinner", HTMLElement).hidden = !notice.isBusy;
+    const progress = /** @type {HTMLProgressElement} */ (document.getElementById("notice-progress"));
+    progress.hidden = notice.percent === undefined;
+    progress.value = notice.percent ?? 0;
+    const form = element("token-form", HTMLFormElement);
+    form.hidden = !notice.asksToken;
+    this.#button.hidden = !notice.button;
+    this.#button.textContent = notice.button ?? "";
+    this.#veil.hidden = false;
+    if (notice.asksToken) element("token", HTMLInputElement).focus();
+    if (status.retryAtMs === undefined || notice.percent !== undefined) return;
+    const count = () => {
+      const seconds = Math.ceil((/** @type {number} */ (status.retryAtMs) - performance.now()) / 1000);
+      text.textContent = `${notice.text} ${seconds > 0 ? `Next try in ${seconds} s.` : "Trying now."}`;
+    };
+    count();
+    this.#countdown = setInterval(count, 500);
+  }
+}
