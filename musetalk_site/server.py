@@ -23,6 +23,7 @@ Importing this module installs Twisted's asyncio reactor.
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -197,6 +198,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         super().__init__(
             _reading_in_step(application),
             endpoints=endpoints,
+            signal_handlers=False,  # Twisted's complain about a second Ctrl-C; see `run`
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             websocket_timeout=-1,
@@ -215,11 +217,19 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
 
     def run(self) -> None:
         """Serve until SIGINT, SIGTERM or `stop`; StartFailed if it could not begin."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            twisted_loop.add_signal_handler(number, self.stop)
         reactor.callWhenRunning(self._begin)
         super().run()
         self._settle()
         if self._failure is not None:
             raise StartFailed(self._failure)
+
+    def stop(self) -> None:
+        """End the server; once is enough."""
+        if not self._is_ending:
+            self._is_ending = True
+            super().stop()
 
     def fail(self, reason: str) -> None:
         """End the server; `run` raises StartFailed with this reason."""
@@ -275,7 +285,6 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
 
     async def _end(self) -> None:
         """Stop listening, say goodbye, give everybody a moment, cancel the rest."""
-        self._is_ending = True
         for port in self._ports:
             await defer.maybeDeferred(port.stopListening).asFuture(twisted_loop)
         await self._attempt(self._told)

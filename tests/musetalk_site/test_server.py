@@ -91,10 +91,15 @@ async def test_too_large_a_message_is_told_with_1009(server: Process, port: int)
     assert closed.value.rcvd.code == 1009
 
 
+async def say_and_listen(client: websockets.ClientConnection, parts: Iterator[str]) -> None:
+    await client.send(parts)
+    await client.recv()
+
+
 async def test_a_large_message_in_fragments_is_told_with_1009(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
         with pytest.raises(websockets.ConnectionClosedError) as closed:
-            await client.send("x" * 1_000 for _ in range(100_000))
+            await say_and_listen(client, ("x" * 1_000 for _ in range(300)))
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
 
@@ -128,6 +133,15 @@ async def test_it_ends_cleanly_whatever_a_connections_age(
         writer.close()
     assert await asyncio.to_thread(server.wait) == 0
     assert "ended\nrun returned" in server.output
+    assert "Traceback" not in server.output
+
+
+async def test_being_told_twice_is_being_told(server: Process, port: int) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as client:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            server.send(number)
+        assert await client.recv() == "goodbye"
+    assert await asyncio.to_thread(server.wait) == 0
     assert "Traceback" not in server.output
 
 
