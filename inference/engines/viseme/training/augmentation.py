@@ -14,6 +14,7 @@ from inference.engines.viseme.training.sounds import (
     ambience,
     coloured_noise,
     music,
+    unknown_instrument,
 )
 from inference.timing import SAMPLE_RATE_HZ
 
@@ -26,9 +27,8 @@ def heard(generator: np.random.Generator, speech: Sound) -> Sound:
     if generator.random() < 0.35:
         sound = _reverberated(generator, sound)
     chance = generator.random()
-    if chance < 0.25:
-        added = music(generator, len(sound), TRAINING_INSTRUMENTS)
-        sound = mixed(sound, added, generator.uniform(4, 25))
+    if chance < 0.3:
+        sound = mixed(sound, _some_music(generator, len(sound)), generator.uniform(4, 22))
     elif chance < 0.5:
         sound = mixed(sound, ambience(generator, len(sound)), generator.uniform(8, 30))
     elif chance < 0.85:
@@ -43,7 +43,7 @@ def not_speech(generator: np.random.Generator, count: int) -> Sound:
     """Something to stay silent at."""
     chance = generator.random()
     if chance < 0.5:
-        sound = music(generator, count, TRAINING_INSTRUMENTS)
+        sound = _some_music(generator, count)
         if generator.random() < 0.5:
             sound = mixed(sound, ambience(generator, count), generator.uniform(0, 20))
     elif chance < 0.75:
@@ -74,6 +74,11 @@ def coloured(generator: np.random.Generator, sound: Sound) -> Sound:
     knots_db = generator.uniform(-7, 7, 7)
     response_db = np.interp(places, np.linspace(0, 1, 7) ** 1.7, knots_db)
     return np.fft.irfft(spectrum * 10 ** (response_db / 20), len(sound)).astype(np.float32)
+
+
+def _some_music(generator: np.random.Generator, count: int) -> Sound:
+    unknown = [unknown_instrument(generator) for _ in TRAINING_INSTRUMENTS]
+    return music(generator, count, [*TRAINING_INSTRUMENTS, *unknown])
 
 
 def _reverberated(generator: np.random.Generator, sound: Sound) -> Sound:

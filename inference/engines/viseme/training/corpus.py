@@ -18,14 +18,14 @@ from inference.timing import SAMPLES_PER_FRAME
 HELD_OUT_VARIANTS = ("Gene", "Gene2", "shelby", "belinda")
 """Never trained on. Gene2 is Gene again, so it is left out too."""
 
-_VARIANTS = """
+VARIANTS = """
 m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2 klatt3 klatt4 klatt6 adam Alex Alicia Andrea
 Andy Annie antonio aunty benjamin boris caleb david Denis Diogo ed edward grandma grandpa gustave
 Henrique Hugo Jacky john kaukovalta Lee linda marcelo Marco Mario max Michael michel miguel Mike
 norbert pablo paul pedro quincy rob robert sandro steph steph2 travis victor whisper whisperf zac
 """
 _ENGLISH = ("en-us", "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
-_FLITE_PITCH_HZ = {"slt": 170.0, "rms": 105.0, "kal16": 110.0}
+FLITE_PITCH_HZ = {"slt": 170.0, "rms": 105.0, "kal16": 110.0}
 _ENGLISH_SHARE = 0.4
 _FLITE_SHARE = 0.3
 
@@ -49,15 +49,15 @@ def utterances(count: int, seed: int) -> Iterator[speech.Speech]:
     """Training utterances in many voices and languages, of differently sized speakers."""
     random = Random(seed)  # noqa: S311 - reproducible on purpose, nothing secret
     languages = sentences.languages()[1:]
-    variants = _VARIANTS.split()
+    variants = VARIANTS.split()
     for _ in range(count):
         if random.random() < _FLITE_SHARE:
-            voice = random.choice(list(_FLITE_PITCH_HZ))
+            voice = random.choice(list(FLITE_PITCH_HZ))
             spoken = speech.flite(
                 sentences.training_sentence("en", random),
                 voice,
                 stretch=random.uniform(0.75, 1.25),
-                pitch_hz=_FLITE_PITCH_HZ[voice] * random.uniform(0.8, 1.3),
+                pitch_hz=FLITE_PITCH_HZ[voice] * random.uniform(0.8, 1.3),
             )
         else:
             is_english = random.random() < _ENGLISH_SHARE

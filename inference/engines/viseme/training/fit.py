@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.engines.viseme import net
 from inference.engines.viseme.features import MELS, STEPS_PER_FRAME
+from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.training.corpus import Corpus
 
 _CROP_FRAMES = 64
@@ -17,6 +19,9 @@ _PEAK_RATE = 3e-3
 _WEIGHT_DECAY = 1e-3
 _SHAPE_WEIGHTS = (16.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0)
 """How much each value of the mouth shape counts; the opening is what the eye follows."""
+_MOTION = 0.5
+"""How much errors of the movement from frame to frame count: they are seen as flicker."""
+_PRESS = MouthShape._fields.index("press")
 
 
 class TrainedNet(nn.Module):  # type: ignore[misc]  # torch is not followed
@@ -77,11 +82,16 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
     mels = corpus.mels[heard_at].astype(np.float32)
     mels = _detuned(mels, generator)
     frames = starts[:, None] + np.arange(_CROP_FRAMES)
-    outputs = trained(torch.from_numpy(mels))
+    # Half the time on processors that multiply bfloat16; the weights stay float32.
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = trained(torch.from_numpy(mels))
+    outputs = outputs.float()
     shapes = torch.from_numpy(corpus.shapes[frames])
     weights = torch.tensor(_SHAPE_WEIGHTS)
-    shape_loss = (weights * (outputs[..., : net.SHAPES] - shapes) ** 2).sum(-1).mean()
-    closed = torch.from_numpy((corpus.closed[frames] > 0.4).astype(np.float32))
+    missed = outputs[..., : net.SHAPES] - shapes
+    shape_loss = (weights * missed**2).sum(-1).mean()
+    motion_loss = (weights * torch.diff(missed, dim=1) ** 2).sum(-1).mean()
+    closed = torch.from_numpy((corpus.shapes[frames, _PRESS] > 0.5).astype(np.float32))
     speaking = torch.from_numpy(corpus.speaking[frames])
     gate_loss = functional.binary_cross_entropy_with_logits(
         outputs[..., net.CLOSED], closed, pos_weight=torch.tensor(2.0)
@@ -90,16 +100,30 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
         outputs[..., net.SPEAKING + 1 :].reshape(-1, net.VISEMES),
         torch.from_numpy(corpus.visemes[frames]).reshape(-1),
     )
-    return shape_loss + 0.5 * gate_loss + 0.25 * viseme_loss
+    return shape_loss + _MOTION * motion_loss + 0.5 * gate_loss + 0.25 * viseme_loss
 
 
-def _detuned(
-    mels: np.ndarray[tuple[int, ...], np.dtype[np.float32]], generator: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Each crop through yet another microphone: a random level and tilt, a new one each epoch."""
-    tilt = generator.normal(0, 0.6, (len(mels), 1, 1)) * np.linspace(-1, 1, MELS)
-    level = generator.normal(0, 0.4, (len(mels), 1, 1))
-    return (mels + tilt + level).astype(np.float32)
+def _detuned(mels: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+    """Each crop through yet another throat and microphone, new ones each epoch.
+
+    The bands are moved along the mel axis, differently low and high, as formants differ between
+    people; level and tilt change.
+    """
+    crops = len(mels)
+    knots = np.linspace(0, MELS - 1, 5)
+    moved = knots + generator.normal(0, 1, (crops, 5)) * (0.4, 1.0, 1.6, 1.2, 0.6)
+    level = generator.normal(0, 0.3, (crops, 5))
+    level += generator.normal(0, 0.4, (crops, 1))
+    bands = np.arange(MELS)
+    detuned = np.empty_like(mels)
+    for crop in range(crops):
+        places = np.clip(np.interp(bands, knots, moved[crop]), 0, MELS - 1.001)
+        below = places.astype(int)
+        share = (places - below).astype(np.float32)
+        heard = mels[crop]
+        detuned[crop] = heard[:, below] * (1 - share) + heard[:, below + 1] * share
+        detuned[crop] += np.interp(bands, knots, level[crop]).astype(np.float32)
+    return detuned
 
 
 def export(trained: TrainedNet, path: Path, after: int) -> None:

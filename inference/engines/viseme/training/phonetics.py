@@ -25,7 +25,7 @@ VISEMES = (
 
 _STEPS_PER_FRAME = 8
 _STEP_S = FRAME_S / _STEPS_PER_FRAME
-_SMOOTH_S = 0.035
+_SMOOTH_S = 0.032
 _CLOSURE_SMOOTH_S = 0.012
 
 
@@ -84,8 +84,8 @@ _define("ɾɽ", Target("DD", 0.2, 0.1, teeth=0.4, tongue=0.7, weight=0.7))
 _define("rɹɻ", Target("RR", 0.22, -0.2, 0.4, teeth=0.4, tongue=0.3, weight=0.9))
 _define("ɚɝ", Target("RR", 0.32, -0.15, 0.35, teeth=0.4, weight=0.9))
 _define("ʁʀ", Target("RR", 0.25, teeth=0.3, weight=0.5))
-_define("kgɡŋxɣqχcɟçɴ", Target("kk", 0.2, 0.1, teeth=0.3, weight=0.55))
-_define("hɦħʔʕ", Target("kk", 0.3, 0.05, teeth=0.3, weight=0.25))
+_define("kgɡŋxɣqχcɟçɴ", Target("kk", 0.2, 0.1, teeth=0.3, weight=0.8))
+_define("hɦħʔʕ", Target("kk", 0.35, 0.05, teeth=0.3, weight=0.5))
 
 _AFFRICATES = {pair: pair[1] for pair in ("tʃ", "dʒ", "tɕ", "dʑ", "ts", "dz", "tʂ", "dʐ")}
 # fmt: off

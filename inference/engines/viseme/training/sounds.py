@@ -106,13 +106,27 @@ TRAINING_INSTRUMENTS: tuple[Instrument, ...] = (_piano, _strings, _square, _guit
 HELD_OUT_INSTRUMENTS: tuple[Instrument, ...] = (_organ, _bell)
 
 
+def unknown_instrument(generator: np.random.Generator) -> Instrument:
+    """One with random overtones, struck or blown, so that no net can learn them all by heart."""
+    weights = [generator.random() ** 2 / n ** generator.uniform(0.3, 1.5) for n in range(1, 14)]
+    stretch = 1.0 if generator.random() < 0.7 else generator.uniform(1.0, 1.3)
+    time_s = generator.uniform(0.1, 1.0)
+    is_struck = generator.random() < 0.5
+
+    def play(seconds: NDArray[np.float64], pitch_hz: float) -> NDArray[np.float64]:
+        shape = _decay(seconds, time_s) if is_struck else _held(seconds, time_s / 8)
+        return _harmonics(seconds, pitch_hz, weights, stretch) * shape
+
+    return play
+
+
 def music(generator: np.random.Generator, count: int, instruments: Sequence[Instrument]) -> Sound:
     """Chords, an arpeggio or a melody above them, a bass, and mostly drums."""
     beat = int(SAMPLE_RATE_HZ * 60 / generator.uniform(70, 150))
     sound = np.zeros(count + 8 * beat)
     root = int(generator.integers(45, 57))
     progression = _PROGRESSIONS[generator.integers(len(_PROGRESSIONS))]
-    chord_player, lead_player = generator.choice(np.array(instruments, object), 2)
+    chord_player, lead_player = generator.choice(np.array([*instruments], object), 2)
     has_drums, has_lead = generator.random(2) < 0.7
     for bar, start in enumerate(range(0, count, 4 * beat)):
         key = root + progression[bar % 4]
