@@ -13,7 +13,7 @@ In the asset folder, under `viseme/`::
                     other, luma, chroma (each row u then v, half size), alpha, opening
     measures.npy    float32 [opens + 2, wides, rounds, 3]: half width, and how far the middles of
                     the upper and the lower inner lip lie below the line of the closed lips
-    inside.npy      uint8 [3, height, width, 4]: upper teeth, lower teeth, tongue, as they lie at rest
+    inside.npy      uint8 [3, height, width, 4]: upper teeth, lower teeth, tongue
     cover.npy       uint8 [height, width, 4]: skin to hide the closed lips with
     jaw.npy         float32 [3, height, width, 2]: displacements by opening, spread and rounding
 
@@ -125,21 +125,25 @@ class MouthAtlas:
         texels, measure = self._blend(shape)
         height, half = self._height, self._height // 2
         luma = texels[:height].astype(np.float32)
-        chroma = texels[height : height + half].reshape(half, 2, -1).transpose(0, 2, 1)
-        alpha = texels[height + half : 2 * height + half].astype(np.float32) / 255
-        opening = texels[2 * height + half :].astype(np.float32) / 255
+        u_and_v = texels[height : height + half].reshape(half, 2, -1).astype(np.float32)
+        alpha, opening = (
+            np.asarray(texels[top : top + height] * np.float32(1 / 255), np.float32)
+            for top in (height + half, 2 * height + half)
+        )
 
         half_width, upper, lower = (float(value) for value in measure)
-        seen = self._look_inside(shape, opening, half_width, upper, lower)
-        under = (1 - alpha) * opening
-        small = halve(under)
-        return Mouth(
-            luma=cv2.merge([luma + seen[..., 0] * under, alpha + under]),
-            chroma=np.dstack(
-                [chroma + halve(seen[..., 1:]) * small[..., None], halve(alpha) + small]
-            ),
-            half_width=half_width,
-        )
+        luma = np.dstack([luma, alpha])
+        chroma = np.dstack([u_and_v[:, 0], u_and_v[:, 1], halve(alpha)])
+        rows = _rows_of(opening)
+        if rows.stop > rows.start:
+            seen = self._look_inside(shape, opening, rows, half_width, upper, lower)
+            under = (1 - alpha[rows]) * opening[rows]
+            luma[rows] += np.dstack([seen[0] * under, under])
+            small = halve(under)
+            chroma[rows.start // 2 : rows.stop // 2] += np.dstack(
+                [halve(seen[1]) * small, halve(seen[2]) * small, small]
+            )
+        return Mouth(luma=luma, chroma=chroma, half_width=half_width)
 
     def _blend(self, shape: MouthShape) -> tuple[Texels, Pixels]:
         """Lips between the nearest ones of the atlas, and their measures."""
@@ -174,14 +178,18 @@ class MouthAtlas:
         return _lerp(columns[0], columns[1], wide[2])
 
     def _look_inside(
-        self, shape: MouthShape, opening: Pixels, half_width: float, upper: float, lower: float
+        self,
+        shape: MouthShape,
+        opening: Pixels,
+        rows: slice,
+        half_width: float,
+        upper: float,
+        lower: float,
     ) -> Pixels:
-        """The mouth's inside, opaque, YUV ``[height, width, 3]``."""
-        seen = np.empty((*opening.shape, 3), np.float32)
-        seen[:] = _CAVITY_YUV
-        gap = lower - upper
-        if gap < 0.2:
-            return seen
+        """These rows of the mouth's inside, opaque, YUV ``[3, rows, width]``."""
+        seen = np.empty((3, rows.stop - rows.start, self._width), np.float32)
+        seen[:] = np.array(_CAVITY_YUV, np.float32)[:, None, None]
+        gap = max(lower - upper, 0.0)
         tongue_low = lower - 0.30 * gap - 2.0 - _TONGUE_TOP
         tongue_high = min(tongue_low, _TONGUE_AT_TEETH)
         shown = max(shape.teeth, shape.tuck)
@@ -191,27 +199,51 @@ class MouthAtlas:
             (_UPPER_TEETH, -(1 - shown) * _TEETH_HIDDEN_BY, 1.0),
         ):
             if amount > 0:
-                self._lay_piece(seen, piece, down, amount, half_width)
+                self._lay_piece(seen, rows.start, piece, down, amount, half_width)
         # Light falls in from the front: what lies deep, or just under the upper lip, is darker.
         scale = self.geometry.scale
-        light = cv2.GaussianBlur(opening, (0, 0), 3.0 * scale)
-        light = np.roll(light, round(1.4 * scale), axis=0)
-        light = np.clip(0.22 + 1.15 * light, 0, 1) * min(1.0, 0.35 + 0.65 * gap / 5)
-        seen[..., 0] = 16 + (seen[..., 0] - 16) * light
-        seen[..., 1:] = 128 + (seen[..., 1:] - 128) * (0.4 + 0.6 * light[..., None])
+        light = cv2.GaussianBlur(opening[rows], (0, 0), 3.0 * scale, borderType=cv2.BORDER_CONSTANT)
+        sunk = round(1.4 * scale)
+        light[sunk:] = light[:-sunk].copy()
+        light[:sunk] = 0
+        light = np.clip(0.30 + 1.20 * light, 0, 1) * min(1.0, 0.5 + 0.5 * gap / 4)
+        seen[0] = 16 + (seen[0] - 16) * light
+        seen[1:] = 128 + (seen[1:] - 128) * (0.4 + 0.6 * light)
         return seen
 
     def _lay_piece(
-        self, seen: Pixels, piece: int, down: float, amount: float, half_width: float
+        self,
+        seen: Pixels,
+        first_row: int,
+        piece: int,
+        down: float,
+        amount: float,
+        half_width: float,
     ) -> None:
         """Lay teeth or tongue over ``seen``, ``down`` below their place at rest."""
         geometry = self.geometry
         stretch = geometry.half_width / half_width
         middle = (geometry.centre_x - geometry.left) * geometry.scale - 0.5
-        matrix = np.array([[stretch, 0, middle * (1 - stretch)], [0, 1, down * geometry.scale]])
-        laid = cv2.warpAffine(self._inside[piece], matrix, (self._width, self._height))
-        seen *= 1 - laid[..., 3:] * (amount / 255)
-        seen += laid[..., :3] * amount
+        matrix = np.array(
+            [
+                [stretch, 0, middle * (1 - stretch)],
+                [0, 1, down * geometry.scale - first_row],
+            ]
+        )
+        laid = cv2.warpAffine(self._inside[piece], matrix, (self._width, seen.shape[1]))
+        *colours, alpha = cv2.split(laid)
+        rest = 1 - alpha * (amount / 255)
+        for plane, colour in zip(seen, colours, strict=True):
+            plane *= rest
+            plane += colour * amount
+
+
+def _rows_of(opening: Pixels) -> slice:
+    """The rows in which there is an opening: an even number from an even one on."""
+    seen = np.flatnonzero(cv2.reduce(opening, 1, cv2.REDUCE_MAX))
+    if not seen.size:
+        return slice(0, 0)
+    return slice(int(seen[0]) // 2 * 2, min(int(seen[-1]) // 2 * 2 + 2, len(opening)))
 
 
 def halve(plane: Pixels) -> Pixels:

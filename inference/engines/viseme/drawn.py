@@ -138,7 +138,7 @@ class DrawnMouth:
         place[0, 2] += geometry.centre_x * (1 - widen)
         drawn = _lay(bent, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
         if gain < 1:
-            drawn = cv2.addWeighted(drawn, gain, _bend(pixels, source), 1 - gain, 0)
+            drawn = drawn * gain + _bend(pixels, source) * (1 - gain)
         return np.asarray(np.clip(drawn + 0.5, 0, 255), np.uint8)
 
 
@@ -184,8 +184,25 @@ def _bend(pixels: Pixels, source: Pixels) -> Pixels:
 
 
 def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> Pixels:
-    """``texture`` (premultiplied, alpha 0..1 last) over ``pixels``, placed by ``matrix``."""
-    laid = cv2.warpAffine(texture, matrix[:2], (pixels.shape[1], pixels.shape[0]))
-    if pixels.ndim == 2:
-        return np.asarray(pixels * (1 - laid[..., 1]) + laid[..., 0], np.float32)
-    return np.asarray(pixels * (1 - laid[..., -1:]) + laid[..., :-1], np.float32)
+    """``texture`` over a copy of ``pixels``, placed by ``matrix``.
+
+    The texture's colours are premultiplied, its last channel is alpha, 0..1.
+    """
+    height, width = texture.shape[:2]
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
+    placed = corners @ matrix[:2, :2].T + matrix[:2, 2]
+    left, top = np.maximum(np.floor(placed.min(axis=0)), 0).astype(int)
+    right, bottom = np.ceil(placed.max(axis=0)).astype(int) + 1
+    result = pixels.copy()
+    part = result[top:bottom, left:right]
+    if part.size:
+        shifted = matrix[:2].copy()
+        shifted[:, 2] -= (left, top)
+        laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
+        *colours, alpha = cv2.split(laid)
+        rest = 1 - alpha
+        planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
+        for plane, colour in zip(planes, colours, strict=True):
+            plane *= rest
+            plane += colour
+    return result

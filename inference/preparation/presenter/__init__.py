@@ -1,1 +1,4 @@
-"""The shipped presenter, drawn by code alone. Needs `requirements-drawing.txt`; the server does not."""
+"""The shipped presenter, drawn by code alone.
+
+Drawing her needs `requirements-drawing.txt`; showing her does not.
+"""

@@ -1,11 +1,14 @@
-"""``python -m inference.preparation.presenter --output DIR``: draw the presenter's asset folder."""
+"""Draw the presenter's asset folder: ``python -m inference.preparation.presenter --output DIR``."""
 
 import argparse
 import sys
 import time
 from pathlib import Path
 
+import cv2
+
 from inference.preparation.presenter.build import build
+from inference.preparation.presenter.sheet import contact_sheet
 
 _SHIPPED = Path(__file__).parents[3] / "avatars_app" / "presenter"
 
@@ -13,6 +16,7 @@ _SHIPPED = Path(__file__).parents[3] / "avatars_app" / "presenter"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="inference.preparation.presenter", description=__doc__)
     parser.add_argument("--output", type=Path, default=_SHIPPED, help="default: %(default)s")
+    parser.add_argument("--sheet", type=Path, help="also write a contact sheet (PNG) there")
     parser.add_argument("--processes", type=int, default=2, help="default: %(default)s")
     options = parser.parse_args()
     begun_s = time.monotonic()
@@ -22,6 +26,9 @@ def main() -> None:
         sys.stdout.flush()
 
     build(options.output, report, processes=options.processes)
+    if options.sheet:
+        sheet = cv2.cvtColor(contact_sheet(options.output), cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(options.sheet), sheet)
     report(f"done: {options.output}")
 
 

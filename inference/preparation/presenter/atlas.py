@@ -21,9 +21,9 @@ from inference.preparation.presenter.paint import (
     to_array,
 )
 
-OPENS = [0.0, 0.06, 0.14, 0.25, 0.40, 0.60, 0.80, 1.0]
+OPENS = [0.0, 0.07, 0.16, 0.30, 0.50, 0.75, 1.0]
 WIDES = [-1.0, 0.0, 1.0]
-ROUNDS = [0.0, 0.5, 1.0]
+ROUNDS = [0.0, 1.0]
 
 _SCALE = 1.25
 _FINE = 4
@@ -158,7 +158,7 @@ def _to_yuv(rgba: NDArray[np.float32]) -> NDArray[np.float32]:
 def _cover() -> NDArray[np.uint8]:
     """Skin to hide the closed lips with, and the shadows that belong to them."""
     bare: Rgba = head.face()
-    curves = lips.contours(MouthShape(), 0.9)
+    curves = lips.contours(MouthShape(), 1.3)
     hull = np.concatenate([curves.upper_outer, curves.lower_outer[::-1]])
     path = spline([(float(x), float(y)) for x, y in hull], closed=True)
     mask = coverage(path)
@@ -171,7 +171,7 @@ def _cover() -> NDArray[np.uint8]:
     small = cv2.resize(
         skin, (_COVER[2] - _COVER[0], _COVER[3] - _COVER[1]), interpolation=cv2.INTER_AREA
     )
-    return np.asarray(np.clip(_to_yuv(small) * 255 + 0.5, 0, 255), np.uint8)
+    return np.asarray(np.clip(_to_yuv(np.asarray(small, np.float32)) * 255 + 0.5, 0, 255), np.uint8)
 
 
 def _jaw() -> NDArray[np.float32]:

@@ -63,8 +63,10 @@ def room() -> Rgba:
         # table edge and floor light
         canvas.drawRect(_rect(-60, 430, 600, 600), paint("6B5748", 0.42, blur=26))
         for cx, cy, r, tone, alpha in (
-            (452, 146, 46, "FFDFA8", 0.55), (452, 146, 18, "FFF6DC", 0.85), (350, 40, 13, "FFF1D6", 0.35),
-            (404, 300, 17, "FFE3B8", 0.28), (486, 330, 24, "FFD9A2", 0.22), (130, 70, 12, "FFFFFF", 0.35),
+            (452, 146, 46, "FFDFA8", 0.55), (452, 146, 18, "FFF6DC", 0.85),
+            (350, 40, 13, "FFF1D6", 0.35),
+            (404, 300, 17, "FFE3B8", 0.28), (486, 330, 24, "FFD9A2", 0.22),
+            (130, 70, 12, "FFFFFF", 0.35),
         ):  # fmt: skip
             canvas.drawCircle(cx, cy, r, paint(tone, alpha, blur=max(3.0, r * 0.22)))
         # a vignette that keeps the eye on the face

@@ -9,7 +9,6 @@ from inference.preparation.presenter.paint import (
     Field,
     Rgba,
     clip,
-    coordinates,
     coverage,
     linear,
     paint,
@@ -63,19 +62,22 @@ def fold(x: float, y: float, length: float, width: float, height: float, turn: f
 
 SHOULDERS = (
     (30, 580), (38, 500), (56, 448), (92, 418), (140, 402), (176, 388), (196, 372), (214, 392),
-    (256, 440), (300, 392), (317, 371), (338, 387), (374, 401), (420, 416), (458, 447), (476, 500), (484, 580),
+    (256, 440), (300, 392), (317, 371), (338, 387), (374, 401), (420, 416), (458, 447),
+    (476, 500), (484, 580),
 )  # fmt: skip
 
 
 def _height() -> Field:
-    x, _ = coordinates()
     height = relief.dome(256, 620, 258, 256, 92) + relief.dome(112, 520, 96, 124, 26)
     height = height + relief.dome(402, 520, 96, 124, 26)
     height = relief.soften(height, 8)
     for args in (
-        (96, 470, 34, 4.0, 4.2, 1.25), (118, 500, 30, 5.0, 4.6, 1.02), (74, 505, 26, 4.0, 3.4, 1.42),
-        (150, 470, 36, 5.0, 3.0, 0.55), (410, 472, 36, 4.4, 4.4, -1.22), (392, 505, 30, 5.0, 4.4, -0.98),
-        (440, 500, 26, 4.0, 3.4, -1.45), (356, 466, 34, 5.0, 2.8, -0.52), (136, 420, 30, 3.4, 1.8, -0.22),
+        (96, 470, 34, 4.0, 4.2, 1.25), (118, 500, 30, 5.0, 4.6, 1.02),
+        (74, 505, 26, 4.0, 3.4, 1.42),
+        (150, 470, 36, 5.0, 3.0, 0.55), (410, 472, 36, 4.4, 4.4, -1.22),
+        (392, 505, 30, 5.0, 4.4, -0.98),
+        (440, 500, 26, 4.0, 3.4, -1.45), (356, 466, 34, 5.0, 2.8, -0.52),
+        (136, 420, 30, 3.4, 1.8, -0.22),
         (372, 420, 30, 3.4, 1.8, 0.24),
     ):  # fmt: skip
         height = height + fold(*args)
@@ -98,11 +100,11 @@ def blouse() -> Rgba:
     shape = spline(
         (*NECKLINE, (322, 400), (330, 580), (186, 580), (191, 402)), closed=True, tension=0.7
     )
-    x, y = coordinates()
     height = relief.dome(256, 560, 130, 190, 60)
     for args in (
-        (232, 462, 40, 4.0, 3.2, 1.05), (246, 480, 44, 3.6, 2.6, 1.28), (280, 466, 40, 4.0, 3.0, -1.08),
-        (268, 492, 44, 3.6, 2.4, -1.36), (256, 446, 26, 3.0, 2.6, 0.05), (240, 505, 30, 4.0, 2.6, 0.9),
+        (232, 462, 40, 4.0, 3.2, 1.05), (246, 480, 44, 3.6, 2.6, 1.28),
+        (280, 466, 40, 4.0, 3.0, -1.08),
+        (268, 492, 44, 3.6, 2.4, -1.36), (240, 505, 30, 4.0, 2.6, 0.9),
     ):  # fmt: skip
         height = height + fold(*args)
     silk = with_alpha(cloth(np.asarray(height, np.float32), BLOUSE, 0.003), coverage(shape))
@@ -130,6 +132,23 @@ def _paint_jacket(canvas: skia.Canvas, fabric: Rgba, shoulders: skia.Path) -> No
     canvas.save()
     canvas.clipPath(opening, skia.ClipOp.kDifference, True)
     put(canvas, fabric)
+    canvas.restore()
+    canvas.save()
+    clip(canvas, shoulders)
+    for side in (-1, 1):
+        # sleeves are set in: a seam, and the arm beside the body in shade
+        seam = [(256 + side * dx, y) for dx, y in ((122, 398), (136, 424), (134, 464), (120, 520))]
+        canvas.drawPath(spline(seam), paint("03131A", 0.60, stroke=1.4, blur=0.7))
+        inner = [(x - side * 4, y + 2) for x, y in seam]
+        canvas.drawPath(spline(inner), paint("03131A", 0.26, stroke=9, blur=5))
+        outer = [(x + side * 2.2, y) for x, y in seam]
+        canvas.drawPath(spline(outer), paint("8FC4C8", 0.28, stroke=1.4, blur=0.9))
+    edge = spline(SHOULDERS[1:7])
+    canvas.drawPath(edge, paint("CDE9E6", 0.50, stroke=3.0, blur=1.8))
+    edge = spline(SHOULDERS[10:16])
+    canvas.drawPath(edge, paint("FFE2B4", 0.34, stroke=2.6, blur=1.8))
+    # the hair's shadow on the shoulder
+    canvas.drawOval(skia.Rect.MakeLTRB(118, 384, 190, 410), paint("02090C", 0.45, blur=7))
     canvas.restore()
     # the jacket's shadow on the blouse
     canvas.save()

@@ -13,7 +13,8 @@ from inference.engines.base import Picture
 from inference.engines.viseme.atlas import FOLDER, GEOMETRY_NAME
 from inference.preparation.assets import AssetWriter
 from inference.preparation.presenter import atlas
-from inference.preparation.presenter.motion import BEAT, CLIPS, ClipMotion, poses
+from inference.preparation.presenter.clips import CLIPS
+from inference.preparation.presenter.motion import BEAT, ClipMotion, poses
 from inference.preparation.presenter.pose import Pose
 from inference.preparation.presenter.scene import Presenter, to_i420
 
@@ -63,7 +64,7 @@ def find_exits(
     frames = len(pictures)
     if motion.state == "action":
         return [frames]
-    exits = {beat for beat in range(BEAT, frames + 1, BEAT)}
+    exits = set(range(BEAT, frames + 1, BEAT))
     for index in range(4, frames):
         last = clip_poses[index - 1]
         is_calm = last.blink < 0.05 and last.smile < 0.3 and abs(last.brows) < 0.3
@@ -81,6 +82,7 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
             drawn[motion.name] = list(pool.map(_draw, scores[motion.name], chunksize=4))
             report(f"{motion.name}: {motion.frames} pictures drawn")
     steps = {name: inner_steps(pictures) for name, pictures in drawn.items()}
+    seams: dict[str, object] = {}
     with AssetWriter(destination, name=NAME, renderer="drawn") as assets:
         for motion in CLIPS:
             pictures = drawn[motion.name]
@@ -91,6 +93,12 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
                 if name != motion.name
             )
             exits = find_exits(motion, scores[motion.name], pictures, 0.85 * limit)
+            seams[motion.name] = {
+                "usual_step_p99": round(limit, 3),
+                "worst_exit_step": round(
+                    max(picture_step(pictures[exit - 1], pictures[0]) for exit in exits), 3
+                ),
+            }
             entry = assets.add_clip(
                 motion.name, motion.state, pictures, frames=motion.frames, exits=exits
             )
@@ -101,3 +109,4 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
             assets.add_array(f"{FOLDER}/{name}.npy", values)
         (assets.folder / FOLDER / GEOMETRY_NAME).write_bytes(msgspec.json.encode(mouth.geometry))
         assets.report["drawn_by"] = "inference.preparation.presenter"
+        assets.report["seams"] = seams

@@ -28,7 +28,7 @@ IRIS_RADIUS = 8.3
 # Height of the lid margins above (-) and below (+) the eye's axis, from the inner to the outer
 # corner: positions along the axis in -1 (inner) .. 1 (outer).
 _ALONG = (-1.0, -0.72, -0.38, 0.0, 0.38, 0.72, 1.0)
-_UPPER_OPEN = (2.6, -3.6, -7.8, -9.3, -8.6, -5.2, 0.2)
+_UPPER_OPEN = (2.6, -3.0, -6.8, -8.3, -7.9, -4.8, 0.0)
 _LOWER = (2.6, 4.6, 5.9, 6.5, 6.2, 4.4, 0.2)
 _CLOSED = (2.6, 4.0, 5.3, 6.0, 5.6, 4.0, 0.4)
 
@@ -108,7 +108,7 @@ def _draw_lid_skin(canvas: skia.Canvas, upper: list[Point], shut: float, squint:
                 shader=radial(
                     (-3, -3),
                     20,
-                    (("F4C8AE", shut), ("E4AC90", shut), ("C6876D", shut)),
+                    (("F7D3BD", shut), ("EDBEA2", shut), ("D59B80", shut)),
                     (0.0, 0.55, 1.0),
                 )
             ),
@@ -192,12 +192,12 @@ def _draw_upper_lashes(canvas: skia.Canvas, upper: list[Point], shut: float) -> 
     for i in range(21):
         at = 0.12 + 0.87 * i / 20
         x, y = _between(upper, at)
-        length = (2.2 + 3.9 * at) * (1 + 0.12 * math.sin(i * 2.4)) * (1 - 0.12 * shut)
+        length = (1.9 + 3.5 * at) * (1 + 0.12 * math.sin(i * 2.4)) * (1 - 0.12 * shut)
         lean = -0.5 + 1.35 * at + 0.05 * math.sin(i * 1.7)
         rise = math.cos(math.pi * min(shut, 1.0) * 0.86)  # up, forward (seen short), down
         end = (x + length * math.sin(lean), y - 1.2 - length * rise * math.cos(lean) * 0.82)
         bend = (x + 0.25 * (end[0] - x), y - 1.0 + 0.62 * (end[1] - y))
-        canvas.drawPath(spline(((x, y - 0.4), bend, end)), paint("1E0F0C", 0.82, stroke=0.75))
+        canvas.drawPath(spline(((x, y - 0.4), bend, end)), paint("1E0F0C", 0.74, stroke=0.7))
 
 
 def _draw_lower_lashes(canvas: skia.Canvas, lower: list[Point]) -> None:
@@ -208,7 +208,7 @@ def _draw_lower_lashes(canvas: skia.Canvas, lower: list[Point]) -> None:
         lean = -0.3 + 1.1 * at
         canvas.drawLine(
             x, y + 0.7, x + length * math.sin(lean), y + 0.7 + length * math.cos(lean),
-            paint("4A2A22", 0.42, stroke=0.5),
+            paint("4A2A22", 0.26, stroke=0.5),
         )  # fmt: skip
 
 
@@ -228,8 +228,8 @@ def draw_brows(
 def _draw_brow(canvas: skia.Canvas, lift: float, frown: float) -> None:
     # spine of the brow from the nose to the temple, and its half thickness
     xs = (-21.5, -14.0, -4.0, 6.0, 15.0, 23.0, 28.0)
-    ys = (-19.6, -22.6, -25.2, -27.2, -27.0, -23.2, -18.6)
-    half = (2.0, 3.3, 3.3, 2.9, 2.3, 1.3, 0.3)
+    ys = (-20.6, -23.0, -25.2, -26.8, -26.4, -23.0, -18.8)
+    half = (1.4, 2.7, 3.0, 2.7, 2.1, 1.2, 0.3)
     arch = (0.75, 0.9, 1.0, 1.1, 1.1, 0.85, 0.6)
     inner = (1.0, 0.8, 0.4, 0.1, 0.0, 0.0, 0.0)
     spine = [
@@ -237,7 +237,7 @@ def _draw_brow(canvas: skia.Canvas, lift: float, frown: float) -> None:
     ]
     body = [(x, y - h) for (x, y), h in zip(spine, half, strict=True)]
     body += [(x, y + h) for (x, y), h in zip(spine, half, strict=True)][::-1]
-    canvas.drawPath(spline(body, closed=True, tension=0.8), paint("5A3826", 0.52, blur=1.3))
+    canvas.drawPath(spline(body, closed=True, tension=0.8), paint("5A3826", 0.46, blur=1.3))
     rows = 4
     for i in range(46):
         at = i / 45
@@ -252,4 +252,4 @@ def _draw_brow(canvas: skia.Canvas, lift: float, frown: float) -> None:
             start = (x + 0.7 * jitter, y + off + 0.8)
             end = (start[0] + math.sin(lean) * length, start[1] - rise + (at - 0.45) * 2.0)
             tone = mix("3A2116", "7A5238", 0.5 + 0.5 * math.sin(i * 5.1 + row * 3.3))
-            canvas.drawLine(*start, *end, paint(tone, 0.62 - 0.22 * (at < 0.08), stroke=0.7))
+            canvas.drawLine(*start, *end, paint(tone, min(0.62, 0.16 + 3.2 * at), stroke=0.7))

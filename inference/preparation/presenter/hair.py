@@ -48,7 +48,7 @@ def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
         short = float(random.uniform(0, 0.85))
         points[-1] += (points[-2] - points[-1]) * short
         # clumps: strands of neighbouring places share their tone
-        clump = 0.5 + 0.5 * np.sin(at * 37 + seed) * np.cos(at * 11 + 2 * seed)
+        clump = 0.5 + 0.5 * np.sin(at * 33 + seed) * np.cos(at * 13 + 2 * seed)
         tone = float(
             np.clip(lock.light * 0.75 + 0.42 * (clump - 0.5) + random.normal(0, 0.13), 0, 1)
         )
@@ -126,8 +126,8 @@ def back() -> Rgba:
 def swept() -> Rgba:
     """From the parting over the forehead to behind the ear on the viewer's left."""
     crown = Lock(
-        ((290, 49), (238, 42), (186, 60), (157, 104), (149, 158), (152, 212)),
-        ((286, 70), (244, 64), (204, 82), (176, 116), (160, 160), (158, 212)),
+        ((291, 45), (240, 41), (187, 60), (157, 104), (149, 158), (152, 212)),
+        ((287, 68), (244, 64), (204, 82), (176, 116), (160, 160), (158, 212)),
         620, light=0.62, shine=0.85, band=0.34,
     )  # fmt: skip
     sweep = Lock(
@@ -141,10 +141,17 @@ def swept() -> Rgba:
         150, light=0.50, shine=0.65, band=0.42, spread=0.9,
     )  # fmt: skip
 
+    over_ear = Lock(
+        ((196, 132), (182, 154), (171, 174), (163, 190), (158, 206)),
+        ((200, 136), (188, 158), (178, 176), (168, 190), (160, 208)),
+        90, light=0.55, shine=0.6, band=0.35, spread=0.8,
+    )  # fmt: skip
+
     def draw(canvas: skia.Canvas) -> None:
         _draw(canvas, crown, 11)
         _draw(canvas, sweep, 12)
         _draw(canvas, edge, 13)
+        _draw(canvas, over_ear, 15)
         _flyaways(
             canvas,
             (
@@ -160,14 +167,18 @@ def swept() -> Rgba:
 def falling() -> Rgba:
     """From the parting down past the cheek to the shoulder on the viewer's right."""
     outer = Lock(
-        ((282, 49), (326, 51), (357, 86), (368, 146), (371, 208), (378, 268), (384, 328), (378, 386), (362, 440)),
-        ((285, 70), (320, 75), (344, 108), (353, 156), (357, 214), (361, 270), (362, 328), (350, 384), (336, 436)),
-        620, light=0.46, shine=0.62, band=0.24, spread=1.5,
+        ((283, 45), (328, 50), (357, 86), (368, 146), (371, 208), (378, 268), (384, 326),
+         (374, 384), (352, 440)),
+        ((285, 70), (320, 75), (344, 108), (353, 156), (357, 214), (361, 270), (362, 326),
+         (350, 380), (340, 430)),
+        640, light=0.50, shine=0.70, band=0.24, spread=1.7,
     )  # fmt: skip
     inner = Lock(
-        ((285, 70), (320, 74), (344, 106), (353, 154), (357, 212), (361, 268), (362, 328), (352, 386), (342, 428)),
-        ((282, 96), (306, 103), (326, 130), (336, 170), (340, 214), (343, 262), (338, 314), (326, 362), (322, 408)),
-        620, light=0.58, shine=0.70, band=0.28, spread=1.4,
+        ((285, 70), (320, 74), (344, 106), (353, 154), (357, 212), (361, 268), (362, 326),
+         (351, 380), (343, 432)),
+        ((282, 96), (306, 103), (326, 130), (336, 170), (340, 214), (343, 262), (338, 314),
+         (326, 362), (334, 414)),
+        640, light=0.62, shine=0.80, band=0.28, spread=1.6,
     )  # fmt: skip
     curl = Lock(
         ((330, 132), (342, 180), (346, 232), (344, 282), (333, 330), (324, 372), (331, 410)),
@@ -176,6 +187,11 @@ def falling() -> Rgba:
     )  # fmt: skip
 
     def draw(canvas: skia.Canvas) -> None:
+        shadow = spline(
+            ((330, 330), (318, 370), (322, 416), (338, 442), (354, 436), (366, 400), (366, 340)),
+            closed=True,
+        )
+        canvas.drawPath(shadow, paint("0B0B0C", 0.42, blur=5))
         _draw(canvas, outer, 21)
         _draw(canvas, inner, 22)
         _draw(canvas, curl, 23)

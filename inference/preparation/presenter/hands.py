@@ -6,6 +6,7 @@ lit like the face. Hand and forearm are separate textures, so that a wave bends 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -65,7 +66,7 @@ def _capsule(bone: Bone) -> tuple[Field, Field]:
     x, y = coordinates()
     distance = np.full(x.shape, 1e3, np.float32)
     height = np.zeros(x.shape, np.float32)
-    for (ax, ay, ar), (bx, by, br) in zip(bone, bone[1:], strict=False):
+    for (ax, ay, ar), (bx, by, br) in pairwise(bone):
         px, py = x - (WRIST[0] + ax), y - (WRIST[1] - ay)
         dx, dy = bx - ax, ay - by
         along = np.clip((px * dx + py * dy) / (dx * dx + dy * dy), 0, 1)
@@ -83,7 +84,7 @@ def _join(first: Field, second: Field, softness: float) -> Field:
     return np.asarray(mixed, np.float32)
 
 
-def _palm_lines(canvas: skia.Canvas, thumb: Bone) -> None:
+def _palm_lines(canvas: skia.Canvas) -> None:
     def line(points: tuple[Point, ...], alpha: float, width: float = 1.3) -> None:
         placed = [(WRIST[0] + x, WRIST[1] - y) for x, y in points]
         canvas.drawPath(spline(placed), paint("8E4838", alpha, stroke=width, blur=0.7))
@@ -95,19 +96,19 @@ def _palm_lines(canvas: skia.Canvas, thumb: Bone) -> None:
     line(((18, 79), (4, 68), (-18, 60), (-35, 57)), 0.50)  # of the heart
     line(((-17, -3), (0, -5), (20, -2)), 0.38, 1.2)  # wrist
     line(((-16, -8), (1, -10), (19, -7)), 0.28, 1.1)
-    del thumb
 
 
 def _finger_creases(canvas: skia.Canvas, fingers: tuple[Bone, ...]) -> None:
     for bone in fingers:
-        for (ax, ay, _), (bx, by, radius) in zip(bone, bone[1:-1], strict=False):
+        for (ax, ay, _), (bx, by, radius) in pairwise(bone[:-1]):
             length = float(np.hypot(bx - ax, by - ay))
             ux, uy = (bx - ax) / length, (by - ay) / length
             reach = radius * 0.78
             for off, alpha in ((0.0, 0.48), (2.4, 0.24)):
                 x, y = WRIST[0] + bx + ux * off, WRIST[1] - by - uy * off
                 canvas.drawPath(
-                    spline(((x - uy * reach, y - ux * reach), (x, y + 1.0), (x + uy * reach, y + ux * reach))),
+                    spline(((x - uy * reach, y - ux * reach), (x, y + 1.0),
+                    (x + uy * reach, y + ux * reach))),
                     paint("8E4838", alpha, stroke=1.1, blur=0.6),
                 )  # fmt: skip
 
@@ -152,7 +153,7 @@ def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
 
     def draw(canvas: skia.Canvas) -> None:
         put(canvas, skin)
-        _palm_lines(canvas, thumb)
+        _palm_lines(canvas)
         _finger_creases(canvas, fingers)
         _finger_creases(canvas, (thumb[1:],))
 
@@ -163,21 +164,25 @@ def _forearm() -> Rgba:
     """The sleeve, from the wrist down; a blouse's cuff looks out of it."""
     x0, y0 = WRIST
     sleeve = spline(
-        ((x0 - 30, y0 + 34), (x0, y0 + 40), (x0 + 30, y0 + 33), (x0 + 39, y0 + 90), (x0 + 48, y0 + 160),
-         (x0 + 54, y0 + 240), (x0 - 58, y0 + 240), (x0 - 50, y0 + 160), (x0 - 38, y0 + 90)), closed=True, tension=0.7,
+        ((x0 - 30, y0 + 34), (x0, y0 + 40), (x0 + 30, y0 + 33), (x0 + 39, y0 + 90),
+         (x0 + 48, y0 + 160),
+         (x0 + 54, y0 + 240), (x0 - 58, y0 + 240), (x0 - 50, y0 + 160),
+         (x0 - 38, y0 + 90)), closed=True, tension=0.7,
     )  # fmt: skip
     x, y = coordinates()
     half = 32 + 0.11 * np.clip(y - y0 - 30, 0, None)
     height = 1.05 * np.sqrt(np.clip(half**2 - (x - x0) ** 2, 0, None))
     for cx, cy, length, width, rise, turn in (
-        (244, 420, 30, 4.5, 4.0, 0.42), (268, 448, 32, 5.0, 4.2, -0.50), (240, 484, 34, 5.5, 4.4, 0.55),
+        (244, 420, 30, 4.5, 4.0, 0.42), (268, 448, 32, 5.0, 4.2, -0.50),
+        (240, 484, 34, 5.5, 4.4, 0.55),
         (270, 515, 34, 5.5, 4.0, -0.42), (262, 396, 22, 3.6, 2.4, -0.25),
     ):  # fmt: skip
         height = height + body.fold(cx, cy, length, width, rise, turn)
     fabric = body.cloth(relief.soften(np.asarray(height, np.float32), 1.0), body.JACKET, 0.005)
     wool = with_alpha(fabric, coverage(sleeve))
     cuff = spline(
-        ((x0 - 26.5, y0 + 26), (x0, y0 + 31), (x0 + 26.5, y0 + 25), (x0 + 29, y0 + 44), (x0, y0 + 50), (x0 - 29, y0 + 44)),
+        ((x0 - 26.5, y0 + 26), (x0, y0 + 31), (x0 + 26.5, y0 + 25), (x0 + 29, y0 + 44),
+         (x0, y0 + 50), (x0 - 29, y0 + 44)),
         closed=True, tension=0.6,
     )  # fmt: skip
 
@@ -242,7 +247,7 @@ class Hands:
         if pose.wave > 0:
             up = pose.wave
             arm = _Arm(
-                elbow=(104 - 30 * (1 - up), 548 + 250 * (1 - up)),
+                elbow=(112 - 30 * (1 - up), 548 + 250 * (1 - up)),
                 forearm=-6 - 16 * (1 - up) + 5.5 * pose.wave_swing,
                 wrist=7 * pose.wave_swing - 4 + 22 * (1 - up),
                 mirrored=False,

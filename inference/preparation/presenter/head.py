@@ -51,9 +51,8 @@ def contour() -> skia.Path:
 def face_height() -> Field:
     """How far the face comes forward, canonical pixels; the ears' plane is 0."""
     hill = relief.hill
-    base = np.maximum(relief.dome(256, 178, 92, 104, 82), relief.dome(256, 222, 92, 110, 78))
-    base = relief.soften(np.maximum(base, relief.dome(256, 262, 66, 72, 74)), 9)
-    height = base
+    skull = np.maximum(relief.dome(256, 178, 92, 104, 82), relief.dome(256, 222, 92, 110, 78))
+    height = relief.soften(np.maximum(skull, relief.dome(256, 262, 66, 72, 74)), 9)
     for side, eye in ((-1, EYE_LEFT), (1, EYE_RIGHT)):
         x, y = eye
         height = height + hill(x + side * 2, y - 24, 23, 7, 3.4, side * 0.16)  # brow ridge
@@ -85,8 +84,8 @@ def _nose() -> Field:
     fade = np.clip((y - 158) / 22, 0, 1)
     width = 6.3 + 4.2 * down**2
     bridge = rise * fade * np.exp(-0.5 * ((x - 256) / width) ** 2)
-    bridge = relief.soften(np.asarray(bridge, np.float32), 1.6)
-    return np.asarray(bridge + relief.hill(256, 234, 8.6, 7.4, 5.5), np.float32)
+    soft = relief.soften(np.asarray(bridge, np.float32), 1.6)
+    return np.asarray(soft + relief.hill(256, 234, 8.6, 7.4, 5.5), np.float32)
 
 
 def shade(height: Field, *, hollows: float = 1.0) -> NDArray[np.float32]:
@@ -181,42 +180,35 @@ def ears() -> Rgba:
 
     def draw(canvas: skia.Canvas) -> None:
         ear = spline(
-            ((174, 186), (165, 179), (157.5, 185), (157, 203), (162, 222), (168.5, 233),
-             (175, 231), (178, 214)), closed=True,
+            ((176, 190), (168.5, 184), (162.5, 189), (161.5, 203), (164.5, 219), (169.5, 229),
+             (174.5, 229), (178, 214)), closed=True,
         )  # fmt: skip
-        canvas.drawPath(
-            ear, paint(shader=linear((156, 182), (178, 232), ("F6C9AE", "E2A081", "CE8468")))
-        )
+        tones = ("EDB596", "D9957A", "BE7560")
+        canvas.drawPath(ear, paint(shader=linear((160, 184), (178, 230), tones)))
         canvas.save()
         clip(canvas, ear)
-        canvas.drawPath(
-            spline(((173, 189), (165, 184), (161, 191), (161.5, 206), (166, 220))),
-            paint("A85B46", 0.55, blur=1.1, stroke=2.0),
-        )
-        canvas.drawPath(
-            spline(((171, 197), (166.5, 201), (168.5, 211), (171.5, 219))),
-            paint("8E4535", 0.55, blur=1.5, stroke=3.4),
-        )
-        canvas.drawPath(
-            spline(((159, 188), (158.8, 203), (163, 220))),
-            paint("FFE6D6", 0.55, blur=1.0, stroke=1.4),
-        )
+        fold = spline(((175, 193), (168.5, 189), (165.5, 195), (165.5, 206), (168.5, 217)))
+        canvas.drawPath(fold, paint("94493A", 0.60, blur=1.0, stroke=1.8))
+        shell = spline(((173.5, 199), (169.5, 203), (171, 211), (173.5, 217)))
+        canvas.drawPath(shell, paint("7C382C", 0.60, blur=1.4, stroke=3.2))
+        rim = spline(((164, 191), (163.2, 203), (166.5, 217)))
+        canvas.drawPath(rim, paint("FFDCC8", 0.60, blur=0.9, stroke=1.3))
+        # the hair above and the cheek before it shade the ear
+        canvas.drawOval(oval(169, 185, 12, 7), paint("5A2A1E", 0.62, blur=3))
+        canvas.drawOval(oval(178, 210, 4, 24), paint("8A4636", 0.45, blur=2.5))
         canvas.restore()
         # earring: a small golden drop
-        canvas.drawCircle(
-            169.2,
-            236.6,
-            3.1,
-            paint(shader=linear((166, 233), (172, 240), ("FFF3C4", "D9A441", "8A5A1C"))),
-        )
-        canvas.drawCircle(168.2, 235.4, 0.95, paint("FFFFFF", 0.9))
+        gold = linear((167.5, 229.5), (173.5, 236.5), ("FFF3C4", "D9A441", "8A5A1C"))
+        canvas.drawCircle(170.6, 233.0, 2.9, paint(shader=gold))
+        canvas.drawCircle(169.7, 231.9, 0.9, paint("FFFFFF", 0.9))
 
     return texture(draw)
 
 
 NECK = (
     (205, 262), (208, 308), (209.5, 338), (206, 356), (197, 370), (193, 392), (212, 470),
-    (256, 500), (300, 470), (320, 392), (316, 370), (307, 356), (303.5, 338), (304, 308), (307, 262),
+    (256, 500), (300, 470), (320, 392), (316, 370), (307, 356), (303.5, 338), (304, 308),
+    (307, 262),
 )  # fmt: skip
 
 

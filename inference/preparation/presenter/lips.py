@@ -22,7 +22,7 @@ GAP_OPEN = 30.0
 """Between the inner lips at ``open`` 1."""
 JAW_DROP = 18.0
 """How far the chin sinks at ``open`` 1."""
-REST_SMILE = 0.18
+REST_SMILE = 0.40
 """Of the clips' closed mouth; a face at rest is not a sad one."""
 
 Curve = NDArray[np.float64]
@@ -55,7 +55,7 @@ def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
     gap = GAP_OPEN * shape.open * (1 - 0.10 * shape.round)
     pull = max(shape.wide, 0.0)
     # corners: smiling and spreading lifts them, opening takes them down with the jaw
-    corner = -2.2 - 3.6 * smile - 1.6 * pull + 0.16 * gap * (1 - 0.4 * shape.round)
+    corner = -2.2 - 4.2 * smile - 1.6 * pull + 0.16 * gap * (1 - 0.4 * shape.round)
     line = 0.6 - 0.7 * smile
     full = 1 + 0.26 * shape.round - 0.10 * pull - 0.10 * shape.open
     upper_full = 8.6 * full * (1 - 0.42 * shape.press) * (1 - 0.12 * shape.tuck - 0.10 * smile)
@@ -67,11 +67,11 @@ def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
     inner_up = bow ** (0.80 - 0.16 * pull - 0.28 * shape.round)
     inner_low = bow ** (0.70 - 0.10 * pull - 0.18 * shape.round)
     upper_inner = corner + (top - corner) * inner_up
-    upper_inner += 1.1 * np.exp(-((along / 0.16) ** 2)) * (1 - 0.5 * shape.open)  # the tubercle
+    upper_inner += 0.8 * np.exp(-((along / 0.16) ** 2)) * (1 - 0.5 * shape.open)  # the tubercle
     lower_inner = corner + (low - corner) * inner_low
     lower_inner = np.maximum(lower_inner, upper_inner)
 
-    cupid = np.exp(-((along / 0.13) ** 2)) * 2.2 * (1 - 0.3 * shape.round)
+    cupid = np.exp(-((along / 0.13) ** 2)) * 1.9 * (1 - 0.3 * shape.round)
     peaks = np.exp(-(((np.abs(along) - 0.24) / 0.2) ** 2)) * 1.1
     upper_outer = upper_inner - upper_full * bow**0.86 - peaks + cupid
     lower_outer = lower_inner + lower_full * bow ** (0.62 - 0.14 * shape.round)
@@ -176,6 +176,14 @@ def _draw_shadows(canvas: skia.Canvas, curves: Contours, shape: MouthShape, smil
                 ),
                 paint("8E4A3A", 0.30 * shape.round, stroke=2.6, blur=2.2),
             )
+    if smile > REST_SMILE:
+        # a smile deepens the folds between cheek and lips
+        depth = min(0.34 * (smile - REST_SMILE), 0.34)
+        for side in (-1, 1):
+            fold = ((x + side * 16.5, 243.5), (x + side * 29, 253), (x + side * 39, 268))
+            canvas.drawPath(spline(fold), paint("A05C48", depth, stroke=2.2, blur=1.7))
+            light = [(px + side * 3.4, py - 1.6) for px, py in fold]
+            canvas.drawPath(spline(light), paint("FFE9DC", 0.8 * depth, stroke=2.6, blur=2.0))
     spread = max(shape.wide, 0.0) + smile + 0.5 * shape.press
     if spread > 0.05:
         for corner, side in ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1)):
@@ -203,7 +211,7 @@ def _draw_modelling(
         a, b = curves.lower_inner[k], curves.lower_outer[k]
         lean = i * 0.25
         canvas.drawLine(
-            float(a[0]), float(a[1]), float(a[0] + (b[0] - a[0]) + lean), float(a[1] + 0.85 * (b[1] - a[1])),
+            float(a[0]), float(a[1]), float(b[0]) + lean, float(a[1] + 0.85 * (b[1] - a[1])),
             paint("8C3E3C", 0.16 + 0.05 * math.sin(i * 4.1), stroke=0.7, blur=0.4),
         )  # fmt: skip
     ridge = curves.lower_inner * 0.56 + curves.lower_outer * 0.44

@@ -158,13 +158,13 @@ def coordinates() -> tuple[Field, Field]:
     """Canonical x and y of a texture's pixel centres."""
     line = (np.arange(TEXTURE_SIDE, dtype=np.float32) + 0.5) / SCALE - MARGIN
     x, y = np.meshgrid(line, line)
-    return x, y
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def coverage(path: skia.Path, *, blur: float = 0.0) -> Field:
     """How much of each texture pixel ``path`` covers, 0..1."""
     pixels = texture(lambda canvas: canvas.drawPath(path, paint("FFFFFF", blur=blur)))
-    return pixels[..., 3].astype(np.float32) / 255
+    return np.asarray(pixels[..., 3] / np.float32(255), np.float32)
 
 
 def with_alpha(rgb: NDArray[np.float32], alpha: Field) -> Rgba:

@@ -28,33 +28,44 @@ def draw_upper_teeth(canvas: skia.Canvas) -> None:
         ),
         paint("B9655F"),
     )
+    # one even band first: between teeth there is more teeth, not the dark
+    edges = [(0.0, 12.3), (8.0, 12.0), (15.0, 11.3), (21.0, 10.9), (27.0, 9.9), (31.0, 8.4)]
+    right = [(x0 + dx, TEETH_TOP + dy) for dx, dy in edges]
+    left = [(x0 - dx, TEETH_TOP + dy) for dx, dy in edges[:0:-1]]
+    band = spline(
+        [*left, *right, (x0 + 31, TEETH_TOP + 1), (x0 - 31, TEETH_TOP + 1)],
+        closed=True,
+        tension=0.3,
+    )
+    canvas.drawPath(band, paint("DCCFC3", blur=0.3))
     for side in (-1, 1):
-        at = 0.15
+        at = 0.1
         for i, (w, h) in enumerate(zip(widths, lengths, strict=True)):
-            left, right = x0 + side * at, x0 + side * (at + w - 0.2)
+            near, far = x0 + side * at, x0 + side * (at + w)
             at += w * (1 - 0.05 * i)
-            y = TEETH_TOP + 0.35 * i
-            r = 1.0 if i != 2 else 0.4
-            tooth = spline(
-                ((left, y + 1.2), ((left + right) / 2, y), (right, y + 1.2), (right + side * 0.05, y + h * 0.7),
-                 (right - side * 0.7, y + h - r), ((left + right) / 2, y + h + (0.9 if i == 2 else 0.1)),
-                 (left + side * 0.6, y + h - 0.5), (left, y + h * 0.7)), closed=True, tension=0.45,
-            )  # fmt: skip
-            dim = 0.13 * i + (0.04 if side > 0 else 0.0)
-            canvas.drawPath(tooth, paint("8C6A5C", 0.6, stroke=0.4, blur=0.3))
-            canvas.drawPath(
-                tooth,
-                paint(
-                    shader=linear(
-                        (left, y), (left, y + h), ("E2D3C4", "FBF6EE", "EFEAE6"), (0, 0.5, 1)
-                    )
-                ),
-            )
-            canvas.drawPath(tooth, paint("4A211C", dim))
-            canvas.drawOval(
-                oval((left + right) / 2 - 0.8, y + h * 0.55, w * 0.18, h * 0.22),
-                paint("FFFFFF", 0.45 - 0.11 * i, blur=1.1),
-            )
+            _draw_upper_tooth(canvas, near, far, TEETH_TOP + 0.3 * i, h, 0.11 * i, side)
+
+
+def _draw_upper_tooth(
+    canvas: skia.Canvas, near: float, far: float, y: float, h: float, dim: float, side: int
+) -> None:
+    """One tooth from ``near`` the middle to ``far``; ``dim`` is how far back it stands."""
+    middle = (near + far) / 2
+    tooth = spline(
+        (
+            (near, y + 1.2), (middle, y), (far, y + 1.2), (far, y + h * 0.75),
+            (far - side * 0.5, y + h - 0.5), (middle, y + h), (near + side * 0.3, y + h - 0.2),
+            (near, y + h * 0.75),
+        ),
+        closed=True,
+        tension=0.35,
+    )  # fmt: skip
+    enamel = linear((near, y), (near, y + h), ("E6D8CA", "FCF8F1", "F6F1EC"), (0, 0.5, 1))
+    canvas.drawPath(tooth, paint(shader=enamel, blur=0.2))
+    canvas.drawPath(tooth, paint("4A211C", dim + (0.03 if side > 0 else 0.0)))
+    canvas.drawLine(far, y + 2, far, y + h - 1.2, paint("8C6A5C", 0.32, stroke=0.5, blur=0.35))
+    shine = oval(middle - 0.8, y + h * 0.55, abs(far - near) * 0.2, h * 0.22)
+    canvas.drawOval(shine, paint("FFFFFF", max(0.42 - dim, 0.0), blur=1.1))
 
 
 def draw_lower_teeth(canvas: skia.Canvas) -> None:
