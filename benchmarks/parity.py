@@ -22,7 +22,16 @@ import torch
 
 from benchmarks import parity_fullsize
 from benchmarks.parity_table import Verdict, largest, print_table, within
-from inference.engines.musetalk import boxes, composition, latents, masks, mel, networks, speech
+from inference.engines.musetalk import (
+    boxes,
+    composition,
+    latents,
+    masks,
+    mel,
+    networks,
+    runner,
+    speech,
+)
 from inference.engines.musetalk.boxes import Box
 from inference.engines.musetalk.constants import LATENT_SCALE, SEGMENT_SAMPLES
 from inference.engines.musetalk.nets import unet
@@ -155,8 +164,8 @@ def generation_stages(golden: GoldenSet) -> Stages:
     yield within("UNet, chained", predicted, vision["pred_latents"], 5e-3)
     decoded = golden.nets.decoder(torch.from_numpy(vision["pred_latents"]))
     for name, pixels, allowed in (
-        ("decoded", latents.to_pixels(decoded), 1),
-        ("decoded, chained", latents.to_pixels(golden.nets.decoder(predicted)), 2),
+        ("decoded", runner.to_pixels(decoded), 1),
+        ("decoded, chained", runner.to_pixels(golden.nets.decoder(predicted)), 2),
     ):
         bgr = pixels.permute(0, 2, 3, 1).flip(-1).numpy()
         off = np.abs(bgr.astype(int) - vision["decoded_bgr"])

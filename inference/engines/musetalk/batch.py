@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference.engines.base import Patch, Picture
 from inference.engines.musetalk.avatar import FaceClip, Patched
 from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
 from inference.engines.musetalk.paste import PatchBatch, paste
 from inference.engines.musetalk.runner import Runner
+
+if TYPE_CHECKING:
+    from inference.engines.base import Patch, Picture
 
 CANVAS_STEP = 64
 """Canvases are multiples of this, so that the device meets few shapes."""
@@ -25,7 +27,7 @@ class FaceJob:
 
     faces: FaceClip
     index: int
-    picture: Picture
+    picture: "Picture"
     tokens: NDArray[np.float32]
     strength: float
 
@@ -37,7 +39,7 @@ class Region(NamedTuple):
     chroma: NDArray[np.uint8]
 
 
-def region_of(picture: Picture, patch: Patched) -> Region:
+def region_of(picture: "Picture", patch: Patched) -> Region:
     """Views of luma ``[h, w]`` and chroma ``[2, h / 2, w / 2]`` of an I420 picture."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     chroma = picture[height:].reshape(2, height // 2, width // 2)
@@ -58,10 +60,17 @@ class Queued:
     is_finite: Tensor
     ready: Any | None
 
-    def finish(self) -> list[Patch | None]:
-        """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
+    def wait(self) -> None:
+        """Until the bytes are there."""
         if self.ready is not None:
             self.ready.synchronize()
+
+    def finish(self) -> "list[Patch | None]":
+        """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
+        # Not at the top: with it comes what a bare machine for benchmarks need not have.
+        from inference.engines.base import Patch
+
+        self.wait()
         luma, chroma = self.luma.numpy(), self.chroma.numpy()
         finished: list[Patch | None] = []
         for row, (place, is_finite) in enumerate(
@@ -170,12 +179,12 @@ class Renderer:
         luma, chroma, is_finite = host
         return Queued(patches, luma, chroma, is_finite, ready)
 
-    def render(self, jobs: Sequence[FaceJob]) -> list[Patch | None]:
+    def render(self, jobs: Sequence[FaceJob]) -> "list[Patch | None]":
         """Any number of jobs; memory running short makes batches smaller.
 
         Raises torch.OutOfMemoryError when one picture alone is too much.
         """
-        finished: list[Patch | None] = []
+        finished: list[Any] = []
         queued: list[Queued] = []
         at = 0
         while at < len(jobs):

@@ -1,4 +1,4 @@
-"""A picture of a face ↔ what the UNet takes and gives. Preparation, but for `to_pixels`."""
+"""From a picture of a face to what the UNet takes of it. Preparation only."""
 
 import cv2
 import numpy as np
@@ -39,8 +39,3 @@ def unet_latents(mean: Tensor, deviation: Tensor, noise: Tensor | None = None) -
     """
     latents = mean if noise is None else mean + deviation * noise
     return (latents * LATENT_SCALE).flatten(0, 1)
-
-
-def to_pixels(decoded: Tensor) -> Tensor:
-    """The decoder's -1..1 ``[B, 3, H, W]`` → uint8, rounded half to even, same layout (RGB)."""
-    return ((decoded.float() / 2 + 0.5).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)

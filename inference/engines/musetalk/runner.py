@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
-from inference.engines.musetalk.latents import to_pixels
 from inference.engines.musetalk.nets import blocks, tiny_decoder, unet, vae
 from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.speech import positional_table
@@ -51,6 +50,11 @@ def compile_regions(net: Any) -> None:
     for module in net.modules():
         if isinstance(module, _REGIONS):
             module.compile(dynamic=False, fullgraph=True)
+
+
+def to_pixels(decoded: Tensor) -> Tensor:
+    """The decoder's -1..1 ``[B, 3, H, W]`` → uint8, rounded half to even, same layout (RGB)."""
+    return ((decoded.float() / 2 + 0.5).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 
 class Runner:

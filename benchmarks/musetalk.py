@@ -1,0 +1,194 @@
+"""``python -m benchmarks.musetalk [--full] [--device cuda] [--decoder taesd] [--compile]``
+
+Pictures per second of the MuseTalk engine on this machine: the reference's way (eager, batch 20,
+one picture blended after the other) beside ours, by batch size, with the share of what the device's
+arithmetic allows; and what half precision does to the pictures. Needs torch, numpy, OpenCV and
+Pillow, nothing else of the project's requirements. ``--plot`` needs matplotlib.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import musetalk_paths as paths
+from inference.engines.musetalk.networks import Networks
+from inference.engines.musetalk.runner import Runner
+
+Row = dict[str, Any]
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def device_tflops(device: torch.device, dtype: torch.dtype) -> float:
+    """What a large matrix product reaches: the yardstick of the share."""
+    size = 8_192 if device.type == "cuda" else 1_024
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    return 2 * size**3 / paths.seconds(lambda: a @ b, device, 1.0) / 1e12
+
+
+def gflops_per_picture(nets: Networks, width: int) -> float:
+    """Counted, on the CPU, before the nets move."""
+    latents, tokens = paths.inputs(1, width)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        nets.decoder(nets.unet(latents.float(), tokens))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def peak_memory_gib(device: torch.device) -> float | None:
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+
+
+def half_precision_errors(nets: Networks, device: torch.device, width: int) -> list[Row]:
+    """How far the decoded bytes of each precision are from float32's; run before all else."""
+    latents, tokens = paths.inputs(4, width)
+    wanted: Any = None
+    rows = []
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        pixels, is_finite = Runner(nets.to(device, dtype), device, dtype, capture=False).generate(
+            latents, tokens
+        )
+        found = pixels.cpu().int()
+        wanted = found if wanted is None else wanted
+        off = (found - wanted).abs()
+        rows.append(
+            {
+                "precision": str(dtype).removeprefix("torch."),
+                "mean": float(off.float().mean()),
+                "max": int(off.max()),
+                "finite": bool(is_finite.all()),
+            }
+        )
+    nets.to(device, torch.float32)
+    return rows
+
+
+def measure(options: argparse.Namespace) -> Row:
+    """All rows."""
+    device, tiny = torch.device(options.device), options.decoder == "taesd"
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    nets = paths.make_nets(full=options.full, tiny=tiny)
+    width = nets.width
+    gflops = gflops_per_picture(nets, width)
+    tflops = device_tflops(device, dtype)
+    limit = tflops * 1_000 / gflops
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    say(f"{name}, torch {torch.__version__}, {'full' if options.full else 'small'} networks,")
+    say(f"decoder {options.decoder}, {dtype}: {gflops:.1f} GFLOP a picture, {tflops:.2f} TFLOP/s")
+    say(f"reached by a matrix product, so at most {limit:.0f} pictures/s\n")
+    report: Row = {"device": name, "torch": torch.__version__, "limit": limit, "rows": []}
+    if options.precision:
+        report["precision"] = half_precision_errors(nets, device, width)
+        for row in report["precision"]:
+            say(f"{row['precision']}: mean {row['mean']:.3f}, max {row['max']} of 255")
+        say("")
+
+    def add(path: str, batch: int, work: Callable[[], object]) -> None:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        took_s = paths.seconds(work, device, options.seconds)
+        row = {
+            "path": path,
+            "batch": batch,
+            "ms": took_s * 1_000,
+            "pictures_per_s": batch / took_s,
+            "share": batch / took_s / limit,
+            "peak_gib": peak_memory_gib(device),
+        }
+        report["rows"].append(row)
+        memory = f"{row['peak_gib']:6.1f} GiB" if row["peak_gib"] is not None else ""
+        say(
+            f"{path:34} {batch:5} {row['ms']:9.1f} ms {row['pictures_per_s']:8.1f}/s "
+            f"{row['share']:6.1%} {memory}"
+        )
+
+    for net in (nets.whisper, nets.unet, nets.decoder):
+        net.to(device=device, dtype=dtype, memory_format=torch.contiguous_format)
+    nets.whisper.float()
+    way = paths.ReferenceWay(nets, device, dtype, width, batch=options.reference_batch)
+    add("reference's way, networks", way.batch, way.networks())
+    add("reference's way, whole loop", way.batch, way.whole())
+    nets.to(device, dtype)
+    for size in options.batches:
+        add("listening", size, paths.listening(nets, device, size))
+    variants = [("eager, channels-last", False, False)]
+    if device.type == "cuda":
+        variants.append(("captured", False, True))
+    if options.compile:
+        variants.append(("compiled, captured", True, device.type == "cuda"))
+    for variant, compiled, capture in variants:
+        runner = Runner(
+            nets, device, dtype, buckets=options.batches, compiled=compiled, capture=capture
+        )
+        for size in options.batches:
+            add(f"networks, {variant}", size, paths.networks_alone(runner, size, width))
+            add(f"whole, {variant}", size, paths.whole(runner, size, width))
+    compare(report)
+    return report
+
+
+def compare(report: Row) -> None:
+    """Ours over the reference's, best against best."""
+
+    def best(start: str) -> float:
+        rows = [row for row in report["rows"] if row["path"].startswith(start)]
+        return float(max(row["pictures_per_s"] for row in rows))
+
+    for ours, theirs in (("networks", "networks"), ("whole", "whole loop")):
+        report[f"times_{ours}"] = best(ours) / best(f"reference's way, {theirs}")
+        say(f"\n{ours}: {report[f'times_{ours}']:.2f} times the reference's way")
+
+
+def plot(report: Row, path: Path) -> None:
+    """Pictures per second over the batch size, one line a path."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for name in dict.fromkeys(row["path"] for row in report["rows"]):
+        rows = [row for row in report["rows"] if row["path"] == name and name != "listening"]
+        sizes, rates = [row["batch"] for row in rows], [row["pictures_per_s"] for row in rows]
+        axes.plot(sizes, rates, "o-", label=name)
+    axes.axhline(report["limit"], linestyle=":", color="grey", label="limit of the arithmetic")
+    axes.set(xlabel="batch", ylabel="pictures per second", xscale="log", title=report["device"])
+    axes.set_xscale("log", base=2)
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.musetalk", description=__doc__)
+    is_cuda = torch.cuda.is_available()
+    parser.add_argument("--device", default="cuda" if is_cuda else "cpu")
+    parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=is_cuda)
+    parser.add_argument("--decoder", choices=("sd", "taesd"), default="sd")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--precision", action="store_true", help="compare half with single first")
+    parser.add_argument("--batches", type=int, nargs="+")
+    parser.add_argument("--reference-batch", type=int, default=20 if is_cuda else 4)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads on a CPU")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    options.batches = options.batches or ([1, 2, 4, 8, 16, 32] if is_cuda else [1, 2, 4])
+    torch.set_num_threads(options.threads)
+    if options.device.startswith("cuda"):
+        torch.backends.cudnn.benchmark = True
+    with torch.inference_mode():
+        report = measure(options)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
+    if options.plot:
+        plot(report, options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
