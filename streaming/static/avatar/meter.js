@@ -23,7 +23,7 @@ class Recent {
 
 /**
  * @typedef {object} Measurement
- * @property {number} fps pictures shown in the last second
+ * @property {number} fps pictures shown a second, over the last two
  * @property {number} jitterMs unevenness of the frames' journeys, p95, ten seconds
  * @property {number} delayMs of the jitter buffer
  * @property {number} bytesPerSecond as they came over the wire
@@ -90,7 +90,7 @@ export class Meter {
     const second = now - 1000;
     const offsets = this.#offset.since(now - SPAN_MS);
     return {
-      fps: this.#shown.since(second).length,
+      fps: this.#shown.since(now - 2000).length / 2,
       jitterMs: schedule.jitterMs,
       delayMs: schedule.delayMs,
       bytesPerSecond: this.#bytes.since(second).reduce((sum, bytes) => sum + bytes, 0),

@@ -34,12 +34,12 @@ export class Composer {
     this.#offerSamples();
     this.#offerFiles();
     this.#offerMicrophone();
-    this.#interrupt.addEventListener("click", () => player.interrupt());
-    on(player, "shown", () => {
-      this.#interrupt.disabled = player.line.queuedSamples === 0;
+    this.#interrupt.addEventListener("click", () => {
+      player.interrupt();
+      this.#interrupt.hidden = true;
     });
-    on(client, "status", ({ name }) => {
-      if (name !== "live") this.#interrupt.disabled = true;
+    on(player, "shown", () => {
+      this.#interrupt.hidden = player.line.queuedSamples === 0;
     });
     on(client, "problem", ({ code, message, details }) => {
       if (details?.reason !== "no_worker" && client.status.name === "live") this.#say(`${message} (${code})`);

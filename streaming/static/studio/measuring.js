@@ -19,7 +19,7 @@ const EVENTS = 200;
 
 /** @type {Row[]} */
 const ROWS = [
-  { label: "Pictures", unit: "fps", value: (m) => m.fps, digits: 0, least: 30, help: "Shown in the last second; the stream has 25." },
+  { label: "Pictures", unit: "fps", value: (m) => m.fps, digits: 0, least: 30, help: "Shown a second; the stream has 25." },
   { label: "Latency", unit: "ms", value: (m) => m.latencyMs, digits: 0, least: 300, help: "From sending speech to its picture, when nothing was queued before it." },
   { label: "Sound offset", unit: "ms", value: (m) => m.offsetMs, digits: 0, least: 40, help: "Picture after (+) or before (−) its sound: median of ten seconds." },
   { label: "Jitter", unit: "ms", value: (m) => m.jitterMs, digits: 0, least: 40, help: "How uneven the frames arrive: 95 % within so much of the quickest." },
