@@ -70,7 +70,6 @@ class WriteSide:
         return self.paused and twisted_loop.time() - self.paused_since_s > PAUSED_LIMIT_S
 
     def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
-        self.paused_since_s = twisted_loop.time()
         self._set(True)
 
     def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
@@ -80,8 +79,10 @@ class WriteSide:
         self._callbacks.clear()
 
     def _set(self, paused: bool) -> None:
+        # A write to a transport that is full says it again: that is no change.
         if paused != self.paused:
             self.paused = paused
+            self.paused_since_s = twisted_loop.time()
             for callback in self._callbacks:
                 callback(paused)
 

@@ -8,10 +8,12 @@ ten milliseconds for each message.
 
 import asyncio
 import json
+import logging
 import sys
 
 from daphne.endpoints import build_endpoint_description_strings
 
+from musetalk_site import server
 from musetalk_site.server import TRANSPORT_EXTENSION, StreamServer
 
 PICTURE = b"\x00" * 50_000
@@ -53,6 +55,8 @@ async def flood(write_side, receive, send):
     while not asked.done():
         if write_side.paused:
             left_out += 1
+            if left_out % 1_000 == 0:  # as a server that pings its clients
+                await send({"type": "websocket.send", "text": "still there?"})
         else:
             sent += 1
             await send({"type": "websocket.send", "bytes": PICTURE})
@@ -74,6 +78,10 @@ async def told():
 async def ended():
     print("ended", flush=True)
 
+
+logging.basicConfig(level=logging.INFO)
+if "--impatient" in sys.argv:
+    server.PAUSED_LIMIT_S = 3.0
 
 StreamServer(
     application,

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets
@@ -29,6 +30,15 @@ def server(port: int) -> Iterator[Process]:
     process.kill()
 
 
+async def report_of(client: websockets.ClientConnection) -> tuple[int, dict[str, Any]]:
+    """How many pictures still came, and what the server says of them."""
+    await client.send("how much?")
+    pictures = 0
+    while not (isinstance(message := await client.recv(), str) and message.startswith("{")):
+        pictures += isinstance(message, bytes)
+    return pictures, json.loads(message)
+
+
 async def test_a_client_that_reads_nothing_costs_no_memory(server: Process, port: int) -> None:
     # Little is read ahead by the client itself, so that the server feels it at once.
     sock = socket.create_connection(("127.0.0.1", port))
@@ -39,11 +49,7 @@ async def test_a_client_that_reads_nothing_costs_no_memory(server: Process, port
         await asyncio.sleep(2)
         assert server.memory_bytes() - before_bytes < 8_000_000
 
-        await client.send("how much?")
-        received = 0
-        while isinstance(message := await client.recv(), bytes):
-            received += 1
-        report = json.loads(message)
+        received, report = await report_of(client)
     assert report["left_out"] > 0
     assert report["changes"][0] is True
     assert received == report["sent"]
@@ -74,10 +80,19 @@ async def test_a_client_that_reads_misses_nothing(server: Process, port: int) ->
     async with websockets.connect(f"ws://127.0.0.1:{port}/flood", max_size=None) as client:
         for _ in range(50):
             assert len(await client.recv()) == 50_000
-        await client.send("how much?")
-        while isinstance(message := await client.recv(), bytes):
-            pass
-    assert json.loads(message)["left_out"] < json.loads(message)["sent"]
+        _, report = await report_of(client)
+    assert report["left_out"] < report["sent"]
+
+
+async def test_a_client_that_goes_on_reading_nothing_is_dropped(port: int) -> None:
+    server = Process(SCRIPT, str(port), "--impatient")
+    server.wait_for("started")
+    async with websockets.connect(f"ws://127.0.0.1:{port}/flood", ping_interval=None) as client:
+        client.transport.pause_reading()
+        await asyncio.to_thread(server.wait_for, "dropped a client", 15)
+        client.transport.abort()
+    assert await asyncio.to_thread(server.end) == 0
+    server.kill()
 
 
 async def test_too_large_a_message_is_told_with_1009(server: Process, port: int) -> None:
