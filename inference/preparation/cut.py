@@ -20,6 +20,9 @@ from inference.preparation.choose import BEND, Stretch
 
 Pictures = Callable[[int], Picture]
 
+_EXIT_STEP = 0.7
+"""Of a usual step, so that what encoding adds at an IDR does not make it a larger one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mix:
@@ -92,11 +95,11 @@ def morph(first: Picture, second: Picture, weight: float) -> Picture:
 
 
 def exits(from_rest: NDArray[np.float32], usual_step: float) -> list[int]:
-    """Where a clip may be left: after pictures no farther from the rest picture than a step.
+    """Where a clip may be left: after pictures that are less than a step from the rest picture.
 
     ``from_rest`` float32 ``[frames]``: each picture's distance from rest. The end always is one.
     """
-    near = np.flatnonzero(from_rest <= usual_step) + 1
+    near = np.flatnonzero(from_rest <= _EXIT_STEP * usual_step) + 1
     return sorted({int(place) for place in near} | {len(from_rest)})
 
 

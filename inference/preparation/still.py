@@ -84,7 +84,8 @@ def moved_pictures(picture: Picture, landmarks: Floats, life: Life) -> Iterator[
         shut = max((_lid(frame - start) for start in life.blinks), default=0.0)
         if shut:
             for upper, lower, fold in EYES:
-                dy += _eyelid(x, y, landmarks[upper], landmarks[lower], landmarks[fold], shut)
+                lid = _eyelid(x, y, landmarks[upper], landmarks[lower], landmarks[fold], shut)
+                dy = np.asarray(dy + lid, np.float32)
         yield _moved(picture, x + dx, y + dy)
 
 

@@ -8,6 +8,7 @@ and tinted from the face's own skin, so that they share its light.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,7 +99,7 @@ def paint_interior(
         0.75 + place.above_lower / 0.10, 0, 1
     )
     depth = np.minimum(place.below_upper, place.above_lower)
-    light *= np.clip(0.3 + depth / _NARROW, 0, 1)
+    light *= np.clip(0.5 + depth / _NARROW, 0, 1)
     painted -= (painted - tint.dark) * (1 - light[..., None])
     return painted
 
@@ -127,16 +128,16 @@ def _canvas() -> NDArray[np.uint8]:
     return np.zeros((round(_HEIGHT * scale), round(2 * _HALF_WIDTH * scale)), np.uint8)
 
 
-def _finish(shade: NDArray[np.uint8] | Floats, opacity: NDArray[np.uint8], soft: float) -> Floats:
-    """Shade and opacity, 0..1, float32 ``[height, width, 2]``; the anchor line is the middle."""
-    both = np.dstack([np.asarray(shade, np.float32), np.asarray(opacity, np.float32)]) / 255
+def _finish(shade: NDArray[np.floating[Any]], opacity: NDArray[Any], soft: float) -> Floats:
+    """Shade and opacity (0..255) as 0..1, float32 ``[height, width, 2]``, at `_DENSITY`."""
+    both = np.dstack([shade, opacity]).astype(np.float32) / 255
     # Shade without the emptiness around it, or the edges would be dark.
     both[..., 0] *= both[..., 1]
-    both = cv2.GaussianBlur(both, (0, 0), soft * _OVERSAMPLING)
     size = (round(2 * _HALF_WIDTH * _DENSITY), round(_HEIGHT * _DENSITY))
-    both = cv2.resize(both, size, interpolation=cv2.INTER_AREA)
-    both[..., 0] /= np.maximum(both[..., 1], 1e-3)
-    return np.asarray(np.clip(both, 0, 1), np.float32)
+    blurred = cv2.GaussianBlur(both, (0, 0), soft * _OVERSAMPLING)
+    small = np.asarray(cv2.resize(blurred, size, interpolation=cv2.INTER_AREA), np.float32)
+    small[..., 0] /= np.maximum(small[..., 1], 1e-3)
+    return np.clip(small, 0, 1)
 
 
 def _row_of_teeth(

@@ -30,6 +30,7 @@ _OPEN_GAP = 0.44
 _TUCK_GAP = 0.05
 _UPPER_SHARE = 0.20
 """Of the gap, what the upper lip rises; the lower one sinks by the rest."""
+_ROUND_RISE = 0.16
 _CORNER_DROP = 0.10
 _CORNER_LIFT = 0.05
 _JAW_SHARE = 0.68
@@ -102,7 +103,8 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     overclose = np.minimum(_OVERCLOSE, 0.45 * own_gap)
 
     dome = _dome(source_x, face.left, face.right, 0.62 - 0.1 * shape.round)
-    upper_share = _UPPER_SHARE + (0.75 - _UPPER_SHARE) * shape.tuck * (1 - shape.open)
+    upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
+    upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
     opening = gap * dome
     lips = (_CORNER_DROP * gap - _CORNER_LIFT * shape.wide) * _fade(COLUMN_X / REACH)
     rise, sink = upper_share * opening, (1 - upper_share) * opening

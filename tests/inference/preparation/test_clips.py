@@ -188,7 +188,7 @@ def test_a_clip_s_pictures_and_landmarks_start_and_end_in_the_rest_picture():
 
 
 def test_exits_are_where_the_rest_picture_is_a_step_away():
-    assert cutting.exits(np.array([0, 1, 5, 9, 2, 1, 6], np.float32), 2.0) == [1, 2, 5, 6, 7]
+    assert cutting.exits(np.array([0, 1, 5, 9, 2, 1, 6], np.float32), 3.0) == [1, 2, 5, 6, 7]
 
 
 def test_open_mouths_are_shut_and_shut_ones_left_alone():
