@@ -154,8 +154,14 @@ def undecodable(frames: list[Frame]) -> list[str]:
     return faults
 
 
-def inexact_timestamps(frames: list[Frame]) -> int:
-    return sum(b.timestamp_ms - a.timestamp_ms != FRAME_MS for a, b in pairwise(frames))
+def inexact_timestamps(frames: list[Frame]) -> list[str]:
+    """Where a frame is not 40 ms after the one before it."""
+    return [
+        f"{earlier.timestamp_ms} ms is followed by {later.timestamp_ms} ms, "
+        f"{(later.received_s - earlier.received_s) * 1_000:.0f} ms later"
+        for earlier, later in pairwise(frames)
+        if later.timestamp_ms - earlier.timestamp_ms != FRAME_MS
+    ]
 
 
 def lost_sound_ms(session: Session) -> int:
@@ -211,10 +217,10 @@ def judge(session: Session) -> Verdict:
     )
     verdict.told("frames", len(frames))
     verdict.told("frames with speech", sum(f.audio_timestamp_ms is not None for f in frames))
-    faults = undecodable(frames)
-    verdict.notes += faults[:MOST_FAULTS_TOLD]
+    faults, gaps = undecodable(frames), inexact_timestamps(frames)
+    verdict.notes += faults[:MOST_FAULTS_TOLD] + gaps[:MOST_FAULTS_TOLD]
     verdict.none_of("access units not decodable", len(faults))
-    verdict.none_of("timestamps not exact", inexact_timestamps(frames))
+    verdict.none_of("timestamps not exact", len(gaps))
     verdict.none_of("sound lost or shown twice, ms", lost_sound_ms(session))
     verdict.none_of("action_progress not rising to 1", broken_progress(frames))
     verdict.near("questions answered", questions, 0, answers + errors["INVALID_MESSAGE"])

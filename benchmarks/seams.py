@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -49,8 +49,13 @@ class Seam:
         return self.step > self.usual
 
 
-async def play(server: Server, user_id: str, spoken: Speech, rounds: int) -> list[Frame]:
-    """Everything that makes a seam, several times, at moments that have nothing in common."""
+async def play(
+    server: Server, user_id: str, spoken: Speech, rounds: int, clips: Sequence[str] = ()
+) -> list[Frame]:
+    """Everything that makes a seam, several times, at moments that have nothing in common.
+
+    ``clips``: those to go through, instead of all that are not actions.
+    """
     frames: list[Frame] = []
     async with AvatarClient(server.address, user_id) as client:
 
@@ -61,10 +66,10 @@ async def play(server: Server, user_id: str, spoken: Speech, rounds: int) -> lis
 
         listening = asyncio.create_task(listen())
         assert client.ready is not None
-        clips = [name for name in client.ready.clips if not name.startswith("action")]
+        quiet = [name for name in client.ready.clips if not name.startswith("action")]
         await asyncio.sleep(1.0)
         for round_ in range(rounds):
-            for number, clip in enumerate(clips):
+            for number, clip in enumerate(clips or quiet):
                 place = (round_ * 997 + number * 61) % spoken.frames
                 # The odd pauses keep the moments from falling together with the clips' lengths.
                 await client.change_state(clip.partition("_")[0], clip)

@@ -53,8 +53,8 @@ def test_what_an_interrupt_drops_is_not_lost_but_no_more_than_it_says():
 
 
 def test_timestamps():
-    assert inexact_timestamps([frame(5), frame(6), frame(7)]) == 0
-    assert inexact_timestamps([frame(5), frame(7), frame(7), frame(6)]) == 3
+    assert inexact_timestamps([frame(5), frame(6), frame(7)]) == []
+    assert len(inexact_timestamps([frame(5), frame(7), frame(7), frame(6)])) == 3
 
 
 @pytest.mark.parametrize(
