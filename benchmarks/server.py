@@ -24,6 +24,8 @@ from typing import Any, Self
 
 import psutil
 
+from streaming.client.errors import ClientError
+
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0
@@ -136,6 +138,9 @@ class ServerProcess:
         """All that the server said so far."""
         return self._log_path.read_text(encoding="utf-8", errors="replace")
 
+    def log_end(self) -> str:
+        return self.log()[-2_000:]
+
     def get(self, path: str) -> dict[str, Any]:
         """The JSON at ``path``."""
         return get_json(self.address, path)
@@ -145,14 +150,14 @@ class ServerProcess:
         pause = threading.Event()
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
-                raise ServerFailed(f"The server ended at once.\n{self._log_end()}")
+                raise ServerFailed(f"The server ended at once.\n{self.log_end()}")
             try:
                 if self.get("/health").get("status") == "ready":
                     return
             except OSError:
                 pass
             pause.wait(_POLL_S)
-        raise ServerFailed(f"Not ready within {START_TIMEOUT_S:g} s.\n{self._log_end()}")
+        raise ServerFailed(f"Not ready within {START_TIMEOUT_S:g} s.\n{self.log_end()}")
 
     def _run(self, *arguments: str, environment: dict[str, str]) -> None:
         done = subprocess.run(
@@ -160,9 +165,6 @@ class ServerProcess:
         )
         if done.returncode:
             raise ServerFailed(f"manage.py {arguments[0]} failed.\n{done.stderr[-2_000:]}")
-
-    def _log_end(self) -> str:
-        return self.log()[-2_000:]
 
 
 class RunningServer:
@@ -208,14 +210,21 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def server_under_test(options: argparse.Namespace) -> Iterator[Server]:
-    """As the options of `add_server_arguments` say; a message and exit 2 if none can be had."""
-    if options.server:
-        yield RunningServer(options.server, options.pid)
-        return
+    """As the options of `add_server_arguments` say.
+
+    If there can be none, or it refuses what a client asks, the program ends with a sentence and the
+    end of the server's log.
+    """
     try:
+        if options.server:
+            yield RunningServer(options.server, options.pid)
+            return
         with ServerProcess() as server:
-            yield server
-    except ServerFailed as failure:
+            try:
+                yield server
+            except ClientError as error:
+                sys.exit(f"{error}\n{server.log_end()}")
+    except (ServerFailed, ClientError) as failure:
         sys.exit(f"{failure}")
 
 
