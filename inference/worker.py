@@ -128,6 +128,11 @@ class InferenceWorker:
             device=settings.DEVICE,
             use_float16=settings.USE_FLOAT16,
             model_path=settings.MODEL_PATH,
+            musetalk={
+                "decoder": settings.MUSETALK_DECODER,
+                "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
+                "compiled": settings.MUSETALK_COMPILE,
+            },
         )
         log.info("engine: %s, %s", choice.engine.name, choice.reason)
         host = self._make_host(choice.engine)

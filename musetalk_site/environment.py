@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +29,8 @@ class SettingInvalid(ImproperlyConfigured):
     """A variable holds something that it may not; the message says what it may."""
 
     def __init__(self, name: str, text: str, allowed: str) -> None:
-        super().__init__(f"{name} is {text!r}, but it must be {allowed}.")
+        shown = re.sub(r"//[^@/]*@", "//***@", text)  # a password is nobody's business
+        super().__init__(f"{name} is {shown!r}, but it must be {allowed}.")
 
 
 class _Refused(ValueError):
@@ -119,6 +121,8 @@ def _database(text: str) -> dict[str, Any]:
     scheme = text.partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise _Refused("sqlite:///path/to/file or postgres://user:password@host:5432/name")
+    if scheme != "sqlite" and find_spec("psycopg") is None:
+        raise _Refused("sqlite:///path/to/file as long as the package psycopg is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -148,6 +152,9 @@ VARIABLES: dict[str, Variable] = {
     "DEVICE": Variable("auto", _device),
     "USE_FLOAT16": Variable("true", _flag),
     "MODEL_PATH": Variable("./models", _path),
+    "MUSETALK_DECODER": Variable("sd", _one_of("sd", "taesd")),
+    "MUSETALK_LOOK_AHEAD_MS": Variable("93", _whole(20, 500, " of milliseconds")),
+    "MUSETALK_COMPILE": Variable("false", _flag),
     "AVATARS_DIR": Variable("./var/avatars", _path),
     "DEFAULT_AVATAR": Variable("presenter", _avatar),
     "CORS_ORIGINS": Variable("*", _origins),

@@ -1,5 +1,6 @@
 """Django's settings, made from the environment: see `.env.example` for what can be set."""
 
+from pathlib import Path
 from typing import Any
 
 from musetalk_site.environment import BASE_DIR, read, read_file
@@ -20,6 +21,9 @@ ENGINE: str = _values["ENGINE"]
 DEVICE: str = _values["DEVICE"]
 USE_FLOAT16: bool = _values["USE_FLOAT16"]
 MODEL_PATH = _values["MODEL_PATH"]
+MUSETALK_DECODER: str = _values["MUSETALK_DECODER"]
+MUSETALK_LOOK_AHEAD_MS: int = _values["MUSETALK_LOOK_AHEAD_MS"]
+MUSETALK_COMPILE: bool = _values["MUSETALK_COMPILE"]
 END_OF_SPEECH_MS: int = _values["END_OF_SPEECH_MS"]
 
 # Avatars.
@@ -85,6 +89,8 @@ TEMPLATES = [
 
 DATABASES: dict[str, dict[str, Any]] = {"default": _values["DATABASE_URL"]}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    if isinstance(DATABASES["default"]["NAME"], Path):
+        DATABASES["default"]["NAME"].parent.mkdir(parents=True, exist_ok=True)
     # Readers never wait for the writer, and a writer takes its lock at once or waits its turn:
     # without IMMEDIATE two processes that read before they write can fail at once.
     DATABASES["default"]["OPTIONS"] = {

@@ -2,8 +2,11 @@
 
 import importlib.util
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from inference.engines.base import Engine
 from inference.errors import EngineUnavailable
@@ -19,10 +22,18 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(*, engine: str, device: str, use_float16: bool, model_path: Path) -> EngineChoice:
+def choose_engine(
+    *,
+    engine: str,
+    device: str,
+    use_float16: bool,
+    model_path: Path,
+    musetalk: Mapping[str, Any] = MappingProxyType({}),
+) -> EngineChoice:
     """``engine``: auto, viseme or musetalk; EngineUnavailable if the last is asked for in vain.
 
     Auto takes MuseTalk if its weights and a GPU are there. Only then is torch imported.
+    ``musetalk``: more arguments of `MuseTalkEngine`, by name.
     """
     if engine == "viseme":
         return EngineChoice(_viseme(), "as ENGINE says")
@@ -32,7 +43,7 @@ def choose_engine(*, engine: str, device: str, use_float16: bool, model_path: Pa
 
         reason = "as ENGINE says" if engine == "musetalk" else "its weights and a GPU are there"
         return EngineChoice(
-            MuseTalkEngine(model_path, device=device, use_float16=use_float16), reason
+            MuseTalkEngine(model_path, device=device, use_float16=use_float16, **musetalk), reason
         )
     if engine == "musetalk":
         raise EngineUnavailable(f"ENGINE=musetalk, but {missing}")
@@ -52,14 +63,12 @@ def _missing_for_musetalk(device: str, model_path: Path, *, needs_gpu: bool) -> 
     for package in ("torch", "diffusers", "transformers"):
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed (`pip install -r requirements.txt`)"
-    from inference.engines.musetalk.weights import check_files, chosen_files
+    from inference.engines.musetalk.weights import find_tree
 
-    files = check_files(model_path, chosen_files())
-    if any(file.state in {"missing", "wrong"} for file in files):
-        return (
-            f"MODEL_PATH {model_path} lacks MuseTalk's weights"
-            " (`python manage.py download_models` fetches them)"
-        )
+    try:
+        find_tree(model_path)
+    except EngineUnavailable as error:
+        return str(error)
     import torch
 
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -4,6 +4,7 @@ torch is imported when an engine loads, not when this module is.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,15 +28,18 @@ from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from inference.manifest import ClipEntry, Manifest
-from inference.timing import FRAME_MS, SAMPLES_PER_FRAME
+from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.loaded import LoadedNets
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CONTEXT = AudioContext(before=32_000, after=1_480)
-"""Two seconds of what was said, and the 92.5 ms that a frame's features reach beyond it."""
+CONTEXT_BEFORE_SAMPLES = 32_000
+"""Two seconds: more brings hardly anything (docs/performance.md)."""
+
+DEFAULT_LOOK_AHEAD_MS = 93
+"""A frame's features reach 92.5 ms beyond it."""
 
 RECOVERY_S = 10.0
 """After a fault of the device the nets are loaded anew, at most this often."""
@@ -59,12 +63,16 @@ class MuseTalkEngine:
         use_float16: bool = True,
         decoder: Decoder = "sd",
         compiled: bool = False,
-        context: AudioContext = DEFAULT_CONTEXT,
+        look_ahead_ms: int = DEFAULT_LOOK_AHEAD_MS,
         max_batch: int = 32,
         prepares: bool | None = None,
     ) -> None:
-        """``prepares`` None: clips that lack latents are prepared here if the device is a GPU."""
-        self.context = context
+        """``prepares`` None: clips that lack latents are prepared here if the device is a GPU.
+
+        ``compiled``: torch compiles the nets, minutes at the first start, kept under
+        ``model_path / "compiled"``.
+        """
+        self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = max_batch
         self.concurrency = 1
         self.capacity = 0
@@ -92,6 +100,10 @@ class MuseTalkEngine:
             ) from None
         from inference.engines.musetalk.loaded import load_nets
 
+        if self._compiled:
+            os.environ.setdefault(
+                "TORCHINDUCTOR_CACHE_DIR", str((self._model_path / "compiled").resolve())
+            )
         self._loaded = load_nets(
             find_tree(self._model_path),
             device=self._device,
