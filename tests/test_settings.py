@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,6 @@ def test_what_may_be_said(name: str, text: str, value: object) -> None:
         ("CHANNEL_REDIS_URL", "localhost:6379", "the address of a Redis server"),
         ("DATABASE_URL", "mysql://localhost/x", "sqlite:///path/to/file or postgres://"),
         ("DATABASE_URL", "sqlite://var/db.sqlite3", "three slashes"),
-        ("DATABASE_URL", "postgres://localhost:port/x", "postgres://"),
         ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
     ],
 )
@@ -95,6 +95,24 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allow
     assert allowed in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+def test_a_wrong_address_is_shown_without_its_password() -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        read({"DATABASE_URL": "mysql://me:secret@localhost/x"}, {})
+    assert "mysql://***@localhost/x" in str(refused.value)
+
+
+@pytest.mark.skipif(find_spec("psycopg") is not None, reason="psycopg is installed")
+def test_postgres_needs_its_package() -> None:
+    with pytest.raises(SettingInvalid, match="psycopg is not installed"):
+        read({"DATABASE_URL": "postgres://localhost/x"}, {})
+
+
+def test_the_folder_of_the_database_is_made(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new/folder/db.sqlite3"
+    assert _manage("migrate", "--verbosity", "0", DATABASE_URL=url).returncode == 0
+    assert (tmp_path / "new" / "folder" / "db.sqlite3").is_file()
 
 
 def test_the_example_file_lists_every_setting_with_its_default() -> None:

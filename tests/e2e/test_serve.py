@@ -121,6 +121,13 @@ def test_an_old_database_is_said_in_one_sentence(start, tmp_path) -> None:
     assert process.output.endswith("run `python manage.py migrate` first.\n")
 
 
+def test_a_database_out_of_reach_is_said_in_one_sentence(start, tmp_path) -> None:
+    process = start("manage.py", "serve", DATABASE_URL=f"sqlite:///{tmp_path}")
+    assert process.wait(30) == 1
+    assert "The database cannot be reached: " in process.output
+    assert "Traceback" not in process.output
+
+
 def test_without_redis_there_is_no_working_apart(start) -> None:
     for command in (("serve", "--no-worker"), ("runworker", "inference")):
         process = start("manage.py", *command)
