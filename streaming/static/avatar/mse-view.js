@@ -16,6 +16,8 @@ const KEPT_S = 6;
 const JUMP_S = 0.4;
 const RATE_PER_S = 1.5;
 const LARGEST_RATE = 0.15;
+const LEARN = 0.02;
+const LARGEST_LAG_MS = 60;
 
 /**
  * @typedef {import("./client.js").AvatarFrame} AvatarFrame
@@ -40,6 +42,8 @@ export class MseView {
   /** @type {Map<number, {frame: AvatarFrame, dueMs: number}>} by timestamp */
   #coming = new Map();
   #lastShownMs = -1;
+  /** By how much what is seen lags behind what the player calls its time. */
+  #lagMs = 0;
   #isClosed = false;
 
   /** @param {string} codec */
@@ -130,7 +134,8 @@ export class MseView {
     const { buffered } = element;
     if (buffered.length === 0) return;
     const edgeS = buffered.end(buffered.length - 1);
-    const wantedS = Math.min((this.clock.now() - base) / 1000, edgeS - FRAME_MS / 1000);
+    const wantedMs = this.clock.now() - base + this.#lagMs;
+    const wantedS = Math.min(wantedMs / 1000, edgeS - FRAME_MS / 1000);
     const behindS = wantedS - element.currentTime;
     if (Math.abs(behindS) > JUMP_S || element.currentTime < buffered.start(buffered.length - 1)) {
       element.currentTime = Math.max(wantedS, buffered.start(buffered.length - 1));
@@ -157,7 +162,10 @@ export class MseView {
           this.report.skipped(1);
       }
       this.#lastShownMs = timestampMs;
-      if (known) this.report.shown(known.frame, expectedDisplayTime, known.dueMs);
+      if (!known) return;
+      const lateMs = Math.max(-LARGEST_LAG_MS, Math.min(LARGEST_LAG_MS, expectedDisplayTime - known.dueMs));
+      this.#lagMs = Math.max(0, Math.min(LARGEST_LAG_MS, this.#lagMs + lateMs * LEARN));
+      this.report.shown(known.frame, expectedDisplayTime, known.dueMs);
     };
     element.requestVideoFrameCallback(seen);
   }
