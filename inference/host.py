@@ -51,8 +51,8 @@ from inference.timing import FRAME_S
 
 log = logging.getLogger(__name__)
 
-ACCEPT_WITHIN_S = 5.0
-"""A claim that nobody accepts is forgotten; as long as a claim may wait on the layer."""
+DOOR_SILENCE_S = 15.0
+"""A door that has said nothing for so long is gone: it says `SessionAlive` far more often."""
 
 SWITCH_INTERVAL_S = 0.001
 """How long a pool thread may keep the GIL from the loop."""
@@ -194,10 +194,10 @@ class Host:
         if session is None:
             return  # of an earlier claim, or one that was ended here
         with self._guard(session):
-            now_s = self._clock.now_s()
+            now_s = session.heard_s = self._clock.now_s()
             match message:
                 case SessionAccepted():
-                    self._perform(session, now_s)
+                    self._perform(session, message, now_s)
                 case SessionStop():
                     self._end(session, None)
                 case AudioChunk():
@@ -237,9 +237,8 @@ class Host:
             is_lipsync_ready=True,
         )
         self.send(session, reply)
-        self._at(
-            self._clock.now_s() + ACCEPT_WITHIN_S, lambda _now_s: self._forget_unaccepted(session)
-        )
+        session.heard_s = self._clock.now_s()
+        self._listen_for(session)
 
     async def _open(self, start: SessionStart) -> Opened:
         folder = self._library.find(start.avatar_folder)
@@ -259,13 +258,26 @@ class Host:
         used = {id(session.clips) for session in self._sessions.values()}
         self._opened = {k: o for k, o in self._opened.items() if id(o.clips) in used}
 
-    def _forget_unaccepted(self, session: HostedSession) -> None:
-        if not session.is_performing:
+    def _listen_for(self, session: HostedSession) -> None:
+        """End the session once its door has been silent for too long, before acceptance or after.
+
+        A session must not live on because a door died, or an answer of ours never reached it.
+        """
+
+        def check(now_s: float) -> None:
+            if session.start.claim_id not in self._sessions:
+                return
+            if now_s - session.heard_s < DOOR_SILENCE_S:
+                self._listen_for(session)
+                return
+            log.warning("session %s: its door is gone", session.start.session_id)
             self._end(session, None)
 
-    def _perform(self, session: HostedSession, now_s: float) -> None:
+        self._at(session.heard_s + DOOR_SILENCE_S, check)
+
+    def _perform(self, session: HostedSession, accepted: SessionAccepted, now_s: float) -> None:
         if not session.is_performing:
-            session.perform(self._free_origin(now_s), now_s)
+            session.perform(accepted, self._free_origin(now_s), now_s)
             self._at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
     def _free_origin(self, now_s: float) -> float:

@@ -38,6 +38,7 @@ from inference.messages import (
     AudioChunk,
     ClipChange,
     LayerMessage,
+    SessionAccepted,
     SessionStart,
     SpeechFailed,
     SpeechInterrupt,
@@ -125,20 +126,27 @@ class HostedSession:
         self.is_encoding = False
         self.clock = FrameClock(0.0)
         self.is_performing = False
+        self.heard_s = 0.0
+        """When the door last said anything."""
         self._speech = speech
         self._stage = stage
-        self._timeline = timelines.begin(clips.repertoire, frame=start.next_frame, base=start.clip)
+        self._timeline = timelines.begin(clips.repertoire)
         self._outbox: deque[Slot] = deque()
         self._last_patch: Patch | None = None
-        self._shown_position = start.next_position
-        self._generation = start.generation
+        self._shown_position = 0
+        self._generation = 0
         self._has_reported_failure = False
 
     # ---- time
 
-    def perform(self, origin_s: float, now_s: float) -> None:
-        """The door accepted: the first frame is due at ``origin_s``."""
-        self.clock = FrameClock(origin_s - self._timeline.frame * FRAME_S)
+    def perform(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
+        """The door accepted: the frame that it names is due at ``origin_s``."""
+        self._timeline = timelines.begin(
+            self.clips.repertoire, frame=accepted.next_frame, base=accepted.clip
+        )
+        self._shown_position = accepted.next_position
+        self._generation = accepted.generation
+        self.clock = FrameClock(origin_s - accepted.next_frame * FRAME_S)
         self.is_performing = True
         self._plan(now_s)
 
@@ -184,6 +192,7 @@ class HostedSession:
                 state=plan.state,
                 clip=plan.cursor.clip,
                 position=slot.speech.position if slot.speech else None,
+                samples=slot.speech.received if slot.speech else 0,
                 action_progress=plan.action_progress,
                 action_form=plan.action_form,
             ),

@@ -8,16 +8,18 @@ A session has one door and, at any moment, at most one worker that the door has 
 layer. A claim may reach two workers, or one of them late, so it carries a fresh ``claim_id``. Each
 worker that takes it answers `SessionClaimed` on the door's private channel of the ``media`` layer.
 The door answers the first one for its current claim with `SessionAccepted`, any other with
-`SessionStop`. Only an accepted worker sends frames.
+`SessionStop`. Only an accepted worker sends frames. A claim may lie for seconds before a worker
+reads it, so where to begin is said on acceptance.
 
 *Life.* Everything after the claim goes over private channels, in order, and repeats ``claim_id``,
 so that whatever belongs to an earlier claim can be told and dropped. Frames are the worker's
 heartbeat and the acknowledgement of audio: a frame with ``position`` p says that all samples
-before p + 640 are on their way to the screen.
+before p plus its ``samples`` are on their way to the screen. The other way round the door says
+`SessionAlive` every few seconds: a door that is heard no more is gone, and its session with it.
 
-*Handing on.* A door that has not seen a frame for a second claims anew: a new ``claim_id``, the
-frame number that is due now, and the audio position of the first sample that was not shown. What
-the client sees is a gap in time.
+*Handing on.* A door that has not seen a frame for a second claims anew, with a new ``claim_id``.
+The next worker goes on at the frame number that is due, with the first sample that was not shown.
+What the client sees is a gap in time.
 
 *Generations.* Each interrupt raises the session's generation. Audio of an older one is dropped
 wherever it is met.
@@ -63,6 +65,12 @@ class SessionStart(LayerMessage, frozen=True, kw_only=True):
     avatar_folder: str
     """Name of the asset folder, to be found under AVATARS_DIR or among the shipped ones."""
     avatar_version: str
+
+
+class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
+    """You are the session's worker: send frames."""
+
+    type = "session.accepted"
     next_frame: int = 0
     """The frame number that is due at the moment of sending."""
     next_position: int = 0
@@ -72,10 +80,10 @@ class SessionStart(LayerMessage, frozen=True, kw_only=True):
     """The clip of the client's last STATE_CHANGE; None: the avatar's first idle clip."""
 
 
-class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
-    """You are the session's worker: send frames."""
+class SessionAlive(LayerMessage, frozen=True, kw_only=True):
+    """The door is still there."""
 
-    type = "session.accepted"
+    type = "session.alive"
 
 
 class SessionStop(LayerMessage, frozen=True, kw_only=True):
@@ -155,6 +163,8 @@ class VideoFrame(LayerMessage, frozen=True, kw_only=True):
     clip: str
     position: int | None = None
     """Audio position of the frame's first sample, on frames that show received audio."""
+    samples: int = 0
+    """How many received samples it shows: 640, less where an utterance ends, 0 without audio."""
     action_progress: float | None = None
     """0..1 on the frames of an action, exactly 1 on its last."""
     action_form: ActionForm | None = None
@@ -188,6 +198,7 @@ class SessionEnded(LayerMessage, frozen=True, kw_only=True):
 TO_WORKER: tuple[type[LayerMessage], ...] = (
     SessionStart,
     SessionAccepted,
+    SessionAlive,
     SessionStop,
     AudioChunk,
     ClipChange,

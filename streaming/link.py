@@ -28,6 +28,7 @@ from inference.messages import (
     ClipChange,
     LayerMessage,
     SessionAccepted,
+    SessionAlive,
     SessionClaimed,
     SessionEnded,
     SessionRefused,
@@ -38,7 +39,7 @@ from inference.messages import (
     SpeechInterrupted,
     VideoFrame,
 )
-from inference.timing import FRAME_S, SAMPLES_PER_FRAME, FrameClock
+from inference.timing import FRAME_S, FrameClock
 from streaming import server_messages as told
 from streaming.clips import Avatar, Clip, clip_names, first_clip
 from streaming.counters import Counters
@@ -53,6 +54,7 @@ from streaming.window import Window
 log = logging.getLogger(__name__)
 
 SILENCE_S = 1.0
+ALIVE_EVERY_S = 5.0
 LATE_TIMER_S = 0.1
 AUDIO_RETRY_S = 0.1
 INTERRUPT_ANSWER_S = 1.0
@@ -182,6 +184,9 @@ class WorkerLink:
                 self._answer_interrupts(self._generation)
             case Timer.SILENCE:
                 self._miss_frame(due_s, now_s)
+            case Timer.ALIVE:
+                self._timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
+                self._tell_alive()
             case _:
                 raise AssertionError(f"{timer} is not the link's")
 
@@ -207,8 +212,7 @@ class WorkerLink:
     def _claimed(self, answer: SessionClaimed, now_s: float) -> None:
         if answer == self.worker:
             return  # the accepted worker's answer, delivered twice
-        claim = self._search.claimed(answer, now_s)
-        if claim is None:
+        if not self._search.claimed(answer):
             stop = SessionStop(claim_id=answer.claim_id, reason="another claim or another worker")
             self._outbox.put(SendToWorker(answer.worker_channel, stop))
             return
@@ -217,14 +221,20 @@ class WorkerLink:
         self.worker = self.last_worker = answer
         self._gate.require_idr()
         self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
-        self._tell(SessionAccepted(claim_id=answer.claim_id))
+        self._timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
+        self._tell(
+            SessionAccepted(
+                claim_id=answer.claim_id,
+                next_frame=self._frame_due(now_s),
+                next_position=self.window.shown,
+                generation=self._generation,
+                clip=self._base_clip,
+            )
+        )
+        self._told_generation = self._generation
         if self._counters.workers == 0:
             self._outbox.to_client(self._introduction(answer))
         self._counters.workers += 1
-        # What the client wanted since the claim was written.
-        self._told_generation = claim.generation
-        if self._base_clip is not None and self._base_clip != claim.clip:
-            self._tell_clip(self._base_clip)
         if self._action is not None:
             self._tell_action(*self._action)
         self._hand_on()
@@ -252,7 +262,7 @@ class WorkerLink:
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
         if frame.position is not None:
-            end = frame.position + SAMPLES_PER_FRAME
+            end = frame.position + frame.samples
             if not self._interrupts.acknowledge(end):
                 self.window.acknowledge(end)
                 self._hand_on()
@@ -326,23 +336,19 @@ class WorkerLink:
         self._counters.workers_lost += 1
         self.worker = None
         self._answer_interrupts(self._generation)
-        self._timers.stop(Timer.SILENCE, Timer.AUDIO)
+        self._timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
         self.window.rewind()
         self.search(now_s)
 
     # ---- small things
 
-    def _write_claim(self, claim_id: str, now_s: float) -> SessionStart:
+    def _write_claim(self, claim_id: str) -> SessionStart:
         return SessionStart(
             claim_id=claim_id,
             session_id=self._session_id,
             reply_channel=self._reply_channel,
             avatar_folder=self.avatar.folder,
             avatar_version=self.avatar.version,
-            next_frame=self._frame_due(now_s),
-            next_position=self.window.shown,
-            generation=self._generation,
-            clip=self._base_clip,
         )
 
     def _frame_due(self, now_s: float) -> int:
@@ -357,6 +363,10 @@ class WorkerLink:
     def _tell(self, message: LayerMessage) -> None:
         assert self.worker is not None
         self._outbox.put(SendToWorker(self.worker.worker_channel, message))
+
+    def _tell_alive(self) -> None:
+        if self.worker is not None:
+            self._tell(SessionAlive(claim_id=self.worker.claim_id))
 
     def _tell_stop(self, reason: str) -> None:
         if self.worker is not None:

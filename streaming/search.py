@@ -4,9 +4,7 @@ A claim goes out at once and again every `CLAIM_EVERY_S`, each with an id of its
 it takes. Only an answer to the newest counts. After `NO_WORKER_S` the client hears of it, once a
 search.
 
-A claim that lay waiting for a worker names a frame whose time has passed; a worker that took it
-would run late for ever. So such an answer is turned down, and a fresh claim goes out, now that
-workers are there; once a search, lest slow workers are turned down without end.
+What a claim says does not age: where to begin is told to the worker that is accepted.
 """
 
 import logging
@@ -22,19 +20,18 @@ log = logging.getLogger(__name__)
 NO_WORKER_S = 2.0
 CLAIM_EVERY_S = 2.0
 CLAIM_AFTER_REFUSAL_S = 0.25
-FRESH_CLAIM_S = 0.5
 
 
 class Search:
     """The searches of one session, one after the other.
 
-    ``write_claim`` makes the claim with a given id, as of a given moment.
+    ``write_claim`` makes the claim with a given id.
     """
 
     def __init__(
         self,
         *,
-        write_claim: Callable[[str, float], SessionStart],
+        write_claim: Callable[[str], SessionStart],
         outbox: Outbox,
         timers: Timers,
         new_id: Callable[[], str],
@@ -44,40 +41,30 @@ class Search:
         self._timers = timers
         self._new_id = new_id
         self._claim: SessionStart | None = None
-        self._claimed_s = 0.0
         self._found_once = False
         self._is_full = False
         """The last answer was that there is no room."""
         self.is_missed = False
         """This search has lasted too long."""
-        self._may_refresh = True
 
     def begin(self, now_s: float) -> None:
         self._is_full = self.is_missed = False
-        self._may_refresh = True
         self._timers.set(Timer.NO_WORKER, now_s + NO_WORKER_S)
         self.claim(now_s)
 
     def claim(self, now_s: float) -> None:
         """Claim, and again later if nobody answers."""
-        self._claim = self._write_claim(self._new_id(), now_s)
-        self._claimed_s = now_s
+        self._claim = self._write_claim(self._new_id())
         self._outbox.put(SendClaim(self._claim))
         self._timers.set(Timer.CLAIM, now_s + CLAIM_EVERY_S)
 
-    def claimed(self, answer: SessionClaimed, now_s: float) -> SessionStart | None:
-        """The claim if the worker is to be accepted, None if it is to be turned down."""
-        claim = self._claim
-        if claim is None or answer.claim_id != claim.claim_id:
-            return None
-        is_outdated = claim.next_frame > 0 and now_s - self._claimed_s > FRESH_CLAIM_S
-        if is_outdated and self._may_refresh:
-            self._may_refresh = False
-            self.claim(now_s)
-            return None
+    def claimed(self, answer: SessionClaimed) -> bool:
+        """Whether the worker is to be accepted, or turned down."""
+        if self._claim is None or answer.claim_id != self._claim.claim_id:
+            return False
         self.end()
         self._found_once = True
-        return claim
+        return True
 
     def refused(self, answer: SessionRefused, now_s: float) -> None:
         """A worker cannot take the session: others may."""

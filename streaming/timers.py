@@ -17,6 +17,8 @@ class Timer(Enum):
     """Claim anew."""
     SILENCE = auto()
     """A frame must have come."""
+    ALIVE = auto()
+    """Tell the worker that this door is there."""
     AUDIO = auto()
     """Try again to hand on audio."""
     INTERRUPT = auto()

@@ -31,21 +31,20 @@ class Door:
         self.received: list[LayerMessage] = []
         self.arrivals_s: list[float] = []
 
-    def start(self, **fields: object) -> SessionStart:
+    def start(self) -> SessionStart:
         return SessionStart(
             claim_id=self.claim_id,
             session_id=f"session-{self.claim_id}",
             reply_channel=self.claim_id,
             avatar_folder="test",
             avatar_version="1",
-            **fields,
         )
 
     async def open(self, **fields: object) -> None:
-        self.host.claim(self.start(**fields), worker_channel="worker!1")
+        self.host.claim(self.start(), worker_channel="worker!1")
         await settle()
         assert isinstance(self.received[0], SessionClaimed)
-        self.host.submit(SessionAccepted(claim_id=self.claim_id))
+        self.host.submit(SessionAccepted(claim_id=self.claim_id, **fields))
         await settle()
 
     def say(self, pcm: bytes, position: int, **fields: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 from inference.messages import (
     ActionStart,
     ClipChange,
+    SessionAlive,
     SessionEnded,
     SessionRefused,
     SessionStop,
@@ -54,7 +55,9 @@ def assert_contiguous(door: Door) -> None:
 async def test_ten_minutes_of_idle_are_exact(stage: Stage) -> None:
     door = stage.door()
     await door.open()
-    await stage.clock.advance(600)
+    for _ in range(60):
+        await stage.clock.advance(10)
+        stage.host.submit(SessionAlive(claim_id="a"))
     assert len(door.frames) == pytest.approx(15_000, abs=1)
     assert_contiguous(door)
     times = [
@@ -73,6 +76,7 @@ async def test_speech_is_seen_and_stamped(stage: Stage) -> None:
     await stage.clock.advance(2)
     spoken = [frame for frame in door.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(10)]
+    assert {frame.samples for frame in spoken} == {640}
     assert_contiguous(door)
     pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
     for frame in spoken:
@@ -86,10 +90,10 @@ async def test_long_speech_in_bursts_does_not_drift(stage: Stage) -> None:
     door = stage.door()
     await door.open()
     door.say(tone(25), 0)
-    for burst in range(10):
-        for second in range(20):
-            door.say(tone(25), (1 + 20 * burst + second) * 25 * 640)
-        await stage.clock.advance(20)
+    for burst in range(20):
+        for second in range(10):
+            door.say(tone(25), (1 + 10 * burst + second) * 25 * 640)
+        await stage.clock.advance(10)
     await stage.clock.advance(2)
     spoken = [frame for frame in door.frames if frame.position is not None]
     assert len(spoken) == 201 * 25
@@ -279,7 +283,7 @@ async def test_no_frames_before_the_door_accepts_and_none_after_it_stops(stage: 
     await settle()
     await stage.clock.advance(1)
     assert not door.frames
-    await stage.clock.advance(10)
+    await stage.clock.advance(20)
     assert stage.host.report().sessions == 0
     other = stage.door("b")
     await other.open()
@@ -288,6 +292,18 @@ async def test_no_frames_before_the_door_accepts_and_none_after_it_stops(stage: 
     sent = len(other.frames)
     await stage.clock.advance(1)
     assert len(other.frames) == sent
+
+
+async def test_a_session_ends_with_its_door(stage: Stage) -> None:
+    gone, there = stage.door("a"), stage.door("b")
+    await gone.open()
+    await there.open()
+    for _ in range(6):
+        await stage.clock.advance(5)
+        stage.host.submit(SessionAlive(claim_id="b"))
+    assert stage.host.report().sessions == 1
+    assert len(gone.frames) == pytest.approx(15 * 25, abs=3)
+    assert len(there.frames) == pytest.approx(30 * 25, abs=3)
 
 
 async def test_an_unknown_avatar_is_refused(stage: Stage) -> None:

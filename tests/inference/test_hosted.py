@@ -7,7 +7,7 @@ from inference.audio import SpeechQueue
 from inference.clips import AvatarClips, PictureCache
 from inference.engines.base import AudioContext
 from inference.hosted import HostedSession
-from inference.messages import AudioChunk, SessionStart, VideoFrame
+from inference.messages import AudioChunk, SessionAccepted, SessionStart, VideoFrame
 from inference.profile import DEFAULT_PROFILE
 
 FRAME_S = 0.04
@@ -57,7 +57,7 @@ def session(avatars_dir, stage):
     clips = AvatarClips(avatars_dir / "test", PictureCache(), profile=DEFAULT_PROFILE)
     speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
     session = HostedSession(start, clips, "avatar", speech, stage, worker_channel="w")
-    session.perform(0.0, 0.0)
+    session.perform(SessionAccepted(claim_id="a"), 0.0, 0.0)
     return session
 
 

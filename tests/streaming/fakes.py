@@ -175,6 +175,10 @@ class Door:
         self.hear(claimed(claim, channel))
         return Worker(self, channel, claim)
 
+    def accepted(self, channel: str) -> SessionAccepted:
+        """What the worker on ``channel`` was told to begin with."""
+        return next(m for m in self.told_to(channel) if isinstance(m, SessionAccepted))
+
     # ---- what came of it
 
     def of_type(self, *types: str) -> list[dict]:
@@ -195,7 +199,10 @@ class Door:
         return [m for m in self.told_to(channel) if isinstance(m, AudioChunk)]
 
     def was_accepted(self, channel: str, claim: SessionStart) -> bool:
-        return SessionAccepted(claim_id=claim.claim_id) in self.told_to(channel)
+        return any(
+            isinstance(m, SessionAccepted) and m.claim_id == claim.claim_id
+            for m in self.told_to(channel)
+        )
 
     def was_stopped(self, channel: str, claim: SessionStart) -> bool:
         return any(
@@ -211,17 +218,20 @@ class Worker:
         self.door = door
         self.channel = channel
         self.claim = claim
-        self.next_frame = claim.next_frame
+        told = (m for m in door.told_to(channel) if isinstance(m, SessionAccepted))
+        self.accepted = next((m for m in told if m.claim_id == claim.claim_id), None)
+        self.next_frame = self.accepted.next_frame if self.accepted else 0
 
     def show(self, count: int = 1, **fields: object) -> None:
         """The next frames, one each 40 ms; the first one is an IDR."""
         for _ in range(count):
             number = self.next_frame
-            is_idr = number == self.claim.next_frame or number % 25 == 0
+            is_idr = self.accepted is None or number == self.accepted.next_frame
+            is_idr = is_idr or number % 25 == 0
             self.door.hear(frame(self.claim.claim_id, number, is_idr=is_idr, **fields))
             self.next_frame += 1
             self.door.wait(0.04)
 
     def speak(self, position: int, **fields: object) -> None:
         """One frame that shows the samples from ``position`` on."""
-        self.show(state="speaking", position=position, **fields)
+        self.show(state="speaking", position=position, **{"samples": 640, **fields})

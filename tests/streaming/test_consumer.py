@@ -417,8 +417,11 @@ async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch):
         monkeypatch.setattr(worker.media, "send", full)
         await client.say("STATE_CHANGE", target_state="speaking")
         await client.hear_all("STATE_CHANGED")
-        again = await FakeWorker().claim()
-        assert again.clip == "speaking_0"
+        again = FakeWorker()
+        await again.take()
+        told = await again.read()
+        assert isinstance(told, SessionAccepted)
+        assert told.clip == "speaking_0"
 
 
 async def test_a_claim_that_cannot_be_sent_is_sent_again(monkeypatch):

@@ -57,7 +57,6 @@ def test_the_claim_names_the_avatar():
     door.init()
     [claim] = door.claims
     assert (claim.avatar_folder, claim.avatar_version) == ("presenter", "v1")
-    assert (claim.next_frame, claim.next_position, claim.generation, claim.clip) == (0, 0, 0, None)
     assert (claim.reply_channel, claim.session_id) == ("door", SESSION_ID)
 
 
