@@ -29,7 +29,7 @@ from inference.errors import EngineUnavailable
 from inference.manifest import Manifest
 from inference.timing import SAMPLES_PER_FRAME
 
-LOOK_AHEAD = 0
+LOOK_AHEAD = 640
 """Samples after a frame that the net hears; measured in docs/visemes.md."""
 _SILENT_SAMPLES = 3 * SAMPLES_PER_FRAME
 """How long nothing at all must have sounded for the mouth to rest: longer than any closure."""
@@ -55,14 +55,14 @@ class VisemeEngine:
     """`base.Engine` for CPUs."""
 
     name = "viseme"
-    context = AudioContext(
-        before=features.LEAD + net.STEPS_BEFORE * features.HOP - LOOK_AHEAD, after=LOOK_AHEAD
-    )
     max_batch = 1
     concurrency = os.cpu_count() or 1
 
-    def __init__(self, weights: Path = net.WEIGHTS_PATH) -> None:
+    def __init__(self, weights: Path = net.WEIGHTS_PATH, look_ahead: int = LOOK_AHEAD) -> None:
         self._weights = weights
+        self.context = AudioContext(
+            before=features.LEAD + net.STEPS_BEFORE * features.HOP - look_ahead, after=look_ahead
+        )
         self._net: net.Net | None = None
 
     def load(self) -> None:

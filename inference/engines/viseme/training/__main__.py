@@ -9,7 +9,9 @@ import argparse
 import logging
 import os
 import platform
+import re
 import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -17,9 +19,10 @@ import torch
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import LOOK_AHEAD, VisemeEngine
 from inference.engines.viseme.training import corpus, fit, report
+from inference.timing import SAMPLES_PER_MS
 
 _UTTERANCES = 2_400
-_EPOCHS = 20
+_EPOCHS = 12
 _SEED = 1
 _REPORT = Path("docs/visemes.md")
 
@@ -28,42 +31,57 @@ _log = logging.getLogger("viseme training")
 
 def main() -> None:
     """Parse the command line and do it."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="viseme training", description=__doc__)
     parser.add_argument("--utterances", type=int, default=_UTTERANCES)
     parser.add_argument("--epochs", type=int, default=_EPOCHS)
     parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--look-ahead-ms", type=int, default=LOOK_AHEAD // SAMPLES_PER_MS)
     parser.add_argument("--weights", type=Path, default=net.WEIGHTS_PATH)
     parser.add_argument("--report", type=Path, default=_REPORT)
     parser.add_argument(
         "--evaluate", action="store_true", help="score the weights that are there, train nothing"
     )
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if not arguments.evaluate:
-        _train(arguments.utterances, arguments.epochs, arguments.seed, arguments.weights)
-    engine = VisemeEngine(arguments.weights)
-    engine.load()
+    chosen = parser.parse_args()
+    look_ahead = chosen.look_ahead_ms * SAMPLES_PER_MS
+    if not chosen.evaluate:
+        # In a process of its own: espeak-ng carries its flutter over from what it said before, so
+        # only a process that has said nothing yet repeats itself.
+        settings = (chosen.utterances, chosen.epochs, chosen.seed, look_ahead, chosen.weights)
+        with get_context("spawn").Pool(1) as pool:
+            pool.apply(_train, settings)
+    _start_log()
     _log.info("scoring voices, a language and sounds that were held out")
-    text = report.written(engine, machine=f"{platform.machine()}, {os.cpu_count()} cores")
-    arguments.report.parent.mkdir(parents=True, exist_ok=True)
-    arguments.report.write_text(text, encoding="utf-8")
-    _log.info("wrote %s", arguments.report)
+    engine = VisemeEngine(chosen.weights, look_ahead)
+    engine.load()
+    chosen.report.parent.mkdir(parents=True, exist_ok=True)
+    chosen.report.write_text(report.written(engine, _machine()), encoding="utf-8")
+    _log.info("wrote %s", chosen.report)
 
 
-def _train(utterances: int, epochs: int, seed: int, weights: Path) -> None:
+def _train(utterances: int, epochs: int, seed: int, look_ahead: int, weights: Path) -> None:
+    _start_log()
     # One thread: the sums of several would come in another order each time.
     torch.set_num_threads(1)
     started_s = time.monotonic()
     _log.info("speaking %d utterances", utterances)
-    spoken = corpus.build(utterances, seed, LOOK_AHEAD)
-    _log.info("%d minutes of sound in %.0f s", len(spoken.visemes) // 1_500, _since(started_s))
+    spoken = corpus.build(utterances, seed, look_ahead)
+    spoken_s = time.monotonic() - started_s
+    _log.info("%d minutes of sound in %.0f s", len(spoken.visemes) // 1_500, spoken_s)
     trained = fit.fit(spoken, epochs=epochs, seed=seed)
-    fit.export(trained, weights, LOOK_AHEAD)
-    _log.info("fitted and wrote %s after %.0f s", weights, _since(started_s))
+    fit.export(trained, weights, look_ahead)
+    _log.info("fitted and wrote %s after %.0f s", weights, time.monotonic() - started_s)
 
 
-def _since(started_s: float) -> float:
-    return time.monotonic() - started_s
+def _start_log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+def _machine() -> str:
+    processors = Path("/proc/cpuinfo")
+    names = (
+        re.findall(r"model name\s*: (.+)", processors.read_text()) if processors.exists() else []
+    )
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":
