@@ -272,4 +272,4 @@ async def test_a_flood_does_not_disturb_another(server):
     before_ms, during_ms = np.percentile(late_ms[:quiet], 90), np.percentile(late_ms[quiet:], 90)
     # Both processes and the flood share this machine's cores, so the slack is generous; a server
     # that works the flood off before it sends pictures would be late by seconds.
-    assert during_ms < before_ms + 250
+    assert during_ms < before_ms + 500
