@@ -39,6 +39,8 @@ class InitSuccessFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InitSuccess(ServerMessage, frozen=True, kw_only=True, tag="INIT_SUCCESS"):
+    """The session is open: what there is to see, and how it is coded."""
+
     data: InitSuccessFields
 
 
@@ -54,6 +56,8 @@ class FrameFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VideoFrame(ServerMessage, frozen=True, kw_only=True, tag="VIDEO_FRAME"):
+    """One picture, 25 of them a second."""
+
     data: FrameFields
 
 
@@ -75,6 +79,8 @@ class ActionTriggeredFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionTriggered(ServerMessage, frozen=True, kw_only=True, tag="ACTION_TRIGGERED"):
+    """An action was accepted; it starts within a second."""
+
     data: ActionTriggeredFields
 
 
@@ -84,6 +90,8 @@ class StateChangedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateChanged(ServerMessage, frozen=True, kw_only=True, tag="STATE_CHANGED"):
+    """A change of clip was accepted; it shows within a second."""
+
     data: StateChangedFields
 
 
@@ -92,6 +100,8 @@ class InterruptedFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interrupted(ServerMessage, frozen=True, kw_only=True, tag="INTERRUPTED"):
+    """Barge-in took effect."""
+
     data: InterruptedFields
 
 
@@ -109,6 +119,8 @@ class CloseAck(ServerMessage, frozen=True, kw_only=True, tag="CLOSE_ACK"):
 
 
 class Ping(ServerMessage, frozen=True, kw_only=True, tag="PING"):
+    """Is the client there? Comes every 30 seconds; a PONG is optional."""
+
     data: Nothing = Nothing()
 
 
@@ -119,6 +131,8 @@ class ErrorFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Error(ServerMessage, frozen=True, kw_only=True, tag="ERROR"):
+    """What was asked could not be done, or ends the session."""
+
     data: ErrorFields
 
     @classmethod

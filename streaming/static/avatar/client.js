@@ -35,13 +35,21 @@ export const SAMPLES_PER_FRAME = 640;
 const MAX_CHUNK_SAMPLES = 16_000;
 
 const FIRST_RETRY_MS = 400;
-const LAST_RETRY_MS = 8_000;
+const LAST_RETRY_MS = 5_000;
 const NOT_READY_RETRY_MS = 2_000;
 /** The server sends 25 frames a second; so long a silence means that the connection is dead. */
 const SILENCE_MS = 8_000;
 
 /** What the server's close codes mean for the one who waits; any other code is an accident. */
-const CLOSED = Object.freeze({ 1000: "ended", 4401: "token", 4404: "avatar", 4408: "ended", 4409: "ended", 4429: "busy" });
+const CLOSED = Object.freeze({
+  1000: "ended",
+  4012: "shutdown",
+  4401: "token",
+  4404: "avatar",
+  4408: "ended",
+  4409: "ended",
+  4429: "busy",
+});
 
 /**
  * @typedef {object} Status
@@ -90,6 +98,8 @@ export class AvatarClient extends EventTarget {
   #retryTimer = 0;
   #silenceTimer = 0;
   #lastHeardMs = 0;
+  /** @type {"lost" | "shutdown" | "busy" | "avatar" | "token" | "ended"} of the last end */
+  #reason = "lost";
   /** @type {ErrorData | undefined} the last ERROR of this connection */
   #problem;
 
@@ -271,7 +281,10 @@ export class AvatarClient extends EventTarget {
   #closed(code) {
     this.#drop();
     const problem = this.#problem;
-    const reason = /** @type {Record<number, any>} */ (CLOSED)[code] ?? (code === 4012 ? "shutdown" : "lost");
+    let reason = /** @type {Record<number, any>} */ (CLOSED)[code] ?? "lost";
+    // That nobody answers while the server restarts is no news.
+    if (reason === "lost" && this.#attempt > 0) reason = this.#reason;
+    this.#reason = reason;
     const isNotReady = reason === "avatar" && problem?.details?.reason === "preparing";
     if (reason === "ended" || reason === "token" || (reason === "avatar" && !isNotReady)) {
       this.#go({ name: "stopped", reason, closeCode: code, problem });
