@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from inference.engines.musetalk.constants import (
     CROP_EXPAND,
     MARGIN_BOTTOM_PX,
-    UPPER_BOUNDARY_RATIO,
 )
 
-_NOSE_BRIDGE_MESH = (195, 5)
-"""Points of the 468-point mesh around point 29 of the 68, the third of the nose bridge."""
+_NOSE_BRIDGE_MESH = 195
+"""The point of the 468-point mesh that lies where point 29 of the 68 does, on the nose bridge."""
 
 
 class Box(NamedTuple):
@@ -48,8 +47,7 @@ def landmark_box(points: NDArray[np.float32], bridge_y: float) -> Box | None:
 
 def mesh_box(points: NDArray[np.float32]) -> Box | None:
     """`landmark_box` for a picture's face mesh, float32 ``[468 or more, 2]``."""
-    bridge_y = float(points[list(_NOSE_BRIDGE_MESH), 1].mean())
-    return landmark_box(points, bridge_y)
+    return landmark_box(points, float(points[_NOSE_BRIDGE_MESH, 1]))
 
 
 def with_margin(box: Box, picture_height: int) -> Box:
@@ -62,8 +60,3 @@ def crop_box(box: Box) -> Box:
     centre_x, centre_y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
     half = int(max(box.width, box.height) // 2 * CROP_EXPAND)
     return Box(centre_x - half, centre_y - half, centre_x + half, centre_y + half)
-
-
-def middle_row(box: Box) -> int:
-    """The first row of the face box that is blended, counted from the picture's top."""
-    return box.y1 + int(box.height * UPPER_BOUNDARY_RATIO)

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from inference.engines.musetalk import composition, masks  # noqa: E402 -- after the check
+from inference.engines.musetalk import composition, latents, masks  # noqa: E402 -- after the check
 from inference.engines.musetalk.avatar import FaceClip  # noqa: E402
 from inference.engines.musetalk.batch import canvas_of, region_of  # noqa: E402
 from inference.engines.musetalk.boxes import Box  # noqa: E402
@@ -139,6 +139,19 @@ def test_samples_that_the_mask_leaves_alone_are_exact(vision, picture):
 def test_without_strength_nothing_changes(vision, picture):
     [(result, _, _)] = patches_of(vision, picture, ["inside"], strength=0.0)
     assert (result == picture).all()
+
+
+def test_a_face_pasted_back_where_it_came_from_is_not_seen(vision, picture):
+    """The way from picture to 256x256 and back: geometry, colours and mask at once."""
+    box = Box(*map(int, vision["inside_bbox"]))
+    own = latents.face_crop(to_bgr(picture), box)
+    [(result, patch, _)] = patches_of(vision | {"decoded_bgr": own[None]}, picture, ["inside"])
+    before, after = region_of(picture, patch), region_of(result, patch)
+    assert np.abs(after.luma.astype(int) - before.luma).mean() < 1.0
+    assert np.abs(after.chroma.astype(int) - before.chroma).mean() < 1.5
+    [(other, _, _)] = patches_of(vision, picture, ["inside"])
+    moved = region_of(other, patch)
+    assert np.abs(moved.luma.astype(int) - before.luma).mean() > 10
 
 
 def test_a_face_does_not_depend_on_its_company(vision, picture):
