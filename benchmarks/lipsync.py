@@ -3,7 +3,8 @@
 Scores lip-sync as a viewer sees it: held-out voices say held-out sentences, the stream is decoded,
 the lips are measured in the pictures and compared with the phonemes (see `benchmarks.score`). By
 default the engine's chain runs in this process; with ``--server`` the speech goes through a running
-server, in real time. Prints a table and exits non-zero when it falls short.
+server, in real time. Prints a table; exits with 1 when it falls short, with 2 when there is no
+stream to score.
 """
 
 import argparse
@@ -17,9 +18,15 @@ import numpy as np
 from benchmarks.held_out import Passage, passages
 from benchmarks.machine import machine
 from benchmarks.score import LipTruth, Score, lip_gap, score
-from benchmarks.speaking import speaking_in_process, speaking_pictures, stream_from_a_server
+from benchmarks.speaking import (
+    StreamBroken,
+    speaking_in_process,
+    speaking_pictures,
+    stream_from_a_server,
+)
 from inference.engines.viseme.engine import VisemeEngine
 from inference.preparation.faces import FaceMesh
+from streaming.client import ClientError
 
 PRESENTER = Path(__file__).parent.parent / "avatars_app" / "presenter"
 
@@ -103,7 +110,11 @@ def main() -> int:
     spoken = passages(chosen.sentences)
     if chosen.server:
         print(f"lip-sync of {chosen.server}, user {chosen.user_id}, measured on {machine()}")
-        gaps = asyncio.run(measure_on_a_server(chosen.server, chosen.user_id, spoken))
+        try:
+            gaps = asyncio.run(measure_on_a_server(chosen.server, chosen.user_id, spoken))
+        except (ClientError, StreamBroken) as error:
+            print(error, file=sys.stderr)
+            return 2
     else:
         print(f"lip-sync of {chosen.avatar.name}, in process, on {machine()}")
         gaps = measure_in_process(chosen.avatar, spoken)

@@ -37,6 +37,7 @@ _FARTHEST = 18.0
 _GESTURE = 2.2
 """An action goes so many times as far from rest as the usual clip does."""
 _OPEN_MOUTH, _SHUT_EYES = 0.06, 0.75
+_SEAM_WEIGHT = 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,7 +193,9 @@ def _rest_picture(
     )
     unrest = 100 * np.maximum(appearance.mouth[places] - _OPEN_MOUTH, 0)
     unrest += 40 * np.maximum(_SHUT_EYES - appearance.eyes[places], 0)
-    return int(places[np.argmin(away + unrest + steps[places])])
+    # The step into the rest picture is the seam of every clip.
+    seam = _SEAM_WEIGHT * steps[places]
+    return int(places[np.argmin(away + unrest + seam)])
 
 
 def _returning(
