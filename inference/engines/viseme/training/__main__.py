@@ -10,15 +10,13 @@ import logging
 import os
 import platform
 import re
-import time
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import LOOK_AHEAD, VisemeEngine
-from inference.engines.viseme.training import corpus, fit, report
+from inference.engines.viseme.training import report
+from inference.engines.viseme.training.recipe import start_log, train
 from inference.timing import SAMPLES_PER_MS
 
 _UTTERANCES = 2_400
@@ -48,32 +46,14 @@ def main() -> None:
         # only a process that has said nothing yet repeats itself.
         settings = (chosen.utterances, chosen.epochs, chosen.seed, look_ahead, chosen.weights)
         with get_context("spawn").Pool(1) as pool:
-            pool.apply(_train, settings)
-    _start_log()
+            pool.apply(train, settings)
+    start_log()
     _log.info("scoring voices, a language and sounds that were held out")
     engine = VisemeEngine(chosen.weights, look_ahead)
     engine.load()
     chosen.report.parent.mkdir(parents=True, exist_ok=True)
     chosen.report.write_text(report.written(engine, _machine()), encoding="utf-8")
     _log.info("wrote %s", chosen.report)
-
-
-def _train(utterances: int, epochs: int, seed: int, look_ahead: int, weights: Path) -> None:
-    _start_log()
-    # One thread: the sums of several would come in another order each time.
-    torch.set_num_threads(1)
-    started_s = time.monotonic()
-    _log.info("speaking %d utterances", utterances)
-    spoken = corpus.build(utterances, seed, look_ahead)
-    spoken_s = time.monotonic() - started_s
-    _log.info("%d minutes of sound in %.0f s", len(spoken.visemes) // 1_500, spoken_s)
-    trained = fit.fit(spoken, epochs=epochs, seed=seed)
-    fit.export(trained, weights, look_ahead)
-    _log.info("fitted and wrote %s after %.0f s", weights, time.monotonic() - started_s)
-
-
-def _start_log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
 def _machine() -> str:

@@ -1,7 +1,7 @@
 """The evaluation: what the net makes of voices, a language and sentences it never heard.
 
-It hears as the server hears, through `VisemeEngine.listen`, one frame at a time would give the
-same. Its music has instruments that training has not.
+It hears as the server hears, through `VisemeEngine.listen`. Its music is played by instruments that
+training does not have.
 """
 
 from collections.abc import Callable, Sequence

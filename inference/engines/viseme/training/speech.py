@@ -5,7 +5,6 @@ tell. They are called as they come from the distribution (Debian packages ``espe
 ``flite``).
 """
 
-import ctypes
 import subprocess
 import tempfile
 import wave
@@ -13,22 +12,17 @@ from dataclasses import dataclass
 from functools import cache
 from math import gcd
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
+from inference.engines.viseme.training.espeak_library import Espeak, SynthesisError
 from inference.timing import SAMPLE_RATE_HZ
 
 Alphabet = Literal["ipa", "arpabet"]
 
-_RETRIEVAL = 1
-_PHONEME_EVENTS_IN_IPA = 1 | 2
-_TERMINATED, _PHONEME = 0, 7
-_UTF8 = 1
-_RATE, _PITCH, _RANGE = 1, 3, 4
-_BUFFER_MS = 500
 _STOPS = "pbtdkgɡqcɟʈɖ"
 _ASPIRATED = "ptk"
 _CLOSED_SHARE = 0.75
@@ -38,10 +32,6 @@ _CLOSURE_S = (0.03, 0.07)
 _BURST_S = 0.01
 _PAUSE_S = 0.05
 """An event without a name shorter than this is an off-glide, not a pause."""
-
-
-class SynthesisError(Exception):
-    """A synthesiser is missing, or refused the voice or the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,82 +53,9 @@ class Speech:
     voice: str
 
 
-class _EventId(ctypes.Union):
-    _fields_ = [
-        ("number", ctypes.c_int),
-        ("name", ctypes.c_char_p),
-        ("string", ctypes.c_char * 8),
-    ]
-
-
-class _Event(ctypes.Structure):
-    """espeak_EVENT of speak_lib.h."""
-
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _EventId),
-    ]
-
-
-class _Espeak:
-    """libespeak-ng, which keeps its state in globals: one per process."""
-
-    def __init__(self) -> None:
-        try:
-            self._library = ctypes.CDLL("libespeak-ng.so.1")
-        except OSError as error:
-            raise SynthesisError("libespeak-ng.so.1 not found: install espeak-ng") from error
-        self.rate_hz = self._library.espeak_Initialize(
-            _RETRIEVAL, _BUFFER_MS, None, _PHONEME_EVENTS_IN_IPA
-        )
-        if self.rate_hz <= 0:
-            raise SynthesisError("espeak-ng found no voice files")
-        self._pieces: list[NDArray[np.int16]] = []
-        self._events: list[tuple[int, str]] = []
-        prototype = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
-        )
-        self._callback = prototype(self._receive)
-        self._library.espeak_SetSynthCallback(self._callback)
-
-    def _receive(self, samples: Any, count: int, events: Any) -> int:
-        if samples and count > 0:
-            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
-        place = 0
-        while events[place].type != _TERMINATED:
-            event = events[place]
-            if event.type == _PHONEME:
-                name = ctypes.string_at(ctypes.addressof(event.id), 8).split(b"\0")[0]
-                self._events.append((event.sample, name.decode("utf-8", "ignore")))
-            place += 1
-        return 0
-
-    def speak(
-        self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
-    ) -> tuple[NDArray[np.int16], list[tuple[int, str]]]:
-        self._pieces.clear()
-        self._events.clear()
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise SynthesisError(f"espeak-ng has no voice {voice!r}")
-        for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
-            self._library.espeak_SetParameter(parameter, value, 0)
-        encoded = text.encode()
-        self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _UTF8, None, None)
-        self._library.espeak_Synchronize()
-        if not self._pieces:
-            raise SynthesisError(f"espeak-ng said nothing for {text!r}")
-        return np.concatenate(self._pieces), list(self._events)
-
-
 @cache
-def _espeak() -> _Espeak:
-    return _Espeak()
+def _espeak() -> Espeak:
+    return Espeak()
 
 
 def espeak(
