@@ -50,6 +50,6 @@ train: setup ## train the viseme net anew (needs espeak-ng and flite)
 	.venv/bin/python -m inference.engines.viseme.training
 
 # Debian packages that some tests need. Elsewhere those tests are skipped and say what they miss.
-PACKAGES := espeak-ng flite
+PACKAGES := espeak-ng flite chromium
 packages:
 	@if [ "$$(id -u)" = 0 ] || [ "$$CI" = true ]; then sh .ci/packages $(PACKAGES); fi

@@ -1,0 +1,315 @@
+"""The studio in real Chromium against the real server: seen, heard, directed, lost and found."""
+
+import io
+import json
+import signal
+import wave
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from benchmarks.server import ServerProcess
+from benchmarks.studio_page import (
+    Seen,
+    Studio,
+    burst_offsets_ms,
+    bursts,
+    chromium,
+    find_chromium,
+    sung_ah,
+)
+from tests.e2e.conftest import Start
+from tests.e2e.talking import Door
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_chromium() is None, reason="needs Chromium: install Debian's package chromium"
+    ),
+]
+
+# Three times the aims: other work on the machine must not fail a test.
+OFFSET_LIMIT_MS = 120
+FIRST_PICTURE_LIMIT_MS = 3_000
+WAIT_MS = 10_000
+
+
+def wav(pcm: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setparams((1, 2, 16_000, len(pcm), "NONE", ""))
+        file.writeframes(pcm.tobytes())
+    return content.getvalue()
+
+
+def liveliness(seen: Sequence[Seen]) -> float:
+    """How much the mouth opens and shuts: spread of its darkness, in pixels."""
+    darkness = [s.darkness for s in seen]
+    return float(np.percentile(darkness, 95) - np.percentile(darkness, 5))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    heard_by_microphone = tmp_path_factory.mktemp("microphone") / "speech.wav"
+    heard_by_microphone.write_bytes(wav(bursts(10, burst_ms=200)))
+    executable = find_chromium()
+    assert executable is not None
+    with chromium(executable, microphone=heard_by_microphone) as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    # Headless, nobody is there to ask: without this permission the microphone is refused.
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    context.set_default_timeout(WAIT_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def address(server: ServerProcess) -> str:
+    return server.address.replace("ws", "http", 1)
+
+
+@pytest.fixture
+def studio(context: BrowserContext, address: str) -> Iterator[Studio]:
+    studio = Studio(context, address)
+    studio.wait_until_live()
+    yield studio
+    assert studio.troubles == []
+
+
+def test_one_click_makes_it_talk_and_an_interrupt_stops_it(studio: Studio) -> None:
+    page = studio.page
+    assert studio.first_picture_ms < FIRST_PICTURE_LIMIT_MS
+    expect(page.locator("#status")).to_contain_text("Live")
+    expect(page.locator("#decoder")).to_have_text("WebCodecs")
+    studio.watch()
+    studio.pause(1_200)
+    still = liveliness(studio.seen())
+
+    page.get_by_role("button", name="Let me say hello").click()
+    page.wait_for_function("seen.some(([, , , audio]) => audio >= 0)")
+    studio.pause(2_000)
+    assert liveliness(studio.seen()) > 3 * still
+    assert len(studio.heard()) > 20
+
+    page.get_by_role("button", name="Interrupt").click()
+    studio.pause(800)
+    studio.seen(), studio.heard()
+    studio.pause(1_200)
+    assert all(seen.audio_timestamp_ms is None for seen in studio.seen())
+    assert studio.heard() == {}
+    assert page.evaluate("studio.player.line.queuedSamples") == 0
+
+
+def test_mouth_and_sound_go_together(studio: Studio) -> None:
+    studio.unlock_sound()
+    studio.watch()
+    studio.pause(800)
+    studio.speak(bursts(6))
+    studio.pause(6 * 600 + 1_200)
+    offsets = burst_offsets_ms(studio.seen(), studio.heard(), count=6)
+    assert len(offsets) >= 4
+    assert np.percentile(np.abs(offsets), 95) < OFFSET_LIMIT_MS
+    assert abs(float(np.median(offsets))) < OFFSET_LIMIT_MS / 3
+
+
+def test_a_text_is_spoken(studio: Studio) -> None:
+    studio.watch()
+    studio.page.get_by_label("What the avatar should say").fill("Hello world")
+    studio.page.keyboard.press("Enter")
+    studio.page.wait_for_function("heard.length > 12")
+    spoken = studio.page.evaluate("studio.player.line.utterances[0]")
+    assert spoken["label"] == "Hello world"
+    assert 0.5 < spoken["length"] / 16_000 < 3
+
+
+def test_a_file_is_spoken_and_another_is_refused(studio: Studio) -> None:
+    studio.watch()
+    chooser = studio.page.locator("#file")
+    speech = {"name": "ah.wav", "mimeType": "audio/wav", "buffer": wav(sung_ah(600))}
+    chooser.set_input_files(speech)  # type: ignore[arg-type]
+    studio.page.wait_for_function("heard.length >= 14")
+    assert studio.page.evaluate("studio.player.line.utterances[0].label") == "ah.wav"
+    nothing = {"name": "no.wav", "mimeType": "audio/wav", "buffer": b"no sound at all"}
+    chooser.set_input_files(nothing)  # type: ignore[arg-type]
+    expect(studio.page.get_by_role("alert").filter(visible=True)).to_contain_text("no sound file")
+
+
+def test_the_microphone_is_heard_and_seen(studio: Studio, context: BrowserContext) -> None:
+    context.grant_permissions(["microphone"])
+    studio.watch()
+    studio.pause(800)
+    still = liveliness(studio.seen())
+    talk = studio.page.get_by_role("button", name="Hold to talk")
+    talk.hover()
+    studio.page.mouse.down()
+    studio.page.wait_for_function("heard.length > 60")
+    studio.page.mouse.up()
+    assert liveliness([s for s in studio.seen() if s.audio_timestamp_ms is not None]) > 3 * still
+    assert not studio.page.evaluate("studio.player.line.utterances.length > 1")
+
+
+def test_a_refused_microphone_is_explained(studio: Studio) -> None:
+    studio.page.get_by_role("button", name="Open mic").click()
+    expect(studio.page.get_by_role("alert").filter(visible=True)).to_contain_text("blocked")
+    expect(studio.page.get_by_role("button", name="Open mic")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+
+
+def test_clips_and_actions_are_directed(studio: Studio) -> None:
+    page = studio.page
+    page.get_by_role("button", name="idle clip 3").click()
+    expect(page.locator("#clip")).to_have_text("idle_3")
+    page.get_by_role("button", name="Action 1").click()
+    expect(page.locator("#clip")).to_have_text("action_1")
+    page.get_by_role("button", name="Action 2").click()
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("action is running")
+
+
+def test_media_source_extensions_show_the_same(context: BrowserContext, address: str) -> None:
+    studio = Studio(context, address, "?decoder=mse")
+    studio.wait_until_live()
+    expect(studio.page.locator("#decoder")).to_have_text("Media Source Extensions")
+    studio.unlock_sound()
+    studio.watch()
+    studio.pause(1_500)
+    studio.speak(bursts(5))
+    studio.pause(5 * 600 + 1_500)
+    seen = studio.seen()
+    offsets = burst_offsets_ms(seen, studio.heard(), count=5)
+    assert len(offsets) >= 3
+    assert np.percentile(np.abs(offsets), 95) < OFFSET_LIMIT_MS
+    silent = [s for s in seen if s.audio_timestamp_ms is None][:30]
+    assert liveliness(seen) > 3 * liveliness(silent)
+    assert studio.troubles == []
+
+
+def test_two_tabs_speak_at_once(context: BrowserContext, address: str) -> None:
+    studios = [Studio(context, address), Studio(context, address, "?avatar=another")]
+    for studio in studios:
+        studio.wait_until_live()
+        studio.page.bring_to_front()
+        studio.unlock_sound()
+        studio.watch()
+        studio.speak(sung_ah(1_200))
+    for studio in studios:
+        studio.page.wait_for_function("heard.length > 25")
+        assert studio.troubles == []
+    ids = {studio.page.evaluate("studio.client.sessionId") for studio in studios}
+    assert len(ids) == 2
+
+
+def test_a_page_that_slept_shows_the_present(studio: Studio, context: BrowserContext) -> None:
+    studio.watch()
+    studio.pause(1_000)
+    journey_ms = min(seen.shown_ms - seen.timestamp_ms for seen in studio.seen())
+    devtools = context.new_cdp_session(studio.page)
+    devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+    studio.pause(3_000)
+    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+    studio.page.evaluate("seen.splice(0)")
+    studio.pause(1_000)
+    last = studio.seen()[-1]
+    assert last.shown_ms - last.timestamp_ms < journey_ms + 400
+
+
+def test_a_server_that_restarts_is_found_again(
+    context: BrowserContext, serve: Callable[..., Door], start: Start
+) -> None:
+    door = serve()
+    studio = Studio(context, f"http://127.0.0.1:{door.port}")
+    studio.wait_until_live()
+    notice = studio.page.locator("#notice")
+    door.process.send(signal.SIGTERM)
+    expect(notice).to_contain_text("restarting")
+    expect(studio.page.locator("#status")).to_contain_text("Reconnecting")
+    door.process.wait()
+    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(door.port))
+    expect(notice).to_be_hidden(timeout=WAIT_MS)
+    studio.wait_until_live()
+    studio.unlock_sound()
+    studio.watch()
+    studio.speak(sung_ah(800))
+    studio.page.wait_for_function("heard.length > 15")
+
+
+def test_an_avatar_in_preparation_shows_its_progress(
+    context: BrowserContext, serve: Callable[..., Door], start: Start
+) -> None:
+    door = serve()
+    making = start(
+        "manage.py",
+        "shell",
+        "-c",
+        "from avatars_app.models import Avatar;"
+        "Avatar.objects.update_or_create("
+        "user_id='mine', defaults={'status': 'preparing', 'percent': 42})",
+    )
+    assert making.wait(30) == 0, making.output
+    studio = Studio(context, f"http://127.0.0.1:{door.port}", "?avatar=mine")
+    notice = studio.page.locator("#notice")
+    expect(notice).to_contain_text("being prepared")
+    expect(notice).to_contain_text("42 %")
+    studio.page.get_by_label("Avatar of user").fill("guest")
+    studio.page.get_by_role("button", name="Connect", exact=True).click()
+    studio.wait_until_live()
+
+
+def test_everything_is_reached_by_keyboard(studio: Studio) -> None:
+    wanted = studio.page.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea, a, summary')]"
+        ".filter(e => e.checkVisibility() && !e.disabled).length"
+    )
+    studio.page.locator("body").press("Tab")
+    reached = set()
+    for _ in range(wanted + 4):
+        reached.add(
+            studio.page.evaluate(
+                "[...document.querySelectorAll('*')].indexOf(document.activeElement)"
+            )
+        )
+        studio.page.keyboard.press("Tab")
+    assert len(reached) >= wanted
+
+
+def test_the_report_can_be_copied(studio: Studio, context: BrowserContext) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    studio.page.get_by_role("button", name="Copy report").click()
+    expect(studio.page.locator("#copy")).to_have_text("Copied")
+    report = studio.page.evaluate("navigator.clipboard.readText()")
+    assert "Chrome" in report
+    assert "decoding by WebCodecs" in report
+
+
+@pytest.mark.parametrize("width", [390, 820, 1440])
+def test_no_page_is_wider_than_its_window(
+    context: BrowserContext, address: str, width: int
+) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 844})
+    for path in ("/", "/protocol"):
+        page.goto(address + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_protocol_page_sends_its_examples(context: BrowserContext, address: str) -> None:
+    page = context.new_page()
+    page.goto(f"{address}/protocol")
+    log = page.locator("#log")
+    page.locator("#GENERATE .send").click()
+    expect(log).to_contain_text("INIT_SUCCESS")
+    expect(log.locator(".out").filter(has_text="GENERATE")).to_have_count(1)
+    page.locator("#STATE_CHANGE .send").click()
+    expect(log).to_contain_text("STATE_CHANGED")
+    expect(log.locator(".problem")).to_have_count(0)
+    # What the server really says has the form that the page tells.
+    told = json.loads(page.locator("#STATE_CHANGED pre").inner_text())
+    line = log.locator("li").filter(has_text="STATE_CHANGED").last.inner_text()
+    assert json.loads(line).keys() == told.keys()
+    assert json.loads(line)["data"].keys() == told["data"].keys()
