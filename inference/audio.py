@@ -12,9 +12,9 @@ session) and cuts them into utterances:
 * A jump in the positions (an interrupt, or audio lost on the way) ends it too.
 
 A frame is ready when its own samples and the engine's look-ahead are there. It does not wait for
-look-ahead longer than one frame time: what is missing then counts as zeros. An utterance's first
-frame is held back until its sound is ``START_MARGIN_S`` old: a client that sends in step with the
-clock, give or take a few ms, then never runs dry right after the start.
+look-ahead that is a frame time overdue: what is missing then counts as zeros. An utterance's first
+frame is held back until all that it needs is ``START_MARGIN_S`` old: a client that sends in step
+with the clock, give or take a few ms, then never runs dry right after the start.
 
 Pure: time is an argument, in seconds of the caller's monotonic clock.
 """
@@ -26,9 +26,9 @@ from enum import Enum, auto
 import numpy as np
 
 from inference.engines.base import AudioContext, AudioWindow
-from inference.timing import BYTES_PER_SAMPLE, FRAME_S, SAMPLES_PER_FRAME
+from inference.timing import BYTES_PER_SAMPLE, FRAME_S, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
-START_MARGIN_S = 0.015
+START_MARGIN_S = 0.008
 _FULL_SCALE = np.float32(1 / 32768)
 
 
@@ -69,11 +69,14 @@ class _Utterance:
     clips: list[tuple[int, str]] = field(default_factory=list)
     """(position from which on, clip wanted), ascending, each unlike the one before."""
     is_closed: bool = False
-    first_arrival_s: float = 0.0
 
     @property
     def end(self) -> int:
         return self.start + len(self.pcm) // BYTES_PER_SAMPLE
+
+    def arrival_s(self, end: int) -> float:
+        """When the samples before ``end`` had all arrived."""
+        return next(when for position, when in self.arrivals if position >= end)
 
     def samples(self, begin: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         """Samples at positions ``begin`` to ``end``, zeros where there are none."""
@@ -99,6 +102,7 @@ class SpeechQueue:
 
     def __init__(self, context: AudioContext, *, end_of_speech_ms: int = 240) -> None:
         self._context = context
+        self._look_ahead_s = context.after / SAMPLE_RATE_HZ
         self._end_of_speech_s = end_of_speech_ms / 1000
         self._utterances: deque[_Utterance] = deque()
         self._cursor = 0
@@ -130,7 +134,7 @@ class SpeechQueue:
                 self._cursor = position
             else:
                 last.is_closed = True
-            last = _Utterance(start=position, first_arrival_s=now_s)
+            last = _Utterance(start=position)
             self._utterances.append(last)
         if clip is not None and (not last.clips or last.clips[-1][1] != clip):
             last.clips.append((position, clip))
@@ -163,15 +167,17 @@ class SpeechQueue:
         return Speech.STARVED if self._has_begun else Speech.SILENT
 
     def _is_ready(self, current: _Utterance, left: int, now_s: float) -> bool:
-        if not self._has_begun and now_s - current.first_arrival_s < START_MARGIN_S:
-            return False
-        if current.is_closed or left >= SAMPLES_PER_FRAME + self._context.after:
+        if current.is_closed:
             return left > 0
         if left < SAMPLES_PER_FRAME:
             return False
         own_end = self._cursor + SAMPLES_PER_FRAME
-        own_arrival_s = next(when for end, when in current.arrivals if end >= own_end)
-        return now_s - own_arrival_s >= FRAME_S
+        if now_s - current.arrival_s(own_end) >= self._look_ahead_s + FRAME_S:
+            return True
+        if left < SAMPLES_PER_FRAME + self._context.after:
+            return False
+        age_s = now_s - current.arrival_s(own_end + self._context.after)
+        return self._has_begun or age_s >= START_MARGIN_S
 
     def take(self) -> SpeechFrame:
         """The next frame of the current utterance, padded with zeros at its end."""

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-A single loop sleeps until something is due: a session's tick (send the frame that is due, plan the
-next) or a slot's cut-off (stop waiting for the engine). Deadlines are absolute; the loop never
+A single loop sleeps until something is due: a session's tick (plan the next frame), a frame, or a
+slot's cut-off (stop waiting for the engine). Deadlines are absolute; the loop never
 sleeps for "a period", so lateness does not add up. Sessions are spread over the 40 ms, so that they
 do not all burst at once. What takes time happens in the pools of the `pipeline`.
 
@@ -212,6 +212,13 @@ class Host:
     async def _claim(self, start: SessionStart, worker_channel: str) -> None:
         """Open the avatar and make the offer; tell the door why if that fails."""
         reply: LayerMessage
+        capacity = self._engine.capacity
+        if capacity is not None and len(self._sessions) >= max(capacity, 1):
+            reply = SessionRefused(
+                claim_id=start.claim_id, reason="capacity", message=f"{capacity} sessions are on"
+            )
+            await self._deliver(start.reply_channel, reply)
+            return
         try:
             opened = await self._open(start)
         except AvatarError as error:
@@ -221,7 +228,13 @@ class Host:
             return
         speech = SpeechQueue(self._engine.context, end_of_speech_ms=self._end_of_speech_ms)
         session = HostedSession(
-            start, opened.clips, opened.avatar, speech, self, worker_channel=worker_channel
+            start,
+            opened.clips,
+            opened.avatar,
+            speech,
+            self,
+            worker_channel=worker_channel,
+            lead_s=self._engine.lead_s,
         )
         self._sessions[start.claim_id] = session
         outgoing: asyncio.Queue[LayerMessage | None] = asyncio.Queue()
@@ -278,7 +291,7 @@ class Host:
     def _perform(self, session: HostedSession, accepted: SessionAccepted, now_s: float) -> None:
         if not session.is_performing:
             session.perform(accepted, self._free_origin(now_s), now_s)
-            self._at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
+            self._await_next(session)
 
     def _free_origin(self, now_s: float) -> float:
         """A moment within the next frame time at which the fewest other sessions are due."""
@@ -318,7 +331,17 @@ class Host:
             return
         with self._guard(session):
             session.tick(now_s)
-            self._at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
+            self._await_next(session)
+
+    def _await_next(self, session: HostedSession) -> None:
+        """Send what was just planned when it is due, and plan what follows in time."""
+
+        def flush(now_s: float) -> None:
+            with self._guard(session):
+                session.flush(now_s)
+
+        self._at(session.newest_due_s, flush)
+        self._at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
     # ---- what sessions ask for (see hosted.Stage)
 

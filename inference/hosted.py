@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-At the moment a frame is due, the next one is planned: one frame time of lead. A planned frame lies
-in a `Slot` in the outbox until it is due, and slots leave the outbox in order:
+A frame is planned shortly before it is due, by as much as the engine needs (its ``lead_s``). A
+planned frame lies in a `Slot` in the outbox until it is due, and slots leave the outbox in order:
 
     plan ──▶ CLIP ─────────────────────────────────────▶ ready ──▶ due ──▶ sent
         └──▶ LIVE ──▶ rendering ──▶ encoding ──▶ ready ──┘
@@ -114,6 +114,7 @@ class HostedSession:
         stage: Stage,
         *,
         worker_channel: str,
+        lead_s: float,
     ) -> None:
         self.start = start
         self.worker_channel = worker_channel
@@ -128,6 +129,7 @@ class HostedSession:
         self.is_performing = False
         self.heard_s = 0.0
         """When the door last said anything."""
+        self._lead_s = lead_s
         self._speech = speech
         self._stage = stage
         self._timeline = timelines.begin(clips.repertoire)
@@ -151,12 +153,17 @@ class HostedSession:
         self._plan(now_s)
 
     @property
-    def next_tick_s(self) -> float:
-        """When `tick` wants to be called: the due time of the newest planned frame."""
+    def newest_due_s(self) -> float:
+        """When `flush` wants to be called: the newest planned frame is due."""
         return self.clock.due_s(self._timeline.frame - 1)
 
+    @property
+    def next_tick_s(self) -> float:
+        """When `tick` wants to be called: the next frame is to be planned."""
+        return self.clock.due_s(self._timeline.frame) - self._lead_s
+
     def tick(self, now_s: float) -> None:
-        """The newest planned frame is due: send what is ready, plan the next."""
+        """Plan the next frame, unless time has run away."""
         self.flush(now_s)
         if self._outbox and now_s - self._outbox[0].due_s > MAX_LATE_S:
             self._give_up(now_s)

@@ -56,9 +56,7 @@ class Pipeline:
         self._profile = profile
         self._clock = clock
         self._guard = guard
-        self._scheduler: Scheduler[Slot] = Scheduler(
-            max_batch=engine.max_batch, concurrency=engine.concurrency
-        )
+        self._scheduler: Scheduler[Slot] = Scheduler(concurrency=engine.concurrency)
         self._waiting: dict[Slot, HostedSession] = {}
 
     @property
@@ -104,7 +102,7 @@ class Pipeline:
         future.add_done_callback(done)
 
     def _start_calls(self) -> None:
-        while slots := self._scheduler.start_call():
+        while slots := self._scheduler.start_call(self._engine.max_batch):
             sessions = [self._waiting.pop(slot) for slot in slots]
             works = [
                 _Work(session.clips, session.avatar, slot, session.features)

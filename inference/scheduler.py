@@ -16,10 +16,9 @@ Job = TypeVar("Job", bound=Hashable)
 
 
 class Scheduler(Generic[Job]):
-    """Earliest deadline first, at most ``max_batch`` a call and ``concurrency`` calls at once."""
+    """Earliest deadline first, at most ``concurrency`` calls at once."""
 
-    def __init__(self, *, max_batch: int, concurrency: int) -> None:
-        self._max_batch = max_batch
+    def __init__(self, *, concurrency: int) -> None:
         self._concurrency = concurrency
         self._waiting: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
@@ -38,7 +37,7 @@ class Scheduler(Generic[Job]):
         if any(job == waiting for _, _, waiting in self._waiting):
             self._withdrawn.add(job)
 
-    def start_call(self) -> list[Job]:
+    def start_call(self, max_batch: int) -> list[Job]:
         """The next batch, or [] if none waits or the engine has its hands full.
 
         A batch that is not empty must be followed by `end_call`.
@@ -46,7 +45,7 @@ class Scheduler(Generic[Job]):
         if self._calls >= self._concurrency:
             return []
         batch: list[Job] = []
-        while self._waiting and len(batch) < self._max_batch:
+        while self._waiting and len(batch) < max_batch:
             _, _, job = heapq.heappop(self._waiting)
             if job in self._withdrawn:
                 self._withdrawn.remove(job)

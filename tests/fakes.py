@@ -109,6 +109,8 @@ class LoudnessEngine:
     name = "loudness"
     max_batch = 4
     concurrency = 1
+    lead_s = 0.028
+    capacity: int | None = None
 
     def __init__(self, *, after: int = 0) -> None:
         self.context = AudioContext(before=320, after=after)

@@ -92,9 +92,14 @@ class Engine(Protocol):
     name: str
     context: AudioContext
     max_batch: int
-    """Jobs in one call."""
+    """Jobs in one call; final after `load`."""
     concurrency: int
     """Calls at the same time: the number of cores for a CPU engine, one for a GPU."""
+    lead_s: float
+    """How long before a frame is due its rendering must begin: time for a call, for the one that
+    runs already, and for encoding. It adds to the latency of speech."""
+    capacity: int | None
+    """Sessions that can speak at the same time at 25 fps, as learned by `load`; None: not known."""
 
     def load(self) -> None:
         """Load nets and warm up, once, in a thread; EngineUnavailable says what is missing."""

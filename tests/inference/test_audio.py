@@ -32,7 +32,7 @@ def test_first_frame_waits_for_its_margin() -> None:
     speech = queue()
     speech.push(0, pcm(FRAME), 10.0)
     assert speech.poll(10.0) is Speech.SILENT
-    assert speech.poll(10.0 + START_MARGIN_S) is Speech.READY
+    assert speech.poll(10.001 + START_MARGIN_S) is Speech.READY
 
 
 def test_runs_dry_then_ends_once() -> None:
@@ -63,11 +63,11 @@ def test_the_rest_is_padded_and_the_next_utterance_begins_at_its_true_end() -> N
     assert speech.take().position == FRAME + 100
 
 
-def test_missing_look_ahead_is_waited_for_one_frame_time() -> None:
+def test_look_ahead_is_waited_for_until_it_is_a_frame_time_overdue() -> None:
     speech = queue(after=320)
     speech.push(0, pcm(FRAME), 10.0)
-    assert speech.poll(10.039) is Speech.SILENT
-    assert speech.poll(10.041) is Speech.READY
+    assert speech.poll(10.059) is Speech.SILENT
+    assert speech.poll(10.061) is Speech.READY
     assert ramp(speech.take().window.samples)[FRAME:] == [0] * 320
 
 

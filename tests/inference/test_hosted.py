@@ -56,7 +56,9 @@ def session(avatars_dir, stage):
     )
     clips = AvatarClips(avatars_dir / "test", PictureCache(), profile=DEFAULT_PROFILE)
     speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
-    session = HostedSession(start, clips, "avatar", speech, stage, worker_channel="w")
+    session = HostedSession(
+        start, clips, "avatar", speech, stage, worker_channel="w", lead_s=FRAME_S
+    )
     session.perform(SessionAccepted(claim_id="a"), 0.0, 0.0)
     return session
 

@@ -28,7 +28,7 @@ from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from inference.manifest import ClipEntry, Manifest
-from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
+from inference.timing import FRAME_MS, FRAME_S, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.loaded import LoadedNets
@@ -75,8 +75,8 @@ class MuseTalkEngine:
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = max_batch
         self.concurrency = 1
-        self.capacity = 0
-        """Sessions that can speak at the same time at 25 fps; 0 before `load`."""
+        self.lead_s = FRAME_S
+        self.capacity: int | None = None
         self._model_path = Path(model_path)
         self._device = device
         self._use_float16 = use_float16

@@ -56,6 +56,8 @@ class VisemeEngine:
 
     name = "viseme"
     max_batch = 1
+    lead_s = 0.028
+    capacity: int | None = None
     concurrency = os.cpu_count() or 1
 
     def __init__(self, weights: Path = net.WEIGHTS_PATH, look_ahead: int = LOOK_AHEAD) -> None:
