@@ -28,6 +28,8 @@ from inference.timing import FRAMES_PER_SECOND
 BEND = 8
 """Pictures at either end of a clip that are bent into the rest picture."""
 SHORTEST, LONGEST = 2 * FRAMES_PER_SECOND, 6 * FRAMES_PER_SECOND
+LONGEST_NAMED = 12 * FRAMES_PER_SECOND
+"""A clip that was filmed as such may be longer, but is kept in memory while it is written."""
 _WANTED = 4 * FRAMES_PER_SECOND
 _FIRM = [10, 151, 9, 168, 6, 33, 133, 362, 263, 70, 300, 234, 454, 127, 356, 1]
 _SURROUNDINGS = 0.5
@@ -149,14 +151,14 @@ def named(
     """One stretch for each of ``ranges``, called as ``names`` says: clips that were filmed as such.
 
     The rest picture is taken from the first idle clip. Of each range the longest usable run is
-    used, whole.
+    used, up to `LONGEST_NAMED` of it.
     """
     no_cut = np.zeros(len(is_usable), np.bool_)
     steps = appearance.steps()
     longest = []
     for start, end in ranges:
         run = max(runs(is_usable[start:end], no_cut[start:end]), key=lambda run: run[1] - run[0])
-        longest.append((start + run[0], start + run[1]))
+        longest.append((start + run[0], start + min(run[1], run[0] + LONGEST_NAMED)))
     first = next((k for k, name in enumerate(names) if name.startswith("idle")), 0)
     rest = _rest_picture(appearance, [longest[first]], steps)
     from_rest = appearance.distances(rest)

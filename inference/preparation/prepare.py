@@ -231,7 +231,8 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
 def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _Meter) -> None:
     """Encode the clips, then draw the report and the preview."""
     sheet = ContactSheet()
-    shown: tuple[list[Picture], NDArray[np.float32]] | None = None
+    speaker = next((clip for clip in made if clip.state == "speaking"), made[0])
+    shown: list[Picture] = []
     for number, clip in enumerate(made):
         meter.tell("cut", number / len(made))
         pictures = list(clip.pictures)
@@ -244,16 +245,15 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
             landmarks=clip.landmarks,
         )
         sheet.add_clip(clip.name, pictures, clip.landmarks)
-        if shown is None or (clip.state == "speaking" and made[0].state == "idle" and number < 8):
-            shown = pictures, clip.landmarks
-    assert shown is not None
+        if clip is speaker:
+            shown = pictures
     meter.tell("show", 0.0)
     if len(material) > 1:
         sheet.add_curves("pose", ("yaw", "pitch", "roll"), material.pose_deg, "degrees")
         sheet.add_curves("sharpness", ("face",), material.sharpness[:, None], "")
     sheet.write(assets.folder / "report.png")
     meter.tell("show", 0.3)
-    write_preview(assets.folder / "preview.mp4", *shown)
+    write_preview(assets.folder / "preview.mp4", shown, speaker.landmarks)
     assets.report.update(
         {
             "pictures": len(material),
