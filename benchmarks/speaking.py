@@ -15,7 +15,7 @@ from inference.clips import AvatarClips, PictureCache
 from inference.compositor import paste
 from inference.encoder import Encoder
 from inference.engines.base import AudioWindow, Engine, Features, RenderJob
-from inference.preparation.faces import RgbPicture
+from inference.preparation.tflite import RgbPicture
 from inference.profile import DEFAULT_PROFILE
 from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME
 from streaming.client import AvatarClient, Frame, ServerError

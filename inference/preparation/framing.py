@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engines.base import Picture
-from inference.preparation.faces import RgbPicture
+from inference.preparation.tflite import RgbPicture
 
 FACE_HEIGHT = 236
 """Of the face in the framed picture, forehead to chin, in pixels; 200 to 280 look right."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inference.preparation import faces
-from inference.preparation.faces import Face, FaceDetector, FaceMesh
+from inference.preparation.detector import FaceDetector
+from inference.preparation.faces import Face, FaceMesh
 from tests.drawn_face import draw_face
 
 UPPER_LIP, LOWER_LIP, NOSE_TIP, CHIN = 13, 14, 1, 152
