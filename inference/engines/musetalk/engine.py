@@ -28,7 +28,7 @@ from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from inference.manifest import ClipEntry, Manifest
-from inference.timing import FRAME_MS, FRAME_S, SAMPLES_PER_FRAME, SAMPLES_PER_MS
+from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.loaded import LoadedNets
@@ -75,7 +75,7 @@ class MuseTalkEngine:
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = max_batch
         self.concurrency = 1
-        self.lead_s = FRAME_S
+        self.lead_s = 0.03
         self.capacity: int | None = None
         self._model_path = Path(model_path)
         self._device = device
