@@ -10,7 +10,7 @@ const OVERLOADED = 40; // pictures in the decoder
 const REFRESH_MS = 1000 / 60;
 
 /**
- * @typedef {import("./client.js").AvatarFrame} AvatarFrame
+ * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
  * @typedef {{picture: VideoFrame, frame: AvatarFrame, dueMs: number}} Ready
  *
  * @typedef {object} ViewReport
@@ -42,7 +42,10 @@ export class CanvasView {
   static async isSupported(codec) {
     if (typeof VideoDecoder === "undefined") return false;
     try {
-      return (await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true })).supported ?? false;
+      return (
+        (await VideoDecoder.isConfigSupported({ codec, optimizeForLatency: true })).supported ??
+        false
+      );
     } catch {
       return false;
     }
@@ -64,7 +67,9 @@ export class CanvasView {
       [canvas.width, canvas.height] = [video.width, video.height];
     if (!canvas.isConnected) container.replaceChildren(canvas);
     this.element = canvas;
-    this.drawing = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.drawing = /** @type {CanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { alpha: false })
+    );
     this.#animation = requestAnimationFrame(this.#draw);
   }
 
@@ -111,7 +116,8 @@ export class CanvasView {
     this.#decoding.clear();
     this.#decoder = new VideoDecoder({
       output: (picture) => this.#decoded(picture),
-      error: (error) => this.report.failed(`The decoder failed (${error.message}); it begins anew.`),
+      error: (error) =>
+        this.report.failed(`The decoder failed (${error.message}); it begins anew.`),
     });
     this.#decoder.configure({ codec: this.codec, optimizeForLatency: true });
   }
@@ -145,7 +151,8 @@ export class CanvasView {
     // What is drawn now is seen at the next refresh; half of one early is as good as half late.
     const seenMs = now + this.#refreshMs;
     let count = 0;
-    while (count < this.#ready.length && this.#ready[count].dueMs <= seenMs + this.#refreshMs / 2) count++;
+    while (count < this.#ready.length && this.#ready[count].dueMs <= seenMs + this.#refreshMs / 2)
+      count++;
     if (count === 0) return;
     const passed = this.#ready.splice(0, count);
     const { picture, frame, dueMs } = /** @type {Ready} */ (passed.pop());

@@ -5,6 +5,7 @@
  * It connects anew, with growing patience, whenever trying again can help, and says so.
  *
  *     import { AvatarClient } from "/static/avatar/client.js";
+ *     import { decodeSpeech } from "/static/avatar/pcm.js";
  *     import { AvatarPlayer } from "/static/avatar/player.js";
  *
  *     const client = new AvatarClient({ userId: "me" });
@@ -12,7 +13,7 @@
  *     client.connect();
  *     button.onclick = async () => {
  *       await player.unlockSound(); // browsers allow sound after a click
- *       player.speak(await decodeSpeech(file)); // from "/static/avatar/pcm.js"
+ *       player.speak(await decodeSpeech(file));
  *     };
  *
  * Events (all `CustomEvent`s, what they carry in `detail`):
@@ -21,58 +22,32 @@
  * |---|---|
  * | `status` | `Status`: where the connection stands |
  * | `open` | `data` of INIT_SUCCESS: a session begins, positions of speech count from 0 |
- * | `frame` | `AvatarFrame` |
+ * | `frame` | `AvatarFrame`, see `frame.js` |
  * | `state`, `action`, `interrupted` | `data` of STATE_CHANGED, ACTION_TRIGGERED, INTERRUPTED |
  * | `problem` | `data` of ERROR |
  * | `message` | `{direction: "in" \| "out", message}`: everything, for logs |
  */
 
-import { fromBase64, toBase64 } from "./base64.js";
+import { toBase64 } from "./base64.js";
+import { SAMPLE_RATE_HZ, frameOf } from "./frame.js";
+import { afterEnd } from "./retry-policy.js";
 
-export const SAMPLE_RATE_HZ = 16_000;
-export const FRAME_MS = 40;
-export const SAMPLES_PER_FRAME = 640;
 const MAX_CHUNK_SAMPLES = 16_000;
 
-const FIRST_RETRY_MS = 400;
-const LAST_RETRY_MS = 5_000;
-const NOT_READY_RETRY_MS = 2_000;
 /** The server sends 25 frames a second; so long a silence means that the connection is dead. */
 const SILENCE_MS = 8_000;
-
-/** What the server's close codes mean for the one who waits; any other code is an accident. */
-const CLOSED = Object.freeze({
-  1000: "ended",
-  4012: "shutdown",
-  4401: "token",
-  4404: "avatar",
-  4408: "ended",
-  4409: "ended",
-  4429: "busy",
-});
 
 /**
  * @typedef {object} Status
  * @property {"off" | "connecting" | "waiting" | "live" | "retrying" | "stopped"} name
  *   waiting: connected, but no worker has taken the session yet. stopped: only `connect` helps.
- * @property {"lost" | "shutdown" | "busy" | "avatar" | "token" | "ended"} [reason]
+ * @property {import("./retry-policy.js").Reason} [reason]
  * @property {number} [closeCode]
  * @property {number} [retryAtMs] of `performance.now()`, while retrying
  * @property {number} [attempt]
  * @property {ErrorData} [problem] what the server said about it
  *
- * @typedef {{code: string, message: string, details?: Record<string, any>}} ErrorData
- *
- * @typedef {object} AvatarFrame
- * @property {Uint8Array<ArrayBuffer>} accessUnit one picture, H.264 Annex B
- * @property {boolean} isIdr
- * @property {number} timestampMs 40 × the frame's number
- * @property {number} [audioTimestampMs] of the first sample of the 40 ms that it shows
- * @property {string} state
- * @property {string} clip
- * @property {number} [actionProgress] 0 to 1
- * @property {number} arrivedMs by `performance.now()`
- * @property {number} wireBytes length of the whole message
+ * @typedef {import("./retry-policy.js").ErrorData} ErrorData
  *
  * @typedef {object} InitSuccess
  * @property {boolean} model_loaded
@@ -98,7 +73,7 @@ export class AvatarClient extends EventTarget {
   #retryTimer = 0;
   #silenceTimer = 0;
   #lastHeardMs = 0;
-  /** @type {"lost" | "shutdown" | "busy" | "avatar" | "token" | "ended"} of the last end */
+  /** @type {import("./retry-policy.js").Reason} of the last end */
   #reason = "lost";
   /** @type {ErrorData | undefined} the last ERROR of this connection */
   #problem;
@@ -216,17 +191,7 @@ export class AvatarClient extends EventTarget {
       case "VIDEO_FRAME":
       case "ACTION_FRAME":
         if (this.status.name !== "live") this.#live();
-        this.#tell("frame", {
-          accessUnit: fromBase64(data.frame_data),
-          isIdr: data.keyframe,
-          timestampMs: data.frame_timestamp,
-          audioTimestampMs: data.audio_timestamp,
-          state: data.state,
-          clip: data.base_video,
-          actionProgress: data.action_progress,
-          arrivedMs,
-          wireBytes: text.length,
-        });
+        this.#tell("frame", frameOf(data, arrivedMs, text.length));
         break;
       case "INIT_SUCCESS":
         this.#sessionId = message.session_id;
@@ -266,7 +231,8 @@ export class AvatarClient extends EventTarget {
   #hear() {
     this.#lastHeardMs = performance.now();
     this.#silenceTimer = setInterval(() => {
-      if (performance.now() - this.#lastHeardMs < SILENCE_MS || this.status.name === "waiting") return;
+      if (performance.now() - this.#lastHeardMs < SILENCE_MS || this.status.name === "waiting")
+        return;
       // A timer of a page that slept rings late: what came meanwhile is read before the next ring.
       this.#lastHeardMs = performance.now() - SILENCE_MS / 2;
       if (this.status.name === "live") this.#go({ name: "waiting" });
@@ -281,22 +247,26 @@ export class AvatarClient extends EventTarget {
   #closed(code) {
     this.#drop();
     const problem = this.#problem;
-    let reason = /** @type {Record<number, any>} */ (CLOSED)[code] ?? "lost";
-    // That nobody answers while the server restarts is no news.
-    if (reason === "lost" && this.#attempt > 0) reason = this.#reason;
+    const { reason, waitMs } = afterEnd({
+      code,
+      problem,
+      attempt: this.#attempt,
+      before: this.#reason,
+    });
     this.#reason = reason;
-    const isNotReady = reason === "avatar" && problem?.details?.reason === "preparing";
-    if (reason === "ended" || reason === "token" || (reason === "avatar" && !isNotReady)) {
+    if (waitMs === undefined) {
       this.#go({ name: "stopped", reason, closeCode: code, problem });
       return;
     }
-    const patienceMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempt);
-    let waitMs = patienceMs * (0.75 + Math.random() / 2); // clients of a restarted server spread out
-    if (isNotReady) waitMs = NOT_READY_RETRY_MS;
-    waitMs = problem?.details?.retry_after_ms ?? waitMs;
     this.#attempt += 1;
-    const retryAtMs = performance.now() + waitMs;
-    this.#go({ name: "retrying", reason, closeCode: code, retryAtMs, attempt: this.#attempt, problem });
+    this.#go({
+      name: "retrying",
+      reason,
+      closeCode: code,
+      retryAtMs: performance.now() + waitMs,
+      attempt: this.#attempt,
+      problem,
+    });
     this.#retryTimer = setTimeout(() => this.#open(), waitMs);
   }
 

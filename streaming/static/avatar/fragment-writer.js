@@ -22,7 +22,14 @@ export class FragmentWriter {
     if (parameterSets === this.#parameterSets) return undefined;
     this.#parameterSets = parameterSets;
     const [, profileIdc, profileCompatibility, levelIdc] = sps;
-    const track = { id: 1, type: "video", duration: 0xffffffff, timescale: TIMESCALE, width, height };
+    const track = {
+      id: 1,
+      type: "video",
+      duration: 0xffffffff,
+      timescale: TIMESCALE,
+      width,
+      height,
+    };
     return generator.initSegment([
       { ...track, sps: [sps], pps: [pps], profileIdc, profileCompatibility, levelIdc },
     ]);

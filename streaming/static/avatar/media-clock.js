@@ -33,7 +33,9 @@ export class MediaClock {
         : this.now() - (context.currentTime - outputLatencyS(context)) * 1000;
     const difference = reading - (this.#offsetMs ?? reading);
     const isJump = this.#offsetMs === undefined || Math.abs(difference) > JUMP_MS;
-    this.#offsetMs = isJump ? reading : /** @type {number} */ (this.#offsetMs) + difference * FOLLOW;
+    this.#offsetMs = isJump
+      ? reading
+      : /** @type {number} */ (this.#offsetMs) + difference * FOLLOW;
   }
 
   /**

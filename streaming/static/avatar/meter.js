@@ -50,7 +50,7 @@ export class Meter {
   /** When the page asked for the first picture, and when it was on the screen. */
   firstPictureMs = NaN;
 
-  /** @param {import("./client.js").AvatarFrame} frame */
+  /** @param {import("./frame.js").AvatarFrame} frame */
   received(frame) {
     this.frames += 1;
     this.#bytes.add(frame.wireBytes, frame.arrivedMs);

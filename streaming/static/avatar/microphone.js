@@ -4,14 +4,15 @@
  * Echo cancellation is on, so that the avatar's own voice is not sent back to it.
  */
 
-import { SAMPLE_RATE_HZ } from "./client.js";
+import { SAMPLE_RATE_HZ } from "./frame.js";
 import { toPcm } from "./pcm.js";
 
 /** Why there is no microphone, as a sentence that helps. */
 export class MicrophoneRefused extends Error {}
 
 const REFUSALS = /** @type {Record<string, string>} */ ({
-  NotAllowedError: "The microphone is blocked for this page. Allow it in the browser's address bar, then try again.",
+  NotAllowedError:
+    "The microphone is blocked for this page. Allow it in the browser's address bar, then try again.",
   NotFoundError: "No microphone was found. Connect one, then try again.",
   NotReadableError: "Another program holds the microphone. Close it there, then try again.",
 });
@@ -38,7 +39,12 @@ export class Microphone {
       throw new MicrophoneRefused(
         "Browsers give the microphone only to pages of https:// or of localhost. Open this page in such a way, or send a file.",
       );
-    const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    const audio = {
+      channelCount: 1,
+      echoCancellation: true,
+      noiseSuppression: true,
+      autoGainControl: true,
+    };
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio });

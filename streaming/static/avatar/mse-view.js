@@ -9,7 +9,7 @@
  */
 
 import { toAvcc } from "./access-unit.js";
-import { FRAME_MS } from "./client.js";
+import { FRAME_MS } from "./frame.js";
 import { FragmentWriter } from "./fragment-writer.js";
 
 const KEPT_S = 6;
@@ -20,7 +20,7 @@ const LEARN = 0.02;
 const LARGEST_LAG_MS = 60;
 
 /**
- * @typedef {import("./client.js").AvatarFrame} AvatarFrame
+ * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
  * @typedef {import("./canvas-view.js").ViewReport} ViewReport
  */
 
@@ -74,9 +74,12 @@ export class MseView {
     });
     element.src = URL.createObjectURL(source);
     element.addEventListener("error", () => {
-      if (!this.#isClosed) report.failed(`The player failed (${element.error?.message ?? "unknown"}).`);
+      if (!this.#isClosed)
+        report.failed(`The player failed (${element.error?.message ?? "unknown"}).`);
     });
-    element.addEventListener("loadeddata", () => container.replaceChildren(element), { once: true });
+    element.addEventListener("loadeddata", () => container.replaceChildren(element), {
+      once: true,
+    });
     this.#watch();
   }
 
@@ -163,7 +166,10 @@ export class MseView {
       }
       this.#lastShownMs = timestampMs;
       if (!known) return;
-      const lateMs = Math.max(-LARGEST_LAG_MS, Math.min(LARGEST_LAG_MS, expectedDisplayTime - known.dueMs));
+      const lateMs = Math.max(
+        -LARGEST_LAG_MS,
+        Math.min(LARGEST_LAG_MS, expectedDisplayTime - known.dueMs),
+      );
       this.#lagMs = Math.max(0, Math.min(LARGEST_LAG_MS, this.#lagMs + lateMs * LEARN));
       this.report.shown(known.frame, expectedDisplayTime, known.dueMs);
     };

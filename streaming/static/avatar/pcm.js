@@ -1,6 +1,6 @@
 /** Speech as the avatar hears it: 16 kHz, mono, 16 bit. */
 
-import { SAMPLE_RATE_HZ } from "./client.js";
+import { SAMPLE_RATE_HZ } from "./frame.js";
 
 /** @param {Float32Array} samples -1 to 1 @returns {Int16Array<ArrayBuffer>} */
 export function toPcm(samples) {
@@ -28,7 +28,9 @@ export async function decodeSpeech(file) {
   try {
     decoded = await decoder.decodeAudioData(bytes);
   } catch {
-    throw new Error("This is no sound file that your browser can decode. WAV, MP3, FLAC and OGG work mostly everywhere.");
+    throw new Error(
+      "This is no sound file that your browser can decode. WAV, MP3, FLAC and OGG work mostly everywhere.",
+    );
   }
   if (decoded.numberOfChannels === 1) return toPcm(decoded.getChannelData(0));
   const mixer = new OfflineAudioContext(1, decoded.length, SAMPLE_RATE_HZ);

@@ -19,7 +19,7 @@ import { SpeechSound } from "./speech-sound.js";
 const SMALLEST_DELAY_MS = 80;
 
 /**
- * @typedef {import("./client.js").AvatarFrame} AvatarFrame
+ * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
  * @typedef {import("./client.js").InitSuccess} InitSuccess
  */
 
@@ -50,8 +50,16 @@ export class AvatarPlayer extends EventTarget {
     this.line = new SpeechLine(client);
     this.meter = new Meter();
     const listen = { signal: (this.#ended = new AbortController()).signal };
-    client.addEventListener("open", (event) => this.#open(/** @type {CustomEvent} */ (event).detail), listen);
-    client.addEventListener("frame", (event) => this.#frame(/** @type {CustomEvent} */ (event).detail), listen);
+    client.addEventListener(
+      "open",
+      (event) => this.#open(/** @type {CustomEvent} */ (event).detail),
+      listen,
+    );
+    client.addEventListener(
+      "frame",
+      (event) => this.#frame(/** @type {CustomEvent} */ (event).detail),
+      listen,
+    );
   }
 
   #ended;
@@ -145,7 +153,10 @@ export class AvatarPlayer extends EventTarget {
     const { MseView } = await import("./mse-view.js");
     if (this.decoder !== "webcodecs" && MseView.isSupported(video.codec))
       return new MseView(this.container, video, this.clock, report);
-    this.#tell("trouble", "This browser can decode H.264 neither by WebCodecs nor by Media Source Extensions.");
+    this.#tell(
+      "trouble",
+      "This browser can decode H.264 neither by WebCodecs nor by Media Source Extensions.",
+    );
     return undefined;
   }
 
@@ -162,7 +173,8 @@ export class AvatarPlayer extends EventTarget {
       this.#view.smallestDelayMs,
       this.sound.leadMs + 40,
     );
-    const speech = frame.audioTimestampMs === undefined ? undefined : this.line.at(frame.audioTimestampMs);
+    const speech =
+      frame.audioTimestampMs === undefined ? undefined : this.line.at(frame.audioTimestampMs);
     const { dueMs, isStale } = this.#schedule.arrived(frame.timestampMs, frame.arrivedMs, !!speech);
     this.#view.push(frame, dueMs, isStale);
     if (speech && frame.audioTimestampMs !== undefined && !isStale) {
@@ -186,7 +198,8 @@ export class AvatarPlayer extends EventTarget {
         this.meter.synchronised(shownMs - heardMs, shownMs);
         this.#tell("heard", { audioTimestampMs, heardMs });
       }
-      for (const earlier of this.#heard.keys()) if (earlier <= audioTimestampMs) this.#heard.delete(earlier);
+      for (const earlier of this.#heard.keys())
+        if (earlier <= audioTimestampMs) this.#heard.delete(earlier);
       this.line.shown(audioTimestampMs);
     }
     this.#tell("shown", { frame, shownMs, dueMs });

@@ -96,5 +96,7 @@ export class PlayoutSchedule {
 /** @param {number[]} values @param {number} share 0 to 1 @returns {number} NaN of none */
 export function percentile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted.length === 0 ? NaN : sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+  return sorted.length === 0
+    ? NaN
+    : sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }

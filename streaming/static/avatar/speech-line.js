@@ -8,7 +8,7 @@
  * Positions count the session's samples, as `audio_timestamp` does (there in ms: 16 samples each).
  */
 
-import { SAMPLES_PER_FRAME } from "./client.js";
+import { SAMPLES_PER_FRAME } from "./frame.js";
 
 const AHEAD_SAMPLES = 3 * 16_000;
 /** What was shown is kept a little: after a change of worker a frame may come again. */
@@ -47,7 +47,10 @@ export class SpeechLine {
 
   /** How much speech is yet to be shown, in samples: here and at the server. */
   get queuedSamples() {
-    const here = this.#waiting.reduce((sum, { utterance }) => sum + utterance.length - utterance.sent, 0);
+    const here = this.#waiting.reduce(
+      (sum, { utterance }) => sum + utterance.length - utterance.sent,
+      0,
+    );
     return here + Math.max(0, this.client.sentSamples - Math.max(this.#shown, this.silentBefore));
   }
 

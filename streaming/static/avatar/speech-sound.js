@@ -6,7 +6,7 @@
  * The AudioContext runs at the speech's own 16 kHz, so that nothing is resampled piece by piece.
  */
 
-import { SAMPLE_RATE_HZ } from "./client.js";
+import { SAMPLE_RATE_HZ } from "./frame.js";
 import { outputLatencyS } from "./media-clock.js";
 import { fromPcm } from "./pcm.js";
 
@@ -68,9 +68,12 @@ export class SpeechSound {
   play(pcm, position, dueMs) {
     const wantedS = this.clock.toSound(dueMs);
     if (!this.context || !this.#output || wantedS === undefined) return undefined;
-    const follows = position === this.#last.position && Math.abs(this.#last.endS - wantedS) < JOIN_S;
+    const follows =
+      position === this.#last.position && Math.abs(this.#last.endS - wantedS) < JOIN_S;
     // Whole samples: between them the browser would interpolate.
-    const startS = follows ? this.#last.endS : Math.round(wantedS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ;
+    const startS = follows
+      ? this.#last.endS
+      : Math.round(wantedS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ;
     const endS = startS + pcm.length / SAMPLE_RATE_HZ;
     this.#last = { position: position + pcm.length, endS };
 

@@ -42,7 +42,8 @@ export class Composer {
       this.#interrupt.hidden = player.line.queuedSamples === 0;
     });
     on(client, "problem", ({ code, message, details }) => {
-      if (details?.reason !== "no_worker" && client.status.name === "live") this.#say(`${message} (${code})`);
+      if (details?.reason !== "no_worker" && client.status.name === "live")
+        this.#say(`${message} (${code})`);
     });
     on(player, "trouble", (sentence) => this.#say(sentence));
   }
@@ -66,7 +67,8 @@ export class Composer {
       const pcm = await make();
       await unlocked;
       if (pcm.length === 0) throw new Error("There is nothing to be heard in it.");
-      if (pcm.length > LONGEST_S * 16_000) throw new Error("That is longer than ten minutes; send a shorter file.");
+      if (pcm.length > LONGEST_S * 16_000)
+        throw new Error("That is longer than ten minutes; send a shorter file.");
       this.player.speak(pcm, label);
     } catch (error) {
       this.#say(error instanceof Error ? error.message : String(error));
@@ -77,7 +79,9 @@ export class Composer {
     const text = element("text", HTMLTextAreaElement);
     const voice = element("voice", HTMLSelectElement);
     for (const [name, { label }] of Object.entries(VOICES)) voice.add(new Option(label, name));
-    const own = Object.keys(VOICES).find((name) => name.slice(0, 2) === navigator.language.slice(0, 2));
+    const own = Object.keys(VOICES).find(
+      (name) => name.slice(0, 2) === navigator.language.slice(0, 2),
+    );
     if (own) voice.value = own;
     const say = element("say", HTMLButtonElement);
     element("text-form", HTMLFormElement).addEventListener("submit", async (event) => {
@@ -100,13 +104,16 @@ export class Composer {
   }
 
   #offerSamples() {
-    const buttons = [.../** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-sample]"))];
+    const buttons = [
+      .../** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("[data-sample]")),
+    ];
     for (const button of buttons)
       button.addEventListener("click", () => {
         const label = button.textContent?.trim() ?? "sample";
         return this.#speak(label, async () => {
           const response = await fetch(/** @type {string} */ (button.dataset.sample));
-          if (!response.ok) throw new Error(`The sample could not be loaded (HTTP ${response.status}).`);
+          if (!response.ok)
+            throw new Error(`The sample could not be loaded (HTTP ${response.status}).`);
           return decodeSpeech(await response.arrayBuffer());
         });
       });
@@ -127,8 +134,12 @@ export class Composer {
       input.value = "";
     });
     let depth = 0; // dragging over a child leaves its parent
-    document.addEventListener("dragenter", () => stage.classList.toggle("is-dropping", ++depth > 0));
-    document.addEventListener("dragleave", () => stage.classList.toggle("is-dropping", --depth > 0));
+    document.addEventListener("dragenter", () =>
+      stage.classList.toggle("is-dropping", ++depth > 0),
+    );
+    document.addEventListener("dragleave", () =>
+      stage.classList.toggle("is-dropping", --depth > 0),
+    );
     document.addEventListener("dragover", (event) => event.preventDefault());
     document.addEventListener("drop", (event) => {
       event.preventDefault();
@@ -171,7 +182,8 @@ export class Composer {
     this.#say("");
     try {
       await Promise.all([this.player.unlockSound(), this.#microphone.open()]);
-      if (this.#isOpen) this.#say("The microphone is open. With loudspeakers, hold to talk works better.", true);
+      if (this.#isOpen)
+        this.#say("The microphone is open. With loudspeakers, hold to talk works better.", true);
     } catch (error) {
       this.#isHeld = this.#isOpen = false;
       this.#microphone.close();

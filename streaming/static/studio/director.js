@@ -26,12 +26,23 @@ export class Director {
       history.replaceState(null, "", url);
       client.connect();
     });
+    this.#user.addEventListener("focus", () => this.#offerAvatars(), { once: true });
     on(client, "open", ({ available_videos }) => this.#offer(available_videos));
     on(client, "frame", ({ clip }) => this.#mark(clip));
     on(client, "state", ({ current_video }) => this.#press(current_video));
     on(client, "status", ({ name }) => {
       for (const button of this.#buttons()) button.disabled = name !== "live";
     });
+  }
+
+  /** Fill the list of the field, if the server tells whom it knows. */
+  async #offerAvatars() {
+    const list = element("avatars", HTMLDataListElement);
+    if (!list.dataset.source) return;
+    const response = await fetch(list.dataset.source, { headers: { Accept: "application/json" } });
+    if (!response.ok) return; // a name can still be typed
+    for (const { user_id, status } of await response.json())
+      list.append(new Option(status === "ready" ? user_id : `${user_id} (${status})`, user_id));
   }
 
   #buttons() {
@@ -68,7 +79,9 @@ export class Director {
     button.title = name;
     if (state === "action") {
       button.textContent = `Action ${number}`;
-      button.addEventListener("click", () => this.client.startAction(/** @type {1 | 2} */ (number)));
+      button.addEventListener("click", () =>
+        this.client.startAction(/** @type {1 | 2} */ (number)),
+      );
     } else {
       button.textContent = String(number);
       button.ariaLabel = `${state} clip ${number}`;

@@ -19,14 +19,70 @@ const EVENTS = 200;
 
 /** @type {Row[]} */
 const ROWS = [
-  { label: "Pictures", unit: "fps", value: (m) => m.fps, digits: 0, least: 30, help: "Shown a second; the stream has 25." },
-  { label: "Latency", unit: "ms", value: (m) => m.latencyMs, digits: 0, least: 300, help: "From sending speech to its picture, when nothing was queued before it." },
-  { label: "Sound offset", unit: "ms", value: (m) => m.offsetMs, digits: 0, least: 40, help: "Picture after (+) or before (−) its sound: median of ten seconds." },
-  { label: "Jitter", unit: "ms", value: (m) => m.jitterMs, digits: 0, least: 40, help: "How uneven the frames arrive: 95 % within so much of the quickest." },
-  { label: "Buffer", unit: "ms", value: (m) => m.delayMs, digits: 0, least: 150, help: "What the jitter buffer waits to even that out." },
-  { label: "Received", unit: "kB/s", value: (m) => m.bytesPerSecond / 1000, digits: 0, least: 100, help: "Text of the frames, base64 included." },
-  { label: "Decoding", unit: "ms", value: (m) => m.decodeMs, digits: 1, least: 5, help: "Median of a picture in the last second." },
-  { label: "Dropped", unit: "of frames", value: (m) => m.dropped, digits: 0, least: 5, help: "Pictures that came too late to be shown." },
+  {
+    label: "Pictures",
+    unit: "fps",
+    value: (m) => m.fps,
+    digits: 0,
+    least: 30,
+    help: "Shown a second; the stream has 25.",
+  },
+  {
+    label: "Latency",
+    unit: "ms",
+    value: (m) => m.latencyMs,
+    digits: 0,
+    least: 300,
+    help: "From sending speech to its picture, when nothing was queued before it.",
+  },
+  {
+    label: "Sound offset",
+    unit: "ms",
+    value: (m) => m.offsetMs,
+    digits: 0,
+    least: 40,
+    help: "Picture after (+) or before (−) its sound: median of ten seconds.",
+  },
+  {
+    label: "Jitter",
+    unit: "ms",
+    value: (m) => m.jitterMs,
+    digits: 0,
+    least: 40,
+    help: "How uneven the frames arrive: 95 % within so much of the quickest.",
+  },
+  {
+    label: "Buffer",
+    unit: "ms",
+    value: (m) => m.delayMs,
+    digits: 0,
+    least: 150,
+    help: "What the jitter buffer waits to even that out.",
+  },
+  {
+    label: "Received",
+    unit: "kB/s",
+    value: (m) => m.bytesPerSecond / 1000,
+    digits: 0,
+    least: 100,
+    help: "Text of the frames, base64 included.",
+  },
+  {
+    label: "Decoding",
+    unit: "ms",
+    value: (m) => m.decodeMs,
+    digits: 1,
+    least: 5,
+    help: "Median of a picture in the last second.",
+  },
+  {
+    label: "Dropped",
+    unit: "of frames",
+    value: (m) => m.dropped,
+    digits: 0,
+    least: 5,
+    help: "Pictures that came too late to be shown.",
+  },
 ];
 
 export class Measuring {
@@ -52,12 +108,18 @@ export class Measuring {
       this.#copy(/** @type {HTMLButtonElement} */ (event.currentTarget)),
     );
     on(client, "status", ({ name, reason, closeCode }) =>
-      this.#note(["connection", name, reason, closeCode && `(${closeCode})`].filter(Boolean).join(" ")),
+      this.#note(
+        ["connection", name, reason, closeCode && `(${closeCode})`].filter(Boolean).join(" "),
+      ),
     );
-    on(client, "open", ({ engine, video }) => this.#note(`session: engine ${engine}, ${video.codec}`));
+    on(client, "open", ({ engine, video }) =>
+      this.#note(`session: engine ${engine}, ${video.codec}`),
+    );
     on(client, "state", ({ current_video }) => this.#note(`clip ${current_video}`));
     on(client, "action", ({ action_index }) => this.#note(`action ${action_index}`));
-    on(client, "interrupted", ({ dropped_ms }) => this.#note(`interrupted: ${dropped_ms} ms dropped`));
+    on(client, "interrupted", ({ dropped_ms }) =>
+      this.#note(`interrupted: ${dropped_ms} ms dropped`),
+    );
     on(client, "problem", ({ code, message }) => this.#note(`${code}: ${message}`));
     on(player, "view", ({ kind }) => this.#note(`decoding by ${(this.#view = kind)}`));
     on(player, "trouble", (sentence) => this.#note(sentence));
@@ -93,7 +155,9 @@ export class Measuring {
       const history = this.#history[index];
       history.push(value);
       if (history.length > HISTORY) history.shift();
-      this.#values[index].textContent = Number.isNaN(value) ? "–" : value.toFixed(row.digits).replace("-", "−");
+      this.#values[index].textContent = Number.isNaN(value)
+        ? "–"
+        : value.toFixed(row.digits).replace("-", "−");
       drawPlot(this.#plots[index], history, row.least);
     });
   }
@@ -112,7 +176,9 @@ export class Measuring {
 
   report() {
     const measured = this.player.measure();
-    const numbers = ROWS.map((row) => `${row.label}: ${row.value(measured).toFixed(row.digits)} ${row.unit}`);
+    const numbers = ROWS.map(
+      (row) => `${row.label}: ${row.value(measured).toFixed(row.digits)} ${row.unit}`,
+    );
     const events = [...this.#events.children].slice(0, 40).map(({ children, textContent }) => {
       const time = children[0].textContent ?? "";
       return `${time} ${textContent?.slice(time.length)}`;

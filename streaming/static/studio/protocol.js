@@ -19,7 +19,9 @@ element("address", HTMLElement).textContent = streamAddress(client.userId);
 
 /** Long base64 is not read by anybody. @param {string} _key @param {unknown} value */
 const shorten = (_key, value) =>
-  typeof value === "string" && value.length > 64 ? `${value.slice(0, 24)}… (${value.length})` : value;
+  typeof value === "string" && value.length > 64
+    ? `${value.slice(0, 24)}… (${value.length})`
+    : value;
 
 /** @param {"in" | "out"} direction @param {any} message */
 function write(direction, message) {
@@ -36,7 +38,8 @@ const isOn = () => !["off", "stopped"].includes(client.status.name);
 
 function show() {
   const { name } = client.status;
-  state.textContent = name === "live" ? `Live, ${frames} frames` : isOn() ? "Connecting" : "Not connected";
+  state.textContent =
+    name === "live" ? `Live, ${frames} frames` : isOn() ? "Connecting" : "Not connected";
   connect.textContent = isOn() ? "Close" : "Connect";
   connect.classList.toggle("primary", !isOn());
 }
@@ -60,10 +63,13 @@ function session() {
   return new Promise((resolve) => client.addEventListener("open", () => resolve(), { once: true }));
 }
 
-for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll(".send")))
+for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
+  document.querySelectorAll(".send")
+))
   button.addEventListener("click", async () => {
     const { type, data } = JSON.parse(button.previousElementSibling?.textContent ?? "");
-    if (type === "INIT" && !client.session) client.connect(); // it is what a connection begins with
+    if (type === "INIT" && !client.session)
+      client.connect(); // it is what a connection begins with
     else {
       await session();
       client.send(type, data);

@@ -94,13 +94,19 @@ function speak(wasm, engine, text) {
   const output = wasm._malloc(READ_BYTES + 4);
   const parts = [];
   try {
-    for (let put = 0; put < encoded.length; ) {
+    for (let put = 0; put < encoded.length;) {
       const size = Math.min(encoded.length - put, MAX_PUT_BYTES);
       check(wasm._pico_putTextUtf8(engine, input + put, size, output), "reading the text");
       put += wasm.getValue(output, "i16");
       let status = STEP_BUSY;
       while (status === STEP_BUSY) {
-        status = wasm._pico_getData(engine, output, READ_BYTES, output + READ_BYTES, output + READ_BYTES + 2);
+        status = wasm._pico_getData(
+          engine,
+          output,
+          READ_BYTES,
+          output + READ_BYTES,
+          output + READ_BYTES + 2,
+        );
         if (status !== STEP_BUSY && status !== STEP_IDLE) check(status, "speaking");
         const bytes = wasm.getValue(output + READ_BYTES, "i16");
         if (bytes > 0) parts.push(wasm.HEAPU8.slice(output, output + bytes));

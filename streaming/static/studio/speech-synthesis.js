@@ -18,7 +18,9 @@ export class SpeechSynthesis {
   }
 
   #start() {
-    const worker = new Worker(new URL("./speech-synthesis-worker.js", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./speech-synthesis-worker.js", import.meta.url), {
+      type: "module",
+    });
     worker.onmessage = ({ data: { id, pcm, error } }) => {
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
@@ -27,7 +29,9 @@ export class SpeechSynthesis {
     };
     worker.onerror = () => {
       for (const { reject } of this.#waiting.values())
-        reject(new Error("The speech synthesiser cannot run in this browser; use a sample or a file."));
+        reject(
+          new Error("The speech synthesiser cannot run in this browser; use a sample or a file."),
+        );
       this.#waiting.clear();
       this.#worker = undefined;
     };

@@ -31,31 +31,66 @@ function noticeOf({ name, reason, problem, closeCode }) {
   if (name === "waiting")
     return {
       title: "Waiting for a worker",
-      text: problem?.message ?? "The connection stands, but no pictures come. They go on as soon as a worker is there.",
+      text:
+        problem?.message ??
+        "The connection stands, but no pictures come. They go on as soon as a worker is there.",
       isBusy: true,
     };
   if (name === "connecting" || name === "off")
     return { title: "Connecting", text: "The avatar is on its way.", isBusy: true };
   switch (reason) {
     case "busy":
-      return { title: "All seats are taken", text: problem?.message ?? "The server is full just now.", isBusy: true, button: "Try now" };
+      return {
+        title: "All seats are taken",
+        text: problem?.message ?? "The server is full just now.",
+        isBusy: true,
+        button: "Try now",
+      };
     case "shutdown":
-      return { title: "The server is restarting", text: "The stream goes on by itself when it is back.", isBusy: true, button: "Try now" };
+      return {
+        title: "The server is restarting",
+        text: "The stream goes on by itself when it is back.",
+        isBusy: true,
+        button: "Try now",
+      };
     case "avatar": {
       const { reason: why, percent } = problem?.details ?? {};
       if (why === "preparing")
-        return { title: "This avatar is being prepared", text: `${percent ?? 0} % done. It appears here when it is ready.`, percent: percent ?? 0 };
-      const title = why === "failed" ? "This avatar could not be prepared" : "There is no avatar here";
+        return {
+          title: "This avatar is being prepared",
+          text: `${percent ?? 0} % done. It appears here when it is ready.`,
+          percent: percent ?? 0,
+        };
+      const title =
+        why === "failed" ? "This avatar could not be prepared" : "There is no avatar here";
       return { title, text: problem?.message ?? "Choose another one.", button: "Try again" };
     }
     case "token":
-      return { title: "A token is needed", text: problem?.message ?? "This server asks who you are.", asksToken: true };
+      return {
+        title: "A token is needed",
+        text: problem?.message ?? "This server asks who you are.",
+        asksToken: true,
+      };
     case "ended":
       return closeCode === 4409
-        ? { title: "Opened elsewhere", text: "This session goes on in a newer window.", button: "Take it back" }
-        : { title: "The session has ended", text: closeCode === 4408 ? "Nothing was asked of the avatar for a long time." : "Good-bye!", button: "Connect again" };
+        ? {
+            title: "Opened elsewhere",
+            text: "This session goes on in a newer window.",
+            button: "Take it back",
+          }
+        : {
+            title: "The session has ended",
+            text:
+              closeCode === 4408 ? "Nothing was asked of the avatar for a long time." : "Good-bye!",
+            button: "Connect again",
+          };
     default:
-      return { title: "The connection was lost", text: "The server does not answer.", isBusy: true, button: "Try now" };
+      return {
+        title: "The connection was lost",
+        text: "The server does not answer.",
+        isBusy: true,
+        button: "Try now",
+      };
   }
 }
 
@@ -126,7 +161,9 @@ export class Stage {
     const text = element("notice-text", HTMLElement);
     text.textContent = notice.text;
     element("spinner", HTMLElement).hidden = !notice.isBusy;
-    const progress = /** @type {HTMLProgressElement} */ (document.getElementById("notice-progress"));
+    const progress = /** @type {HTMLProgressElement} */ (
+      document.getElementById("notice-progress")
+    );
     progress.hidden = notice.percent === undefined;
     progress.value = notice.percent ?? 0;
     const form = element("token-form", HTMLFormElement);
@@ -135,9 +172,10 @@ export class Stage {
     this.#button.textContent = notice.button ?? "";
     this.#veil.hidden = false;
     if (notice.asksToken) element("token", HTMLInputElement).focus();
-    if (status.retryAtMs === undefined || notice.percent !== undefined) return;
+    const { retryAtMs } = status;
+    if (retryAtMs === undefined || notice.percent !== undefined) return;
     const count = () => {
-      const seconds = Math.ceil((/** @type {number} */ (status.retryAtMs) - performance.now()) / 1000);
+      const seconds = Math.ceil((retryAtMs - performance.now()) / 1000);
       text.textContent = `${notice.text} ${seconds > 0 ? `Next try in ${seconds} s.` : "Trying now."}`;
     };
     count();

@@ -27,7 +27,8 @@ export class Timeline {
   constructor(player) {
     this.player = player;
     on(player, "shown", ({ frame, shownMs }) => {
-      if (frame.audioTimestampMs !== undefined && player.line.at(frame.audioTimestampMs)) this.#add(shownMs);
+      if (frame.audioTimestampMs !== undefined && player.line.at(frame.audioTimestampMs))
+        this.#add(shownMs);
       this.#noticeInterrupt(shownMs);
       this.#draw(shownMs);
     });
@@ -76,7 +77,11 @@ export class Timeline {
     drawing.fillStyle = colour("--line");
     for (let second = -PAST_S; second <= FUTURE_S; second++)
       drawing.fillRect(Math.round(x(nowMs + second * 1000)), height - 6, 1, 6);
-    const bar = (/** @type {Span} */ { fromMs, toMs }, /** @type {string} */ fill, /** @type {boolean} */ isOutlined) => {
+    const bar = (
+      /** @type {Span} */ { fromMs, toMs },
+      /** @type {string} */ fill,
+      /** @type {boolean} */ isOutlined,
+    ) => {
       drawing.beginPath();
       drawing.roundRect(x(fromMs), 11, Math.max(3, (toMs - fromMs) * perMs), height - 22, 5);
       drawing.fillStyle = fill;
