@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
 
 from benchmarks.server import ServerProcess
 from benchmarks.studio_page import (
@@ -219,6 +219,69 @@ def test_a_page_that_slept_shows_the_present(studio: Studio, context: BrowserCon
     assert last.shown_ms - last.timestamp_ms < journey_ms + 400
 
 
+def test_speech_goes_on_in_a_background_tab(studio: Studio) -> None:
+    # Headless browsers hide no tab; this is what a hidden one sees of the world.
+    studio.page.evaluate(
+        "Object.defineProperty(document, 'hidden', { get: () => true });"
+        "globalThis.requestAnimationFrame = () => 0"
+    )
+    studio.unlock_sound()
+    studio.watch()
+    studio.speak(sung_ah(5_000))  # more than is sent ahead
+    studio.page.wait_for_function("heard.length > 100")
+
+
+def test_a_token_is_asked_for_and_sent(context: BrowserContext, address: str) -> None:
+    tokens = []
+
+    def door(socket: WebSocketRoute) -> None:
+        def receive(text: str | bytes) -> None:
+            message = json.loads(text)
+            if message["type"] == "INIT":
+                tokens.append(message["data"].get("auth_token"))
+            if tokens == [None]:
+                data = {"code": "UNAUTHORIZED", "message": "Show who you are."}
+                socket.send(json.dumps({"type": "ERROR", "session_id": None, "data": data}))
+                socket.close(code=4401)
+            else:
+                server.send(text)
+
+        server = socket.connect_to_server()
+        socket.on_message(receive)
+
+    context.route_web_socket("**/musetalk/**", door)
+    studio = Studio(context, address)
+    notice = studio.page.locator("#notice")
+    expect(notice).to_contain_text("Show who you are.")
+    studio.page.get_by_label("Access token").fill("open sesame")
+    studio.page.keyboard.press("Enter")
+    studio.wait_until_live()
+    assert tokens == [None, "open sesame"]
+
+
+def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> None:
+    attempts = []
+
+    def door(socket: WebSocketRoute) -> None:
+        attempts.append(socket)
+        if len(attempts) > 1:
+            socket.connect_to_server()
+            return
+        data = {
+            "code": "RATE_LIMIT_EXCEEDED",
+            "message": "All seats are taken.",
+            "details": {"retry_after_ms": 1_500},
+        }
+        socket.send(json.dumps({"type": "ERROR", "session_id": None, "data": data}))
+        socket.close(code=4429)
+
+    context.route_web_socket("**/musetalk/**", door)
+    studio = Studio(context, address)
+    expect(studio.page.locator("#notice")).to_contain_text("All seats are taken")
+    studio.wait_until_live()
+    assert len(attempts) == 2
+
+
 def test_a_server_that_restarts_is_found_again(
     context: BrowserContext, serve: Callable[..., Door], start: Start
 ) -> None:
@@ -259,6 +322,17 @@ def test_an_avatar_in_preparation_shows_its_progress(
     studio.page.get_by_label("Avatar of user").fill("guest")
     studio.page.get_by_role("button", name="Connect", exact=True).click()
     studio.wait_until_live()
+
+
+def test_avatars_that_the_server_knows_are_offered(studio: Studio) -> None:
+    known = [{"user_id": "ada", "status": "ready"}, {"user_id": "bob", "status": "preparing"}]
+    studio.page.evaluate("document.getElementById('avatars').dataset.source = '/known'")
+    studio.page.route("**/known", lambda route: route.fulfill(json=known))
+    studio.page.get_by_label("Avatar of user").focus()
+    offered = studio.page.locator("#avatars option")
+    expect(offered).to_have_count(2)
+    assert [one.get_attribute("value") for one in offered.all()] == ["ada", "bob"]
+    assert offered.nth(1).text_content() == "bob (preparing)"
 
 
 def test_everything_is_reached_by_keyboard(studio: Studio) -> None:

@@ -17,10 +17,13 @@ import { SpeechLine } from "./speech-line.js";
 import { SpeechSound } from "./speech-sound.js";
 
 const SMALLEST_DELAY_MS = 80;
+/** A picture may be drawn a little after it was due; then its sound is asked for. */
+const KEPT_MS = 1_000;
 
 /**
  * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
  * @typedef {import("./client.js").InitSuccess} InitSuccess
+ * @typedef {{audioTimestampMs: number, dueMs: number}} Coming
  */
 
 export class AvatarPlayer extends EventTarget {
@@ -31,6 +34,8 @@ export class AvatarPlayer extends EventTarget {
   #early = [];
   /** @type {Map<number, number>} AudioContext's s by audio_timestamp: the sound that is on its way */
   #heard = new Map();
+  /** @type {Coming[]} speech that is not due yet */
+  #coming = [];
   /** @type {import("./speech-line.js").Utterance | undefined} */
   #poured;
   #session = 0;
@@ -89,6 +94,7 @@ export class AvatarPlayer extends EventTarget {
     this.line.interrupt();
     this.sound.stop();
     this.#heard.clear();
+    this.#coming = [];
     this.#poured = undefined;
     this.client.interrupt();
   }
@@ -121,6 +127,7 @@ export class AvatarPlayer extends EventTarget {
     this.#view = undefined;
     this.#early = [];
     this.#heard.clear();
+    this.#coming = [];
     this.#schedule.reset();
     this.meter.sessionBegins();
     this.sound.stop();
@@ -177,11 +184,23 @@ export class AvatarPlayer extends EventTarget {
       frame.audioTimestampMs === undefined ? undefined : this.line.at(frame.audioTimestampMs);
     const { dueMs, isStale } = this.#schedule.arrived(frame.timestampMs, frame.arrivedMs, !!speech);
     this.#view.push(frame, dueMs, isStale);
-    if (speech && frame.audioTimestampMs !== undefined && !isStale) {
+    if (speech && frame.audioTimestampMs !== undefined) {
+      this.#coming.push({ audioTimestampMs: frame.audioTimestampMs, dueMs });
       const startS = this.sound.play(speech.pcm, frame.audioTimestampMs * 16, dueMs);
       if (startS !== undefined) this.#heard.set(frame.audioTimestampMs, startS);
     }
+    this.#pass();
     this.line.pump();
+  }
+
+  /** What was due is over, whether it was drawn or not: pages in the background draw nothing. */
+  #pass() {
+    while (this.#coming.length > 0 && this.#coming[0].dueMs <= this.clock.now()) {
+      const { audioTimestampMs } = /** @type {Coming} */ (this.#coming.shift());
+      this.line.shown(audioTimestampMs);
+      for (const earlier of this.#heard.keys())
+        if (earlier < audioTimestampMs - KEPT_MS) this.#heard.delete(earlier);
+    }
   }
 
   /** @param {AvatarFrame} frame @param {number} shownMs @param {number} dueMs */
@@ -198,9 +217,6 @@ export class AvatarPlayer extends EventTarget {
         this.meter.synchronised(shownMs - heardMs, shownMs);
         this.#tell("heard", { audioTimestampMs, heardMs });
       }
-      for (const earlier of this.#heard.keys())
-        if (earlier <= audioTimestampMs) this.#heard.delete(earlier);
-      this.line.shown(audioTimestampMs);
     }
     this.#tell("shown", { frame, shownMs, dueMs });
   }

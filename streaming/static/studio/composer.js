@@ -28,7 +28,8 @@ export class Composer {
     this.player = player;
     this.#microphone = new Microphone((chunk, level) => {
       this.#talk.style.setProperty("--level", String(level));
-      if (this.#isHeld || this.#isOpen) player.pour(chunk);
+      const isWanted = this.#isHeld || this.#isOpen;
+      if (isWanted && client.status.name === "live") player.pour(chunk);
     });
     this.#offerText();
     this.#offerSamples();

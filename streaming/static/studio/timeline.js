@@ -8,7 +8,7 @@ import { element, on } from "./elements.js";
 const PAST_S = 8;
 const FUTURE_S = 6;
 const DRAW_EVERY_MS = 80;
-const JOIN_MS = 60;
+const JOIN_MS = 120; // a picture or two left out are no pause
 
 /** @typedef {{fromMs: number, toMs: number}} Span */
 
@@ -55,9 +55,9 @@ export class Timeline {
     if (nowMs - this.#drawnMs < DRAW_EVERY_MS) return;
     this.#drawnMs = nowMs;
     const { offsetMs } = this.player.measure();
-    this.#sync.textContent = Number.isNaN(offsetMs)
-      ? ""
-      : `picture ${Math.abs(Math.round(offsetMs))} ms ${offsetMs < 0 ? "before" : "after"} sound`;
+    const sign = offsetMs < 0 ? "−" : "+";
+    const isKnown = !Number.isNaN(offsetMs);
+    this.#sync.textContent = isKnown ? `sync ${sign}${Math.abs(Math.round(offsetMs))} ms` : "";
 
     const canvas = this.#canvas;
     const scale = devicePixelRatio;
