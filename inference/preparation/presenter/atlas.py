@@ -189,6 +189,7 @@ def _jaw() -> NDArray[np.float32]:
     drop = lips.JAW_DROP * _rise(before, 258, 292) * (1 - _rise(before, 329, 378))
     down = np.interp(y, before + drop, drop)
     aside = np.exp(-((np.abs(x - 256) / (50 + 0.10 * np.clip(y - 280, -30, 40))) ** 3))
+    aside *= 1 - _rise(np.abs(x - 256), 58, 80)  # hair and background stand still
     jaw = np.stack([zeros, down * aside], axis=2)
     # hollow cheeks as the jaw sinks
     jaw[..., 0] -= _bump(x, y, 208, 286) * -1.6 + _bump(x, y, 305, 286) * 1.6

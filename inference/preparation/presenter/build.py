@@ -57,15 +57,16 @@ def inner_steps(pictures: list[Picture]) -> NDArray[np.float64]:
 def find_exits(
     motion: ClipMotion, clip_poses: list[Pose], pictures: list[Picture], limit: float
 ) -> list[int]:
-    """Indexes after which the clip may be left: all beats, and whatever else is near enough.
+    """Indexes after which the clip may be left: just after each beat, and wherever else is near.
 
-    ``limit`` is the largest step to another clip's first picture. A gesture is left at its end.
+    The picture on a beat is the rest pose itself. ``limit`` is the largest step to another clip's
+    first picture that is taken elsewhere. A gesture is left at its end.
     """
     frames = len(pictures)
     if motion.state == "action":
         return [frames]
-    exits = set(range(BEAT, frames + 1, BEAT))
-    for index in range(4, frames):
+    exits = {*(beat + 1 for beat in range(BEAT, frames, BEAT)), frames}
+    for index in range(2, frames):
         last = clip_poses[index - 1]
         is_calm = last.blink < 0.05 and last.smile < 0.3 and abs(last.brows) < 0.3
         if is_calm and picture_step(pictures[index - 1], pictures[0]) <= limit:
@@ -92,7 +93,7 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
                 for name, other in steps.items()
                 if name != motion.name
             )
-            exits = find_exits(motion, scores[motion.name], pictures, 0.85 * limit)
+            exits = find_exits(motion, scores[motion.name], pictures, 0.8 * limit)
             seams[motion.name] = {
                 "usual_step_p99": round(limit, 3),
                 "worst_exit_step": round(

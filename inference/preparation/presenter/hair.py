@@ -89,7 +89,7 @@ def _flyaways(canvas: skia.Canvas, curves: tuple[tuple[Point, ...], ...], seed: 
 def back() -> Rgba:
     """What hangs behind neck and shoulders."""
     left = Lock(
-        ((236, 62), (172, 80), (150, 160), (146, 240), (136, 318), (126, 378), (134, 428)),
+        ((236, 62), (170, 82), (147.5, 160), (146, 236), (136, 318), (126, 378), (134, 428)),
         ((250, 90), (214, 160), (206, 240), (208, 300), (206, 350), (196, 400), (186, 440)),
         620, light=0.30, shine=0.30, band=0.62, spread=2.2,
     )  # fmt: skip
@@ -126,7 +126,7 @@ def back() -> Rgba:
 def swept() -> Rgba:
     """From the parting over the forehead to behind the ear on the viewer's left."""
     crown = Lock(
-        ((291, 45), (240, 41), (187, 60), (157, 104), (149, 158), (152, 212)),
+        ((291, 45), (240, 41), (187, 60), (157, 104), (150, 156), (158, 216)),
         ((287, 68), (244, 64), (204, 82), (176, 116), (160, 160), (158, 212)),
         620, light=0.62, shine=0.85, band=0.34,
     )  # fmt: skip
@@ -148,6 +148,12 @@ def swept() -> Rgba:
     )  # fmt: skip
 
     def draw(canvas: skia.Canvas) -> None:
+        # no light comes through between the locks
+        under = (
+            (291, 49), (240, 46), (190, 65), (161, 107), (154, 160), (161, 206), (171, 198),
+            (182, 160), (208, 120), (246, 101), (283, 95),
+        )  # fmt: skip
+        canvas.drawPath(spline(under, closed=True, tension=0.7), paint(_DARK, blur=0.8))
         _draw(canvas, crown, 11)
         _draw(canvas, sweep, 12)
         _draw(canvas, edge, 13)
@@ -192,6 +198,8 @@ def falling() -> Rgba:
             closed=True,
         )
         canvas.drawPath(shadow, paint("0B0B0C", 0.42, blur=5))
+        root = spline(((287, 50), (286, 72), (284, 93)))
+        canvas.drawPath(root, paint(_DARK, stroke=8, blur=1.2))
         _draw(canvas, outer, 21)
         _draw(canvas, inner, 22)
         _draw(canvas, curl, 23)

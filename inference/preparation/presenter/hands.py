@@ -113,43 +113,44 @@ def _finger_creases(canvas: skia.Canvas, fingers: tuple[Bone, ...]) -> None:
                 )  # fmt: skip
 
 
-def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
+def _model(fingers: tuple[Bone, ...], thumb: Bone) -> tuple[Field, Field]:
+    """Signed distance to the hand's outline (negative inside) and its height."""
     x, y = coordinates()
-    parts = [_capsule(bone) for bone in _PALM]
-    distance, height = parts[0]
-    for other, other_height in parts[1:]:
+    wrist_x, wrist_y = WRIST
+    distance, height = _capsule(_PALM[0])
+    for bone in _PALM[1:]:
+        other, other_height = _capsule(bone)
         distance = _join(distance, other, 9)
         height = np.maximum(height, other_height)
-    height = relief.soften(np.asarray(height, np.float32), 5)
-    height = height + relief.hill(WRIST[0] + 22, WRIST[1] - 27, 11, 19, 8.5, -0.5)
-    height = height + relief.hill(WRIST[0] - 20, WRIST[1] - 30, 9, 22, 5.5, 0.1)
-    height = height + relief.hill(WRIST[0] - 0, WRIST[1] - 46, 13, 17, -6.5)
+    height = relief.soften(height, 5)
+    height = height + relief.hill(wrist_x + 22, wrist_y - 27, 11, 19, 8.5, -0.5)  # thumb's ball
+    height = height + relief.hill(wrist_x - 20, wrist_y - 30, 9, 22, 5.5, 0.1)  # outer cushion
+    height = height + relief.hill(wrist_x, wrist_y - 46, 13, 17, -6.5)  # hollow of the hand
     for px, py in ((22, 70), (5, 75), (-11, 71), (-25, 62)):
-        height = height + relief.hill(WRIST[0] + px, WRIST[1] - py, 7, 6, 3.0)
-    edge = np.full(x.shape, 0.0, np.float32)
+        height = height + relief.hill(wrist_x + px, wrist_y - py, 7, 6, 3.0)
     for bone in (*fingers, thumb):
         other, other_height = _capsule(bone)
         distance = _join(distance, other, 3.2 if bone is not thumb else 9)
-        rooted = np.clip(
-            (np.hypot(x - WRIST[0] - bone[0][0], y - WRIST[1] + bone[0][1]) - 4) / 22, 0, 1
-        )
-        height = np.maximum(
-            height, relief.soften(other_height, 0.8) * (0.35 + 0.65 * rooted) + 4 * rooted
-        )
-        edge = np.maximum(edge, np.exp(-((other + 0.5) ** 2) / 3.0) * rooted)
-    height = relief.soften(np.asarray(height, np.float32), 1.2)
-    alpha = np.clip(0.5 - distance * SCALE * 0.8, 0, 1)
+        # fingers rise out of the palm: nothing of them at the root, all a knuckle further
+        from_root = np.hypot(x - wrist_x - bone[0][0], y - wrist_y + bone[0][1])
+        rooted = np.clip((from_root - 4) / 22, 0, 1)
+        finger = relief.soften(other_height, 0.8) * (0.35 + 0.65 * rooted) + 4 * rooted
+        height = np.asarray(np.maximum(height, finger), np.float32)
+    return distance, relief.soften(height, 1.2)
+
+
+def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
+    distance, height = _model(fingers, thumb)
     colour = head.shade(np.asarray(height * 0.9, np.float32), hollows=1.6)
-    pink = np.zeros_like(height)
-    for bone in (*fingers, thumb):
-        tip = bone[-1]
-        pink = pink + relief.hill(WRIST[0] + tip[0], WRIST[1] - tip[1], 7, 9, 0.5)
-    pink = pink + relief.hill(WRIST[0] + 20, WRIST[1] - 30, 15, 18, 0.35)
+    pink = relief.hill(WRIST[0] + 20, WRIST[1] - 30, 15, 18, 0.35)
     pink = pink + relief.hill(WRIST[0] - 20, WRIST[1] - 34, 11, 20, 0.3)
+    for tip_x, tip_y, _ in (bone[-1] for bone in (*fingers, thumb)):
+        pink = pink + relief.hill(WRIST[0] + tip_x, WRIST[1] - tip_y, 7, 9, 0.5)
     colour = colour * (1 - pink[..., None] * np.array([0.0, 0.14, 0.13], np.float32))
     rim = np.exp(-((distance + 1.2) ** 2) / 2.2)
     colour = colour * (1 - 0.34 * rim[..., None] * np.array([0.35, 0.8, 0.9], np.float32))
-    skin = with_alpha(np.asarray(colour, np.float32), np.asarray(alpha, np.float32))
+    alpha = np.clip(0.5 - distance * SCALE * 0.8, 0, 1)
+    skin = with_alpha(np.asarray(colour, np.float32), alpha)
 
     def draw(canvas: skia.Canvas) -> None:
         put(canvas, skin)

@@ -137,11 +137,11 @@ def pose_at(motion: ClipMotion, frame: int) -> Pose:
         raised["offer"] = window(f, (motion.offer,), _EASE_ARM)
         raised["offer_swing"] = math.sin(2 * math.pi * (f - motion.offer[0]) / 36) * raised["offer"]
     return Pose(
-        yaw=lobes(f, motion.yaw) + lobes(f, motion.shake, 2) + 0.30 * math.sin(cycle),
-        pitch=lobes(f, motion.pitch) + lobes(f, motion.nod, 2) + 0.15 * math.sin(2 * cycle),
-        roll=lobes(f, motion.roll) - 0.18 * math.sin(cycle),
+        yaw=lobes(f, motion.yaw) + lobes(f, motion.shake, 2) + 0.06 * math.sin(cycle),
+        pitch=lobes(f, motion.pitch) + lobes(f, motion.nod, 2),
+        roll=lobes(f, motion.roll) - 0.04 * math.sin(cycle),
         sway=_sway(motion, f),
-        breath=lobes(f, motion.breath) + 0.42 * math.sin(cycle),
+        breath=lobes(f, motion.breath) + 0.10 * math.sin(cycle),
         lean=lobes(f, motion.lean),
         approach=lobes(f, motion.approach),
         shrug=lobes(f, motion.shrug),
