@@ -8,4 +8,4 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     list_display = ["user_id", "status", "stage", "percent", "is_default", "updated_at"]
     list_filter = ["status", "is_default"]
     search_fields = ["user_id"]
-    readonly_fields = ["stage", "percent", "version", "created_at", "updated_at", "heartbeat_at"]
+    fields = ["user_id", "status", "folder", "is_default"]

@@ -7,7 +7,17 @@ from inference.library import NAME
 
 
 class Avatar(models.Model):
-    """A person's likeness: a row here, and an asset folder once it is prepared."""
+    """A person's likeness: a row here, and an asset folder once it is prepared.
+
+    The row is also the preparation's job. Its states::
+
+        QUEUED ──taken──▶ PREPARING ──▶ READY ◀─▶ RETIRED
+           ▲                  │  │
+           └── sent again ────┘  └────▶ FAILED
+
+    ``job_id`` names one run of it: whoever finds another one in the row works on something that
+    was cancelled or sent again, and stops.
+    """
 
     class Status(models.TextChoices):
         QUEUED = "queued"
@@ -15,6 +25,8 @@ class Avatar(models.Model):
         READY = "ready"
         FAILED = "failed"
         RETIRED = "retired"
+
+    IN_WORK = (Status.QUEUED, Status.PREPARING)
 
     user_id = models.CharField(
         max_length=64,
@@ -26,6 +38,7 @@ class Avatar(models.Model):
     stage = models.CharField(max_length=64, blank=True, help_text="What is being done now.")
     percent = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(100)])
     error = models.TextField(blank=True, help_text="Why it failed, and what to do.")
+    error_reason = models.CharField(max_length=64, blank=True, help_text="The same, for programs.")
     folder = models.CharField(
         max_length=64,
         blank=True,
@@ -35,8 +48,16 @@ class Avatar(models.Model):
     is_default = models.BooleanField(
         "default", default=False, help_text="Shown to users who have no avatar of their own."
     )
+    upload = models.CharField(
+        max_length=64, blank=True, help_text="What it is made of, under AVATARS_DIR/.uploads."
+    )
+    job_id = models.UUIDField(null=True, blank=True, help_text="The preparation that runs or ran.")
+    attempts = models.PositiveSmallIntegerField(
+        default=0, help_text="How often this preparation was begun; it may die with its machine."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    started_at = models.DateTimeField(null=True, blank=True, help_text="Of the preparation.")
     heartbeat_at = models.DateTimeField(
         null=True, blank=True, help_text="The last sign of life of the preparation."
     )
@@ -59,8 +80,12 @@ class Avatar(models.Model):
         return self.user_id
 
     @property
+    def is_in_work(self) -> bool:
+        return self.status in self.IN_WORK
+
+    @property
     def has_pictures(self) -> bool:
         """Whether it can be shown: ready, or being prepared again while the old one still is."""
         if self.status == self.Status.READY:
             return True
-        return bool(self.folder) and self.status in {self.Status.QUEUED, self.Status.PREPARING}
+        return bool(self.folder) and self.is_in_work

@@ -8,7 +8,7 @@ from typing import Literal
 from django.conf import settings
 
 from avatars_app.models import Avatar
-from inference.errors import AvatarInvalid, AvatarNotFound
+from inference.errors import AvatarError, AvatarInvalid, AvatarNotFound
 from inference.library import AvatarLibrary
 from inference.manifest import STATES, ClipState, Manifest
 
@@ -59,6 +59,67 @@ def avatar_for(user_id: str) -> AvatarRef:
         return _of_folder(user_id)
     except AvatarNotFound:
         return _default()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAvatar:
+    """An avatar as people are told of it, whether it has a row, a folder, or both."""
+
+    user_id: str
+    status: str
+    is_default: bool
+    is_shipped: bool
+    path: Path | None
+    """Its asset folder, if it has one that can be used."""
+    manifest: Manifest | None
+
+
+def shown_avatars(*, with_retired: bool) -> list[ShownAvatar]:
+    """All there are, by name."""
+    rows = {row.user_id: row for row in Avatar.objects.all()}
+    names = {*rows, *library().names()}
+    found = (_shown(name, rows.get(name), _default_name()) for name in sorted(names))
+    return [shown for shown in found if with_retired or shown.status != Avatar.Status.RETIRED]
+
+
+def shown_avatar(user_id: str, *, with_retired: bool) -> ShownAvatar | None:
+    """This user's own, or a shipped one of that name; None if there is none."""
+    row = Avatar.objects.filter(user_id=user_id).first()
+    shown = _shown(user_id, row, _default_name())
+    if (row is None and shown.manifest is None) or (
+        shown.status == Avatar.Status.RETIRED and not with_retired
+    ):
+        return None
+    return shown
+
+
+def manifest_of(folder: str) -> Manifest | None:
+    """None if the folder is not there or cannot be used."""
+    try:
+        return library().manifest(folder)
+    except AvatarError:
+        return None
+
+
+def _shown(name: str, row: Avatar | None, default: str) -> ShownAvatar:
+    folder = name if row is None else row.folder
+    manifest = manifest_of(folder)
+    path = None if manifest is None else asset_path(folder)
+    return ShownAvatar(
+        user_id=name,
+        status=Avatar.Status.READY if row is None else row.status,
+        is_default=name == default,
+        is_shipped=path is not None and path.parent == settings.SHIPPED_AVATARS_DIR,
+        path=path,
+        manifest=manifest,
+    )
+
+
+def _default_name() -> str:
+    chosen = Avatar.objects.filter(is_default=True).first()
+    if chosen is not None and chosen.has_pictures:
+        return chosen.user_id
+    return str(settings.DEFAULT_AVATAR)
 
 
 def _default() -> AvatarRef:

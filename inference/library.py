@@ -31,6 +31,15 @@ class AvatarLibrary:
                     return shelf / name
         raise AvatarNotFound(f"there is no avatar {name!r}")
 
+    def names(self) -> set[str]:
+        """Of all avatars there are; their folders may be damaged."""
+        return {
+            path.parent.name
+            for shelf in self._shelves
+            for path in shelf.glob(f"*/{MANIFEST_NAME}")
+            if NAME.fullmatch(path.parent.name)
+        }
+
     def manifest(self, name: str) -> Manifest:
         """The manifest of ``name``, read once and again after each change.
 

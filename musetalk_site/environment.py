@@ -162,6 +162,7 @@ VARIABLES: dict[str, Variable] = {
     "MAX_QUEUED_SPEECH_S": Variable("60", _whole(2, 3_600, " of seconds")),
     "END_OF_SPEECH_MS": Variable("240", _whole(80, 5_000, " of milliseconds")),
     "OPEN_UPLOADS": Variable("false", _flag),
+    "MAX_UPLOAD_MB": Variable("500", _whole(1, 100_000, " of megabytes")),
     "CHANNEL_REDIS_URL": Variable("", _redis_url),
     "DATABASE_URL": Variable("sqlite:///var/db.sqlite3", _database),
     "SECRET_KEY": Variable("", _text),

@@ -11,6 +11,7 @@ than its messages are worked on is not read from meanwhile, so that it waits and
 
 *Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
 just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
+Bodies of requests have a limit, too, and large ones are no burden to streams: `bodies` has that.
 
 *The end.* The stock server stumbles over connections that are less than a second old and leaves
 coroutines running while the interpreter exits, which can crash it. Here the listening stops first,
@@ -33,13 +34,17 @@ from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
+from musetalk_site import bodies
+
 log = logging.getLogger(__name__)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 TRANSPORT_EXTENSION = "musetalk.transport"
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_BODY_BYTES = 500_000_000
 _READ_SIDE = "musetalk.read_side"
+_LARGE_BODY = "musetalk.large_body"
 CLOSE_SERVER_FAULT = 4500
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 20
@@ -156,10 +161,13 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
 
 def _reading_in_step(application: Application) -> Application:
-    """``application``, whose every receive makes room for another message."""
+    """``application``, whose every receive makes room for another message, or reads in a file."""
 
     async def in_step(scope: Any, receive: Any, send: Any) -> None:
         read_side = scope.pop(_READ_SIDE, None)
+        large_body = scope.pop(_LARGE_BODY, None)
+        if large_body is not None:
+            receive = bodies.BodyReader(large_body, receive)
         if read_side is None:
             await application(scope, receive, send)
             return
@@ -195,6 +203,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         started: Callable[[], Awaitable[None]],
         told: Callable[[], Awaitable[None]],
         ended: Callable[[], Awaitable[None]],
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         super().__init__(
             _reading_in_step(application),
@@ -207,6 +216,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             websocket_max_frame_size=MAX_MESSAGE_BYTES,
             ready_callable=self._before_the_first_connection,
         )
+        self.max_body_bytes = max_body_bytes
         self._started = started
         self._told = told
         self._ended = ended
@@ -250,6 +260,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         if isinstance(protocol, StreamProtocol):
             scope["extensions"] = {TRANSPORT_EXTENSION: protocol.write_side}
             scope[_READ_SIDE] = protocol.read_side
+        elif isinstance(protocol, bodies.BodyRequest):
+            scope[_LARGE_BODY] = protocol.large_body
         return super().create_application(protocol, scope)
 
     def protocol_disconnected(self, protocol: Any) -> None:
@@ -266,6 +278,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
     def _before_the_first_connection(self) -> None:
         # Daphne throws away what Twisted has to say, unhandled exceptions included.
         globalLogPublisher.addObserver(STDLibLogObserver("twisted"))
+        bodies.use_for(self.http_factory)
         self.ws_factory.protocol = StreamProtocol
         self.ws_factory.setProtocolOptions(failByDrop=False)
 

@@ -31,6 +31,7 @@ AVATARS_DIR = _values["AVATARS_DIR"]
 SHIPPED_AVATARS_DIR = BASE_DIR / "avatars_app"
 DEFAULT_AVATAR: str = _values["DEFAULT_AVATAR"]
 OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
+MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 
 # The door.
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
@@ -120,12 +121,19 @@ USE_TZ = True
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "EXCEPTION_HANDLER": "musetalk_site.problems.respond",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Talking avatar",
     "DESCRIPTION": "Speech in, a live talking avatar out: the pages beside the WebSocket stream.",
     "VERSION": "1.1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"AvatarStatus": "avatars_app.models.Avatar.Status"},
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "musetalk_site.problems.describe",
+    ],
     # Swagger UI and ReDoc come with the server: no file is fetched from elsewhere.
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

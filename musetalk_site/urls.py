@@ -18,6 +18,7 @@ urlpatterns = [
     path("protocol", pages.protocol, name="protocol"),
     path("asyncapi.yaml", pages.asyncapi, name="asyncapi"),
     path("", include("streaming.urls")),
+    path("", include("avatars_app.urls")),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path(

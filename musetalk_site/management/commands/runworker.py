@@ -18,6 +18,7 @@ from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 
 if TYPE_CHECKING:
+    from avatars_app.supervisor import Supervisor
     from inference.worker import InferenceWorker
 
 log = logging.getLogger("musetalk")
@@ -33,6 +34,11 @@ class Command(BaseCommand):
             choices=[INFERENCE_CHANNEL],
             help=f"the shared channel to take claims from: {INFERENCE_CHANNEL}",
         )
+        parser.add_argument(
+            "--prepare",
+            action="store_true",
+            help="also prepare avatars; needs the same AVATARS_DIR as the server",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.CHANNEL_REDIS_URL:
@@ -40,19 +46,25 @@ class Command(BaseCommand):
                 "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
                 "`python manage.py serve` works alone."
             )
+        from avatars_app.supervisor import Supervisor
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
 
+        supervisor = Supervisor() if options["prepare"] else None
         try:
-            asyncio.run(_work_until_told_to_end(InferenceWorker(application)))
+            asyncio.run(_work_until_told_to_end(InferenceWorker(application), supervisor))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
 
 
-async def _work_until_told_to_end(worker: "InferenceWorker") -> None:
+async def _work_until_told_to_end(
+    worker: "InferenceWorker", supervisor: "Supervisor | None"
+) -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
+    if supervisor is not None:
+        supervisor.start()
     starting = asyncio.create_task(worker.start())
     ending = asyncio.create_task(told.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -61,6 +73,8 @@ async def _work_until_told_to_end(worker: "InferenceWorker") -> None:
     await ending
     log.info("ending: sessions are given back")
     await worker.drain()
+    if supervisor is not None:
+        await supervisor.stop()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     log.info("ended")

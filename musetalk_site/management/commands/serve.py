@@ -30,6 +30,11 @@ class Command(BaseCommand):
             action="store_true",
             help="workers run apart (manage.py runworker inference); needs CHANNEL_REDIS_URL",
         )
+        parser.add_argument(
+            "--no-prepare",
+            action="store_true",
+            help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port, has_worker = options["host"], options["port"], not options["no_worker"]
@@ -42,6 +47,7 @@ class Command(BaseCommand):
         # Twisted's reactor is installed by these imports, so no other command should make them.
         from daphne.endpoints import build_endpoint_description_strings
 
+        from avatars_app.supervisor import Supervisor
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.server import StartFailed, StreamServer
@@ -50,9 +56,12 @@ class Command(BaseCommand):
         worker = InferenceWorker(application) if has_worker else None
         if worker is not None:
             health.use(partial(_health_of, worker))
+        supervisor = None if options["no_prepare"] else Supervisor()
 
         async def started() -> None:
             _say_where(host, port)
+            if supervisor is not None:
+                supervisor.start()
             if worker is not None:
                 await worker.start()
             else:
@@ -63,6 +72,8 @@ class Command(BaseCommand):
             await live.close_all()
 
         async def ended() -> None:
+            if supervisor is not None:
+                await supervisor.stop()
             if worker is not None:
                 await worker.drain()
             log.info("ended")
@@ -73,6 +84,7 @@ class Command(BaseCommand):
             started=started,
             told=told,
             ended=ended,
+            max_body_bytes=settings.MAX_UPLOAD_MB * 1_000_000,
         )
         try:
             server.run()

@@ -1,0 +1,21 @@
+"""What `manage.py check --deploy` has to say of avatars."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Warning as CheckWarning
+from django.core.checks import register
+
+
+@register("security", deploy=True)
+def uploads_are_not_open(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
+    if not settings.OPEN_UPLOADS:
+        return []
+    return [
+        CheckWarning(
+            "OPEN_UPLOADS is true: whoever reaches this server may upload, replace and remove"
+            " avatars.",
+            hint="Set OPEN_UPLOADS=false; staff who are logged in can still upload.",
+            id="avatars.W001",
+        )
+    ]

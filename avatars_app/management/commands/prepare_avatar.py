@@ -1,0 +1,158 @@
+"""`manage.py prepare_avatar`: make an avatar of a video, by hand or for the supervisor."""
+
+import argparse
+import logging
+import os
+import signal
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+
+from avatars_app import folders, services, uploads
+from avatars_app.models import Avatar
+from inference.errors import PreparationError
+from inference.library import NAME
+
+log = logging.getLogger(__name__)
+
+NICENESS = 15
+LOOK_EVERY_S = 1.0
+HEARTBEAT_S = 5.0
+NOT_WANTED = 3
+"""Exit status of a child whose work is not wanted any more."""
+
+
+class Command(BaseCommand):
+    help = "Prepare an avatar of a video, a still picture or a folder of clips."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--job", type=uuid.UUID, help="a job that the supervisor took")
+        what.add_argument("--user-id", help="whose avatar it shall be")
+        parser.add_argument("source", nargs="?", type=Path, help="a file, or a folder of clips")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["job"] is not None:
+            _Child(options["job"]).run()
+        else:
+            self._by_hand(options["user_id"], options["source"])
+
+    def _by_hand(self, user_id: str, source: Path | None) -> None:
+        if not NAME.fullmatch(user_id):
+            raise CommandError("--user-id must be 1 to 64 letters, digits, _ or -.")
+        if source is None or not source.exists():
+            raise CommandError("Name a video, a picture, or a folder of clips that exists.")
+        if Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_WORK).exists():
+            raise CommandError(f"{user_id} is being prepared by the server: cancel that first.")
+        from inference.preparation.prepare import prepare
+
+        def say(stage: str, percent: float) -> None:
+            self.stdout.write(f"\r{stage:<8}{percent:3.0f} %", ending="")
+            self.stdout.flush()
+
+        output = Path(settings.AVATARS_DIR) / user_id
+        try:
+            prepare(_clips_in(source) if source.is_dir() else source, output, say, name=user_id)
+        except PreparationError as error:
+            raise CommandError(f"{error} ({error.reason})") from None
+        except OSError as error:
+            raise CommandError(f"It could not be stored: {error}") from None
+        services.avatar_adopt(user_id=user_id)
+        self.stdout.write(f"\n{output} is ready; how good it is shows {output / 'report.png'}")
+
+
+class _Child:
+    """The process that the supervisor started: it alone writes stage and percent."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        self._job_id = job_id
+        self._stage, self._percent = "", 0
+        self._is_over = threading.Event()
+        self._is_lost = threading.Event()
+
+    def run(self) -> None:
+        # Ends in an exception, so that everything on the way out cleans up behind itself.
+        signal.signal(signal.SIGTERM, _leave)
+        os.nice(NICENESS)
+        heart = threading.Thread(target=self._beat, daemon=True)
+        heart.start()
+        try:
+            self._prepare()
+        except services.PreparationLost:
+            raise SystemExit(NOT_WANTED) from None
+        finally:
+            self._is_over.set()
+            heart.join()
+
+    def _prepare(self) -> None:
+        avatar = Avatar.objects.filter(job_id=self._job_id).first()
+        if avatar is None:
+            raise services.PreparationLost(str(self._job_id))
+        made = folders.job_folder(self._job_id) / avatar.user_id
+        try:
+            from inference.preparation.prepare import prepare
+
+            prepare(uploads.source(avatar.upload), made, self._note, name=avatar.user_id)
+            services.preparation_finish(job_id=self._job_id, made=made)
+        except (services.PreparationLost, DatabaseError):
+            raise  # nobody is there who could be told
+        except PreparationError as error:
+            self._fail(error.reason, str(error))
+        except uploads.UploadGone as error:
+            self._fail("upload_gone", str(error))
+        except OSError as error:
+            self._fail(
+                "storage", f"The server could not store the avatar: {error.strerror or error}."
+            )
+        except MemoryError:
+            self._fail("memory", "The server has too little memory for it: send a smaller video.")
+        except Exception:
+            log.exception("the preparation of %s failed", avatar.user_id)
+            self._fail("internal", "The server made a mistake, which it logged. Try another video.")
+
+    def _fail(self, reason: str, error: str) -> None:
+        services.preparation_fail(job_id=self._job_id, reason=reason, error=error)
+
+    def _note(self, stage: str, percent: float) -> None:
+        """Called often; the heart writes it down. Ends the work that nobody wants any more."""
+        self._stage, self._percent = stage, int(percent)
+        if self._is_lost.is_set():
+            raise services.PreparationLost(str(self._job_id))
+
+    def _beat(self) -> None:
+        """Write stage and percent at most once a second when they move, else now and then."""
+        written, waited_s = ("", -1), 0.0
+        while not self._is_over.wait(LOOK_EVERY_S):
+            now = self._stage, self._percent
+            waited_s += LOOK_EVERY_S
+            if now == written and waited_s < HEARTBEAT_S:
+                continue
+            try:
+                services.preparation_note(job_id=self._job_id, stage=now[0], percent=now[1])
+            except services.PreparationLost:
+                self._is_lost.set()
+                break
+            except DatabaseError as error:
+                log.warning("progress could not be written: %s", error)
+                continue
+            written, waited_s = now, 0.0
+        with suppress(DatabaseError):
+            connection.close()
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _clips_in(folder: Path) -> dict[str, Path]:
+    files = {file.stem: file for file in sorted(folder.iterdir()) if file.is_file()}
+    clips = {name: files[name] for name in uploads.CLIP_NAMES if name in files}
+    if not clips:
+        raise CommandError(f"{folder} has no files named idle_0 ... action_2.")
+    return clips

@@ -1,0 +1,282 @@
+"""Changing avatars: every write to their rows and folders goes through here.
+
+A preparation may be taken by several supervisors, outlive its row, or die with its machine. So each
+step is one conditional UPDATE that says what it expects to find, and who does not find it stops.
+"""
+
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from avatars_app import folders, uploads
+from avatars_app.models import Avatar
+from inference import manifest as manifests
+
+STALE_AFTER = timedelta(seconds=30)
+MAX_ATTEMPTS = 3
+
+
+class AvatarBusy(Exception):
+    """It is being prepared already."""
+
+
+class AvatarRetired(Exception):
+    """It is not to be shown to anybody; reinstate it first."""
+
+
+class PreparationLost(Exception):
+    """The row is gone or says another job: what this one makes is not wanted any more."""
+
+
+# ---- people's wishes
+
+
+def avatar_receive(*, user_id: str, kind: uploads.Kind, files: Mapping[str, IO[bytes]]) -> Avatar:
+    """Keep what somebody sent, and have an avatar made of it.
+
+    Raises as `avatar_queue`, or OSError if it cannot be stored; then nothing of it is left.
+    """
+    upload = uploads.keep(kind, files)
+    try:
+        return avatar_queue(user_id=user_id, upload=upload)
+    except BaseException:
+        uploads.forget(upload)
+        raise
+
+
+def avatar_queue(*, user_id: str, upload: str) -> Avatar:
+    """Have an avatar made of an upload.
+
+    One that exists stays to be seen until the new one takes its place. Raises AvatarBusy if one is
+    being made for this user, AvatarRetired if it has one that is retired.
+    """
+    fields = {
+        "status": Avatar.Status.QUEUED,
+        "stage": "",
+        "percent": 0,
+        "error": "",
+        "error_reason": "",
+        "upload": upload,
+        "job_id": uuid.uuid4(),
+        "attempts": 0,
+        "started_at": None,
+        "heartbeat_at": None,
+    }
+    try:
+        with transaction.atomic():
+            folder = user_id if folders.is_usable(user_id) else ""
+            return Avatar.objects.create(user_id=user_id, folder=folder, **fields)
+    except IntegrityError:
+        pass
+    with transaction.atomic():
+        avatar = Avatar.objects.select_for_update().filter(user_id=user_id).first()
+        if avatar is None or avatar.is_in_work:
+            raise AvatarBusy(user_id)
+        if avatar.status == Avatar.Status.RETIRED:
+            raise AvatarRetired(user_id)
+        replaced = avatar.upload
+        for name, value in fields.items():
+            setattr(avatar, name, value)
+        avatar.save()
+    if replaced != upload:
+        uploads.forget(replaced)
+    return avatar
+
+
+def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
+    """Make it anew of what was sent; raises as `avatar_queue`, or UploadGone."""
+    uploads.source(avatar.upload)
+    return avatar_queue(user_id=avatar.user_id, upload=avatar.upload)
+
+
+def avatar_adopt(*, user_id: str) -> Avatar:
+    """Know of an asset folder that was made by hand; AvatarError if it cannot be used.
+
+    One that is retired stays so.
+    """
+    version = manifests.read(Path(settings.AVATARS_DIR) / user_id).version
+    with transaction.atomic():
+        avatar, _ = Avatar.objects.select_for_update().get_or_create(user_id=user_id)
+        if avatar.status != Avatar.Status.RETIRED:
+            avatar.status = Avatar.Status.READY
+        avatar.folder, avatar.version, avatar.percent = user_id, version, 100
+        avatar.stage = avatar.error = avatar.error_reason = ""
+        avatar.save()
+    return avatar
+
+
+def avatar_cancel(*, avatar: Avatar) -> bool:
+    """Stop its preparation; False if none was under way.
+
+    What was there before is there again; an avatar that never was is gone with its upload.
+    """
+    in_work = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_WORK)
+    if folders.is_usable(avatar.folder):
+        return _write(
+            in_work,
+            status=Avatar.Status.READY,
+            job_id=None,
+            stage="",
+            percent=100,
+            error="",
+            error_reason="",
+        )
+    deleted, _ = in_work.delete()
+    if deleted:
+        uploads.forget(avatar.upload)
+    return bool(deleted)
+
+
+def avatar_remove(*, avatar: Avatar) -> None:
+    """Remove it with all that was made of it and sent for it."""
+    Avatar.objects.filter(pk=avatar.pk).delete()
+    uploads.forget(avatar.upload)
+    folders.remove(avatar.folder)
+
+
+def avatar_retire(*, avatar: Avatar) -> bool:
+    """Show it to nobody any more, but keep it; False unless it was ready."""
+    ready = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.READY)
+    return _write(ready, status=Avatar.Status.RETIRED, is_default=False)
+
+
+def avatar_reinstate(*, avatar: Avatar) -> bool:
+    """The opposite of `avatar_retire`."""
+    retired = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.RETIRED)
+    return _write(retired, status=Avatar.Status.READY)
+
+
+@transaction.atomic
+def avatar_make_default(*, avatar: Avatar) -> bool:
+    """Show it to users who have none of their own; False unless it is ready."""
+    ready = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.READY)
+    if not ready.exists():
+        return False
+    Avatar.objects.filter(is_default=True).update(is_default=False)
+    return _write(ready, is_default=True)
+
+
+# ---- the preparation
+
+
+def preparation_take() -> Avatar | None:
+    """Take the oldest job that waits, or whose preparation died; None if there is none.
+
+    A job that died `MAX_ATTEMPTS` times is given up.
+    """
+    now = timezone.now()
+    stale = Q(status=Avatar.Status.PREPARING, heartbeat_at__lt=now - STALE_AFTER)
+    waiting = Avatar.objects.filter(Q(status=Avatar.Status.QUEUED) | stale)
+    for avatar in waiting.order_by("updated_at"):
+        mine = waiting.filter(pk=avatar.pk, job_id=avatar.job_id, attempts=avatar.attempts)
+        if avatar.attempts >= MAX_ATTEMPTS:
+            _give_up(avatar, mine)
+        # A new id, so that a child that was only slow, not dead, finds that it was replaced.
+        elif _write(
+            mine,
+            status=Avatar.Status.PREPARING,
+            job_id=uuid.uuid4(),
+            attempts=F("attempts") + 1,
+            started_at=now,
+            heartbeat_at=now,
+            stage="",
+            percent=0,
+        ):
+            _forget_attempt(avatar)
+            avatar.refresh_from_db()
+            return avatar
+    return None
+
+
+def _forget_attempt(avatar: Avatar) -> None:
+    """Remove what an attempt left that died; one that was only slow stumbles over that and ends."""
+    if avatar.job_id is not None:
+        folders.forget_job(avatar.job_id)
+
+
+def _give_up(avatar: Avatar, waiting: QuerySet[Avatar]) -> None:
+    if _fail(
+        avatar,
+        waiting,
+        "died",
+        f"The preparation died {MAX_ATTEMPTS} times, most likely for want of memory:"
+        " send a shorter or smaller video.",
+    ):
+        _forget_attempt(avatar)
+
+
+def preparation_is_wanted(*, job_id: uuid.UUID) -> bool:
+    """Whether somebody still waits for this job."""
+    return _running(job_id).exists()
+
+
+def preparation_give_back(*, job_id: uuid.UUID, has_failed: bool) -> bool:
+    """Let somebody else take the job; False if nobody waits for it any more.
+
+    ``has_failed``: it died, which counts as an attempt; else it was only interrupted.
+    """
+    attempts = F("attempts") if has_failed else F("attempts") - 1
+    return _write(_running(job_id), status=Avatar.Status.QUEUED, attempts=attempts)
+
+
+def preparation_note(*, job_id: uuid.UUID, stage: str, percent: int) -> None:
+    """How far it is, and that it lives; PreparationLost if nobody waits for it any more."""
+    if not _write(_running(job_id), stage=stage, percent=percent, heartbeat_at=timezone.now()):
+        raise PreparationLost(str(job_id))
+
+
+def preparation_finish(*, job_id: uuid.UUID, made: Path) -> None:
+    """Put the asset folder ``made`` in its place and show it.
+
+    Raises PreparationLost if nobody waits for it any more, AvatarError if it cannot be used, or
+    OSError if it cannot be moved: then all is as before.
+    """
+    version = manifests.read(made).version
+    with transaction.atomic():
+        # The row is ours from here to the end: nobody can cancel in between.
+        avatar = Avatar.objects.select_for_update().filter(job_id=job_id).first()
+        if avatar is None or not _write(
+            _running(job_id),
+            status=Avatar.Status.READY,
+            folder=avatar.user_id,
+            version=version,
+            stage="",
+            percent=100,
+            error="",
+            error_reason="",
+            heartbeat_at=timezone.now(),
+        ):
+            raise PreparationLost(str(job_id))
+        folders.put_in_place(made, avatar.user_id)
+
+
+def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
+    """It cannot be made, and why. An avatar that was there before stays to be seen."""
+    avatar = _running(job_id).first()
+    if avatar is None or not _fail(avatar, _running(job_id), reason, error):
+        raise PreparationLost(str(job_id))
+
+
+# ---- small things
+
+
+def _fail(avatar: Avatar, rows: QuerySet[Avatar], reason: str, error: str) -> bool:
+    is_usable = folders.is_usable(avatar.folder)
+    status = Avatar.Status.READY if is_usable else Avatar.Status.FAILED
+    return _write(rows, status=status, stage="", error=error, error_reason=reason)
+
+
+def _running(job_id: uuid.UUID) -> QuerySet[Avatar]:
+    return Avatar.objects.filter(job_id=job_id, status=Avatar.Status.PREPARING)
+
+
+def _write(rows: QuerySet[Avatar], **fields: Any) -> bool:
+    """One conditional UPDATE; whether it found its row."""
+    return bool(rows.update(updated_at=timezone.now(), **fields))

@@ -1,0 +1,286 @@
+"""The API of avatars: have one made, see how far it is, look at what there is."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from avatars_app import selectors, services
+from avatars_app.models import Avatar
+from avatars_app.permissions import MayChangeAvatars
+from avatars_app.ranges import file_response
+from avatars_app.refusals import AvatarConflict, UploadTooLarge
+from avatars_app.serializers import (
+    UPLOAD_THE_FILE,
+    AvatarDetailSerializer,
+    AvatarSerializer,
+    PreparationSerializer,
+    UploadSerializer,
+    avatar_detail_of,
+    avatar_of,
+    preparation_of,
+)
+from inference.errors import AvatarError
+from inference.library import NAME
+from inference.manifest import STATES
+from inference.showcase import clip_film, thumbnail
+
+USER_ID = OpenApiParameter(
+    "user_id",
+    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    OpenApiParameter.PATH,
+    description="1 to 64 letters, digits, `_` or `-`.",
+)
+WRONG = OpenApiResponse(description="The request is wrong; `detail` says what is allowed.")
+FORBIDDEN = OpenApiResponse(description="Only this machine and staff may do this.")
+NOT_FOUND = OpenApiResponse(description="There is no such avatar.")
+CONFLICT = OpenApiResponse(description="One is being made for this user already, or is retired.")
+TOO_LARGE = OpenApiResponse(description="Larger than MAX_UPLOAD_MB.")
+
+
+class NothingElse(BaseParser):
+    """For any body that is no upload: it is not even read."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        raise ParseError(UPLOAD_THE_FILE)
+
+
+# Docstrings of these classes would become descriptions in the schema.
+
+
+class AvatarView(APIView):
+    permission_classes = (MayChangeAvatars,)
+    parser_classes = (MultiPartParser, NothingElse)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        user_id = kwargs.get("user_id")
+        if user_id is not None and not NAME.fullmatch(user_id):
+            raise ParseError("user_id must be 1 to 64 letters, digits, _ or -.")
+
+    def permission_denied(
+        self, request: Request, message: str | None = None, code: str | None = None
+    ) -> NoReturn:
+        # The stock one tells who is not logged in no more than that.
+        raise PermissionDenied(message, code)
+
+    def receive(self, user_id: str, files: dict[str, Any]) -> Avatar:
+        """Queue the upload; the refusal that fits if that cannot be."""
+        try:
+            return services.avatar_receive(user_id=user_id, **files)
+        except services.AvatarBusy:
+            raise AvatarConflict(_BUSY) from None
+        except services.AvatarRetired:
+            raise AvatarConflict(_RETIRED) from None
+
+
+class PreparationView(AvatarView):
+    def get_serializer(self, *args: Any, **kwargs: Any) -> UploadSerializer:
+        """The form of the browsable API."""
+        return UploadSerializer(*args, **kwargs)
+
+    @extend_schema(
+        summary="Have an avatar made",
+        description="Answers at once; the avatar is made in the background. Look at `status_url`.",
+        parameters=[USER_ID],
+        request={"multipart/form-data": UploadSerializer},
+        responses={
+            202: PreparationSerializer,
+            400: WRONG,
+            403: FORBIDDEN,
+            409: CONFLICT,
+            413: TOO_LARGE,
+        },
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        if "video_path" in request.query_params:
+            raise ParseError(UPLOAD_THE_FILE)
+        refuse_before_reading(request, user_id)
+        form = UploadSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        avatar = self.receive(user_id, form.validated_data)
+        answer = preparation_of(avatar, request)
+        headers = {"Location": answer["status_url"]}
+        return Response(PreparationSerializer(answer).data, status=202, headers=headers)
+
+    @extend_schema(
+        summary="How far a preparation is",
+        parameters=[USER_ID],
+        responses={200: PreparationSerializer, 400: WRONG, 404: NOT_FOUND},
+    )
+    def get(self, request: Request, user_id: str) -> Response:
+        return Response(PreparationSerializer(preparation_of(_row(user_id), request)).data)
+
+    @extend_schema(
+        summary="Cancel a preparation, or remove the avatar",
+        description="Cancels the preparation if one is under way: what was there before is there"
+        " again. Otherwise removes the avatar with all that was sent for it.",
+        parameters=[USER_ID],
+        responses={
+            204: OpenApiResponse(description="Done."),
+            400: WRONG,
+            403: FORBIDDEN,
+            404: NOT_FOUND,
+        },
+    )
+    def delete(self, request: Request, user_id: str) -> Response:
+        avatar = _row(user_id)
+        if not services.avatar_cancel(avatar=avatar):
+            services.avatar_remove(avatar=avatar)
+        return Response(status=204)
+
+
+class AvatarsView(APIView):
+    @extend_schema(summary="All avatars", responses=AvatarSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        shown = selectors.shown_avatars(with_retired=bool(request.user.is_staff))
+        answer = [avatar_of(avatar, request) for avatar in shown]
+        return Response(AvatarSerializer(answer, many=True).data)
+
+
+class AvatarDetailView(AvatarView):
+    @extend_schema(
+        summary="One avatar: its clips, preview and report",
+        parameters=[USER_ID],
+        responses={200: AvatarDetailSerializer, 400: WRONG, 404: NOT_FOUND},
+    )
+    def get(self, request: Request, user_id: str) -> Response:
+        answer = avatar_detail_of(_shown(request, user_id), request)
+        return Response(AvatarDetailSerializer(answer).data)
+
+
+class AsTheyAre(BaseContentNegotiation):
+    """Files have one form, whatever the client would rather have."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+Endpoint = Callable[..., HttpResponse]
+
+
+def _file_schema(
+    summary: str, media_type: str, *parameters: OpenApiParameter
+) -> Callable[[Endpoint], Endpoint]:
+    return extend_schema(
+        summary=summary,
+        parameters=[USER_ID, *parameters],
+        responses={
+            (200, media_type): OpenApiTypes.BINARY,
+            (206, media_type): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="As it was when you last asked."),
+            400: WRONG,
+            404: NOT_FOUND,
+            416: OpenApiResponse(description="It is not that long."),
+        },
+    )
+
+
+class FileView(AvatarView):
+    content_negotiation_class = AsTheyAre
+
+    def found(self, request: Request, user_id: str) -> tuple[Any, Any]:
+        """The folder and the manifest of an avatar that has both."""
+        shown = _shown(request, user_id)
+        if shown.path is None or shown.manifest is None:
+            raise NotFound("This avatar has no pictures yet.")
+        return shown.path, shown.manifest
+
+    def whole(self, request: Request, user_id: str, name: str, content_type: str) -> HttpResponse:
+        """A file of the asset folder."""
+        path, manifest = self.found(request, user_id)
+        try:
+            return file_response(
+                request, path / name, content_type=content_type, version=manifest.version
+            )
+        except FileNotFoundError:
+            raise NotFound("This avatar was not prepared here: it has no such file.") from None
+
+
+class PreviewView(FileView):
+    @_file_schema("A short film in which it speaks", "video/mp4")
+    def get(self, request: Request, user_id: str) -> HttpResponse:
+        return self.whole(request, user_id, "preview.mp4", "video/mp4")
+
+
+class ReportPictureView(FileView):
+    @_file_schema("A contact sheet of all clips", "image/png")
+    def get(self, request: Request, user_id: str) -> HttpResponse:
+        return self.whole(request, user_id, "report.png", "image/png")
+
+
+class ThumbnailView(FileView):
+    @_file_schema("The avatar at rest", "image/jpeg")
+    def get(self, request: Request, user_id: str) -> HttpResponse:
+        path, manifest = self.found(request, user_id)
+        try:
+            content = thumbnail(path, manifest)
+        except AvatarError as error:
+            raise NotFound(str(error)) from None
+        return file_response(request, content, content_type="image/jpeg", version=manifest.version)
+
+
+CLIP = OpenApiParameter(
+    "clip",
+    {"type": "string", "pattern": f"^({'|'.join(STATES)})_[0-9]{{1,2}}$"},
+    OpenApiParameter.PATH,
+    description="The name of one of its clips.",
+)
+
+
+class ClipView(FileView):
+    @_file_schema("A clip as a film", "video/mp4", CLIP)
+    def get(self, request: Request, user_id: str, clip: str) -> HttpResponse:
+        path, manifest = self.found(request, user_id)
+        entry = next((entry for entry in manifest.clips if entry.name == clip), None)
+        if entry is None:
+            raise NotFound(f"It has the clips {', '.join(manifest.clip_names())}.")
+        try:
+            content = clip_film(path, manifest, entry)
+        except AvatarError as error:
+            raise NotFound(str(error)) from None
+        return file_response(request, content, content_type="video/mp4", version=manifest.version)
+
+
+_BUSY = "An avatar is being made for this user: wait for it, or cancel it with DELETE."
+
+_RETIRED = "This avatar is retired: reinstate it in the admin first."
+
+
+def refuse_before_reading(request: Request, user_id: str | None) -> None:
+    """Whatever can be refused before the body is taken apart."""
+    limit_bytes = settings.MAX_UPLOAD_MB * 1_000_000
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdecimal() and int(length) > limit_bytes:
+        raise UploadTooLarge(f"More than {settings.MAX_UPLOAD_MB} MB cannot be taken.")
+    in_work = Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_WORK)
+    if user_id is not None and in_work.exists():
+        raise AvatarConflict(_BUSY)
+
+
+def _row(user_id: str) -> Avatar:
+    avatar = Avatar.objects.filter(user_id=user_id).first()
+    if avatar is None:
+        raise NotFound(f"Nothing was sent for {user_id}.")
+    return avatar
+
+
+def _shown(request: Request, user_id: str) -> selectors.ShownAvatar:
+    shown = selectors.shown_avatar(user_id, with_retired=bool(request.user.is_staff))
+    if shown is None:
+        raise NotFound(f"{user_id} has no avatar.")
+    return shown

@@ -1,0 +1,139 @@
+"""Request bodies that do not fit into memory, and those that nobody wants at all.
+
+The stock server takes in all of a body before it asks whether anybody wants it, and then puts all
+of it into a queue in memory at once. Here a body that is too large is refused as soon as that is
+known: by its announced length, or else when it grows too long. A large one that is wanted stays in
+the temporary file that Twisted made, and is read from there piece by piece, in a thread, as fast as
+the application takes it: an upload stalls no stream.
+"""
+
+import asyncio
+import io
+import json
+from http import HTTPStatus
+from typing import Any
+
+from daphne.http_protocol import WebRequest
+from twisted.internet import reactor
+
+KEPT_IN_MEMORY_BYTES = 64 * 1024
+PIECE_BYTES = 256 * 1024
+LINGER_S = 3.0
+"""How long a client that still sends has to read that nobody listens."""
+
+
+class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
+    """A request whose body has a limit, and may be larger than memory."""
+
+    large_body: Any = None
+    """The temporary file, once all of it is there; then `content` is empty."""
+    content: Any
+    _received_bytes = 0
+    _is_refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802  named by Twisted
+        super().gotLength(length)
+        if length is not None and length > self._limit_bytes:
+            self._refuse_size()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  named by Twisted
+        if self._is_refused:
+            return
+        self._received_bytes += len(data)
+        if self._received_bytes > self._limit_bytes:
+            self._refuse_size()
+            return
+        try:
+            super().handleContentChunk(data)
+        except OSError:
+            self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "The server has no room left for this.")
+
+    def process(self) -> Any:
+        if self._is_refused:
+            return None
+        if self._received_bytes and not self.requestHeaders.hasHeader(b"content-length"):
+            # It came in chunks; what reads the form wants to know.
+            self.requestHeaders.setRawHeaders(b"content-length", [b"%d" % self._received_bytes])
+        if self._received_bytes > KEPT_IN_MEMORY_BYTES:
+            self.large_body, self.content = self.content, io.BytesIO()
+        return super().process()
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802  named by Twisted
+        super().connectionLost(reason)
+        if self.large_body is not None:
+            self.large_body.close()
+
+    @property
+    def _limit_bytes(self) -> int:
+        return int(self.server.max_body_bytes)
+
+    def _refuse_size(self) -> None:
+        limit_mb = self._limit_bytes // 1_000_000
+        self._refuse(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"More than {limit_mb} MB cannot be taken."
+        )
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer now and listen no longer; what still comes is thrown away unread."""
+        self._is_refused = True
+        title = status.phrase
+        about = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        body = json.dumps(about).encode()
+        head = (
+            f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        channel = self.channel
+        channel.transport.write(head.encode() + body)
+        channel.setTimeout(None)
+        # Closing at once would reset the connection, and the answer could be lost with it.
+        channel.dataReceived = _throw_away
+        channel._send100Continue = _stay_silent
+        reactor.callLater(LINGER_S, channel.loseConnection)
+
+
+def _throw_away(data: bytes) -> None:
+    """Instead of a channel's `dataReceived`."""
+
+
+def _stay_silent() -> None:
+    """Instead of encouraging a client to send what was refused."""
+
+
+def use_for(factory: Any) -> None:
+    """Let the connections of this `daphne.http_protocol.HTTPFactory` make requests of ours."""
+    build = factory.buildProtocol
+
+    def build_protocol(address: Any) -> Any:
+        protocol = build(address)
+        protocol.requestFactory = BodyRequest
+        return protocol
+
+    factory.buildProtocol = build_protocol
+
+
+class BodyReader:
+    """ASGI's ``receive`` for a request whose body lies in a file."""
+
+    def __init__(self, file: Any, receive: Any) -> None:
+        self._file = file
+        self._receive = receive
+        self._is_read = False
+
+    async def __call__(self) -> dict[str, Any]:
+        if self._is_read:
+            return await self._after_the_body()
+        try:
+            piece = await asyncio.to_thread(self._file.read, PIECE_BYTES)
+        except ValueError:  # closed, because the client is gone
+            return {"type": "http.disconnect"}
+        self._is_read = len(piece) < PIECE_BYTES
+        if self._is_read:
+            self._file.close()
+        return {"type": "http.request", "body": piece, "more_body": not self._is_read}
+
+    async def _after_the_body(self) -> dict[str, Any]:
+        while True:
+            message: dict[str, Any] = await self._receive()
+            if message["type"] != "http.request":  # the server's own account of the body: none
+                return message
