@@ -10,12 +10,15 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+import av
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from inference import manifest
@@ -138,6 +141,28 @@ class AssetWriter:
         if landmarks is not None:
             self.add_array(f"clips/{name}.landmarks.npy", landmarks)
         return clip.entry
+
+    def shown(self, entry: ClipEntry) -> list[Picture]:
+        """The pictures of a clip as a viewer will see them, encoded and decoded again."""
+        coded = (self.folder / "clips" / f"{entry.name}.h264").read_bytes()
+        decoder = av.CodecContext.create("h264", "r")
+        ends = list(accumulate(entry.sizes))
+        frames = [
+            frame
+            for end, size in zip(ends, entry.sizes, strict=True)
+            for frame in decoder.decode(av.Packet(coded[end - size : end]))
+        ]
+        frames += decoder.decode(None)
+        return [np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8) for frame in frames]
+
+    def set_exits(self, name: str, exits: Sequence[int]) -> None:
+        """Replace a clip's exits by ones that were measured on what is `shown`."""
+        self._clips = [
+            replace(clip, entry=structs.replace(clip.entry, exits=sorted(set(exits))))
+            if clip.entry.name == name
+            else clip
+            for clip in self._clips
+        ]
 
     def add_array(self, name: str, values: NDArray[np.generic]) -> None:
         """Store ``values`` as npy under ``name``, a path inside the folder."""

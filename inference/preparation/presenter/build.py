@@ -82,32 +82,43 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
         for motion in CLIPS:
             drawn[motion.name] = list(pool.map(_draw, scores[motion.name], chunksize=4))
             report(f"{motion.name}: {motion.frames} pictures drawn")
-    steps = {name: inner_steps(pictures) for name, pictures in drawn.items()}
-    seams: dict[str, object] = {}
     with AssetWriter(destination, name=NAME, renderer="drawn") as assets:
+        shown: dict[str, list[Picture]] = {}
         for motion in CLIPS:
-            pictures = drawn[motion.name]
-            # what is usual inside both clips, whichever the other one is
-            limit = min(
-                float(np.percentile(np.concatenate([steps[motion.name], other]), 99))
-                for name, other in steps.items()
-                if name != motion.name
-            )
-            exits = find_exits(motion, scores[motion.name], pictures, 0.8 * limit)
-            seams[motion.name] = {
-                "usual_step_p99": round(limit, 3),
-                "worst_exit_step": round(
-                    max(picture_step(pictures[exit - 1], pictures[0]) for exit in exits), 3
-                ),
-            }
             entry = assets.add_clip(
-                motion.name, motion.state, pictures, frames=motion.frames, exits=exits
+                motion.name,
+                motion.state,
+                drawn.pop(motion.name),
+                frames=motion.frames,
+                exits=[motion.frames],
             )
+            shown[motion.name] = assets.shown(entry)
             assets.add_array(f"{FOLDER}/{motion.name}.npy", _placements(scores[motion.name]))
-            report(f"{motion.name}: {sum(entry.sizes) // 1000} kB, exits {entry.exits}")
+            report(f"{motion.name}: {sum(entry.sizes) // 1000} kB")
+        assets.report["seams"] = _set_exits(assets, scores, shown)
+        assets.report["drawn_by"] = "inference.preparation.presenter"
         mouth = atlas.make()
         for name, values in mouth.arrays.items():
             assets.add_array(f"{FOLDER}/{name}.npy", values)
         (assets.folder / FOLDER / GEOMETRY_NAME).write_bytes(msgspec.json.encode(mouth.geometry))
-        assets.report["drawn_by"] = "inference.preparation.presenter"
-        assets.report["seams"] = seams
+
+
+def _set_exits(
+    assets: AssetWriter, scores: dict[str, list[Pose]], shown: dict[str, list[Picture]]
+) -> dict[str, dict[str, float]]:
+    """Find each clip's exits on the pictures that are seen; tell how well its seams keep."""
+    steps = {name: inner_steps(pictures) for name, pictures in shown.items()}
+    told: dict[str, dict[str, float]] = {}
+    for motion in CLIPS:
+        name, pictures = motion.name, shown[motion.name]
+        # what is usual inside both clips, whichever the other one is
+        usual = min(
+            float(np.percentile(np.concatenate([steps[name], other]), 99))
+            for other_name, other in steps.items()
+            if other_name != name
+        )
+        exits = find_exits(motion, scores[name], pictures, 0.8 * usual)
+        assets.set_exits(name, exits)
+        worst = max(picture_step(pictures[index - 1], pictures[0]) for index in exits)
+        told[name] = {"usual_step_p99": round(usual, 3), "worst_exit_step": round(worst, 3)}
+    return told

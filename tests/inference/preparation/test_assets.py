@@ -4,7 +4,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,17 +54,20 @@ def test_a_folder_reads_back(tmp_path: Path) -> None:
 
 
 def test_its_access_units_show_the_pictures(tmp_path: Path) -> None:
-    write(tmp_path / "me")
-    (clip,) = manifests.read(tmp_path / "me").clips
-    coded = (tmp_path / "me/clips/idle_0.h264").read_bytes()
-    ends = np.cumsum(clip.sizes)
-    decoder = av.CodecContext.create("h264", "r")
-    units = [coded[end - size : end] for end, size in zip(ends, clip.sizes, strict=True)]
-    shown = [frame for unit in units for frame in decoder.decode(av.Packet(unit))]
-    shown += decoder.decode(None)
+    with AssetWriter(tmp_path / "me", name="test", renderer="drawn", profile=SMALL) as assets:
+        entry = assets.add_clip("idle_0", "idle", pictures(30), frames=30, exits=[30])
+        shown = assets.shown(entry)
     assert len(shown) == 30
-    for picture, frame in zip(pictures(30), shown, strict=True):
-        assert np.abs(frame.to_ndarray(format="yuv420p").astype(int) - picture).mean() < 2
+    for picture, seen in zip(pictures(30), shown, strict=True):
+        assert np.abs(seen.astype(int) - picture).mean() < 2
+
+
+def test_exits_may_be_set_after_a_look_at_what_is_shown(tmp_path: Path) -> None:
+    with AssetWriter(tmp_path / "me", name="test", renderer="drawn", profile=SMALL) as assets:
+        for name in ("idle_0", "idle_1"):
+            assets.add_clip(name, "idle", pictures(30), frames=30, exits=[30])
+        assets.set_exits("idle_1", [30, 12])
+    assert [clip.exits for clip in manifests.read(tmp_path / "me").clips] == [[30], [12, 30]]
 
 
 def test_others_may_read_it(tmp_path: Path) -> None:
