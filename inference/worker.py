@@ -106,9 +106,16 @@ class ClaimListener(Worker):
 class InferenceWorker:
     """A host with its engine, joined to the layers. Lives on one event loop."""
 
-    def __init__(self, application: Application) -> None:
-        """``application``: the site's ASGI application, whose ``channel`` part we feed."""
+    def __init__(
+        self, application: Application, *, on_death: Callable[[str], None] | None = None
+    ) -> None:
+        """``application``: the site's ASGI application, whose ``channel`` part we feed.
+
+        ``on_death`` is called with the reason if a task that must run for ever ends by a fault:
+        a process without its worker had better end than pretend.
+        """
         self._application = application
+        self._on_death = on_death
         self._tasks: list[asyncio.Task[None]] = []
         self._pools: list[ThreadPoolExecutor] = []
         self._host: Host | None = None
@@ -160,8 +167,14 @@ class InferenceWorker:
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(_say_if_it_died)
+        task.add_done_callback(self._notice_death)
         self._tasks.append(task)
+
+    def _notice_death(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("the worker's task %r died", task.get_name(), exc_info=error)
+            if self._on_death is not None:
+                self._on_death(f"the worker's {task.get_name()} died: {error!r}")
 
     def _make_host(self, engine: Engine) -> Host:
         cores = os.cpu_count() or 1
@@ -190,11 +203,6 @@ class InferenceWorker:
             report = host.report()
             if report.sessions:
                 log.info("%s", report)
-
-
-def _say_if_it_died(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("the worker's task %r died", task.get_name(), exc_info=error)
 
 
 def _layer(alias: str) -> BaseChannelLayer:

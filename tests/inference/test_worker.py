@@ -110,6 +110,22 @@ async def test_draining_gives_sessions_back(worker: InferenceWorker, door: Door)
     assert message == SessionEnded(claim_id="c", reason="drain")
 
 
+async def test_a_task_that_dies_is_told(avatars_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaths: asyncio.Queue[str] = asyncio.Queue()
+    monkeypatch.setattr(
+        workers, "choose_engine", lambda **_: EngineChoice(LoudnessEngine(), "for the test")
+    )
+
+    async def broken(_listener: ClaimListener) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ClaimListener, "arun", broken)
+    worker = InferenceWorker(ChannelNameRouter({}), on_death=deaths.put_nowait)
+    await worker.start()
+    assert "claims died: ZeroDivisionError" in await asyncio.wait_for(deaths.get(), SOON_S)
+    await worker.drain()
+
+
 async def test_claims_are_read_again_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "RETRY_AFTER_S", 0.01)
 

@@ -19,7 +19,7 @@ from inference.messages import INFERENCE_CHANNEL
 
 if TYPE_CHECKING:
     from avatars_app.supervisor import Supervisor
-    from inference.worker import InferenceWorker
+    from inference.worker import Application
 
 log = logging.getLogger("musetalk")
 
@@ -47,20 +47,28 @@ class Command(BaseCommand):
                 "`python manage.py serve` works alone."
             )
         from avatars_app.supervisor import Supervisor
-        from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
 
         supervisor = Supervisor() if options["prepare"] else None
         try:
-            asyncio.run(_work_until_told_to_end(InferenceWorker(application), supervisor))
+            asyncio.run(_work_until_told_to_end(application, supervisor))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
 
 
 async def _work_until_told_to_end(
-    worker: "InferenceWorker", supervisor: "Supervisor | None"
+    application: "Application", supervisor: "Supervisor | None"
 ) -> None:
+    from inference.worker import InferenceWorker
+
     told = asyncio.Event()
+    faults: list[str] = []
+
+    def die(reason: str) -> None:
+        faults.append(reason)
+        told.set()
+
+    worker = InferenceWorker(application, on_death=die)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if supervisor is not None:
@@ -77,4 +85,6 @@ async def _work_until_told_to_end(
         await supervisor.stop()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
+    if faults:
+        raise CommandError(f"Ended by a fault: {faults[0]}")
     log.info("ended")
