@@ -17,8 +17,10 @@ except SettingInvalid as error:
 # These import models, which Django must have set up first.
 from inference.messages import INFERENCE_CHANNEL
 from inference.worker import InferenceConsumer
+from streaming import history
 from streaming.routing import streams
 
+history.keep()
 application = ProtocolTypeRouter(
     {
         "http": pages,

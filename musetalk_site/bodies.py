@@ -1,6 +1,7 @@
 """Request bodies that do not fit into memory, and those that nobody wants at all.
 
-The stock server takes in all of a body before it asks whether anybody wants it, and then puts all
+The stock server takes in all of a body before it asks whether anybody wants it, takes a form apart
+in the event loop, with several times its size in memory, for nobody to look at, and then puts all
 of it into a queue in memory at once. Here a body that is too large is refused as soon as that is
 known: by its announced length, or else when it grows too long. A large one that is wanted stays in
 the temporary file that Twisted made, and is read from there piece by piece, in a thread, as fast as
@@ -30,6 +31,9 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     content: Any
     _received_bytes = 0
     _is_refused = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802  named by Twisted
         super().gotLength(length)

@@ -119,6 +119,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         if registry.is_closing:
             await self.close()
             return
+        self._loop = asyncio.get_running_loop()
         self.opened_at = self.heard_at = timezone.now()
         self.session = Session(
             user_id=self.scope["url_route"]["kwargs"]["user_id"],
@@ -167,6 +168,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def shut_down(self) -> None:
         await self._guarded(self.session.shut_down)
+
+    def terminate_soon(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the connection
+            self._loop.call_soon_threadsafe(self._terminate)
+
+    def _terminate(self) -> None:
+        self._terminating = asyncio.create_task(self._guarded(self.session.terminate))
 
     async def _guarded(self, end: Callable[[], list[Effect]]) -> None:
         """End the session; no fault of it may reach whoever asks for that."""

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from inference.counters import Lateness
+
 
 @dataclass(slots=True)
 class Counters:
@@ -18,7 +20,10 @@ class Counters:
     workers_lost: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """ERROR messages by code."""
+    lateness: Lateness = field(default_factory=Lateness)
+    """How much later than the soonest of them frames came from workers."""
 
     def add(self, other: "Counters") -> None:
-        for name in self.__slots__:
+        self.lateness.add(other.lateness)
+        for name in set(self.__slots__) - {"lateness"}:
             setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -259,6 +259,7 @@ class WorkerLink:
         origin_s = now_s - frame.frame * FRAME_S
         if self._origin_s is None or origin_s < self._origin_s:
             self._origin_s = origin_s
+        self._counters.lateness.count(origin_s - self._origin_s)
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
         if frame.position is not None:

@@ -22,6 +22,17 @@ class Connection(Protocol):
     async def supersede(self) -> None: ...
     async def shut_down(self) -> None: ...
 
+    def terminate_soon(self) -> None:
+        """End it because an operator wants that. Can be called from any thread."""
+
+
+class Watcher(Protocol):
+    """Who wants to know who comes and goes; called in the event loop, so it must not wait."""
+
+    def entered(self) -> None: ...
+    def left(self, connection: Connection) -> None:
+        """All that it did is in its counters."""
+
 
 class Registry:
     """Changed in the event loop only; read from anywhere."""
@@ -29,6 +40,7 @@ class Registry:
     def __init__(self) -> None:
         self.is_closing = False
         self.connections_ever = 0
+        self.watcher: Watcher | None = None
         self._connections: set[Connection] = set()
         self._by_session_id: dict[str, Connection] = {}
         self._past = Counters()
@@ -37,6 +49,8 @@ class Registry:
     def enter(self, connection: Connection) -> None:
         self._connections.add(connection)
         self.connections_ever += 1
+        if self.watcher is not None:
+            self.watcher.entered()
 
     def leave(self, connection: Connection) -> None:
         if connection not in self._connections:
@@ -46,6 +60,8 @@ class Registry:
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             del self._by_session_id[key]
+        if self.watcher is not None:
+            self.watcher.left(connection)
 
     def reserve(self, session_id: str, connection: Connection) -> Connection | None:
         """Make ``connection`` the session's own.

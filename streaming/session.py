@@ -13,7 +13,8 @@ monotonic clock, and every call returns the effects that it has, in order (`stre
 `avatar_missing`                      the answers to the effect `OpenSession`
 `undelivered`                         a message could not be sent to its worker
 `set_paused`                          the client reads too slowly, or again fast enough
-`supersede`, `shut_down`, `fail`      the server ends it
+`supersede`, `terminate`,
+`shut_down`, `fail`                   the server ends it
 `disconnected`                        the connection is gone
 ====================================  ==========================================================
 
@@ -80,6 +81,31 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 
 
+Ending = Literal[
+    "client_request",
+    "server_shutdown",
+    "unauthorized",
+    "no_avatar",
+    "timeout",
+    "superseded",
+    "capacity",
+    "server_fault",
+    "operator",
+]
+"""Why the server closed a connection, in a word for the history."""
+
+ENDINGS: dict[CloseCode, Ending] = {
+    CloseCode.CLIENT_REQUEST: "client_request",
+    CloseCode.SERVER_SHUTDOWN: "server_shutdown",
+    CloseCode.UNAUTHORIZED: "unauthorized",
+    CloseCode.MODEL_NOT_FOUND: "no_avatar",
+    CloseCode.TIMEOUT: "timeout",
+    CloseCode.SUPERSEDED: "superseded",
+    CloseCode.CAPACITY: "capacity",
+    CloseCode.INTERNAL_ERROR: "server_fault",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What whoever runs the server decides."""
@@ -102,6 +128,8 @@ class Session:
         self.user_id = user_id
         self.session_id: str | None = None
         self.state = State.CONNECTED
+        self.ending: Ending | None = None
+        """Why the server closed the connection; None if it did not, or not yet."""
         self.counters = Counters()
         self.link: WorkerLink | None = None
         self._reply_channel = reply_channel
@@ -305,6 +333,23 @@ class Session:
         )
         return self._outbox.take()
 
+    def terminate(self) -> list[Effect]:
+        """Somebody who runs the server wants it to end.
+
+        The closest that the protocol has: as when it was taken over, it does not belong to this
+        client any more, and there is no use in connecting again at once.
+        """
+        self._close_for(
+            ClosingError(
+                "INVALID_SESSION",
+                "This session was ended by an operator of the server.",
+                close_code=CloseCode.SUPERSEDED,
+                reason="ended_by_operator",
+            ),
+            "operator",
+        )
+        return self._outbox.take()
+
     def shut_down(self) -> list[Effect]:
         self._close("server_shutdown", CloseCode.SERVER_SHUTDOWN)
         return self._outbox.take()
@@ -327,13 +372,16 @@ class Session:
             self._leave()
         return self._outbox.take()
 
-    def _close_for(self, error: ClosingError) -> None:
+    def _close_for(self, error: ClosingError, ending: Ending | None = None) -> None:
         if self.state is not State.CLOSED:
             self._error(error)
-            self._close("error", error.close_code)
+            self._close("error", error.close_code, ending)
 
-    def _close(self, reason: told.CloseReason, code: CloseCode) -> None:
+    def _close(
+        self, reason: told.CloseReason, code: CloseCode, ending: Ending | None = None
+    ) -> None:
         if self.state is not State.CLOSED:
+            self.ending = ending or ENDINGS[code]
             self._outbox.to_client(
                 told.CloseAck(session_id=self.session_id, data=told.CloseAckFields(reason=reason))
             )

@@ -1,11 +1,14 @@
 """What can be asked over HTTP: is the service ready, and who is connected.
 
-Both answer from memory, without the database, so that they tell of trouble instead of sharing it.
+`/health` answers from memory, so that it tells of trouble with the database instead of sharing it.
+`/sessions` reads what all processes write down.
 """
 
+from collections import Counter
 from typing import Any
 
 import msgspec
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,9 +16,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from inference.timing import audio_timestamp_ms
+from streaming import history
 from streaming.health import health
-from streaming.link import LinkState, WorkerLink
-from streaming.live import Connection, registry
+from streaming.models import DoorProcess, SessionRecord
 
 
 class HealthSerializer(serializers.Serializer[Any]):
@@ -66,7 +69,7 @@ class VideoStatsSerializer(serializers.Serializer[Any]):
 
 class ConnectionStatsSerializer(serializers.Serializer[Any]):
     open = serializers.IntegerField()
-    total = serializers.IntegerField(help_text="Since the start of this process.")
+    total = serializers.IntegerField(help_text="Since the processes started.")
 
 
 class StatsSerializer(serializers.Serializer[Any]):
@@ -87,45 +90,59 @@ class SessionsSerializer(serializers.Serializer[Any]):
 class SessionsView(APIView):
     authentication_classes = ()
 
-    @extend_schema(responses=SessionsSerializer, summary="The sessions of this process")
+    @extend_schema(
+        responses=SessionsSerializer,
+        summary="The sessions of all processes",
+        description="This process tells them as they are now, others as of ten seconds ago.",
+    )
     def get(self, request: Request) -> Response:
-        connections = list(registry)
-        sessions = {
-            connection.session.session_id: _described(connection, link)
-            for connection in connections
-            if (link := connection.session.link) is not None and link.state is not LinkState.ENDED
-        }
-        states = [described["status"] for described in sessions.values()]
-        counters = registry.counters()
-        stats = {
-            "avatar": {
-                "streaming": states.count("streaming"),
-                "waiting": states.count("waiting"),
-                "workers_lost": counters.workers_lost,
-            },
-            "audio": {"total_ms": audio_timestamp_ms(counters.samples)},
-            "video": {
-                "frames_sent": counters.frames_sent,
-                "frames_dropped": counters.frames_held_back,
-                "total_bytes": counters.video_bytes,
-            },
-            "connections": {"open": len(connections), "total": registry.connections_ever},
-            "errors": dict(counters.errors),
-        }
-        answer = SessionsSerializer({"active_sessions": sessions, "stats": stats})
-        return Response(answer.data)
+        history.writer.refresh()
+        processes = list(
+            DoorProcess.objects.filter(
+                is_over=False, heartbeat_at__gte=timezone.now() - history.LOST_AFTER
+            )
+        )
+        live = SessionRecord.objects.filter(ended_at=None, process__in=processes)
+        sessions = {record.session_id: _described(record) for record in live}
+        answer = {"active_sessions": sessions, "stats": _stats(processes, sessions)}
+        return Response(SessionsSerializer(answer).data)
 
 
-def _described(connection: Connection, link: WorkerLink) -> dict[str, Any]:
-    session, worker = connection.session, link.worker
+def _described(record: SessionRecord) -> dict[str, Any]:
     return {
-        "user_id": session.user_id,
-        "status": "waiting" if worker is None else "streaming",
-        "created_at": connection.opened_at,
-        "updated_at": connection.heard_at,
-        "frames_generated": session.counters.frames_sent,
-        "frames_dropped": session.counters.frames_held_back,
-        "total_audio_ms": audio_timestamp_ms(session.counters.samples),
-        "queued_audio_ms": audio_timestamp_ms(link.window.queued),
-        "worker": None if worker is None else worker.worker,
+        "user_id": record.user_id,
+        "status": "waiting" if record.is_waiting else "streaming",
+        "created_at": record.started_at,
+        "updated_at": record.heard_at,
+        "frames_generated": record.frames,
+        "frames_dropped": record.frames_dropped,
+        "total_audio_ms": record.speech_ms,
+        "queued_audio_ms": record.queued_ms,
+        "worker": record.worker or None,
+    }
+
+
+def _stats(processes: list[DoorProcess], sessions: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    states = [described["status"] for described in sessions.values()]
+    errors: Counter[str] = Counter()
+    for process in processes:
+        errors.update(process.errors)
+
+    def total(name: str) -> int:
+        return sum(getattr(process, name) for process in processes)
+
+    return {
+        "avatar": {
+            "streaming": states.count("streaming"),
+            "waiting": states.count("waiting"),
+            "workers_lost": total("workers_lost"),
+        },
+        "audio": {"total_ms": audio_timestamp_ms(total("samples"))},
+        "video": {
+            "frames_sent": total("frames_sent"),
+            "frames_dropped": total("frames_dropped"),
+            "total_bytes": total("video_bytes"),
+        },
+        "connections": {"open": total("connections_open"), "total": total("connections_ever")},
+        "errors": dict(errors),
     }

@@ -20,6 +20,9 @@ class FakeConnection:
     async def shut_down(self) -> None:
         self.was_shut_down = True
 
+    def terminate_soon(self) -> None:
+        self.door.do(self.session.terminate())
+
 
 def test_one_session_has_one_connection():
     registry = Registry()

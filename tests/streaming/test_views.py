@@ -1,8 +1,9 @@
 import pytest
 from django.test import Client
 
-from streaming import health, live, views
+from streaming import health, history, live
 from streaming.health import WorkerHealth
+from streaming.history import HistoryWriter
 from streaming.live import Registry
 from tests.streaming.fakes import SESSION_ID, numbered
 from tests.streaming.test_live import FakeConnection
@@ -11,7 +12,7 @@ from tests.streaming.test_live import FakeConnection
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     fresh = Registry()
-    for module in (health, live, views):
+    for module in (health, live):
         monkeypatch.setattr(module, "registry", fresh)
     monkeypatch.setattr(health, "_embedded", None)
     return fresh
@@ -60,7 +61,18 @@ async def test_health_while_the_server_shuts_down(registry):
     assert (said.status, said.services["streaming"]) == ("degraded", False)
 
 
-def test_sessions_of_an_idle_server():
+@pytest.fixture
+def writer(registry, monkeypatch):
+    """Writes when it is asked to, in the test's own thread."""
+    writer = registry.watcher = HistoryWriter(registry)
+    monkeypatch.setattr(writer, "start", lambda: None)
+    monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
+    monkeypatch.setattr(history, "writer", writer)
+    return writer
+
+
+@pytest.mark.django_db
+def test_sessions_of_an_idle_server(writer):
     assert get("/sessions") == {
         "active_sessions": {},
         "stats": {
@@ -73,7 +85,8 @@ def test_sessions_of_an_idle_server():
     }
 
 
-def test_sessions_are_listed_from_init_to_their_end(registry):
+@pytest.mark.django_db
+def test_sessions_are_listed_from_init_to_their_end(registry, writer):
     connection = FakeConnection()
     registry.enter(connection)
     assert get("/sessions")["active_sessions"] == {}
@@ -101,3 +114,25 @@ def test_sessions_are_listed_from_init_to_their_end(registry):
     said = get("/sessions")
     assert said["active_sessions"] == {}
     assert said["stats"]["audio"] == {"total_ms": 100}
+
+
+@pytest.mark.django_db
+def test_sessions_of_other_processes_are_listed_while_those_live(registry, writer):
+    others = Registry()
+    elsewhere = others.watcher = HistoryWriter(others)
+    elsewhere.start = lambda: None
+    connection = FakeConnection("bob")
+    others.enter(connection)
+    connection.door.say("INIT", user_id="bob")
+    connection.door.take().show(2)
+    connection.door.say("NONSENSE")
+    elsewhere.sweep(writes_all=True)
+    said = get("/sessions")
+    assert said["active_sessions"][SESSION_ID]["user_id"] == "bob"
+    assert said["stats"]["connections"] == {"open": 1, "total": 1}
+    assert said["stats"]["errors"] == {"INVALID_MESSAGE": 1}
+    elsewhere.stop()
+    elsewhere.sweep(writes_all=True)
+    said = get("/sessions")
+    assert said["active_sessions"] == {}
+    assert said["stats"]["connections"] == {"open": 0, "total": 0}

@@ -89,6 +89,7 @@ class _Child:
         finally:
             self._is_over.set()
             heart.join()
+            folders.forget_job(self._job_id)
 
     def _prepare(self) -> None:
         avatar = Avatar.objects.filter(job_id=self._job_id).first()

@@ -1,6 +1,7 @@
 """`manage.py serve`: the door, and in the same process a worker, unless workers run apart."""
 
 import argparse
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,15 +52,20 @@ class Command(BaseCommand):
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.server import StartFailed, StreamServer
-        from streaming import health, live
+        from streaming import health, history, live
 
-        worker = InferenceWorker(application) if has_worker else None
+        worker = (
+            InferenceWorker(application, on_death=lambda reason: server.fail(reason))
+            if has_worker
+            else None
+        )
         if worker is not None:
             health.use(partial(_health_of, worker))
         supervisor = None if options["no_prepare"] else Supervisor()
 
         async def started() -> None:
             _say_where(host, port)
+            history.writer.start()
             if supervisor is not None:
                 supervisor.start()
             if worker is not None:
@@ -76,6 +82,7 @@ class Command(BaseCommand):
                 await supervisor.stop()
             if worker is not None:
                 await worker.drain()
+            await asyncio.to_thread(history.writer.stop)
             log.info("ended")
 
         server = StreamServer(

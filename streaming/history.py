@@ -1,0 +1,245 @@
+"""Writes down what sessions do, beside them: no stream ever waits for the database.
+
+Theory of operation
+-------------------
+The registry knows the connections of this process. One thread looks at it every second, and writes
+what is new: a session that began, or one that ended, of which the registry told it. Every ten
+seconds it writes all that are alive, and the process's heartbeat. A write is one statement for many
+rows, which inserts or replaces. What could not be written is written the next time: all numbers are
+totals, so nothing needs to be added up.
+
+A process whose heartbeat stopped died. Its sessions are closed as lost by whichever process looks
+next. Should it only have been asleep, its next write opens them again.
+
+What an operator wants travels the other way: a mark in the row, seen with the heartbeat, or at once
+in the process that serves the operator.
+"""
+
+import atexit
+import logging
+import os
+import platform
+import queue
+import threading
+import time
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import F
+from django.utils import timezone
+
+from inference.timing import audio_timestamp_ms
+from streaming.live import Connection, Registry, registry
+from streaming.models import DoorProcess, SessionRecord
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+WRITE_EVERY_S = 10.0
+LOST_AFTER = timedelta(seconds=35)
+END_WITHIN_S = 5.0
+_ROWS_AT_ONCE = 200
+
+_LEFT_ALONE = {"id", "process", "session_id", "user_id", "started_at", "end_wished"}
+"""What a later write does not touch; `end_wished` is others' to write."""
+_WRITTEN = [f.name for f in SessionRecord._meta.fields if f.name not in _LEFT_ALONE]
+_BEATEN = [f.name for f in DoorProcess._meta.fields if f.name not in {"id", "started_at"}]
+
+
+class HistoryWriter:
+    """One for each process, the `Watcher` of its registry."""
+
+    def __init__(self, watched: Registry) -> None:
+        self._registry = watched
+        self._process = DoorProcess(
+            name=f"{platform.node()}:{os.getpid()}", started_at=timezone.now()
+        )
+        self._ids: dict[Connection, uuid.UUID] = {}
+        """Of the sessions that are known and alive."""
+        self._gone: queue.SimpleQueue[tuple[Connection, datetime]] = queue.SimpleQueue()
+        self._unwritten: dict[uuid.UUID, SessionRecord] = {}
+        """Ended, and not yet in the database."""
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._news = threading.Condition()
+        """Guards what follows."""
+        self._is_over = False
+        self._asked = self._answered = 0
+
+    # ---- called from anywhere
+
+    def entered(self) -> None:
+        """Somebody connected."""
+        if self._thread is None:
+            self.start()
+
+    def left(self, connection: Connection) -> None:
+        """Somebody is gone."""
+        self._gone.put((connection, timezone.now()))
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to write."""
+        with self._news:
+            if self._thread is not None or self._is_over:
+                return
+            self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+            self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Write what is left, and that this process is over. Waits for that, but not for ever."""
+        with self._news:
+            self._is_over = True
+            thread = self._thread
+        if thread is not None:
+            self._wake.set()
+            thread.join(END_WITHIN_S)
+
+    def refresh(self, within_s: float = 2.0) -> None:
+        """Look at everything now; returns when that is done, or when it takes too long."""
+        with self._news:
+            if self._thread is None or self._is_over:
+                return
+            self._asked += 1
+            asked = self._asked
+            self._wake.set()
+            self._news.wait_for(lambda: self._answered >= asked, within_s)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        next_write_s = time.monotonic()
+        is_over = False
+        while not is_over:
+            self._wake.clear()
+            with self._news:
+                is_over, asked = self._is_over, self._asked
+            is_due = is_over or asked > self._answered or time.monotonic() >= next_write_s
+            if is_due:
+                next_write_s = time.monotonic() + WRITE_EVERY_S
+            self._try_to_sweep(writes_all=is_due)
+            with self._news:
+                self._answered = asked
+                self._news.notify_all()
+            if not is_over:
+                self._wake.wait(LOOK_EVERY_S)
+        connection.close()
+
+    def _try_to_sweep(self, *, writes_all: bool) -> None:
+        try:
+            close_old_connections()
+            self.sweep(writes_all=writes_all)
+        except DatabaseError as error:
+            log.warning("the history of sessions cannot be written now: %s", error)
+        except Exception:
+            log.exception("the history of sessions cannot be written now")
+
+    def sweep(self, *, writes_all: bool) -> None:
+        """Write what is new, or all that is alive. The first one must write all."""
+        self._take_in_those_gone()
+        connections = [c for c in self._registry if c.session.link is not None]
+        if not writes_all:
+            connections = [c for c in connections if c not in self._ids]
+        if writes_all:
+            self._beat()
+        records = [*self._unwritten.values(), *map(self._record, connections)]
+        if records:
+            SessionRecord.objects.bulk_create(
+                records,
+                batch_size=_ROWS_AT_ONCE,
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=_WRITTEN,
+            )
+            self._unwritten.clear()
+        if writes_all:
+            self._close_lost()
+            self._do_what_is_wished()
+
+    def _take_in_those_gone(self) -> None:
+        while not self._gone.empty():
+            connection, ended_at = self._gone.get()
+            if connection.session.link is not None:
+                record = self._record(connection, ended_at)
+                self._unwritten[record.id] = record
+            self._ids.pop(connection, None)
+
+    def _beat(self) -> None:
+        process, counters = self._process, self._registry.counters()
+        process.heartbeat_at = timezone.now()
+        process.is_over = self._is_over
+        process.connections_open = len(self._registry)
+        process.connections_ever = self._registry.connections_ever
+        process.samples = counters.samples
+        process.frames_sent = counters.frames_sent
+        process.frames_dropped = counters.frames_held_back
+        process.video_bytes = counters.video_bytes
+        process.workers_lost = counters.workers_lost
+        process.errors = dict(counters.errors)
+        DoorProcess.objects.bulk_create(
+            [process], update_conflicts=True, unique_fields=["id"], update_fields=_BEATEN
+        )
+
+    def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:
+        """What is known of a session; it has one."""
+        session, link = connection.session, connection.session.link
+        assert link is not None
+        counters, worker = session.counters, link.last_worker
+        late = counters.lateness
+        is_live = ended_at is None
+        return SessionRecord(
+            id=self._ids.setdefault(connection, uuid.uuid4()),
+            session_id=session.session_id or "",
+            user_id=session.user_id,
+            avatar=link.avatar.folder,
+            worker="" if worker is None else worker.worker,
+            engine="" if worker is None else worker.engine,
+            process=self._process,
+            started_at=connection.opened_at,
+            seen_at=timezone.now(),
+            heard_at=connection.heard_at,
+            ended_at=ended_at,
+            ending="" if is_live else session.ending or SessionRecord.Ending.DISCONNECTED,
+            is_waiting=is_live and link.worker is None,
+            frames=counters.frames_sent,
+            frames_dropped=counters.frames_held_back,
+            video_bytes=counters.video_bytes,
+            speech_ms=audio_timestamp_ms(counters.samples),
+            queued_ms=audio_timestamp_ms(link.window.queued) if is_live else 0,
+            workers_lost=counters.workers_lost,
+            lateness_p50_ms=late.below_ms(0.5),
+            lateness_p95_ms=late.below_ms(0.95),
+            lateness_p99_ms=late.below_ms(0.99),
+            errors=dict(counters.errors),
+        )
+
+    def _close_lost(self) -> None:
+        """Sessions whose process died: they ended when they were last seen."""
+        dead = DoorProcess.objects.exclude(id=self._process.id).filter(
+            heartbeat_at__lt=timezone.now() - LOST_AFTER
+        )
+        lost = SessionRecord.objects.filter(ended_at=None, process__in=dead).update(
+            ended_at=F("seen_at"), ending=SessionRecord.Ending.LOST, is_waiting=False, queued_ms=0
+        )
+        if lost:
+            log.warning("sessions of processes that died: %d", lost)
+
+    def _do_what_is_wished(self) -> None:
+        wished = set(
+            SessionRecord.objects.filter(
+                process=self._process, ended_at=None, end_wished=True
+            ).values_list("id", flat=True)
+        )
+        for live, id_ in self._ids.items():
+            if id_ in wished:
+                live.terminate_soon()
+
+
+writer = HistoryWriter(registry)
+
+
+def keep() -> None:
+    """Write the history of this process from its first connection on."""
+    registry.watcher = writer

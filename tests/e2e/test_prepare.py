@@ -1,0 +1,317 @@
+"""From an upload to an avatar in a stream, through a real server and its child processes."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from tests.e2e.talking import Door
+from tests.film import person, write_film, write_sound
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PREPARED_WITHIN_S = 120
+CANCELLED_WITHIN_S = 10
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory) -> bytes:
+    return write_film(tmp_path_factory.mktemp("film") / "me.mp4", person(100)).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory) -> bytes:
+    """One that takes long enough to be interrupted."""
+    path = tmp_path_factory.mktemp("film") / "long.mp4"
+    return write_film(path, person(1_000)).read_bytes()
+
+
+@pytest.fixture
+def avatars_dir(tmp_path: Path) -> Path:
+    return tmp_path / "avatars"
+
+
+@pytest.fixture
+def fresh_database(tmp_path: Path, start) -> dict[str, str]:
+    """Not the one that all tests share: these look at every row."""
+    database = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}"}
+    migrating = start("manage.py", "migrate", "--verbosity", "0", **database)
+    assert migrating.wait(60) == 0, migrating.output
+    return database
+
+
+@pytest.fixture
+def door(serve, fresh_database) -> Door:
+    return serve(**fresh_database)
+
+
+def ask(
+    door: Door, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, dict[str, str], Any]:
+    """Status, headers, and the body: JSON as it is, anything else as bytes."""
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=60)
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        content = response.read()
+    finally:
+        connection.close()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    is_json = "json" in found.get("content-type", "")
+    return response.status, found, json.loads(content) if is_json else content
+
+
+def form(files: list[tuple[str, str, bytes]]) -> tuple[bytes, str]:
+    """Files as (field, name, content) in a multipart body, and its content type."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for field, name, content in files
+    ]
+    return b"".join(
+        parts
+    ) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def upload(door: Door, content: bytes, user_id: str = "ann", field: str = "video") -> int:
+    body, kind = form([(field, "me.mp4", content)])
+    status, _, _ = ask(door, "POST", f"/prepare_avatar/{user_id}", body, **{"Content-Type": kind})
+    return status
+
+
+def state(door: Door, user_id: str = "ann") -> dict[str, Any]:
+    return ask(door, "GET", f"/prepare_avatar/{user_id}")[2]
+
+
+def wait_until(
+    holds: Callable[[], Any], what: Callable[[], object], within_s: float = PREPARED_WITHIN_S
+) -> float:
+    """Returns how long it took, s."""
+    begin = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begin < within_s, f"not within {within_s} s: {what()}"
+        threading.Event().wait(0.2)
+    return time.monotonic() - begin
+
+
+def wait_for_end(door: Door, user_id: str = "ann") -> dict[str, Any]:
+    wait_until(
+        lambda: state(door, user_id)["status"] not in {"queued", "preparing"},
+        lambda: (state(door, user_id), door.process.output[-3_000:]),
+    )
+    return state(door, user_id)
+
+
+def children(door: Door) -> list[psutil.Process]:
+    """Preparations that run; one that has just ended is still listed, without a command."""
+    found = []
+    for child in psutil.Process(door.process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if "prepare_avatar" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def wait_for_child(door: Door) -> psutil.Process:
+    wait_until(
+        lambda: children(door) and state(door)["stage"],
+        lambda: (state(door), door.process.output[-3_000:]),
+    )
+    return children(door)[0]
+
+
+def wait_until_clean(avatars_dir: Path) -> None:
+    """Nothing is left of preparations."""
+    jobs = avatars_dir / ".jobs"
+    wait_until(lambda: not list(jobs.iterdir()), lambda: list(jobs.rglob("*")), 20)
+
+
+def left_in(folder: Path) -> set[str]:
+    """Everything that lies there, but the empty folders that are always there."""
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return found | {path.name for path in (folder / ".jobs").glob("*")}
+
+
+async def test_an_upload_becomes_an_avatar_that_can_be_streamed(door, film, avatars_dir):
+    assert upload(door, film) == 202
+    assert upload(door, film) == 409
+    async with door.stream("ann") as early:
+        messages, code = await early.end()
+        assert code == 4404
+        assert messages[0]["data"]["details"]["reason"] == "preparing"
+    child = wait_for_child(door)
+    assert child.nice() >= 10
+    said = wait_for_end(door)
+    assert (said["status"], said["percent"], said["error"]) == ("ready", 100, None), said
+    assert said["report"]["found"] == 1.0
+    wait_until_clean(avatars_dir)
+
+    shown = ask(door, "GET", "/avatars/ann")[2]
+    for url in (shown["preview"], shown["thumbnail"], shown["report_picture"]):
+        status, headers, content = ask(door, "GET", urlsplit(url).path, Range="bytes=0-9")
+        assert (status, len(content)) == (206, 10)
+        assert headers["content-range"].startswith("bytes 0-9/")
+    async with door.stream("ann") as stream:
+        assert (await stream.wait_for("INIT_SUCCESS"))["available_videos"] == [
+            clip["name"] for clip in shown["clips"]
+        ]
+        await stream.frames(10)
+    assert ask(door, "DELETE", "/prepare_avatar/ann")[0] == 204
+    assert left_in(avatars_dir) == set()
+
+
+@pytest.mark.parametrize("field", ["video", "image"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"this is no film", "unreadable"), ("sound", "no_video"), ("half", None)],
+    ids=["text", "sound", "truncated"],
+)
+def test_what_is_no_film_is_said_so(door, film, avatars_dir, tmp_path, field, content, reason):
+    if content == "sound":
+        content = write_sound(tmp_path / "sound.wav").read_bytes()
+    elif content == "half":
+        content = film[: len(film) // 2]
+    assert upload(door, content, field=field) == 202
+    said = wait_for_end(door)
+    assert said["status"] == "failed"
+    assert reason is None or said["error"]["reason"] == reason
+    assert said["error"]["message"].endswith(".")
+    assert not (avatars_dir / "ann").exists()
+    wait_until_clean(avatars_dir)
+    assert ask(door, "GET", "/processing_status/ann")[0] == 422
+
+
+def test_zero_bytes_are_refused_at_once(door):
+    assert upload(door, b"") == 400
+
+
+def test_of_uploads_at_once_one_wins(door, film, avatars_dir):
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(upload(door, film))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [202, 409, 409, 409]
+    assert len(list((avatars_dir / ".uploads").iterdir())) == 1
+    ask(door, "DELETE", "/prepare_avatar/ann")
+
+
+def test_cancelling_takes_seconds_and_leaves_nothing(door, long_film, avatars_dir):
+    assert upload(door, long_film) == 202
+    child = wait_for_child(door)
+    assert ask(door, "DELETE", "/prepare_avatar/ann")[0] == 204
+    took_s = wait_until(
+        lambda: not child.is_running() and not left_in(avatars_dir),
+        lambda: left_in(avatars_dir),
+        CANCELLED_WITHIN_S,
+    )
+    assert took_s < CANCELLED_WITHIN_S
+    assert ask(door, "GET", "/prepare_avatar/ann")[0] == 404
+
+
+def test_a_child_that_dies_is_replaced(door, film, avatars_dir):
+    assert upload(door, film) == 202
+    child = wait_for_child(door)
+    child.send_signal(signal.SIGKILL)
+    wait_until(
+        lambda: children(door) and children(door)[0].pid != child.pid,
+        lambda: door.process.output[-3_000:],
+        30,
+    )
+    assert wait_for_end(door)["status"] == "ready"
+    wait_until_clean(avatars_dir)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_server_left_undone_the_next_one_does(
+    serve, fresh_database, film, long_film, avatars_dir, number
+):
+    first = serve(**fresh_database)
+    assert upload(first, film) == 202
+    child = wait_for_child(first)
+    first.process.send(number)
+    first.process.wait()
+    if number == signal.SIGKILL:  # the machine died: the child with it
+        child.kill()
+        psutil.wait_procs([child], 5)
+    else:
+        psutil.wait_procs([child], 10)
+        assert "Traceback" not in first.process.output, first.process.output
+        assert not list((avatars_dir / ".jobs").iterdir())
+    second = serve(**fresh_database)
+    assert wait_for_end(second)["status"] == "ready"
+    wait_until_clean(avatars_dir)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_database):
+    door = serve(**fresh_database, MAX_UPLOAD_MB="1")
+    with socket.create_connection(("127.0.0.1", door.port), 10) as client:
+        client.sendall(
+            b"POST /prepare_avatar/ann HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n"
+            b"Expect: 100-continue\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
+        )
+        answer = b""
+        while piece := client.recv(4_096):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(body)["status"] == 413
+    assert ask(door, "GET", "/health")[0] == 200
+
+
+def test_a_body_without_a_length_is_refused_when_it_grows_too_long(serve, fresh_database):
+    door = serve(**fresh_database, MAX_UPLOAD_MB="1")
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(64):
+            yield bytes(65_536)
+
+    headers = {"Transfer-Encoding": "chunked"}
+    connection.request("POST", "/prepare_avatar/ann", endless(), headers, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_body_in_chunks_is_taken(door):
+    body, kind = form([("video", "me.mp4", os.urandom(300_000))])
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
+    pieces = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
+    headers = {"Transfer-Encoding": "chunked", "Content-Type": kind}
+    connection.request("POST", "/prepare_avatar/ann", pieces, headers, encode_chunked=True)
+    assert connection.getresponse().status == 202
+    connection.close()
+
+
+async def test_a_large_upload_costs_no_memory_and_holds_up_no_stream(door):
+    async with door.stream("somebody") as stream:
+        await stream.frames(10)
+        before_bytes = door.process.memory_bytes()
+        sending = threading.Thread(target=upload, args=(door, bytes(150_000_000)))
+        sending.start()
+        peak_bytes = 0
+        while sending.is_alive():
+            await stream.frames(5)
+            peak_bytes = max(peak_bytes, door.process.memory_bytes())
+        sending.join()
+        numbers = [frame["frame_timestamp"] for frame in await stream.frames(10)]
+    assert peak_bytes - before_bytes < 100_000_000
+    assert numbers == list(range(numbers[0], numbers[0] + 400, 40))
