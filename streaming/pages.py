@@ -42,6 +42,7 @@ MODULES = (
             "player",
             "playout-schedule",
             "retry-policy",
+            "speech-gate",
             "speech-line",
             "speech-sound",
         )

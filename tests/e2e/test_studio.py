@@ -154,6 +154,22 @@ def test_the_microphone_is_heard_and_seen(studio: Studio, context: BrowserContex
     assert not studio.page.evaluate("studio.player.line.utterances.length > 1")
 
 
+def test_an_open_microphone_sends_speech_and_keeps_silence_back(
+    studio: Studio, context: BrowserContext
+) -> None:
+    context.grant_permissions(["microphone"])
+    button = studio.page.get_by_role("button", name="Open mic")
+    studio.watch()
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    studio.page.wait_for_function("heard.length > 20")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    sent = studio.page.evaluate("studio.client.sentSamples")
+    studio.pause(300)
+    assert studio.page.evaluate("studio.client.sentSamples") == sent
+
+
 def test_a_refused_microphone_is_explained(studio: Studio) -> None:
     studio.page.get_by_role("button", name="Open mic").click()
     expect(studio.page.get_by_role("alert").filter(visible=True)).to_contain_text("blocked")

@@ -182,6 +182,32 @@ def test_a_fragment_has_its_time_and_its_picture(run: Run) -> None:
     assert (120 * 90).to_bytes(4, "big") in fragment
 
 
+# ---- speech-gate
+
+GATE = """
+  const gate = new it.SpeechGate();
+  return argument.map((amplitude) =>
+    gate.pass(Int16Array.from({ length: 640 }, (_, i) => amplitude * (i % 2 ? 1 : -1))).length);
+"""
+
+
+def test_silence_is_kept_back_and_speech_let_through_whole(run: Run) -> None:
+    room, voice = 60, 3_000
+    passed = run("speech-gate.js", GATE, [room] * 50 + [voice] * 20 + [room] * 50 + [voice])
+    assert sum(passed[:50]) == 0
+    assert passed[50] == 6, "and what was just before it"
+    assert passed[51:70] == [1] * 19
+    assert 0 < sum(passed[70:120]) < 25, "a short pause does not end it"
+    assert passed[119] == 0
+    assert passed[120] > 1
+
+
+def test_a_loud_room_is_learned(run: Run) -> None:
+    passed = run("speech-gate.js", GATE, [800] * 250 + [8_000] * 5)
+    assert sum(passed[200:250]) == 0
+    assert all(passed[250:])
+
+
 # ---- retry-policy
 
 

@@ -37,6 +37,7 @@ def test_every_file_that_a_page_names_exists(path: str) -> None:
     assert [name for name in named if finders.find(name) is None] == []
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/", "/protocol"])
 def test_every_link_to_another_page_leads_somewhere(path: str) -> None:
     links = set(re.findall(r'href="(/[^"#]*)"', page(path)))

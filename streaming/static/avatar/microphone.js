@@ -22,6 +22,8 @@ export class Microphone {
   #context;
   /** @type {MediaStream | undefined} */
   #stream;
+  /** @type {Promise<void> | undefined} */
+  #opening;
 
   /** @param {(chunk: Int16Array, level: number) => void} hear each 40 ms; level 0 to 1 */
   constructor(hear) {
@@ -32,8 +34,14 @@ export class Microphone {
     return this.#stream !== undefined;
   }
 
-  /** @throws {MicrophoneRefused} */
-  async open() {
+  /** @returns {Promise<void>} @throws {MicrophoneRefused} */
+  open() {
+    // Who asks twice, before the first question was answered, gets one microphone.
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #open() {
     if (this.#stream) return;
     if (!navigator.mediaDevices || !globalThis.AudioWorkletNode)
       throw new MicrophoneRefused(

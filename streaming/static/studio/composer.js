@@ -2,6 +2,7 @@
 
 import { Microphone, MicrophoneRefused } from "../avatar/microphone.js";
 import { decodeSpeech } from "../avatar/pcm.js";
+import { SpeechGate } from "../avatar/speech-gate.js";
 import { element, on } from "./elements.js";
 import { SpeechSynthesis } from "./speech-synthesis.js";
 import { VOICES } from "./voices.js";
@@ -16,6 +17,7 @@ export class Composer {
   #openMic = element("open-mic", HTMLButtonElement);
   #synthesis = new SpeechSynthesis();
   #microphone;
+  #gate = new SpeechGate();
   #isHeld = false;
   #isOpen = false;
 
@@ -28,8 +30,7 @@ export class Composer {
     this.player = player;
     this.#microphone = new Microphone((chunk, level) => {
       this.#talk.style.setProperty("--level", String(level));
-      const isWanted = this.#isHeld || this.#isOpen;
-      if (isWanted && client.status.name === "live") player.pour(chunk);
+      this.#hear(chunk);
     });
     this.#offerText();
     this.#offerSamples();
@@ -150,6 +151,16 @@ export class Composer {
     });
   }
 
+  /** @param {Int16Array} chunk of the microphone */
+  #hear(chunk) {
+    if (this.client.status.name !== "live") return;
+    if (this.#isHeld) this.player.pour(chunk);
+    else if (this.#isOpen) {
+      for (const passed of this.#gate.pass(chunk)) this.player.pour(passed);
+      if (!this.#gate.isOpen) this.player.endPouring();
+    }
+  }
+
   #offerMicrophone() {
     const hold = async () => {
       this.#isHeld = true;
@@ -171,6 +182,8 @@ export class Composer {
     });
     this.#talk.addEventListener("keyup", release);
     this.#talk.addEventListener("blur", release);
+    // On phones a long press would open a menu.
+    this.#talk.addEventListener("contextmenu", (event) => event.preventDefault());
     this.#openMic.addEventListener("click", async () => {
       this.#isOpen = !this.#isOpen;
       if (this.#isOpen) await this.#openMicrophone();
@@ -183,6 +196,7 @@ export class Composer {
     this.#say("");
     try {
       await Promise.all([this.player.unlockSound(), this.#microphone.open()]);
+      this.#closeMicrophone(); // the button may have been let go meanwhile
       if (this.#isOpen)
         this.#say("The microphone is open. With loudspeakers, hold to talk works better.", true);
     } catch (error) {
