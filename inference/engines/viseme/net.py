@@ -6,7 +6,7 @@ product and a ReLU. The same weights give the same answer for a frame whether it
 others of its window, or in a batch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,18 @@ class Convolution:
 
 
 CONVOLUTIONS = (
-    Convolution(kernel=5, channels=96, stride=2),
-    Convolution(kernel=4, channels=160, stride=2),
-    Convolution(kernel=4, channels=192),
-    Convolution(kernel=4, channels=192, dilation=2),
+    Convolution(kernel=5, channels=128, stride=2),
+    Convolution(kernel=4, channels=224, stride=2),
+    Convolution(kernel=4, channels=256),
+    Convolution(kernel=4, channels=256, dilation=2),
 )
+_FOR_ONE_FRAME = (
+    *CONVOLUTIONS[:2],
+    replace(CONVOLUTIONS[2], stride=2),
+    replace(CONVOLUTIONS[3], dilation=1),
+)
+"""The same for a single frame, which is the usual case: every other output of the third layer
+would be thrown away by the dilation of the fourth."""
 HIDDEN = 160
 
 
@@ -94,13 +101,28 @@ class Net:
         Returns:
             float32 ``[windows, frames, OUTPUTS]``, not yet bounded.
         """
+        is_one_frame = mels.shape[1] == steps_needed(1)
         hidden = (mels - self._mean) * self._scale
-        for layer, (kernel, bias) in zip(CONVOLUTIONS, self._layers, strict=False):
-            hidden = np.maximum(_taps(hidden, layer) @ kernel + bias, 0)
+        for layer, (kernel, bias) in zip(
+            _FOR_ONE_FRAME if is_one_frame else CONVOLUTIONS, self._layers, strict=False
+        ):
+            taps = _taps(hidden, layer)
+            hidden = _dense(taps, kernel, bias)
+            np.maximum(hidden, 0, out=hidden)
         for kernel, bias in self._layers[len(CONVOLUTIONS) : -1]:
-            hidden = np.maximum(hidden @ kernel + bias, 0)
-        kernel, bias = self._layers[-1]
-        return np.asarray(hidden @ kernel + bias, np.float32)
+            hidden = _dense(hidden, kernel, bias)
+            np.maximum(hidden, 0, out=hidden)
+        return _dense(hidden, *self._layers[-1])
+
+
+def _dense(
+    hidden: NDArray[np.float32], kernel: NDArray[np.float32], bias: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``[windows, time, in]`` → ``[windows, time, out]``, as one matrix product."""
+    windows, steps, channels = hidden.shape
+    product = hidden.reshape(windows * steps, channels) @ kernel
+    product += bias
+    return np.asarray(product.reshape(windows, steps, -1))
 
 
 def _taps(hidden: NDArray[np.float32], layer: Convolution) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from inference.engines.viseme.training.recipe import start_log, train
 from inference.timing import SAMPLES_PER_MS
 
 _UTTERANCES = 2_400
-_EPOCHS = 12
+_EPOCHS = 14
 _SEED = 1
 _REPORT = Path("docs/visemes.md")
 

@@ -21,6 +21,8 @@ _SHAPE_WEIGHTS = (16.0, 3.0, 3.0, 2.0, 2.0, 2.0, 2.0)
 """How much each value of the mouth shape counts; the opening is what the eye follows."""
 _MOTION = 0.5
 """How much errors of the movement from frame to frame count: they are seen as flicker."""
+_CLOSED_RAMP = (0.20, 0.50)
+"""The gate as the fit sees it. `gate` closes earlier: a missed closure is seen."""
 _PRESS = MouthShape._fields.index("press")
 
 
@@ -88,7 +90,8 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
     outputs = outputs.float()
     shapes = torch.from_numpy(corpus.shapes[frames])
     weights = torch.tensor(_SHAPE_WEIGHTS)
-    missed = outputs[..., : net.SHAPES] - shapes
+    missed = torch.cat([_shown_opening(outputs)[..., None], outputs[..., 1 : net.SHAPES]], -1)
+    missed = missed - shapes
     shape_loss = (weights * missed**2).sum(-1).mean()
     motion_loss = (weights * torch.diff(missed, dim=1) ** 2).sum(-1).mean()
     closed = torch.from_numpy((corpus.shapes[frames, _PRESS] > 0.5).astype(np.float32))
@@ -101,6 +104,13 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
         torch.from_numpy(corpus.visemes[frames]).reshape(-1),
     )
     return shape_loss + _MOTION * motion_loss + 0.5 * gate_loss + 0.25 * viseme_loss
+
+
+def _shown_opening(outputs: Tensor) -> Tensor:
+    """The opening after the gate: so the fit knows that closing is not its regression's work."""
+    start, end = _CLOSED_RAMP
+    rise = ((torch.sigmoid(outputs[..., net.CLOSED]) - start) / (end - start)).clamp(0, 1)
+    return outputs[..., 0] * (1 - rise * rise * (3 - 2 * rise))
 
 
 def _detuned(mels: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
