@@ -1,11 +1,193 @@
-from django.contrib import admin
+"""Avatars for staff: what there is, how good it is, and everything that can be done with it."""
 
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from avatars_app import selectors, services
+from avatars_app.forms import AvatarForm
 from avatars_app.models import Avatar
+from avatars_app.serializers import avatar_detail_of
+from avatars_app.uploads import UploadGone
 
 
 @admin.register(Avatar)
 class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
-    list_display = ["user_id", "status", "stage", "percent", "is_default", "updated_at"]
-    list_filter = ["status", "is_default"]
-    search_fields = ["user_id"]
-    fields = ["user_id", "status", "folder", "is_default"]
+    form = AvatarForm
+    list_display = ("thumbnail", "user_id", "progress", "is_default", "updated_at")
+    list_display_links = ("thumbnail", "user_id")
+    list_filter = ("status", "is_default")
+    search_fields = ("user_id",)
+    date_hierarchy = "created_at"
+    actions = ("prepare_again", "cancel", "retire", "reinstate", "make_default")
+    fieldsets = (
+        (None, {"fields": ("user_id",)}),
+        ("What it is made of", {"fields": ("video", "image", "clips")}),
+    )
+
+    class Media:
+        css = {"all": ("avatars_admin/avatars.css",)}
+        js = ("avatars_admin/progress.js",)
+
+    # ---- the list
+
+    @admin.display(description="")
+    def thumbnail(self, avatar: Avatar) -> SafeString:
+        if not avatar.folder:
+            return SafeString('<span class="avatar-thumbnail"></span>')
+        address = reverse("avatar-thumbnail", args=(avatar.user_id,))
+        return format_html(
+            '<img class="avatar-thumbnail" src="{}?{}" alt="" loading="lazy">',
+            address,
+            avatar.version,
+        )
+
+    @admin.display(description="status", ordering="status")
+    def progress(self, avatar: Avatar) -> SafeString:
+        """A badge; while one is in work, `progress.js` keeps it up to date."""
+        watched = reverse("prepare-avatar", args=(avatar.user_id,)) if avatar.is_in_work else ""
+        return format_html(
+            '<span class="avatar-status" data-status="{}" data-watch="{}">'
+            '<b>{}</b> <progress max="100" value="{}"{}></progress> <small>{}</small></span>',
+            avatar.status,
+            watched,
+            avatar.get_status_display(),
+            avatar.percent,
+            "" if avatar.is_in_work else SafeString(" hidden"),
+            avatar.stage if avatar.is_in_work else avatar.error,
+        )
+
+    # ---- one avatar
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Avatar | None = None
+    ) -> tuple[str, ...]:
+        return ("user_id",) if obj is not None else ()
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        avatar = self.get_object(request, object_id)
+        more = {
+            "show_save_and_add_another": False,
+            "show_save_and_continue": False,
+            **(extra_context or {}),
+        }
+        if avatar is not None and self.has_view_permission(request, avatar):
+            shown = selectors.shown_avatar(avatar.user_id, with_retired=True)
+            more["avatar"] = avatar
+            more["status"] = self.progress(avatar)
+            if shown is not None and shown.manifest is not None:
+                more["shown"] = _for_people(avatar_detail_of(shown, request))
+            if self.has_change_permission(request, avatar):
+                more["avatar_actions"] = _actions_for(avatar)
+        return super().change_view(request, object_id, form_url, more)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except (services.AvatarBusy, services.AvatarRetired) as refused:
+            self.message_user(request, f"{refused}: {refused.__doc__}", messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: Avatar, form: Any, change: bool) -> None:
+        if form.sent is not None:
+            kind, files = form.sent
+            made = services.avatar_receive(user_id=obj.user_id, kind=kind, files=files)
+            obj.pk = made.pk
+
+    def log_addition(self, request: HttpRequest, obj: Avatar, message: Any) -> Any:
+        return super().log_addition(request, Avatar.objects.get(pk=obj.pk), message)
+
+    def delete_model(self, request: HttpRequest, obj: Avatar) -> None:
+        services.avatar_remove(avatar=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        for avatar in queryset:
+            services.avatar_remove(avatar=avatar)
+
+    # ---- what can be done
+
+    @admin.action(description="Prepare again", permissions=["change"])
+    def prepare_again(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        def again(*, avatar: Avatar) -> bool:
+            try:
+                services.avatar_prepare_again(avatar=avatar)
+            except (services.AvatarBusy, services.AvatarRetired, UploadGone):
+                return False
+            return True
+
+        self._do(request, queryset, again, "queued", "in work, retired, or not uploaded here")
+
+    @admin.action(description="Cancel the preparation", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        self._do(request, queryset, services.avatar_cancel, "cancelled", "not in work")
+
+    @admin.action(description="Retire: show it to nobody", permissions=["change"])
+    def retire(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        self._do(request, queryset, services.avatar_retire, "retired", "not ready")
+
+    @admin.action(description="Reinstate", permissions=["change"])
+    def reinstate(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        self._do(request, queryset, services.avatar_reinstate, "reinstated", "not retired")
+
+    @admin.action(description="Make it the default", permissions=["change"])
+    def make_default(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        if queryset.count() != 1:
+            self.message_user(request, "Only one can be the default.", messages.ERROR)
+            return
+        self._do(request, queryset, services.avatar_make_default, "the default", "not ready")
+
+    def _do(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Avatar],
+        action: Callable[..., bool],
+        done: str,
+        hindrance: str,
+    ) -> None:
+        """Do it with each, and say with which it was done and with which not."""
+        outcome: dict[bool, list[str]] = {True: [], False: []}
+        for avatar in queryset:
+            outcome[action(avatar=avatar)].append(avatar.user_id)
+        if names := outcome[True]:
+            self.message_user(request, f"{', '.join(names)}: {done}.", messages.SUCCESS)
+        if names := outcome[False]:
+            self.message_user(request, f"{', '.join(names)}: {hindrance}.", messages.WARNING)
+
+
+def _for_people(shown: dict[str, Any]) -> dict[str, Any]:
+    """With shares as percent, times in seconds, and each clip beside what was found of it."""
+    report = dict(shown["report"])
+    for name in ("found", "usable"):
+        if name in report:
+            report[f"{name}_percent"] = f"{100 * report[name]:.1f}"
+    by_name = {clip["name"]: clip for clip in report.get("clips", ())}
+    clips = [
+        {**clip, "seconds": clip["duration_ms"] / 1_000, "report": by_name.get(clip["name"])}
+        for clip in shown["clips"]
+    ]
+    return {**shown, "report": report, "clips": clips}
+
+
+def _actions_for(avatar: Avatar) -> list[tuple[str, str]]:
+    """Those that make sense now: name and label."""
+    if avatar.is_in_work:
+        return [("cancel", "Cancel")]
+    if avatar.status == Avatar.Status.RETIRED:
+        return [("reinstate", "Reinstate")]
+    again = [("prepare_again", "Prepare again")] if avatar.upload else []
+    if avatar.status == Avatar.Status.FAILED:
+        return again
+    default = [] if avatar.is_default else [("make_default", "Make it the default")]
+    return [*again, *default, ("retire", "Retire")]

@@ -213,8 +213,8 @@ def _give_up(avatar: Avatar, waiting: QuerySet[Avatar]) -> None:
 
 
 def preparation_is_wanted(*, job_id: uuid.UUID) -> bool:
-    """Whether somebody still waits for this job."""
-    return _running(job_id).exists()
+    """Whether this job is still its avatar's, be it finished or not."""
+    return Avatar.objects.filter(job_id=job_id).exists()
 
 
 def preparation_give_back(*, job_id: uuid.UUID, has_failed: bool) -> bool:

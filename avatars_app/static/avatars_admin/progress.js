@@ -1,0 +1,35 @@
+// Keeps the status of avatars in work up to date, and shows the page anew when one is done.
+
+const EVERY_MS = 1500;
+
+async function look(place) {
+  const answer = await fetch(place.dataset.watch, { headers: { Accept: "application/json" } });
+  if (answer.status === 404) return true;
+  if (!answer.ok) return false;
+  const said = await answer.json();
+  if (!["queued", "preparing"].includes(said.status)) return true;
+  place.dataset.status = said.status;
+  place.querySelector("b").textContent = said.status[0].toUpperCase() + said.status.slice(1);
+  place.querySelector("progress").value = said.percent;
+  place.querySelector("small").textContent = said.stage ? `${said.stage}, ${said.percent} %` : "";
+  return false;
+}
+
+async function watch() {
+  const places = document.querySelectorAll(".avatar-status[data-watch^='/']");
+  if (!places.length) return;
+  if (!document.hidden) {
+    const outcomes = await Promise.allSettled([...places].map(look));
+    if (outcomes.some((outcome) => outcome.value)) {
+      // Somebody who fills in a form, or has chosen some, must not lose that.
+      const hasFiles = [...document.querySelectorAll("input[type=file]")].some((i) => i.files.length);
+      if (!hasFiles && !document.querySelector("input.action-select:checked")) {
+        location.reload();
+        return;
+      }
+    }
+  }
+  setTimeout(watch, EVERY_MS);
+}
+
+document.addEventListener("DOMContentLoaded", watch);

@@ -1,0 +1,198 @@
+"""The history of sessions for staff: to look at, to count, to take away, and to end."""
+
+import csv
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from streaming import history
+from streaming.models import SessionRecord
+from streaming.use import use_by_day
+
+EXPORTED = (
+    *("session_id", "user_id", "avatar", "engine", "worker", "started_at", "ended_at", "ending"),
+    *("frames", "frames_dropped", "speech_ms", "video_bytes", "workers_lost"),
+    *("lateness_p50_ms", "lateness_p95_ms", "lateness_p99_ms", "errors"),
+)
+
+
+class LiveFilter(admin.SimpleListFilter):
+    title = "live"
+    parameter_name = "live"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() in {"yes", "no"}:
+            return queryset.filter(ended_at__isnull=self.value() == "yes")
+        return queryset
+
+
+@admin.register(SessionRecord)
+class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
+    list_display = (
+        *("user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
+        "errors_by_code",
+    )
+    list_filter = (LiveFilter, "ending", "started_at", "engine", "avatar", "worker")
+    search_fields = ("user_id", "session_id", "avatar", "worker")
+    date_hierarchy = "started_at"
+    list_per_page = 50
+    actions = ("end_now", "export_chosen")
+    fieldsets = (
+        (None, {"fields": ("user_id", "session_id", "avatar", "state")}),
+        ("Time", {"fields": ("started_at", "ended_at", "lasted", "heard_at", "seen_at")}),
+        ("Work", {"fields": ("engine", "worker", "workers_lost", "process")}),
+        (
+            "What was sent",
+            {"fields": ("frames", "frames_dropped", "video_bytes", "speech_ms", "queued_ms")},
+        ),
+        (
+            "How well",
+            {"fields": ("lateness_p50_ms", "lateness_p95_ms", "lateness_p99_ms", "errors_by_code")},
+        ),
+    )
+
+    class Media:
+        css = {"all": ("sessions_admin/sessions.css",)}
+
+    # ---- who may what: nothing is written here but by the history itself
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for actions that need the right to ``end``."""
+        return request.user.has_perm("streaming.end_sessionrecord")
+
+    # ---- the list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SessionRecord]:
+        return super().get_queryset(request).select_related("process")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        history.writer.refresh()
+        more = {**(extra_context or {}), "bars": self._bars(request)}
+        more["export_query"] = request.GET.urlencode()
+        return super().changelist_view(request, more)
+
+    def _bars(self, request: HttpRequest) -> Any:
+        """Of what the list shows, whatever page of it."""
+        today = timezone.localdate()
+        found = self._filtered(request)
+        if found is None:
+            return []
+        starts = found.order_by().values_list("started_at", flat=True)
+        return use_by_day((timezone.localdate(start) for start in starts), until=today)
+
+    def _filtered(self, request: HttpRequest) -> QuerySet[SessionRecord] | None:
+        try:
+            return self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return None
+
+    @admin.display(description="state", ordering="ended_at")
+    def state(self, record: SessionRecord) -> SafeString:
+        if not record.is_live:
+            return format_html('<span class="session-over">{}</span>', record.get_ending_display())
+        name = "waiting" if record.is_waiting else "streaming"
+        if record.end_wished:
+            name = "ending"
+        return format_html('<b class="session-live" data-state="{0}">{0}</b>', name)
+
+    @admin.display(description="start", ordering="started_at")
+    def start(self, record: SessionRecord) -> str:
+        return date_format(timezone.localtime(record.started_at), "j M Y, H:i")
+
+    @admin.display(description="lasted")
+    def lasted(self, record: SessionRecord) -> str:
+        seconds = round(((record.ended_at or record.seen_at) - record.started_at).total_seconds())
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+    @admin.display(description="speech", ordering="speech_ms")
+    def speech(self, record: SessionRecord) -> str:
+        return f"{record.speech_ms / 1_000:.1f} s"
+
+    @admin.display(description="late p50 / p99", ordering="lateness_p99_ms")
+    def lateness(self, record: SessionRecord) -> str:
+        if not record.frames:
+            return "–"
+        return f"{record.lateness_p50_ms} / {record.lateness_p99_ms} ms"
+
+    @admin.display(description="errors")
+    def errors_by_code(self, record: SessionRecord) -> str:
+        return ", ".join(f"{count} {code}" for code, count in sorted(record.errors.items())) or "–"
+
+    # ---- what can be done
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        more = {**(extra_context or {}), "can_end": self.has_end_permission(request)}
+        return super().change_view(request, object_id, form_url, more)
+
+    def get_urls(self) -> list[Any]:
+        export = self.admin_site.admin_view(self.export_all)
+        return [
+            path("export.csv", export, name="streaming_sessionrecord_export"),
+            *super().get_urls(),
+        ]
+
+    def export_all(self, request: HttpRequest) -> HttpResponse:
+        """What the list would show with the same query, all pages of it."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        found = self._filtered(request)
+        if found is None:
+            return HttpResponseRedirect(reverse("admin:streaming_sessionrecord_changelist"))
+        return _csv(found)
+
+    @admin.action(description="Export as CSV", permissions=["view"])
+    def export_chosen(
+        self, request: HttpRequest, queryset: QuerySet[SessionRecord]
+    ) -> HttpResponse:
+        return _csv(queryset)
+
+    @admin.action(description="End now", permissions=["end"])
+    def end_now(self, request: HttpRequest, queryset: QuerySet[SessionRecord]) -> None:
+        wished = queryset.filter(ended_at=None).update(end_wished=True)
+        history.writer.refresh()
+        if wished:
+            self.message_user(request, f"Told to end: {wished}; another process takes 10 s.")
+        else:
+            self.message_user(request, "None of them is live.", messages.WARNING)
+
+
+def _csv(records: QuerySet[SessionRecord]) -> HttpResponse:
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="sessions.csv"'
+    rows = csv.writer(response)
+    rows.writerow(EXPORTED)
+    for values in records.values_list(*EXPORTED).iterator():
+        rows.writerow([_cell(value) for value in values])
+    return response
+
+
+def _cell(value: object) -> object:
+    """A spreadsheet must not take what somebody named a session for a formula."""
+    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
+        return f"'{value}"
+    return "" if value is None else value

@@ -1,0 +1,162 @@
+"""The history of sessions in the admin."""
+
+import csv
+import io
+from datetime import date, timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from streaming import history
+from streaming.history import HistoryWriter
+from streaming.live import Registry
+from streaming.models import DoorProcess, SessionRecord
+from streaming.use import SHOWN_DAYS, use_by_day
+from tests.streaming.test_live import FakeConnection
+
+LIST = "/admin/streaming/sessionrecord/"
+
+
+@pytest.fixture
+def process(db) -> DoorProcess:
+    now = timezone.now()
+    return DoorProcess.objects.create(name="here:1", started_at=now, heartbeat_at=now)
+
+
+def record(process: DoorProcess, user_id: str = "ada", **fields: object) -> SessionRecord:
+    now = timezone.now()
+    values = {
+        "session_id": f"of-{user_id}",
+        "user_id": user_id,
+        "avatar": "presenter",
+        "worker": "w1",
+        "started_at": now - timedelta(seconds=3_725),
+        "seen_at": now,
+        "heard_at": now,
+        "ended_at": now,
+        "ending": "client_request",
+        "process": process,
+        **fields,
+    }
+    return SessionRecord.objects.create(**values)
+
+
+def page(client, query: str = "") -> str:
+    response = client.get(f"{LIST}{query}")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_the_list_tells_who_when_and_how_well(admin_client, process):
+    record(
+        process,
+        frames=100,
+        speech_ms=12_340,
+        lateness_p50_ms=1,
+        lateness_p95_ms=5,
+        lateness_p99_ms=20,
+        errors={"INVALID_MESSAGE": 2},
+    )
+    said = page(admin_client)
+    for words in (
+        *("ada", "presenter", "1:02:05", "closed by its client", "12.3 s", "1 / 20 ms"),
+        "2 INVALID_MESSAGE",
+    ):
+        assert words in said
+
+
+def test_filters_and_search(admin_client, process):
+    record(process)
+    record(process, "bob", ended_at=None, ending="")
+    for query in ("?live=yes", "?q=of-bob", "?ending=", "?avatar=presenter&live=yes"):
+        assert "bob" in page(admin_client, query)
+    assert "of-ada" not in page(admin_client, "?live=yes")
+    assert '<td class="field-avatar">' not in page(admin_client, "?live=yes&q=ada")
+    assert '<td class="field-avatar">' in page(admin_client, "?live=no&q=ada")
+
+
+def test_one_session_is_shown_and_cannot_be_changed(admin_client, process):
+    shown = record(process)
+    response = admin_client.get(f"{LIST}{shown.pk}/change/")
+    assert response.status_code == 200
+    assert 'name="_save"' not in response.content.decode()
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+
+
+def test_the_chart_counts_what_is_listed(admin_client, process):
+    for user_id in ("ada", "bob"):
+        record(process, user_id, started_at=timezone.now())
+    assert ": 2 sessions</title>" in page(admin_client)
+    assert ": 1 session</title>" in page(admin_client, "?q=bob")
+
+
+def test_bars_of_days():
+    until = date(2024, 3, 1)
+    bars = use_by_day([until, until, date(2024, 2, 29), date(2023, 1, 1)], until=until)
+    assert len(bars) == SHOWN_DAYS
+    assert [(bar.day.day, bar.sessions, bar.height, bar.y) for bar in bars[-3:]] == [
+        (28, 0, 0, 100),
+        (29, 1, 50, 50),
+        (1, 2, 100, 0),
+    ]
+    assert [bar.height for bar in use_by_day([], until=until)] == [0] * SHOWN_DAYS
+
+
+def test_export(admin_client, process):
+    record(process, '=cmd("x")', errors={"INVALID_MESSAGE": 1})
+    record(process, "bob")
+    response = admin_client.get(f"{LIST}export.csv?q=of-")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+    assert {row["user_id"] for row in rows} == {'\'=cmd("x")', "bob"}
+    only_bob = admin_client.get(f"{LIST}export.csv?q=bob").content.decode()
+    assert len(only_bob.splitlines()) == 2
+    chosen = {"action": "export_chosen", "_selected_action": [SessionRecord.objects.first().pk]}
+    assert len(admin_client.post(LIST, chosen).content.decode().splitlines()) == 2
+
+
+def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
+    registry = Registry()
+    writer = registry.watcher = HistoryWriter(registry)
+    monkeypatch.setattr(writer, "start", lambda: None)
+    monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
+    monkeypatch.setattr(history, "writer", writer)
+    connection = FakeConnection()
+    registry.enter(connection)
+    connection.door.start()
+    assert "streaming</b>" in page(admin_client)
+    wish = {"action": "end_now", "_selected_action": [SessionRecord.objects.get().pk]}
+    assert "Told to end: 1" in admin_client.post(LIST, wish, follow=True).content.decode()
+    assert connection.door.closed == 4409
+    registry.leave(connection)
+    assert "ended by an operator" in page(admin_client)
+    assert "None of them is live" in admin_client.post(LIST, wish, follow=True).content.decode()
+
+
+def test_groups_may_do_what_their_names_say(client, process):
+    live = record(process, ended_at=None, ending="")
+    wish = {"action": "end_now", "_selected_action": [live.pk]}
+    where = f"{LIST}{live.pk}/change/"
+    for group, may_end, may_delete in (
+        ("viewer", False, False),
+        ("operator", True, False),
+        ("administrator", True, True),
+    ):
+        user = User.objects.create_user(group, is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
+        client.force_login(user)
+        assert "ada" in page(client)
+        assert client.get(f"{LIST}export.csv").status_code == 200
+        SessionRecord.objects.update(end_wished=False)
+        assert ('value="end_now"' in client.get(where).content.decode()) is may_end
+        client.post(LIST, wish)
+        live.refresh_from_db()
+        assert live.end_wished is may_end, group
+        status = client.get(f"{LIST}{live.pk}/delete/").status_code
+        assert status == (200 if may_delete else 403), group
+
+
+def test_who_may_not_look_gets_no_export(client, process):
+    client.force_login(User.objects.create_user("new", is_staff=True))
+    assert client.get(f"{LIST}export.csv").status_code == 403
