@@ -1,0 +1,85 @@
+"""The history of sessions, through real processes: who ends one, and who dies."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streaming.history import LOST_AFTER, WRITE_EVERY_S
+from tests.e2e.talking import Door
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+PRINT_ENDINGS = (
+    "from streaming.models import *;"
+    "print('endings:', *SessionRecord.objects.values_list('ending', flat=True))"
+)
+WISH_AN_END = "from streaming.models import *; SessionRecord.objects.update(end_wished=True)"
+
+
+@pytest.fixture
+def database(tmp_path: Path, start) -> dict[str, str]:
+    variables = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}"}
+    migrating = start("manage.py", "migrate", "--verbosity", "0", **variables)
+    assert migrating.wait(60) == 0, migrating.output
+    return variables
+
+
+@pytest.fixture
+def shell(start, database) -> Callable[[str], str]:
+    def run(code: str) -> str:
+        process = start("manage.py", "shell", "--no-imports", "-c", code, **database)
+        assert process.wait(60) == 0, process.output
+        return process.output
+
+    return run
+
+
+def sessions(door: Door) -> dict[str, dict[str, object]]:
+    return json.loads(door.get("/sessions")[1])["active_sessions"]
+
+
+async def test_an_operator_s_wish_reaches_the_process_that_has_the_session(serve, database, shell):
+    door = serve(**database)
+    async with door.stream("ann") as stream:
+        await stream.frames(5)
+        (session,) = sessions(door).values()
+        assert (session["user_id"], session["status"]) == ("ann", "streaming")
+        assert session["frames_generated"] >= 5
+        shell(WISH_AN_END)
+        begin_s = time.monotonic()
+        messages, code = await stream.end()
+        assert time.monotonic() - begin_s < WRITE_EVERY_S + 3
+        assert code == 4409
+        assert [message["type"] for message in messages[-2:]] == ["ERROR", "CLOSE_ACK"]
+        assert messages[-2]["data"]["details"] == {"reason": "ended_by_operator"}
+    assert sessions(door) == {}
+    assert shell(PRINT_ENDINGS).strip() == "endings: operator"
+
+
+async def test_what_a_process_leaves_is_written_when_it_ends(serve, database, shell):
+    door = serve(**database)
+    async with door.stream("ann") as stream:
+        await stream.frames(2)
+        door.process.send(signal.SIGTERM)
+        await stream.end()
+    door.process.wait()
+    assert shell(PRINT_ENDINGS).strip() == "endings: server_shutdown"
+
+
+async def test_sessions_of_a_process_that_died_are_closed_by_the_next(serve, database, shell):
+    first = serve(**database)
+    async with first.stream("ann") as stream:
+        await stream.frames(2)
+        assert len(sessions(first)) == 1
+        first.process.send(signal.SIGKILL)
+        first.process.wait()
+    second = serve(**database)
+    patience_s = LOST_AFTER.total_seconds() + 2 * WRITE_EVERY_S
+    await asyncio.to_thread(second.process.wait_for, "processes that died: 1", patience_s)
+    assert shell(PRINT_ENDINGS).strip() == "endings: lost"
+    assert sessions(second) == {}
