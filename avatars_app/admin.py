@@ -20,7 +20,7 @@ from avatars_app.uploads import UploadGone
 @admin.register(Avatar)
 class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     form = AvatarForm
-    list_display = ("thumbnail", "user_id", "progress", "is_default", "updated_at")
+    list_display = ("thumbnail", "user_id", "progress", "default", "updated_at")
     list_display_links = ("thumbnail", "user_id")
     list_filter = ("status", "is_default")
     search_fields = ("user_id",)
@@ -62,6 +62,10 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             "" if avatar.is_in_work else SafeString(" hidden"),
             avatar.stage if avatar.is_in_work else avatar.error,
         )
+
+    @admin.display(description="default", ordering="is_default")
+    def default(self, avatar: Avatar) -> str:
+        return "★" if avatar.is_default else ""
 
     # ---- one avatar
 

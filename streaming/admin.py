@@ -41,7 +41,7 @@ class LiveFilter(admin.SimpleListFilter):
 class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     list_display = (
         *("user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
-        "errors_by_code",
+        "errors_counted",
     )
     list_filter = (LiveFilter, "ending", "started_at", "engine", "avatar", "worker")
     search_fields = ("user_id", "session_id", "avatar", "worker")
@@ -116,22 +116,28 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.display(description="start", ordering="started_at")
     def start(self, record: SessionRecord) -> str:
-        return date_format(timezone.localtime(record.started_at), "j M Y, H:i")
+        start = timezone.localtime(record.started_at)
+        is_recent = start.year == timezone.localdate().year
+        return date_format(start, "j M, H:i" if is_recent else "j M Y, H:i")
 
     @admin.display(description="lasted")
     def lasted(self, record: SessionRecord) -> str:
-        seconds = round(((record.ended_at or record.seen_at) - record.started_at).total_seconds())
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return _clock(((record.ended_at or record.seen_at) - record.started_at).total_seconds())
 
     @admin.display(description="speech", ordering="speech_ms")
     def speech(self, record: SessionRecord) -> str:
-        return f"{record.speech_ms / 1_000:.1f} s"
+        return _clock(record.speech_ms / 1_000)
 
     @admin.display(description="late p50 / p99", ordering="lateness_p99_ms")
     def lateness(self, record: SessionRecord) -> str:
         if not record.frames:
             return "–"
         return f"{record.lateness_p50_ms} / {record.lateness_p99_ms} ms"
+
+    @admin.display(description="errors")
+    def errors_counted(self, record: SessionRecord) -> SafeString:
+        count = sum(record.errors.values())
+        return format_html('<span title="{}">{}</span>', self.errors_by_code(record), count)
 
     @admin.display(description="errors")
     def errors_by_code(self, record: SessionRecord) -> str:
@@ -179,6 +185,11 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
             self.message_user(request, f"Told to end: {wished}; another process takes 10 s.")
         else:
             self.message_user(request, "None of them is live.", messages.WARNING)
+
+
+def _clock(duration_s: float) -> str:
+    seconds = round(duration_s)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def _csv(records: QuerySet[SessionRecord]) -> HttpResponse:

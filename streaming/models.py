@@ -36,17 +36,17 @@ class SessionRecord(models.Model):
     """One session of one connection, as it was when it was last looked at."""
 
     class Ending(models.TextChoices):
-        CLIENT_REQUEST = "client_request", "closed by its client"
-        DISCONNECTED = "disconnected", "its client went away"
-        TIMEOUT = "timeout", "its client was silent"
-        SUPERSEDED = "superseded", "taken over by a newer connection"
-        OPERATOR = "operator", "ended by an operator"
-        CAPACITY = "capacity", "refused: no room"
-        UNAUTHORIZED = "unauthorized", "refused: not allowed"
-        NO_AVATAR = "no_avatar", "refused: no avatar"
-        SERVER_SHUTDOWN = "server_shutdown", "the server shut down"
-        SERVER_FAULT = "server_fault", "a fault of the server"
-        LOST = "lost", "its process died"
+        CLIENT_REQUEST = "client_request", "closed"
+        DISCONNECTED = "disconnected", "client gone"
+        TIMEOUT = "timeout", "client silent"
+        SUPERSEDED = "superseded", "taken over"
+        OPERATOR = "operator", "by an operator"
+        CAPACITY = "capacity", "no room"
+        UNAUTHORIZED = "unauthorized", "not allowed"
+        NO_AVATAR = "no_avatar", "no avatar"
+        SERVER_SHUTDOWN = "server_shutdown", "server shut down"
+        SERVER_FAULT = "server_fault", "fault of ours"
+        LOST = "lost", "process died"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session_id = models.CharField("session", max_length=64)

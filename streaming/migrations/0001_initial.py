@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('seen_at', models.DateTimeField(help_text='When it was last looked at.')),
                 ('heard_at', models.DateTimeField(help_text='When its client last sent something.')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='end')),
-                ('ending', models.CharField(blank=True, choices=[('client_request', 'closed by its client'), ('disconnected', 'its client went away'), ('timeout', 'its client was silent'), ('superseded', 'taken over by a newer connection'), ('operator', 'ended by an operator'), ('capacity', 'refused: no room'), ('unauthorized', 'refused: not allowed'), ('no_avatar', 'refused: no avatar'), ('server_shutdown', 'the server shut down'), ('server_fault', 'a fault of the server'), ('lost', 'its process died')], max_length=16)),
+                ('ending', models.CharField(blank=True, choices=[('client_request', 'closed'), ('disconnected', 'client gone'), ('timeout', 'client silent'), ('superseded', 'taken over'), ('operator', 'by an operator'), ('capacity', 'no room'), ('unauthorized', 'not allowed'), ('no_avatar', 'no avatar'), ('server_shutdown', 'server shut down'), ('server_fault', 'fault of ours'), ('lost', 'process died')], max_length=16)),
                 ('is_waiting', models.BooleanField(default=False, help_text='No worker has it just now.')),
                 ('frames', models.PositiveBigIntegerField(default=0, help_text='Sent to the client.')),
                 ('frames_dropped', models.PositiveBigIntegerField(default=0, help_text='Left out, because the client was too slow.')),
