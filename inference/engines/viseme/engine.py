@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from inference.engines.base import (
     AudioContext,
@@ -73,6 +74,9 @@ class VisemeEngine:
         Raises:
             EngineUnavailable: the weights are missing or not of this version.
         """
+        # The host makes a call for each core. BLAS threads within a call only wait for each other:
+        # with two of them hearing a frame costs twice the CPU time.
+        threadpool_limits(1, user_api="blas")
         self._net = net.Net(self._weights)
         if self._net.after != self.context.after:
             raise EngineUnavailable(

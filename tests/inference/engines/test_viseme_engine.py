@@ -147,3 +147,9 @@ def test_follows_a_voice_and_sentences_it_never_heard(engine):
     assert abs(score.lag_frames) <= 1
     assert score.auc > 0.95
     assert score.r - score.wrong_audio_r > 0.5
+
+
+def test_a_call_keeps_to_one_thread(engine):
+    from threadpoolctl import threadpool_info
+
+    assert all(pool["num_threads"] == 1 for pool in threadpool_info() if pool["user_api"] == "blas")
