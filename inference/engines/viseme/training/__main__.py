@@ -61,7 +61,8 @@ def _machine() -> str:
     names = (
         re.findall(r"model name\s*: (.+)", processors.read_text()) if processors.exists() else []
     )
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    processor = names[0] if names else platform.machine()
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

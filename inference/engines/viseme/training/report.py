@@ -1,6 +1,5 @@
 """The report: every number of it measured when it is written."""
 
-import platform
 import time
 from collections.abc import Sequence
 
@@ -79,8 +78,7 @@ def written(engine: VisemeEngine, machine: str) -> str:
         f"It hears {_ms(context.before)} ms before a frame and {_ms(context.after)} ms after it. "
         f"{_parameters():,} weights in\n{net.WEIGHTS_PATH.stat().st_size / 1e6:.2f} MB. "
         f"One frame of one session: {_cost_ms(engine, 1):.2f} ms of CPU; of eight sessions "
-        f"together\n{_cost_ms(engine, 8):.2f} ms each ({machine}, numpy {np.__version__}, "
-        f"Python {platform.python_version()}).\n",
+        f"together\n{_cost_ms(engine, 8):.2f} ms each ({machine}, numpy {np.__version__}).\n",
     ]
     return "\n".join(parts)
 
