@@ -3,9 +3,12 @@
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.clips import Clip, PictureCache
+from inference.engines.base import Picture
 from inference.engines.musetalk.avatar import FaceClip, Provenance, read_clip, write_clip
 from inference.engines.musetalk.preparation import ClipPreparer, Progress
 from inference.errors import AvatarInvalid
@@ -25,21 +28,16 @@ def prepare_clip(
 ) -> FaceClip:
     """Make, keep and return what the engine needs of a clip.
 
-    AvatarInvalid if the clip has no face mesh. Where the folder cannot be written (a read-only
-    installation) what was made is kept in memory only, and made again at the next start.
+    Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
+    here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
+    read-only installation) what was made is kept in memory only, and made again at the next start.
     """
-    path = folder / "clips" / f"{entry.name}.landmarks.npy"
-    try:
-        meshes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise AvatarInvalid(f"{path}: {error}") from None
-    if meshes.ndim != 3 or meshes.shape[0] != entry.frames or meshes.shape[1] < MESH_POINTS:
-        raise AvatarInvalid(
-            f"{path}: landmarks {list(meshes.shape)}, wanted [{entry.frames}, {MESH_POINTS}, 2]"
-        )
     clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
     pictures = [clip.picture(index) for index in range(entry.frames)]
-    faces = preparer.prepare(pictures, np.asarray(meshes), progress)
+    meshes = _kept_meshes(folder, entry)
+    if meshes is None:
+        meshes = find_meshes(pictures)
+    faces = preparer.prepare(pictures, meshes, progress)
     provenance = Provenance(manifest.version, preparer.mask_source)
     try:
         write_clip(folder, entry.name, faces, provenance)
@@ -47,3 +45,32 @@ def prepare_clip(
         log.warning("%s: cannot keep what was prepared: %s", folder, error)
         return faces
     return read_clip(folder, entry.name, entry.frames, manifest.version) or faces
+
+
+def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
+    """The meshes that the avatar's preparation kept, ``[frames, 468, 2]``; None if it kept none."""
+    path = folder / "clips" / f"{entry.name}.landmarks.npy"
+    try:
+        meshes = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise AvatarInvalid(f"{path}: {error}") from None
+    if meshes.ndim != 3 or meshes.shape[0] != entry.frames or meshes.shape[1] < MESH_POINTS:
+        raise AvatarInvalid(
+            f"{path}: landmarks {list(meshes.shape)}, wanted [{entry.frames}, {MESH_POINTS}, 2]"
+        )
+    return np.asarray(meshes, np.float32)
+
+
+def find_meshes(pictures: list[Picture]) -> NDArray[np.float32]:
+    """The meshes of the face that is seen, NaN where none is: 4 ms a picture."""
+    from inference.preparation.faces import FaceMesh
+
+    mesh = FaceMesh()
+    meshes = np.full((len(pictures), MESH_POINTS, 2), np.nan, np.float32)
+    for index, picture in enumerate(pictures):
+        rgb = cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420).astype(np.uint8, copy=False)
+        if (face := mesh.find(rgb)) is not None:
+            meshes[index] = face.landmarks[:, :2]
+    return meshes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
@@ -74,9 +75,10 @@ class VisemeEngine:
         Raises:
             EngineUnavailable: the weights are missing or not of this version.
         """
-        # The host makes a call for each core. BLAS threads within a call only wait for each other:
-        # with two of them hearing a frame costs twice the CPU time.
+        # The host makes a call for each core. Threads of BLAS and OpenCV within a call only wait
+        # for each other: with two of them hearing a frame costs twice the CPU time.
         threadpool_limits(1, user_api="blas")
+        cv2.setNumThreads(1)
         self._net = net.Net(self._weights)
         if self._net.after != self.context.after:
             raise EngineUnavailable(

@@ -1,7 +1,6 @@
 """The engine through its door, with the small nets: hearing, making, preparing, failing."""
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from inference.engines.musetalk import loaded as loaded_nets  # noqa: E402
 from inference.engines.musetalk import speech  # noqa: E402
 from inference.engines.musetalk.avatar import FaceClip, MuseTalkAvatar  # noqa: E402
 from inference.engines.musetalk.boxes import crop_box  # noqa: E402
+from inference.engines.musetalk.clip_files import find_meshes  # noqa: E402
 from inference.engines.musetalk.engine import MuseTalkEngine, pack, unpack  # noqa: E402
 from inference.errors import (  # noqa: E402
     AvatarInvalid,
@@ -22,6 +22,7 @@ from inference.errors import (  # noqa: E402
     EngineUnavailable,
 )
 from inference.timing import SAMPLES_PER_FRAME  # noqa: E402
+from tests.drawn_face import draw_face  # noqa: E402
 from tests.factories import make_avatar  # noqa: E402
 
 WEIGHTS = Path(__file__).parents[2] / "data" / "musetalk" / "weights"
@@ -369,12 +370,21 @@ def test_damaged_files_are_refused(prepared):
         MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, manifest)
 
 
-def test_a_clip_without_a_mesh_is_said_and_shown_as_it_is(engine, tmp_path, caplog):
-    folder = tmp_path / "drawn"
+def test_a_clip_without_meshes_is_looked_at_and_shown_as_it_is_where_no_face_is(engine, tmp_path):
+    folder = tmp_path / "landscape"
     manifest = make_avatar(folder, clips={"idle_0": 2})
-    with caplog.at_level(logging.ERROR):
-        avatar = engine.open_avatar(folder, manifest)
-        engine.preparation.join(60)
-    assert avatar.clips == {}
-    assert "idle_0 was not prepared" in caplog.text
+    avatar = engine.open_avatar(folder, manifest)
+    engine.preparation.join(60)
+    assert not avatar.clips["idle_0"].has_face(0)
     assert engine.render([job(engine, avatar)]) == [None]
+
+
+def test_the_meshes_of_a_drawn_face_are_found_and_those_of_nobody_are_nan():
+    import cv2
+
+    drawn = [cv2.cvtColor(draw_face(x=x), cv2.COLOR_RGB2YUV_I420) for x in (250, 256)]
+    nobody = np.full((768, 512), 128, np.uint8)
+    meshes = find_meshes([drawn[0], nobody, drawn[1]])
+    assert meshes.shape == (3, 468, 2)
+    assert np.isnan(meshes[1]).all()
+    assert np.median(meshes[2, :, 0] - meshes[0, :, 0]) == pytest.approx(6, abs=2)
