@@ -14,6 +14,7 @@ so a reader sees a whole avatar or none.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +33,24 @@ STANDARD_CLIPS: dict[ClipState, tuple[str, ...]] = {
     "speaking": tuple(f"speaking_{n}" for n in range(8)),
     "action": ("action_1", "action_2"),
 }
+
+
+def resolve_clip(clips: Mapping[ClipState, Sequence[str]], name: str) -> tuple[ClipState, str]:
+    """The state and name of the clip that is seen when ``name`` is asked for.
+
+    ``clips``: an avatar's, by state, in order. A standard name that the avatar lacks means its
+    place among the standard names modulo the number of clips of that state; idle's stand in for a
+    state without any. KeyError for any other name.
+    """
+    for state, names in clips.items():
+        if name in names:
+            return state, name
+    for state, standard in STANDARD_CLIPS.items():
+        if name in standard:
+            seen: ClipState = state if clips.get(state) else "idle"
+            return seen, clips[seen][standard.index(name) % len(clips[seen])]
+    raise KeyError(name)
+
 
 _CLIP_NAME = re.compile(r"(idle|speaking|action)_[0-9]{1,2}", re.ASCII)
 

@@ -36,8 +36,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from inference import manifest as manifests
 from inference.audio import Speech
-from inference.manifest import STANDARD_CLIPS, ClipState, Manifest
+from inference.manifest import STATES, ClipState, Manifest
 from inference.messages import ActionForm
 
 MAX_WAIT = 23
@@ -337,16 +338,9 @@ def _progress(index: int, frames: int) -> float:
 
 
 def resolve_clip(repertoire: Repertoire, name: str) -> str:
-    """The clip seen when ``name`` is asked for.
-
-    A standard name that the avatar lacks means index modulo count within its state, and idle's
-    clips stand in for a state without any. KeyError for any other name.
-    """
-    if name in repertoire:
-        return name
-    for state, names in STANDARD_CLIPS.items():
-        if name in names:
-            owned = [clip.name for clip in repertoire.values() if clip.state == state]
-            owned = owned or [clip.name for clip in repertoire.values() if clip.state == "idle"]
-            return owned[names.index(name) % len(owned)]
-    raise KeyError(name)
+    """The clip seen when ``name`` is asked for; see `manifest.resolve_clip`."""
+    by_state = {
+        state: [clip.name for clip in repertoire.values() if clip.state == state]
+        for state in STATES
+    }
+    return manifests.resolve_clip(by_state, name)[1]

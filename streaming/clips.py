@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from inference.manifest import STANDARD_CLIPS, STATES, ClipState
+from inference.manifest import STANDARD_CLIPS, STATES, ClipState, resolve_clip
 from streaming.errors import ProtocolError
 from streaming.protocol import quoted
 
@@ -44,21 +44,14 @@ def first_clip(avatar: Avatar, state: ClipState) -> Clip:
 
 
 def clip_named(avatar: Avatar, name: str) -> Clip:
-    """The clip that will be seen when ``name`` is asked for.
+    """The clip that will be seen when ``name`` is asked for; see `manifest.resolve_clip`.
 
-    A standard name that the avatar lacks means its place among the standard names, modulo the
-    number of clips the avatar has of that state, or of state idle if it has none.
-    ProtocolError for any other name.
+    ProtocolError for a name that is neither the avatar's nor a standard one.
     """
-    for state, names in avatar.clips.items():
-        if name in names:
-            return Clip(state, name)
-    for state, standard in STANDARD_CLIPS.items():
-        if name in standard:
-            seen: ClipState = state if avatar.clips.get(state) else "idle"
-            names = avatar.clips[seen]
-            return Clip(seen, names[standard.index(name) % len(names)])
-    raise ProtocolError(
-        "INVALID_MESSAGE",
-        f"There is no clip {quoted(name)}; this avatar has {', '.join(clip_names(avatar))}.",
-    )
+    try:
+        return Clip(*resolve_clip(avatar.clips, name))
+    except KeyError:
+        raise ProtocolError(
+            "INVALID_MESSAGE",
+            f"There is no clip {quoted(name)}; this avatar has {', '.join(clip_names(avatar))}.",
+        ) from None
