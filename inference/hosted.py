@@ -13,6 +13,9 @@ planned frame lies in a `Slot` in the outbox until it is due, and slots leave th
   picture repeats the last mouth and its 640 samples count as shown, so the sound need not stop. If
   it was to begin an utterance, speech has not been seen yet: the slot is planned again without it,
   and the utterance starts a frame later.
+* Neither lasts for ever, or an engine that is far too slow would hold speech back and let a mouth
+  of long ago float over the face: past `MAX_START_DELAY_FRAMES` an utterance begins with the source
+  picture's mouth, past `MAX_REPEATS` that is what is shown, and the door hears why.
 * An interrupt takes back every slot with speech that has not left, and plans those frames again
   from the state before them. Where an encoder had already seen such a picture, the next is an IDR.
 * Frames that have been due for more than a second are given up, sound put back, and the numbers
@@ -55,6 +58,12 @@ CUT_OFF_LEAD_S = 0.012
 
 MIN_RENDER_S = 0.015
 """What the engine gets at the least, also when planning itself was late."""
+
+MAX_START_DELAY_FRAMES = 10
+"""So often does an utterance wait for its first mouth."""
+
+MAX_REPEATS = 5
+"""So many frames in a row may show the mouth of an earlier one."""
 
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
@@ -138,6 +147,8 @@ class HostedSession:
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
+        self._start_delay_frames = 0
+        self._repeats = 0
 
     # ---- time
 
@@ -271,29 +282,42 @@ class HostedSession:
             self.features = features
         if slot.phase is Phase.RENDERING and not slot.is_dropped:
             self._last_patch = patch
+            self._start_delay_frames = self._repeats = 0
             self._encode(slot, patch)
 
     def on_render_failed(self, slot: Slot, reason: str) -> None:
         """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
+        self._report_failure(slot, reason)
+        if slot.phase is Phase.RENDERING and not slot.is_dropped:
+            self._start_delay_frames = 0
+            self._encode(slot, None)
+
+    def _report_failure(self, slot: Slot, reason: str) -> None:
         if slot.plan.begins_utterance or not self._has_reported_failure:
             self._has_reported_failure = True
             self._stage.send(self, SpeechFailed(claim_id=self.start.claim_id, reason=reason))
-        if slot.phase is Phase.RENDERING and not slot.is_dropped:
-            self._encode(slot, None)
 
     def cut_off(self, slot: Slot, now_s: float) -> None:
         """The engine's time for this slot is over."""
         if slot.phase is not Phase.RENDERING or slot.is_dropped:
             return
         self._stage.withdraw(slot)
-        if slot.plan.begins_utterance and slot is self._outbox[-1] and slot.speech:
+        begins = slot.plan.begins_utterance
+        can_wait = self._start_delay_frames < MAX_START_DELAY_FRAMES
+        if begins and can_wait and slot is self._outbox[-1] and slot.speech:
             self._speech.put_back(slot.speech, is_first=True)
             self._take_back(len(self._outbox) - 1)
             self.counters.delayed_starts += 1
+            self._start_delay_frames += 1
             self._plan_with(now_s, Speech.SILENT, None)
-        else:
-            self.counters.skipped += 1
-            self._encode(slot, self._last_patch)
+            return
+        self.counters.skipped += 1
+        self._repeats += 1
+        if begins or self._repeats > MAX_REPEATS:
+            self._start_delay_frames = 0
+            self._last_patch = None
+            self._report_failure(slot, "engine_late")
+        self._encode(slot, self._last_patch)
 
     def _encode(self, slot: Slot, patch: Patch | None) -> None:
         slot.phase, slot.patch = Phase.ENCODING, patch
@@ -345,6 +369,7 @@ class HostedSession:
             frames_to_plan = len(self._outbox) - speaking
             self._take_back(speaking)
         self._timeline = timelines.stop_speech(self._timeline)
+        self._start_delay_frames = 0
         for _ in range(frames_to_plan):
             self._plan_with(now_s, Speech.SILENT, None)
         self._has_reported_failure = False

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from inference.hosted import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.messages import (
     ActionStart,
     ClipChange,
@@ -133,6 +134,45 @@ async def test_late_engine_delays_the_beginning_instead(stage: Stage) -> None:
     assert stage.host.report().totals.delayed_starts >= 2
     assert_contiguous(door)
     decode(door.frames)
+
+
+async def test_speech_does_not_wait_for_an_engine_that_is_far_too_slow(stage: Stage) -> None:
+    door = stage.door()
+    await door.open()
+    await stage.clock.advance(1)
+    stage.engine_pool.is_held = True
+    door.say(tone(20), 0)
+    await stage.clock.advance(2)
+    spoken = [frame for frame in door.frames if frame.position is not None]
+    assert [frame.position for frame in spoken] == [640 * n for n in range(20)]
+    assert_contiguous(door)
+    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    for frame in spoken:
+        assert abs(mouth_luma(pictures[frame.frame]) - 120) > 10
+    assert [failure.reason for failure in door.of(SpeechFailed)] == ["engine_late"]
+    assert stage.host.report().totals.delayed_starts == MAX_START_DELAY_FRAMES
+    stage.engine_pool.release()
+    door.say(tone(20), 20 * 640)
+    await stage.clock.advance(2)
+    assert sum(frame.position is not None for frame in door.frames) == 40
+    assert len(door.of(SpeechFailed)) == 1
+
+
+async def test_a_mouth_of_long_ago_does_not_float_over_the_face(stage: Stage) -> None:
+    door = stage.door()
+    await door.open()
+    door.say(tone(25), 0)
+    await stage.clock.advance(6 * TICK)
+    stage.engine_pool.is_held = True
+    await stage.clock.advance(2)
+    spoken = [frame for frame in door.frames if frame.position is not None]
+    assert len(spoken) == 25
+    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    shown = [abs(mouth_luma(pictures[frame.frame]) - 120) < 5 for frame in spoken]
+    first_without = shown.index(False)
+    assert not any(shown[first_without:])
+    assert first_without == 6 + MAX_REPEATS
+    assert [failure.reason for failure in door.of(SpeechFailed)] == ["engine_late"]
 
 
 async def test_late_sound_holds_the_mouth(stage: Stage) -> None:
