@@ -25,7 +25,7 @@ from inference.engines.base import Picture
 from inference.errors import AvatarInvalid
 from inference.manifest import ClipEntry, Manifest
 from inference.profile import VideoProfile
-from inference.timeline import Repertoire, repertoire_of
+from inference.repertoire import Repertoire, repertoire_of
 
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 

@@ -48,7 +48,9 @@ from inference.messages import (
     SpeechInterrupted,
     VideoFrame,
 )
-from inference.timeline import FramePlan, Mouth, Source, Timeline
+from inference.mouth import Mouth
+from inference.repertoire import resolve_clip
+from inference.timeline import FramePlan, Source, Timeline
 from inference.timing import FRAME_S, FrameClock
 
 log = logging.getLogger(__name__)
@@ -414,7 +416,7 @@ class HostedSession:
     def _known_clip(self, name: str) -> str | None:
         """The door resolves names against the same manifest; an unknown one is a fault of ours."""
         try:
-            return timelines.resolve_clip(self.clips.repertoire, name)
+            return resolve_clip(self.clips.repertoire, name)
         except KeyError:
             log.error("session %s: no clip %r", self.start.session_id, name)
             return None

@@ -13,15 +13,8 @@ running clip's next exit, where the picture is near the rest pose that all clips
 exit comes within `MAX_WAIT` frames the two clips are cross-faded, at once. An action runs to its
 end and is left by nothing.
 
-*Mouth.* Closed, speaking, holding (the sound is late: the mouth keeps its shape on the running clip
-and the speech clock stands), or easing shut::
-
-      state     │ READY     STARVED    SILENT     ENDED
-    ────────────┼───────────────────────────────────────────
-      CLOSED    │ SPEAKING  CLOSED     CLOSED     CLOSED
-      SPEAKING  │ SPEAKING  HOLDING    EASING     EASING
-      HOLDING   │ SPEAKING  HOLDING    EASING     EASING
-      EASING    │ SPEAKING  EASING*    EASING*    EASING*     * CLOSED when the last step is done
+*Mouth.* Closed, speaking, holding on the running clip because the sound is late, or easing shut:
+`inference.mouth` has the table.
 
 *Source.* An idle mouth needs no encoder: the access units made at preparation are sent as they are
 (CLIP). As soon as a picture is altered it is encoded (LIVE). The law of the seam: a clip's access
@@ -32,67 +25,25 @@ reaches an IDR.
 Pure: no clock, no bytes, no pictures.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from inference import manifest as manifests
+from inference import mouth as mouths
 from inference.audio import Speech
-from inference.manifest import STATES, ClipState, Manifest
+from inference.manifest import ClipState
 from inference.messages import ActionForm
+from inference.mouth import Mouth, MouthState
+from inference.repertoire import Repertoire, first_clip
 
 MAX_WAIT = 23
 """Frames. With the tick of planning and the one of lead, a change is seen within a second."""
 
 FADE_STEPS = 3
-_EASE_AFTER_SPEECH = (0.6, 0.2)
-_EASE_AFTER_INTERRUPT = (0.4,)
-
-
-class Mouth(Enum):
-    CLOSED = auto()
-    SPEAKING = auto()
-    HOLDING = auto()
-    EASING = auto()
 
 
 class Source(Enum):
     CLIP = auto()
     LIVE = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class ClipShape:
-    """What the timeline knows of a clip; the fields are those of `manifest.ClipEntry`."""
-
-    name: str
-    state: ClipState
-    frames: int
-    idr: frozenset[int]
-    exits: tuple[int, ...]
-
-    def frames_to_exit(self, index: int) -> int:
-        """How many more frames from ``index`` on must be shown before the clip may be left."""
-        return next(e for e in self.exits if e >= index) - index
-
-
-Repertoire = Mapping[str, ClipShape]
-"""The clips of an avatar by name, in the manifest's order."""
-
-
-def repertoire_of(manifest: Manifest) -> Repertoire:
-    return {
-        clip.name: ClipShape(
-            clip.name, clip.state, clip.frames, frozenset(clip.idr), tuple(clip.exits)
-        )
-        for clip in manifest.clips
-    }
-
-
-def first_clip(repertoire: Repertoire, state: ClipState) -> str:
-    """The first clip of a state; of idle where the avatar has none of that state."""
-    names = [clip.name for clip in repertoire.values() if clip.state == state]
-    return names[0] if names else first_clip(repertoire, "idle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +102,7 @@ class Timeline:
     action: Action | None = None
     waited: int = 0
     """Frames since another clip has been wanted."""
-    mouth: Mouth = Mouth.CLOSED
-    easing: tuple[float, ...] = ()
-    """Strengths of the steps still to come."""
+    mouth: MouthState = mouths.SHUT
     fade: tuple[Cursor, int] | None = None
     """The picture left behind, and the step reached."""
     needs_idr: bool = False
@@ -180,10 +129,8 @@ def start_action(timeline: Timeline, clip: str, form: ActionForm) -> Timeline:
 
 
 def stop_speech(timeline: Timeline) -> Timeline:
-    """INTERRUPT: what the mouth was saying is gone; shut it quickly."""
-    if timeline.mouth in (Mouth.SPEAKING, Mouth.HOLDING):
-        timeline = replace(timeline, mouth=Mouth.EASING, easing=_EASE_AFTER_INTERRUPT)
-    return replace(timeline, speech_clip=None)
+    """INTERRUPT: what the mouth was saying is gone."""
+    return replace(timeline, mouth=mouths.interrupt(timeline.mouth), speech_clip=None)
 
 
 def rewind(now: Timeline, before: Timeline) -> Timeline:
@@ -226,15 +173,15 @@ def advance(
     frame if the plan's mouth is SPEAKING, which it then always is. ``clip``: the clip that the
     client wants under that utterance.
     """
-    mouth, easing, strength = _advance_mouth(timeline, speech)
-    begins = mouth is Mouth.SPEAKING and timeline.mouth not in (Mouth.SPEAKING, Mouth.HOLDING)
-    speech_clip = _speech_clip(timeline, repertoire, mouth, clip)
-    timeline = replace(timeline, mouth=mouth, easing=easing, speech_clip=speech_clip)
+    was_in_utterance = timeline.mouth.phase.is_in_utterance
+    mouth = mouths.advance(timeline.mouth, speech)
+    speech_clip = _speech_clip(timeline, repertoire, mouth.phase, clip)
+    timeline = replace(timeline, mouth=mouth, speech_clip=speech_clip)
     timeline = _advance_cursor(timeline, repertoire)
     cursor = timeline.cursor
     assert cursor is not None
     timeline, fade = _advance_fade(timeline)
-    is_altered = mouth is not Mouth.CLOSED or fade is not None
+    is_altered = mouth.phase is not Mouth.CLOSED or fade is not None
     source, must_be_idr = _choose_source(
         timeline, is_altered=is_altered, at_idr=cursor.index in repertoire[cursor.clip].idr
     )
@@ -245,42 +192,28 @@ def advance(
         source=source,
         cursor=cursor,
         must_be_idr=must_be_idr,
-        mouth=mouth,
-        strength=strength,
-        begins_utterance=begins,
+        mouth=mouth.phase,
+        strength=mouth.strength,
+        begins_utterance=mouth.phase is Mouth.SPEAKING and not was_in_utterance,
         fade=fade,
-        state=_seen_state(action, mouth, repertoire[cursor.clip].state),
+        state=_seen_state(action, mouth.phase, repertoire[cursor.clip].state),
         action_progress=_progress(cursor.index, clip_frames) if action else None,
         action_form=action.form if action else None,
     )
     return replace(timeline, frame=timeline.frame + 1, source=source, needs_idr=False), plan
 
 
-def _advance_mouth(timeline: Timeline, speech: Speech) -> tuple[Mouth, tuple[float, ...], float]:
-    """The table in the module's head: (mouth, easing steps left, strength shown)."""
-    if speech is Speech.READY:
-        return Mouth.SPEAKING, (), 1.0
-    if timeline.mouth is Mouth.CLOSED:
-        return Mouth.CLOSED, (), 0.0
-    if timeline.mouth is not Mouth.EASING and speech is Speech.STARVED:
-        return Mouth.HOLDING, (), 1.0
-    steps = timeline.easing if timeline.mouth is Mouth.EASING else _EASE_AFTER_SPEECH
-    if not steps:
-        return Mouth.CLOSED, (), 0.0
-    return Mouth.EASING, steps[1:], steps[0]
-
-
 def _speech_clip(
     timeline: Timeline, repertoire: Repertoire, mouth: Mouth, clip: str | None
 ) -> str | None:
     """The clip wanted under the running utterance: the client's, else a speaking one, else none."""
-    if mouth is Mouth.SPEAKING:
-        if clip is not None:
-            return clip
-        if timeline.mouth is Mouth.SPEAKING or timeline.mouth is Mouth.HOLDING:
-            return timeline.speech_clip
-        return None if timeline.is_base_chosen else first_clip(repertoire, "speaking")
-    return timeline.speech_clip if mouth is Mouth.HOLDING else None
+    if not mouth.is_in_utterance:
+        return None
+    if mouth is Mouth.SPEAKING and clip is not None:
+        return clip
+    if timeline.mouth.phase.is_in_utterance:
+        return timeline.speech_clip
+    return None if timeline.is_base_chosen else first_clip(repertoire, "speaking")
 
 
 def _advance_cursor(timeline: Timeline, repertoire: Repertoire) -> Timeline:
@@ -335,12 +268,3 @@ def _seen_state(action: Action | None, mouth: Mouth, clip_state: ClipState) -> C
 
 def _progress(index: int, frames: int) -> float:
     return 1.0 if index + 1 == frames else index / max(frames - 1, 1)
-
-
-def resolve_clip(repertoire: Repertoire, name: str) -> str:
-    """The clip seen when ``name`` is asked for; see `manifest.resolve_clip`."""
-    by_state = {
-        state: [clip.name for clip in repertoire.values() if clip.state == state]
-        for state in STATES
-    }
-    return manifests.resolve_clip(by_state, name)[1]

@@ -3,13 +3,14 @@
 import itertools
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference import timeline as timelines
 from inference.audio import Speech
-from inference.timeline import ClipShape, Cursor, FramePlan, Mouth, Source, Timeline
+from inference.mouth import Mouth
+from inference.repertoire import ClipShape
+from inference.timeline import Cursor, FramePlan, Source, Timeline
 
 REPERTOIRE = {
     shape.name: shape
@@ -59,7 +60,7 @@ def test_the_mouth_eases_shut_and_the_clip_is_entered_at_its_idr() -> None:
     assert eased[0].strength > eased[1].strength > 0
     first_clip = next(plan for plan in plans[1:] if plan.source is Source.CLIP)
     assert first_clip.cursor == Cursor("idle_0", 25)
-    assert timeline.mouth is Mouth.CLOSED
+    assert timeline.mouth.phase is Mouth.CLOSED
 
 
 def test_late_sound_holds_the_mouth_on_the_running_clip() -> None:
@@ -148,24 +149,6 @@ def test_rewinding_keeps_what_was_wished_for() -> None:
     back = timelines.rewind(now, before)
     assert (back.frame, back.base, back.is_base_chosen) == (before.frame, "idle_1", True)
     assert back.action == now.action
-
-
-@pytest.mark.parametrize(
-    ("asked", "seen"),
-    [
-        ("idle_1", "idle_1"),
-        ("idle_5", "idle_1"),
-        ("speaking_7", "speaking_0"),
-        ("action_2", "action_1"),
-    ],
-)
-def test_a_standard_name_that_is_lacking_means_another_of_its_state(asked: str, seen: str) -> None:
-    assert timelines.resolve_clip(REPERTOIRE, asked) == seen
-
-
-def test_other_names_are_unknown() -> None:
-    with pytest.raises(KeyError):
-        timelines.resolve_clip(REPERTOIRE, "dance_1")
 
 
 WISHES = st.sampled_from(["nothing"] * 8 + ["change", "action", "interrupt", "lost", "jump"])
