@@ -1,8 +1,10 @@
 """Who may change avatars: this machine, and staff who are logged in and have the right to.
 
-"This machine" is told by the address of the connection. A proxy on this machine connects from here
-for everybody, and a page from elsewhere can make the browser of somebody who sits here send
-requests. So neither what was forwarded nor what a foreign page sent counts as coming from here.
+"This machine" is told by the address of the connection. But a proxy on this machine connects from
+here for everybody, and a page from elsewhere can make the browser of somebody who sits here send
+requests. So what was forwarded does not count as coming from here, nor does what a foreign page
+sent, nor what was asked of this server by a name that is not this machine's own. Only a page of an
+origin that CORS_ORIGINS names, which ``*`` does not, is as good as one of ours.
 """
 
 import ipaddress
@@ -14,7 +16,10 @@ from django.http import HttpRequest
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+_PROXIES_VERSION = "1.0"
+"""Of HTTP. Browsers and curl left it long ago; nginx, unless told otherwise, speaks it to servers,
+and then does not say for whom it asks."""
 
 
 class MayChangeAvatars(BasePermission):
@@ -24,7 +29,9 @@ class MayChangeAvatars(BasePermission):
     )
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if request.method in SAFE_METHODS or settings.OPEN_UPLOADS or is_local(request):
+        if request.method in SAFE_METHODS or is_local(request):
+            return True
+        if settings.OPEN_UPLOADS and _may_call(request):
             return True
         right = "delete_avatar" if request.method == "DELETE" else "add_avatar"
         user = request.user
@@ -33,17 +40,43 @@ class MayChangeAvatars(BasePermission):
 
 def is_local(request: Request | HttpRequest) -> bool:
     """Whether somebody on this machine sent this, knowingly."""
-    if any(name in request.META for name in _FORWARDED):
+    if _is_forwarded(request) or not _is_loopback(request.META.get("REMOTE_ADDR", "")):
         return False
-    if not _is_loopback(request.META.get("REMOTE_ADDR", "")):
+    # A name that somebody else controls may point here: then their page and this server share an
+    # origin, and the browser says so.
+    host = _name_in(request.META.get("HTTP_HOST", "localhost"))
+    if not (host == "localhost" or _is_loopback(host)):
         return False
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:
         return request.META.get("HTTP_SEC_FETCH_SITE", "none") in {"none", "same-origin"}
-    # A name that somebody else controls may point here: then page and server share an origin.
-    host = urlsplit(origin).hostname or ""
-    is_own = urlsplit(origin).netloc == request.META.get("HTTP_HOST")
-    return is_own and (host == "localhost" or _is_loopback(host))
+    return _is_own(origin, request) or origin in settings.CORS_ORIGINS
+
+
+def _may_call(request: Request) -> bool:
+    """Whether no page sent this, or one that may use the API."""
+    origin = request.META.get("HTTP_ORIGIN")
+    allowed = settings.CORS_ORIGINS
+    return origin is None or "*" in allowed or origin in allowed or _is_own(origin, request)
+
+
+def _is_own(origin: str, request: Request | HttpRequest) -> bool:
+    return origin.partition("://")[2] == request.META.get("HTTP_HOST")
+
+
+def _is_forwarded(request: Request | HttpRequest) -> bool:
+    scope = getattr(request, "scope", {})
+    return scope.get("http_version") == _PROXIES_VERSION or any(
+        name.startswith(_FORWARDED) for name in request.META
+    )
+
+
+def _name_in(host: str) -> str:
+    """A Host header without its port; "" if it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(address: str) -> bool:

@@ -4,9 +4,11 @@ import os
 import sys
 
 from channels.routing import ChannelNameRouter, ProtocolTypeRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from musetalk_site.environment import SettingInvalid
+from musetalk_site.proxies import TrustedProxies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
 try:
@@ -21,10 +23,13 @@ from streaming import history
 from streaming.routing import streams
 
 history.keep()
-application = ProtocolTypeRouter(
-    {
-        "http": pages,
-        "websocket": streams,
-        "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
-    }
+application = TrustedProxies(
+    ProtocolTypeRouter(
+        {
+            "http": pages,
+            "websocket": streams,
+            "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
+        }
+    ),
+    settings.TRUSTED_PROXIES,
 )

@@ -8,19 +8,21 @@ as any other value.
 No variable is read anywhere else: whoever needs a setting asks `django.conf.settings`.
 """
 
+import ipaddress
 import json
 import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -101,13 +103,23 @@ def _several(text: str) -> list[str]:
 
 
 def _origins(text: str) -> list[str]:
-    origins = [origin.rstrip("/") for origin in _several(text)]
+    # As browsers write them, so that they can be compared as texts.
+    origins = [origin.rstrip("/").lower() for origin in _several(text)]
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", origin):
             raise _Refused(
                 "* or origins such as https://example.org, as a JSON list or with commas between"
             )
     return origins
+
+
+def _networks(text: str) -> list[Network]:
+    try:
+        return [ipaddress.ip_network(part) for part in _several(text)]
+    except ValueError:
+        raise _Refused(
+            "addresses or networks such as 127.0.0.1 or 10.0.0.0/8, with commas between"
+        ) from None
 
 
 def _redis_url(text: str) -> str:
@@ -121,8 +133,6 @@ def _database(text: str) -> dict[str, Any]:
     scheme = text.partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise _Refused("sqlite:///path/to/file or postgres://user:password@host:5432/name")
-    if scheme != "sqlite" and find_spec("psycopg") is None:
-        raise _Refused("sqlite:///path/to/file as long as the package psycopg is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -158,9 +168,11 @@ VARIABLES: dict[str, Variable] = {
     "AVATARS_DIR": Variable("./var/avatars", _path),
     "DEFAULT_AVATAR": Variable("presenter", _avatar),
     "CORS_ORIGINS": Variable("*", _origins),
+    "TRUSTED_PROXIES": Variable("", _networks),
     "SESSION_IDLE_S": Variable("0", _whole(0, 604_800, " of seconds")),
     "MAX_QUEUED_SPEECH_S": Variable("60", _whole(2, 3_600, " of seconds")),
     "END_OF_SPEECH_MS": Variable("240", _whole(80, 5_000, " of milliseconds")),
+    "HISTORY_DAYS": Variable("90", _whole(0, 36_500, " of days")),
     "OPEN_UPLOADS": Variable("false", _flag),
     "MAX_UPLOAD_MB": Variable("500", _whole(1, 100_000, " of megabytes")),
     "CHANNEL_REDIS_URL": Variable("", _redis_url),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from musetalk_site.environment import BASE_DIR, read, read_file
+from musetalk_site.environment import BASE_DIR, Network, read, read_file
 from musetalk_site.layers import layers_in_process, layers_over_redis
 from musetalk_site.secret_key import kept_secret_key
 
@@ -14,6 +14,7 @@ PORT: int = _values["PORT"]
 DEBUG: bool = _values["DEBUG"]
 ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
 CORS_ORIGINS: list[str] = _values["CORS_ORIGINS"]
+TRUSTED_PROXIES: list[Network] = _values["TRUSTED_PROXIES"] or []
 SECRET_KEY: str = _values["SECRET_KEY"] or kept_secret_key(BASE_DIR / "var" / "secret_key")
 
 # The engine room.
@@ -36,6 +37,7 @@ MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 # The door.
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
+HISTORY_DAYS: int = _values["HISTORY_DAYS"]
 
 CHANNEL_REDIS_URL: str = _values["CHANNEL_REDIS_URL"]
 CHANNEL_LAYERS = layers_over_redis(CHANNEL_REDIS_URL) if CHANNEL_REDIS_URL else layers_in_process()
@@ -46,6 +48,7 @@ INSTALLED_APPS = [
     "avatars_app",
     "inference",
     "channels",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -58,8 +61,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "musetalk_site.static.StaticFilesMiddleware",
+    "musetalk_site.cookies.secure_cookies_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -67,6 +72,16 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# Pages of these origins may call the API, without cookies: nobody acts there as who they are here.
+CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ORIGINS
+CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ORIGINS if origin != "*"]
+CORS_URLS_REGEX = r"^/(?!admin(/|$)|static/)"
+CORS_EXPOSE_HEADERS = ["Location", "Content-Range", "ETag"]
+
+# What these checks want is done elsewhere: `cookies` marks those that go over HTTPS as secure, and
+# to lead from HTTP to HTTPS, for how long, is the proxy's business.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 ASGI_APPLICATION = "musetalk_site.asgi.application"
 ROOT_URLCONF = "musetalk_site.urls"
@@ -112,8 +127,10 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 STATIC_URL = "/static/"
+ICON_URL = f"{STATIC_URL}studio/icon.svg"
 # Files are served from where the packages keep them: there is no collectstatic to forget.
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ROOT = BASE_DIR / "musetalk_site" / "root"
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -136,7 +153,7 @@ SPECTACULAR_SETTINGS = {
     ],
     # Swagger UI and ReDoc come with the server: no file is fetched from elsewhere.
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": ICON_URL,
     "REDOC_DIST": "SIDECAR",
 }
 

@@ -8,7 +8,7 @@ from musetalk_site.environment import VARIABLES
 
 os.environ.update({name: variable.default for name, variable in VARIABLES.items()})
 os.environ["SECRET_KEY"] = "only for tests"
-os.environ["DATABASE_URL"] = "sqlite://:memory:"
+os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:")
 # A test that needs prepared avatars names a folder of its own.
 os.environ["AVATARS_DIR"] = str(Path(tempfile.gettempdir()) / "there-are-no-avatars-here")
 

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.checks import run_checks
-from django.test import Client, RequestFactory
+from django.test import AsyncRequestFactory, Client, RequestFactory
 
 from avatars_app.permissions import is_local
 
@@ -18,7 +18,9 @@ def test_another_machine(address: str):
     assert not is_local(RequestFactory().post("/", REMOTE_ADDR=address))
 
 
-@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via"]
+)
 @pytest.mark.parametrize("value", ["127.0.0.1", "1.2.3.4", ""])
 def test_whoever_comes_through_a_proxy_is_not_from_here(name: str, value: str):
     assert not is_local(RequestFactory().post("/", headers={name: value}))
@@ -27,6 +29,15 @@ def test_whoever_comes_through_a_proxy_is_not_from_here(name: str, value: str):
 @pytest.mark.parametrize(
     ("host", "headers", "is_from_here"),
     [
+        ("localhost:8000", {}, True),
+        ("127.0.0.1:8000", {}, True),
+        ("[::1]:8000", {}, True),
+        ("localhost:8000", {"Sec-Fetch-Site": "same-origin"}, True),
+        ("localhost:8000", {"Sec-Fetch-Site": "same-site"}, False),
+        ("localhost:8000", {"Origin": "http://localhost:3000"}, False),
+        ("avatar.example", {}, False),
+        ("[::1", {}, False),
+        ("localhost:8000", {"Origin": "http://[::1"}, False),
         ("localhost:8000", {"Origin": "http://localhost:8000"}, True),
         ("127.0.0.1:8000", {"Origin": "http://127.0.0.1:8000"}, True),
         ("localhost:8000", {"Origin": "http://evil.example"}, False),
@@ -38,6 +49,43 @@ def test_whoever_comes_through_a_proxy_is_not_from_here(name: str, value: str):
 def test_a_page_from_elsewhere_in_a_browser_here_is_not_from_here(host, headers, is_from_here):
     request = RequestFactory().post("/", HTTP_HOST=host, headers=headers)
     assert is_local(request) is is_from_here
+
+
+def test_what_is_asked_in_http_1_0_comes_from_a_proxy():
+    request = AsyncRequestFactory().post("/")
+    request.META["HTTP_HOST"] = "localhost:8000"
+    assert is_local(request)
+    request.scope["http_version"] = "1.0"
+    assert not is_local(request)
+
+
+def test_a_page_of_an_origin_that_is_named_is_as_good_as_ours(settings):
+    headers = {"Origin": "http://localhost:3000"}
+    request = RequestFactory().post("/", HTTP_HOST="localhost:8000", headers=headers)
+    settings.CORS_ORIGINS = ["http://localhost:3000"]
+    assert is_local(request)
+    settings.CORS_ORIGINS = ["*"]
+    assert not is_local(request)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("allowed", "origin", "status"),
+    [
+        (["https://app.example"], None, 404),
+        (["https://app.example"], "https://app.example", 404),
+        (["https://app.example"], "http://testserver", 404),
+        (["https://app.example"], "https://evil.example", 403),
+        (["*"], "https://evil.example", 404),
+    ],
+)
+def test_open_uploads_are_open_to_the_pages_that_may_use_the_api(
+    client, settings, allowed: list[str], origin: str | None, status: int
+):
+    settings.OPEN_UPLOADS, settings.CORS_ORIGINS = True, allowed
+    headers = {"Host": "testserver"} | ({"Origin": origin} if origin else {})
+    answer = client.delete("/prepare_avatar/nobody", REMOTE_ADDR="192.168.0.7", headers=headers)
+    assert answer.status_code == status
 
 
 def remove(client: Client) -> int:

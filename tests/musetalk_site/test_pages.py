@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import yaml
+from django.conf import settings
 from django.core.management import call_command
+from django.test import Client
 
 
 def test_the_schema_is_valid_and_without_a_warning(tmp_path) -> None:
@@ -18,3 +21,24 @@ def test_the_schema_is_served(client, path: str) -> None:
     assert answer.status_code == 200
     if path == "/openapi.json":
         assert {"/health", "/sessions"} <= set(json.loads(answer.content)["paths"])
+
+
+def test_every_page_has_the_project_s_icon(admin_client) -> None:
+    link = f'href="{settings.ICON_URL}"'
+    for path in ("/", "/protocol", "/docs", "/redoc", "/admin/", "/admin/avatars_app/avatar/"):
+        assert link in admin_client.get(path).content.decode(), path
+    assert link in Client().get("/admin/login/").content.decode()
+    assert admin_client.get(settings.ICON_URL)["Content-Type"] == "image/svg+xml"
+
+
+def test_the_icon_that_browsers_ask_for_unasked(client) -> None:
+    answer = client.get("/favicon.ico")
+    assert answer.status_code == 200
+    assert answer.content.startswith(b"\x00\x00\x01\x00")
+    assert "icon" in answer["Content-Type"]
+
+
+@pytest.mark.parametrize(("is_secure", "scheme"), [(True, "wss"), (False, "ws")])
+def test_the_stream_is_described_as_it_can_be_reached(client, is_secure: bool, scheme: str) -> None:
+    said = yaml.safe_load(client.get("/asyncapi.yaml", secure=is_secure).content)
+    assert said["servers"]["here"]["protocol"] == scheme
