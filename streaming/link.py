@@ -7,14 +7,11 @@ Theory of operation
 *Searching* is `streaming.search`. The first worker that answers is accepted, any other is told to
 stop.
 
-*Performing.* Frames are the worker's sign of life. Without one for `SILENCE_S` it counts as lost,
-and the search begins anew from what the door knows: the frame that is due by the clock of those
-that came, the first sample that was not shown, the clip of the last STATE_CHANGE, an action that
-has not ended. What belongs to an earlier claim is dropped.
-
-*Interrupts.* Each one empties the window and raises the generation. The client's answer waits for
-the worker's, which comes behind the last frame of the old speech; where no worker is, or none
-answers, the door's own account serves.
+*Performing.* Speech goes to the worker through `streaming.feed`, frames go to the client through
+`streaming.frames`. Frames are the worker's sign of life: without one for `SILENCE_S` it counts as
+lost, and the search begins anew from what the door knows: the frame that is due by the clock of
+those that came, the first sample that was not shown, the clip of the last STATE_CHANGE, an action
+that has not ended. What belongs to an earlier claim is dropped.
 """
 
 import logging
@@ -35,18 +32,16 @@ from inference.messages import (
     SessionStart,
     SessionStop,
     SpeechFailed,
-    SpeechInterrupt,
     SpeechInterrupted,
     VideoFrame,
 )
-from inference.timing import FRAME_S, FrameClock
 from streaming import server_messages as told
 from streaming.clips import Avatar, Clip, clip_names, first_clip
 from streaming.counters import Counters
 from streaming.effects import HandOn, Outbox, SendToWorker
 from streaming.errors import ProtocolError
-from streaming.gate import PictureGate
-from streaming.interrupts import Interrupts
+from streaming.feed import SpeechFeed
+from streaming.frames import FrameRelay
 from streaming.search import Search
 from streaming.timers import Timer, Timers
 from streaming.window import Window
@@ -96,7 +91,7 @@ class WorkerLink:
         avatar: Avatar,
         outbox: Outbox,
         timers: Timers,
-        gate: PictureGate,
+        frames: FrameRelay,
         counters: Counters,
         new_id: Callable[[], str],
     ) -> None:
@@ -110,19 +105,14 @@ class WorkerLink:
         self._reply_channel = reply_channel
         self._outbox = outbox
         self._timers = timers
-        self._gate = gate
+        self._frames = frames
         self._counters = counters
         self._search = Search(
             write_claim=self._write_claim, outbox=outbox, timers=timers, new_id=new_id
         )
-        self._interrupts = Interrupts()
-        self._generation = 0
-        self._told_generation = 0
-        """The one that the worker knows."""
+        self._feed = SpeechFeed(self.window)
         self._base_clip: str | None = None
         self._action: tuple[str, ActionForm] | None = None
-        self._origin_s: float | None = None
-        """When frame 0 was due, by the frame that came soonest."""
 
     @property
     def has_action(self) -> bool:
@@ -153,11 +143,9 @@ class WorkerLink:
         self._tell_action(clip.name, form)
 
     def interrupt(self, now_s: float) -> None:
-        self._generation += 1
-        self._interrupts.add(self._generation, self.window.shown, self.window.accepted)
-        self.window.drop()
+        self._feed.interrupt()
         if self.worker is None:
-            self._answer_interrupts(self._generation)
+            self._answer_interrupts(self._feed.wait_no_longer())
         else:
             self._hand_on()
             self._timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
@@ -181,7 +169,7 @@ class WorkerLink:
             case Timer.AUDIO:
                 self._hand_on()
             case Timer.INTERRUPT:
-                self._answer_interrupts(self._generation)
+                self._answer_interrupts(self._feed.wait_no_longer())
             case Timer.SILENCE:
                 self._miss_frame(due_s, now_s)
             case Timer.ALIVE:
@@ -201,9 +189,8 @@ class WorkerLink:
             match message:
                 case VideoFrame():
                     self._show(message, now_s)
-                case SpeechInterrupted():
-                    self._interrupts.acknowledge(message.position)
-                    self._answer_interrupts(message.generation)
+                case SpeechInterrupted(generation=generation, position=position):
+                    self._answer_interrupts(self._feed.confirm(generation, position))
                 case SpeechFailed():
                     self._error(_lipsync_failed(message.reason))
                 case SessionEnded():
@@ -219,19 +206,19 @@ class WorkerLink:
         self._go(LinkEvent.ACCEPT)
         log.info("session %s: worker %s, %s", self._session_id, answer.worker, answer.engine)
         self.worker = self.last_worker = answer
-        self._gate.require_idr()
+        self._frames.begin()
         self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
         self._timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
         self._tell(
             SessionAccepted(
                 claim_id=answer.claim_id,
-                next_frame=self._frame_due(now_s),
+                next_frame=self._frames.next_frame(now_s),
                 next_position=self.window.shown,
-                generation=self._generation,
+                generation=self._feed.generation,
                 clip=self._base_clip,
             )
         )
-        self._told_generation = self._generation
+        self._feed.begin()
         if self._counters.workers == 0:
             self._outbox.to_client(self._introduction(answer))
         self._counters.workers += 1
@@ -256,55 +243,25 @@ class WorkerLink:
 
     def _show(self, frame: VideoFrame, now_s: float) -> None:
         self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
-        origin_s = now_s - frame.frame * FRAME_S
-        if self._origin_s is None or origin_s < self._origin_s:
-            self._origin_s = origin_s
-        self._counters.lateness.count(origin_s - self._origin_s)
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
         if frame.position is not None:
-            end = frame.position + frame.samples
-            if not self._interrupts.acknowledge(end):
-                self.window.acknowledge(end)
-                self._hand_on()
-        if self._gate.passes(frame):
-            self._counters.frames_sent += 1
-            self._counters.video_bytes += len(frame.access_unit)
-            self._outbox.to_client(told.frame_message(frame, self._session_id))
-        else:
-            self._counters.frames_held_back += 1
+            self._feed.shown(frame.position + frame.samples)
+            self._hand_on()
+        self._frames.pass_on(frame, now_s)
 
     # ---- what is handed on
 
     def next_for_worker(self, claim_id: str) -> SendToWorker | None:
-        """What the worker of this claim is to be sent now; it counts as sent. None: nothing.
-
-        An interrupt always comes before the speech that follows it.
-        """
+        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
         worker = self.worker
         if worker is None or worker.claim_id != claim_id:
             return None
-        message: LayerMessage
-        if self._told_generation != self._generation:
-            self._told_generation = self._generation
-            message = SpeechInterrupt(claim_id=claim_id, generation=self._generation)
-        elif self.window.has_next:
-            position, pcm, clip = self.window.take()
-            message = AudioChunk(
-                claim_id=claim_id,
-                pcm=pcm,
-                position=position,
-                generation=self._generation,
-                clip=clip,
-            )
-        else:
-            return None
-        return SendToWorker(worker.worker_channel, message)
+        message = self._feed.take(claim_id)
+        return None if message is None else SendToWorker(worker.worker_channel, message)
 
     def _hand_on(self) -> None:
-        if self.worker is not None and (
-            self.window.has_next or self._told_generation != self._generation
-        ):
+        if self.worker is not None and self._feed.has_next:
             self._outbox.put(HandOn(self.worker.claim_id))
 
     # ---- losing the worker
@@ -317,8 +274,7 @@ class WorkerLink:
         if self.worker is None or message.claim_id != self.worker.claim_id:
             return
         if isinstance(message, AudioChunk):
-            if message.generation == self._generation:
-                self.window.take_back(message.position)
+            if self._feed.take_back(message):
                 self._timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
         elif not isinstance(message, SessionStop):
             self._lose(f"{message.type} could not be delivered", now_s)
@@ -336,9 +292,9 @@ class WorkerLink:
         log.warning("session %s: lost its worker: %s", self._session_id, why)
         self._counters.workers_lost += 1
         self.worker = None
-        self._answer_interrupts(self._generation)
+        self._answer_interrupts(self._feed.wait_no_longer())
         self._timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
-        self.window.rewind()
+        self._feed.rewind()
         self.search(now_s)
 
     # ---- small things
@@ -351,11 +307,6 @@ class WorkerLink:
             avatar_folder=self.avatar.folder,
             avatar_version=self.avatar.version,
         )
-
-    def _frame_due(self, now_s: float) -> int:
-        if self._origin_s is None:
-            return 0
-        return max(self._gate.last_passed + 1, FrameClock(self._origin_s).frame_due_at(now_s))
 
     def _go(self, event: LinkEvent) -> None:
         before, self.state = self.state, TRANSITIONS[self.state][event]
@@ -381,15 +332,16 @@ class WorkerLink:
         if self.worker is not None:
             self._tell(ActionStart(claim_id=self.worker.claim_id, clip=clip, form=form))
 
-    def _answer_interrupts(self, generation: int) -> None:
-        for dropped_ms in self._interrupts.answer(generation):
+    def _answer_interrupts(self, dropped: list[int]) -> None:
+        """Tell the client of each interrupt that is over how many ms of speech it dropped."""
+        for dropped_ms in dropped:
             self._outbox.to_client(
                 told.Interrupted(
                     session_id=self._session_id,
                     data=told.InterruptedFields(dropped_ms=dropped_ms),
                 )
             )
-        if not self._interrupts.is_pending:
+        if not self._feed.awaits_confirmation:
             self._timers.stop(Timer.INTERRUPT)
 
     def _error(self, error: ProtocolError) -> None:

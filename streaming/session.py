@@ -41,6 +41,7 @@ from streaming.clips import Avatar
 from streaming.counters import Counters
 from streaming.effects import CloseConnection, Effect, OpenSession, Outbox, SendToWorker
 from streaming.errors import CloseCode, ClosingError, ProtocolError
+from streaming.frames import FrameRelay
 from streaming.gate import PictureGate
 from streaming.limits import MessageLimit
 from streaming.link import WorkerLink
@@ -224,7 +225,12 @@ class Session:
                 avatar=avatar,
                 outbox=self._outbox,
                 timers=self._timers,
-                gate=self._gate,
+                frames=FrameRelay(
+                    session_id=self.session_id,
+                    gate=self._gate,
+                    outbox=self._outbox,
+                    counters=self.counters,
+                ),
                 counters=self.counters,
                 new_id=self._new_id,
             )
