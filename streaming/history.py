@@ -8,8 +8,10 @@ seconds it writes all that are alive, and the process's heartbeat. A write is on
 rows, which inserts or replaces. What could not be written is written the next time: all numbers are
 totals, so nothing needs to be added up.
 
-A process whose heartbeat stopped died. Its sessions are closed as lost by whichever process looks
-next. Should it only have been asleep, its next write opens them again.
+A process whose heartbeat stopped died. It and its sessions, as lost, are closed by whichever
+process looks next. Should it only have been asleep, its next write opens them again.
+
+At its start, and every day, the thread forgets what is older than HISTORY_DAYS.
 
 What an operator wants travels the other way: a mark in the row, seen with the heartbeat, or at once
 in the process that serves the operator.
@@ -23,7 +25,10 @@ import queue
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import F
@@ -32,11 +37,15 @@ from django.utils import timezone
 from inference.timing import audio_timestamp_ms
 from streaming.live import Connection, Registry, registry
 from streaming.models import DoorProcess, SessionRecord
+from streaming.retention import forget_some
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
+
 LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 10.0
+FORGET_EVERY_S = 24 * 3_600.0
 LOST_AFTER = timedelta(seconds=35)
 END_WITHIN_S = 5.0
 _ROWS_AT_ONCE = 200
@@ -110,7 +119,7 @@ class HistoryWriter:
     # ---- the thread
 
     def _run(self) -> None:
-        next_write_s = time.monotonic()
+        next_write_s = next_forgetting_s = time.monotonic()
         is_over = False
         while not is_over:
             self._wake.clear()
@@ -119,22 +128,27 @@ class HistoryWriter:
             is_due = is_over or asked > self._answered or time.monotonic() >= next_write_s
             if is_due:
                 next_write_s = time.monotonic() + WRITE_EVERY_S
-            self._try_to_sweep(writes_all=is_due)
+            self._try(partial(self.sweep, writes_all=is_due))
             with self._news:
                 self._answered = asked
                 self._news.notify_all()
+            is_forgetting = is_due and not is_over and time.monotonic() >= next_forgetting_s
+            if is_forgetting and self._try(forget_some) == 0:
+                next_forgetting_s = time.monotonic() + FORGET_EVERY_S
             if not is_over:
                 self._wake.wait(LOOK_EVERY_S)
         connection.close()
 
-    def _try_to_sweep(self, *, writes_all: bool) -> None:
+    def _try(self, step: Callable[[], Result]) -> Result | None:
+        """What ``step`` returns; nothing if it cannot be done now: another time it can."""
         try:
             close_old_connections()
-            self.sweep(writes_all=writes_all)
+            return step()
         except DatabaseError as error:
             log.warning("the history of sessions cannot be written now: %s", error)
         except Exception:
             log.exception("the history of sessions cannot be written now")
+        return None
 
     def sweep(self, *, writes_all: bool) -> None:
         """Write what is new, or all that is alive. The first one must write all."""
@@ -216,13 +230,14 @@ class HistoryWriter:
         )
 
     def _close_lost(self) -> None:
-        """Sessions whose process died: they ended when they were last seen."""
+        """Processes that died, and their sessions, which ended when they were last seen."""
         dead = DoorProcess.objects.exclude(id=self._process.id).filter(
             heartbeat_at__lt=timezone.now() - LOST_AFTER
         )
         lost = SessionRecord.objects.filter(ended_at=None, process__in=dead).update(
             ended_at=F("seen_at"), ending=SessionRecord.Ending.LOST, is_waiting=False, queued_ms=0
         )
+        dead.filter(is_over=False).update(is_over=True)
         if lost:
             log.warning("sessions of processes that died: %d", lost)
 

@@ -143,10 +143,13 @@ def test_sessions_of_a_process_that_died_are_closed_as_lost(process):
     other.sweep()
     record = only()
     assert (record.ending, record.ended_at) == (Ending.LOST, seen_at)
+    assert record.process.is_over
+    assert not DoorProcess.objects.get(id=other.writer._process.id).is_over
 
     process.sweep()  # it was only asleep
     assert only().is_live
     assert only().ending == ""
+    assert not only().process.is_over
 
 
 def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(process):
@@ -179,7 +182,7 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(manager, "bulk_create", fail)
-        process.writer._try_to_sweep(writes_all=False)
+        assert process.writer._try(process.sweep) is None
     assert not SessionRecord.objects.exists()
     process.sweep(writes_all=False)
     assert only().frames == 5
