@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.clips import AvatarClips, PictureCache
-from inference.engines.base import RenderJob
+from inference.engines.base import Patch, RenderJob
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.shape import MouthShape
 from inference.profile import DEFAULT_PROFILE
@@ -80,7 +80,7 @@ class AvatarPictures:
         picture = self._clips[clip].picture(index)
         job = RenderJob(self._avatar, clip, index, picture, _OPEN_MOUTH)
         patch = self._engine.render([job])[0]
-        if patch is None:
+        if not isinstance(patch, Patch):
             return None
         height, width = patch.y_plane.shape
         return Region(patch.x, patch.y, width, height)

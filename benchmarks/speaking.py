@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inference.clips import AvatarClips, PictureCache
 from inference.compositor import paste
 from inference.encoder import Encoder
-from inference.engines.base import AudioWindow, Engine, Features, RenderJob
+from inference.engines.base import AudioWindow, Engine, Features, Patch, RenderJob
 from inference.preparation.tflite import RgbPicture
 from inference.profile import DEFAULT_PROFILE
 from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME
@@ -41,7 +41,7 @@ def speaking_in_process(
         index = frame % clips[name].entry.frames
         picture = clips[name].picture(index)
         (patch,) = engine.render([RenderJob(avatar, name, index, picture, features)])
-        access_unit = encoder.encode(picture if patch is None else paste(picture, patch))
+        access_unit = encoder.encode(paste(picture, patch) if isinstance(patch, Patch) else picture)
         yield _decode(decoder, access_unit)
 
 

@@ -6,7 +6,8 @@ InferenceError
 │   └── AvatarInvalid       damaged, of another format, or encoded with another profile
 ├── EngineError             the lip-sync engine failed
 │   ├── EngineUnavailable   it cannot run here: weights or device missing
-│   └── EngineOutOfMemory   the batch was too large; a smaller one may pass
+│   ├── EngineOutOfMemory   the batch was too large; a smaller one may pass
+│   └── EngineLost          its device failed and does not come back in this process
 ├── MessageInvalid          a message on the layer is not what it should be
 └── PreparationError        a video cannot become an avatar; says why and what to do
 """
@@ -37,6 +38,10 @@ class EngineUnavailable(EngineError):
 
 
 class EngineOutOfMemory(EngineError):
+    pass
+
+
+class EngineLost(EngineError):
     pass
 
 

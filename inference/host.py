@@ -28,7 +28,7 @@ from inference.audio import SpeechQueue
 from inference.clips import AvatarClips, PictureCache
 from inference.clock import Clock
 from inference.counters import Counters
-from inference.engines.base import Engine, LoadedAvatar
+from inference.engines.base import Engine, EngineState, LoadedAvatar
 from inference.errors import AvatarError
 from inference.hosted import HostedSession, Slot
 from inference.library import AvatarLibrary
@@ -77,11 +77,13 @@ class HostReport:
 
     sessions: int
     engine: str
+    engine_state: EngineState
     waiting_jobs: int
     totals: Counters
 
     def __str__(self) -> str:
-        return f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
+        text = f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
+        return f"{text}; {self.engine_state.message}" if self.engine_state.message else text
 
 
 class Host:
@@ -159,7 +161,11 @@ class Host:
         for counters in (self._past, *(session.counters for session in self._sessions.values())):
             totals.add(counters)
         return HostReport(
-            len(self._sessions), self._engine.name, self._pipeline.waiting_jobs, totals
+            len(self._sessions),
+            self._engine.name,
+            self._engine.state(),
+            self._pipeline.waiting_jobs,
+            totals,
         )
 
     def _at(self, when_s: float, event: Callable[[float], None]) -> None:
@@ -247,7 +253,7 @@ class Host:
             worker_channel=worker_channel,
             worker=self._name,
             engine=self._engine.name,
-            is_lipsync_ready=True,
+            is_lipsync_ready=self._engine.state().is_well,
         )
         self.send(session, reply)
         session.heard_s = self._clock.now_s()

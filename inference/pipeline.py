@@ -25,6 +25,7 @@ from inference.engines.base import (
     Patch,
     Picture,
     RenderJob,
+    Unavailable,
 )
 from inference.errors import InferenceError
 from inference.hosted import HostedSession, Slot
@@ -134,14 +135,18 @@ class Pipeline:
             log.error("the %s engine failed", self._engine.name, exc_info=error)
         for number, (session, slot) in enumerate(zip(sessions, slots, strict=True)):
             with self._guard(session):
-                if error is None:
-                    session.on_rendered(slot, *future.result()[number])
-                else:
+                if error is not None:
                     is_ours = isinstance(error, InferenceError)
                     session.on_render_failed(slot, str(error) if is_ours else "engine_failed")
+                    continue
+                features, made = future.result()[number]
+                if isinstance(made, Unavailable):
+                    session.on_render_failed(slot, made.reason)
+                else:
+                    session.on_rendered(slot, features, made)
 
 
-_Mouth = tuple[Features, Patch | None]
+_Mouth = tuple[Features, Patch | Unavailable | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,7 @@ from django.conf import settings
 from inference.clock import MonotonicClock
 from inference.engines.base import Engine
 from inference.engines.choice import choose_engine
-from inference.errors import MessageInvalid
+from inference.errors import EngineLost, MessageInvalid
 from inference.host import Host, HostReport
 from inference.library import AvatarLibrary
 from inference.messages import (
@@ -107,15 +107,22 @@ class InferenceWorker:
     """A host with its engine, joined to the layers. Lives on one event loop."""
 
     def __init__(
-        self, application: Application, *, on_death: Callable[[str], None] | None = None
+        self,
+        application: Application,
+        *,
+        on_death: Callable[[str], None] | None = None,
+        ends_with_engine: bool = False,
     ) -> None:
         """``application``: the site's ASGI application, whose ``channel`` part we feed.
 
         ``on_death`` is called with the reason if a task that must run for ever ends by a fault:
-        a process without its worker had better end than pretend.
+        a process without its worker had better end than pretend. With ``ends_with_engine`` that an
+        engine is lost for good is such a fault; a process that is a door as well had better go on
+        with the base videos.
         """
         self._application = application
         self._on_death = on_death
+        self._ends_with_engine = ends_with_engine
         self._tasks: list[asyncio.Task[None]] = []
         self._pools: list[ThreadPoolExecutor] = []
         self._host: Host | None = None
@@ -201,8 +208,10 @@ class InferenceWorker:
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
             report = host.report()
-            if report.sessions:
+            if report.sessions or report.engine_state.message:
                 log.info("%s", report)
+            if report.engine_state.is_lost and self._ends_with_engine:
+                raise EngineLost(report.engine_state.message)
 
 
 def _layer(alias: str) -> BaseChannelLayer:

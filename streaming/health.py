@@ -18,7 +18,7 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     engine: str
     is_ready: bool
     message: str = ""
-    """What hinders it, for people."""
+    """What hinders it, or what it does beside speaking; for people."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ def health() -> Health:
         return _health("degraded", worker.message or "Lip-sync is not ready.", worker)
     if waiting:
         return _health("degraded", f"Sessions that wait for a worker: {waiting}.", worker)
-    return _health("ready", "Avatars can speak.", worker)
+    return _health("ready", f"Avatars can speak. {worker.message}".rstrip(), worker)
 
 
 def _health(

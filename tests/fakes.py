@@ -12,10 +12,12 @@ import numpy as np
 from inference.engines.base import (
     AudioContext,
     AudioWindow,
+    EngineState,
     Features,
     LoadedAvatar,
     Patch,
     RenderJob,
+    Unavailable,
 )
 from inference.manifest import Manifest
 from inference.timing import SAMPLES_PER_FRAME
@@ -116,6 +118,8 @@ class LoudnessEngine:
         self.context = AudioContext(before=320, after=after)
         self.windows: list[AudioWindow] = []
         self.fails = False
+        self.withholds = ""
+        self.is_lost = False
 
     def load(self) -> None:
         return None
@@ -133,8 +137,13 @@ class LoudnessEngine:
             for w in windows
         ]
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+        if self.withholds:
+            return [Unavailable(self.withholds) for _ in jobs]
         return [self._patch(40 + 160 * float(job.features[0]) * job.strength) for job in jobs]
+
+    def state(self) -> EngineState:
+        return EngineState(is_well=not self.fails, is_lost=self.is_lost)
 
     @staticmethod
     def _patch(luma: float) -> Patch:

@@ -86,6 +86,25 @@ class Patch:
     v_plane: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A mouth that cannot be made, and why: the source picture is shown, and the client is told."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How an engine is, for /health and the log."""
+
+    is_well: bool = True
+    """Mouths can be made."""
+    is_lost: bool = False
+    """It will not be well again in this process."""
+    message: str = ""
+    """What hinders it, or what it does beside its calls; for people."""
+
+
 class Engine(Protocol):
     """What the host needs. ``listen`` and ``render`` run on a pool of ``concurrency`` threads."""
 
@@ -98,8 +117,10 @@ class Engine(Protocol):
     lead_s: float
     """How long before a frame is due its rendering must begin: time for a call, for the one that
     runs already, and for encoding. It adds to the latency of speech."""
-    capacity: int | None
-    """Sessions that can speak at the same time at 25 fps, as learned by `load`; None: not known."""
+
+    @property
+    def capacity(self) -> int | None:
+        """Sessions that can speak at the same time, as learned by `load`; None: not known."""
 
     def load(self) -> None:
         """Load nets and warm up, once, in a thread; EngineUnavailable says what is missing."""
@@ -110,5 +131,8 @@ class Engine(Protocol):
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Features of each frame of each window."""
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
         """A patch for each job; None where the source picture shows the right mouth already."""
+
+    def state(self) -> EngineState:
+        """How the engine is; called from the event loop, so at once."""

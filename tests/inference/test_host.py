@@ -273,6 +273,22 @@ async def test_an_undelivered_frame_is_followed_by_an_idr(stage: Stage) -> None:
     assert any(frame.is_idr for frame in door.frames[gap + 1 : gap + 3])
 
 
+async def test_a_mouth_that_cannot_be_made_is_told_once_and_leaves_the_base_video(
+    stage: Stage,
+) -> None:
+    stage.engine.withholds = "idle_0 is being prepared"
+    door = stage.door()
+    await door.open()
+    door.say(tone(10, 0.9), 0)
+    await stage.clock.advance(2)
+    assert [failure.reason for failure in door.of(SpeechFailed)] == ["idle_0 is being prepared"]
+    spoken = [frame for frame in door.frames if frame.position is not None]
+    assert len(spoken) == 10
+    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    assert all(mouth_luma(pictures[frame.frame]) < 160 for frame in spoken)  # it would be 184
+    assert stage.host.report().engine_state.is_well
+
+
 async def test_an_engine_that_fails_leaves_the_base_video(stage: Stage) -> None:
     door = stage.door()
     await door.open()

@@ -126,6 +126,29 @@ async def test_a_task_that_dies_is_told(avatars_dir: Path, monkeypatch: pytest.M
     await worker.drain()
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_worker_of_its_own_ends_with_an_engine_that_is_lost(
+    avatars_dir: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    deaths: asyncio.Queue[str] = asyncio.Queue()
+    engine = LoudnessEngine()
+    monkeypatch.setattr(workers, "choose_engine", lambda **_: EngineChoice(engine, "for the test"))
+    monkeypatch.setattr(workers, "REPORT_EVERY_S", 0.01)
+    worker = InferenceWorker(
+        ChannelNameRouter({}), on_death=deaths.put_nowait, ends_with_engine=ends
+    )
+    await worker.start()
+    await asyncio.sleep(0.1)
+    assert deaths.empty()
+    engine.is_lost = True
+    if ends:
+        assert "EngineLost" in await asyncio.wait_for(deaths.get(), SOON_S)
+    else:
+        await asyncio.sleep(0.1)
+        assert deaths.empty()
+    await worker.drain()
+
+
 async def test_claims_are_read_again_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "RETRY_AFTER_S", 0.01)
 

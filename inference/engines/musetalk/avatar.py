@@ -84,14 +84,6 @@ class FaceClip:
         return self.masks[index, : patch.height, : patch.width]
 
 
-@dataclass(slots=True, eq=False)
-class MuseTalkAvatar:
-    """The clips that are prepared; pictures of others are shown as they are."""
-
-    name: str
-    clips: dict[str, FaceClip]
-
-
 def clip_folder(avatar_folder: Path, clip: str) -> Path:
     return avatar_folder / "musetalk" / clip
 

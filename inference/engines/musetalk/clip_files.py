@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from inference.clips import Clip, PictureCache
 from inference.engines.base import Picture
 from inference.engines.musetalk.avatar import FaceClip, Provenance, read_clip, write_clip
-from inference.engines.musetalk.preparation import ClipPreparer, Progress
+from inference.engines.musetalk.background import Progress
+from inference.engines.musetalk.preparation import ClipPreparer
 from inference.errors import AvatarInvalid
 from inference.manifest import ClipEntry, Manifest
 
@@ -26,12 +27,14 @@ def prepare_clip(
     preparer: ClipPreparer,
     progress: Progress | None = None,
 ) -> FaceClip:
-    """Make, keep and return what the engine needs of a clip.
+    """Make, keep and return what the engine needs of a clip, unless somebody did meanwhile.
 
     Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
     here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
     read-only installation) what was made is kept in memory only, and made again at the next start.
     """
+    if (made := read_clip(folder, entry.name, entry.frames, manifest.version)) is not None:
+        return made
     clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
     pictures = [clip.picture(index) for index in range(entry.frames)]
     meshes = _kept_meshes(folder, entry)

@@ -11,19 +11,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inference.engines.base import (
     AudioContext,
     AudioWindow,
+    EngineState,
     Features,
     Patch,
     RenderJob,
+    Unavailable,
 )
-from inference.engines.musetalk.avatar import MuseTalkAvatar, read_clip
-from inference.engines.musetalk.background import BackgroundPreparation, Task
-from inference.engines.musetalk.constants import TOKENS
+from inference.engines.musetalk.avatar import FaceClip, read_clip
+from inference.engines.musetalk.background import (
+    BackgroundPreparation,
+    MuseTalkAvatar,
+    Progress,
+    Task,
+)
+from inference.engines.musetalk.heard import pack, unpack
+from inference.engines.musetalk.recovery import Recovery
 from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
@@ -41,13 +46,14 @@ CONTEXT_BEFORE_SAMPLES = 32_000
 DEFAULT_LOOK_AHEAD_MS = 93
 """A frame's features reach 92.5 ms beyond it."""
 
-RECOVERY_S = 10.0
-"""After a fault of the device the nets are loaded anew, at most this often."""
-
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
 
 Decoder = Literal["sd", "taesd"]
+
+Prepares = Literal["all", "wanted", "none"]
+"""Which clips that lack latents are prepared: all of an avatar that is opened, or those that
+somebody wants to see speak, or none."""
 
 
 class MuseTalkEngine:
@@ -65,9 +71,9 @@ class MuseTalkEngine:
         compiled: bool = False,
         look_ahead_ms: int = DEFAULT_LOOK_AHEAD_MS,
         max_batch: int = 32,
-        prepares: bool | None = None,
+        prepares: Prepares | None = None,
     ) -> None:
-        """``prepares`` None: clips that lack latents are prepared here if the device is a GPU.
+        """``prepares`` None: "all" on a GPU, which takes seconds for a clip; else "wanted".
 
         ``compiled``: torch compiles the nets, minutes at the first start, kept under
         ``model_path / "compiled"``.
@@ -76,7 +82,6 @@ class MuseTalkEngine:
         self.max_batch = max_batch
         self.concurrency = 1
         self.lead_s = 0.03
-        self.capacity: int | None = None
         self._model_path = Path(model_path)
         self._device = device
         self._use_float16 = use_float16
@@ -84,7 +89,7 @@ class MuseTalkEngine:
         self._compiled = compiled
         self._prepares = prepares
         self._loaded: LoadedNets | None = None
-        self._failed_s: float | None = None
+        self._recovery = Recovery()
         self._lock = threading.Lock()
         self.preparation = BackgroundPreparation()
 
@@ -113,9 +118,7 @@ class MuseTalkEngine:
             context=self.context,
             max_batch=self.max_batch,
         )
-        self._failed_s = None
         self.max_batch = self._loaded.max_batch
-        self.capacity = self._loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
         log.info(
             "musetalk on %s: carries %d speaking sessions, batches of at most %d",
             self._loaded.device_name,
@@ -124,13 +127,26 @@ class MuseTalkEngine:
         )
         if not self.capacity:
             log.warning(
-                "musetalk is too slow here for 25 pictures a second: a mouth will move jerkily"
+                "musetalk is too slow here: a picture takes %.0f ms, and 25 a second are wanted; "
+                "mouths will move jerkily or not at all",
+                self._loaded.milliseconds[1],
             )
+
+    @property
+    def capacity(self) -> int | None:
+        """Speaking sessions, with a margin; fewer after memory ran short."""
+        loaded = self._loaded
+        return None if loaded is None else loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
+
+    def state(self) -> EngineState:
+        if not self._recovery.is_well:
+            return self._recovery.state()
+        return EngineState(message=self.preparation.status)
 
     # ---- avatars
 
     def open_avatar(self, folder: Path, manifest: Manifest) -> MuseTalkAvatar:
-        """What is prepared of the avatar, at once; clips that are not yet are queued.
+        """What is prepared of the avatar, at once; see `Prepares` for clips that are not yet.
 
         Until a clip is prepared its pictures are shown as they are. AvatarInvalid if the files are
         damaged.
@@ -143,36 +159,36 @@ class MuseTalkEngine:
                 missing.append(entry)
             else:
                 avatar.clips[entry.name] = faces
-        if missing and self._does_prepare():
-            order = ("speaking", "idle", "action")
-            missing.sort(key=lambda entry: order.index(entry.state))
-            self.preparation.submit(
-                [
-                    Task(avatar, entry.name, self._preparing(avatar, folder, manifest, entry))
-                    for entry in missing
-                ]
-            )
-        elif missing:
-            log.warning(
-                "avatar %s: %d clips lack latents and show no speech; prepare them where a GPU is",
-                manifest.name,
-                len(missing),
-            )
+        if not missing:
+            return avatar
+        order = ("speaking", "idle", "action")
+        missing.sort(key=lambda entry: order.index(entry.state))
+        tasks = [
+            Task(avatar, entry.name, self._preparing(folder, manifest, entry)) for entry in missing
+        ]
+        is_gpu = self._loaded is not None and self._loaded.is_gpu
+        match self._prepares or ("all" if is_gpu else "wanted"):
+            case "all":
+                self.preparation.submit(tasks)
+            case "wanted":
+                avatar.offered = {task.clip: task for task in tasks}
+        log.warning(
+            "avatar %s: %d of %d clips show no speech until they are prepared for MuseTalk; "
+            "`python manage.py prepare_musetalk` does that beforehand",
+            manifest.name,
+            len(missing),
+            len(manifest.clips),
+        )
         return avatar
 
-    def _does_prepare(self) -> bool:
-        if self._prepares is not None:
-            return self._prepares
-        return self._loaded is not None and self._loaded.is_gpu
-
     def _preparing(
-        self, avatar: MuseTalkAvatar, folder: Path, manifest: Manifest, entry: ClipEntry
-    ) -> Callable[[], None]:
-        def prepare() -> None:
+        self, folder: Path, manifest: Manifest, entry: ClipEntry
+    ) -> Callable[[Progress], FaceClip]:
+        def prepare(progress: Progress) -> FaceClip:
             from inference.engines.musetalk.clip_files import prepare_clip
 
-            loaded = self._nets()
-            avatar.clips[entry.name] = prepare_clip(folder, manifest, entry, loaded.preparer)
+            with self._guarded() as loaded:
+                return prepare_clip(folder, manifest, entry, loaded.preparer, progress)
 
         return prepare
 
@@ -204,20 +220,22 @@ class MuseTalkEngine:
             heard.append([pack(one, weight) for one, weight in zip(frames, weights, strict=True)])
         return heard
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
-        """Patches; None in silence, for clips not prepared yet, and for pictures without a face."""
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+        """Patches; None in silence and for pictures without a face."""
         from inference.engines.musetalk.batch import FaceJob
 
-        patches: list[Patch | None] = [None] * len(jobs)
+        patches: list[Patch | Unavailable | None] = [None] * len(jobs)
         wanted: list[int] = []
         faces: list[FaceJob] = []
         for number, job in enumerate(jobs):
             avatar = cast(MuseTalkAvatar, job.avatar)
             clip = avatar.clips.get(job.clip)
             tokens, weight = unpack(job.features)
+            if weight * job.strength <= 0:
+                continue
             if clip is None:
-                self.preparation.hurry(avatar, job.clip)
-            elif clip.has_face(job.index) and weight * job.strength > 0:
+                patches[number] = Unavailable(self.preparation.hurry(avatar, job.clip))
+            elif clip.has_face(job.index):
                 wanted.append(number)
                 faces.append(FaceJob(clip, job.index, job.picture, tokens, weight * job.strength))
         if faces:
@@ -228,15 +246,20 @@ class MuseTalkEngine:
         return patches
 
     def _nets(self) -> "LoadedNets":
-        """The nets; after a fault they are loaded again when `RECOVERY_S` has passed."""
+        """The nets; after a fault of the device they are loaded again when it is time to."""
         with self._lock:
             if self._loaded is None:
-                if self._failed_s is None:
+                if self._recovery.is_well:
                     raise EngineError("the engine is not loaded")
-                if time.monotonic() - self._failed_s < RECOVERY_S:
-                    raise EngineError("the device failed; the engine is coming back")
-                self._failed_s = time.monotonic()
-                self.load()
+                if not self._recovery.may_try(time.monotonic()):
+                    raise EngineError(self.state().message)
+                try:
+                    self.load()
+                except (EngineUnavailable, RuntimeError) as error:
+                    self.fail(error)
+                    raise EngineError(self.state().message) from error
+                self._recovery = Recovery()
+                log.info("musetalk is back")
             assert self._loaded is not None
             return self._loaded
 
@@ -245,9 +268,9 @@ class MuseTalkEngine:
 
     def fail(self, error: BaseException) -> None:
         """The device failed: let go of the nets, to be loaded anew."""
-        log.error("musetalk: the device failed: %s", error)
+        self._recovery.failed(error, time.monotonic())
         self._loaded = None
-        self._failed_s = time.monotonic()
+        log.error("musetalk: %s", self.state().message)
 
 
 class _Guard:
@@ -266,15 +289,4 @@ class _Guard:
             raise EngineOutOfMemory("the device's memory is too small for one picture") from error
         if isinstance(error, RuntimeError):
             self._engine.fail(error)
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise EngineError(f"the device failed: {reason}") from error
-
-
-def pack(tokens: NDArray[np.float32], weight: float) -> Features:
-    """``[50, width]`` and 0..1 → float32 ``[50 * width + 1]``."""
-    return np.append(tokens.ravel(), np.float32(weight)).astype(np.float32, copy=False)
-
-
-def unpack(features: Features) -> tuple[NDArray[np.float32], float]:
-    """The inverse of `pack`."""
-    return features[:-1].reshape(TOKENS, -1), float(features[-1])
+            raise EngineError(self._engine.state().message) from error

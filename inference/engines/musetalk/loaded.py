@@ -21,6 +21,9 @@ from inference.timing import SAMPLES_PER_FRAME
 
 log = logging.getLogger(__name__)
 
+TOO_SLOW_MS = 1_000.0
+"""A batch that takes longer is no stream: it is measured once, and no larger one at all."""
+
 
 def find_device(wanted: str) -> torch.device:
     """``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; EngineUnavailable if it is not there."""
@@ -77,7 +80,8 @@ class LoadedNets:
 
     def sessions(self, budget_ms: float) -> int:
         """Sessions whose pictures of one tick are made within ``budget_ms``."""
-        fitting = [size for size, ms in self.milliseconds.items() if ms <= budget_ms]
+        sizes = self.runner.buckets
+        fitting = [size for size in sizes if self.milliseconds[size] <= budget_ms]
         whole_batches = int(budget_ms // self.milliseconds[self.max_batch])
         return max([whole_batches * self.max_batch, *fitting])
 
@@ -122,7 +126,8 @@ def load_nets(
         if where.type == "cpu":
             buckets = buckets[:3]
         runner = Runner(nets, where, dtype, buckets=buckets, compiled=compiled)
-        runner.warm_up()
+        if compiled or where.type != "cpu":
+            runner.warm_up()
     except torch.OutOfMemoryError as error:
         raise EngineUnavailable(
             f"{where} has too little memory for MuseTalk (about 4 GB): {str(error).splitlines()[0]}"
@@ -138,6 +143,10 @@ def load_nets(
     )
     for size in runner.buckets:
         loaded.milliseconds[size] = _measure(loaded, size, context)
+        if loaded.milliseconds[size] > TOO_SLOW_MS:
+            # What is larger would keep the start waiting for minutes, and gain nothing.
+            runner.buckets = tuple(loaded.milliseconds)
+            break
     return loaded
 
 
@@ -153,7 +162,7 @@ def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float:
         loaded.runner.generate(latents, tokens)
         loaded.runner.synchronize()
         best = min(best, (time.perf_counter() - began) * 1_000)
-        if best > 1_000:
+        if best > TOO_SLOW_MS:
             break
     log.info("batches of %d take %.1f ms", size, best)
     return best

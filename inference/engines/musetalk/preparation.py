@@ -4,7 +4,7 @@ Each picture for itself: one without a face, or with a face that cannot be boxed
 patch and shifts nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from inference.engines.base import Picture
 from inference.engines.musetalk import latents
 from inference.engines.musetalk.avatar import FaceClip, Patched
+from inference.engines.musetalk.background import Progress
 from inference.engines.musetalk.boxes import Box, crop_box, mesh_box, with_margin
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.masks import (
@@ -26,9 +27,6 @@ from inference.engines.musetalk.masks import (
     square_crop,
 )
 from inference.engines.musetalk.networks import Networks
-
-Progress = Callable[[int, int], None]
-"""Told after each picture: how many are done, of how many."""
 
 _NOWHERE = Patched(0, 0, 0, 0)
 

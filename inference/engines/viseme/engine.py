@@ -18,11 +18,13 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # s
 from inference.engines.base import (
     AudioContext,
     AudioWindow,
+    EngineState,
     Features,
     LoadedAvatar,
     Patch,
     Picture,
     RenderJob,
+    Unavailable,
 )
 from inference.engines.viseme import features, net
 from inference.engines.viseme.gate import mouth_shapes
@@ -115,7 +117,10 @@ class VisemeEngine:
                 heard[place] = list(shapes)
         return heard
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | None]:
+    def state(self) -> EngineState:
+        return EngineState()
+
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
         """A patch for each job; None where the mouth rests."""
         return [self._render(job) for job in jobs]
 

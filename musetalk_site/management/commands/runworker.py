@@ -68,7 +68,7 @@ async def _work_until_told_to_end(
         faults.append(reason)
         told.set()
 
-    worker = InferenceWorker(application, on_death=die)
+    worker = InferenceWorker(application, on_death=die, ends_with_engine=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if supervisor is not None:

@@ -103,7 +103,10 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
     from streaming.health import WorkerHealth
 
     report = worker.report()
-    return None if report is None else WorkerHealth(report.engine, is_ready=True)
+    if report is None:
+        return None
+    state = report.engine_state
+    return WorkerHealth(report.engine, is_ready=state.is_well, message=state.message)
 
 
 def _check_database() -> None:

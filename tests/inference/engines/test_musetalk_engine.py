@@ -8,13 +8,21 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from inference.engines.base import AudioWindow, RenderJob  # noqa: E402 -- after the check for torch
+from inference.engines.base import (  # noqa: E402 -- after the check for torch
+    AudioWindow,
+    EngineState,
+    Patch,
+    RenderJob,
+    Unavailable,
+)
+from inference.engines.musetalk import background, recovery, speech  # noqa: E402
 from inference.engines.musetalk import loaded as loaded_nets  # noqa: E402
-from inference.engines.musetalk import speech  # noqa: E402
-from inference.engines.musetalk.avatar import FaceClip, MuseTalkAvatar  # noqa: E402
+from inference.engines.musetalk.avatar import FaceClip  # noqa: E402
+from inference.engines.musetalk.background import MuseTalkAvatar  # noqa: E402
 from inference.engines.musetalk.boxes import crop_box  # noqa: E402
 from inference.engines.musetalk.clip_files import find_meshes  # noqa: E402
-from inference.engines.musetalk.engine import MuseTalkEngine, pack, unpack  # noqa: E402
+from inference.engines.musetalk.engine import MuseTalkEngine  # noqa: E402
+from inference.engines.musetalk.heard import pack, unpack  # noqa: E402
 from inference.errors import (  # noqa: E402
     AvatarInvalid,
     EngineError,
@@ -38,7 +46,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def engine():
-    engine = MuseTalkEngine(WEIGHTS, device="cpu", prepares=True, max_batch=2)
+    engine = MuseTalkEngine(WEIGHTS, device="cpu", prepares="all", max_batch=2)
     engine.load()
     return engine
 
@@ -173,12 +181,16 @@ def test_what_needs_no_mouth_gets_none(engine, avatar):
         job(engine, avatar, weight=0.0),
         job(engine, avatar, strength=0.0),
         job(engine, avatar, index=3),
-        job(engine, avatar, clip="speaking_0"),
         job(engine, avatar),
     ]
     patches = engine.render(jobs)
-    assert patches[:4] == [None] * 4
-    assert patches[4] is not None
+    assert patches[:3] == [None] * 3
+    assert isinstance(patches[3], Patch)
+
+
+def test_a_clip_that_is_not_prepared_is_said_to_be(engine, avatar):
+    [patch] = engine.render([job(engine, avatar, clip="speaking_0")])
+    assert patch == Unavailable("speaking_0 is not prepared for MuseTalk")
 
 
 def test_a_job_does_not_depend_on_its_batch(engine, avatar):
@@ -241,8 +253,6 @@ def test_numbers_that_overflow_show_the_source_picture(engine, avatar, monkeypat
 
 
 def test_a_device_that_failed_comes_back(avatar, monkeypatch):
-    from inference.engines.musetalk import engine as module
-
     engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1)
     engine.load()
     the_job = job(engine, avatar)
@@ -253,12 +263,36 @@ def test_a_device_that_failed_comes_back(avatar, monkeypatch):
             raise RuntimeError("CUDA error: an illegal memory access\nmore lines")
 
         broken.setattr(runner, "plain", lost)
-        with pytest.raises(EngineError, match="device failed: CUDA error: an illegal"):
+        with pytest.raises(EngineError, match=r"device failed \(CUDA error: an illegal memory acc"):
             engine.render([the_job])
     with pytest.raises(EngineError, match="coming back"):
         engine.render([the_job])
-    monkeypatch.setattr(module, "RECOVERY_S", 0.0)
+    assert not engine.state().is_well
+    monkeypatch.setattr(recovery, "RETRY_AFTER_S", 0.0)
     assert engine.render([the_job])[0] is not None
+    assert engine.state().is_well
+
+
+def test_a_device_that_does_not_come_back_is_given_up(engine, avatar, monkeypatch):
+    the_job = job(engine, avatar)
+    monkeypatch.setattr(recovery, "RETRY_AFTER_S", 0.0)
+    tries = []
+
+    def still_broken(tree, **kwargs):
+        tries.append(tree)
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+    monkeypatch.setattr(loaded_nets, "load_nets", still_broken)
+    broken = MuseTalkEngine(WEIGHTS, device="cpu")
+    broken.fail(RuntimeError("CUDA error: unspecified launch failure"))
+    for _ in range(recovery.MOST_TRIES):
+        assert not broken.state().is_lost
+        with pytest.raises(EngineError, match="illegal memory"):
+            broken.render([the_job])
+    assert broken.state().is_lost
+    with pytest.raises(EngineError, match="started anew"):
+        broken.render([the_job])
+    assert len(tries) == recovery.MOST_TRIES
 
 
 def test_loading_measures_what_the_engine_carries(engine):
@@ -328,6 +362,55 @@ def test_clips_are_prepared_beside_the_stream_and_found_again(engine, prepared):
     assert sorted(path.name for path in (folder / "musetalk").iterdir()) == ["idle_0", "speaking_0"]
 
 
+def test_where_it_is_slow_a_clip_is_prepared_when_it_is_to_speak(engine, tmp_path, monkeypatch):
+    folder = tmp_path / "somebody"
+    manifest = make_avatar(folder, clips={"idle_0": 3, "speaking_0": 3})
+    for name in ("idle_0", "speaking_0"):
+        np.save(folder / "clips" / f"{name}.landmarks.npy", np.stack([mesh_of_a_face()] * 3))
+    monkeypatch.setattr(engine, "_prepares", None)  # what a CPU does by default
+    avatar = engine.open_avatar(folder, manifest)
+    assert engine.state() == EngineState()
+    assert engine.render([job(engine, avatar, weight=0.0)]) == [None]
+    assert set(avatar.offered) == {"idle_0", "speaking_0"}
+    [waiting] = engine.render([job(engine, avatar)])
+    assert waiting == Unavailable("idle_0 waits to be prepared")
+    engine.preparation.join(60)
+    assert set(avatar.clips) == {"idle_0"}
+    assert set(avatar.offered) == {"speaking_0"}
+    [patch] = engine.render([job(engine, avatar)])
+    assert isinstance(patch, Patch)
+
+
+def test_preparing_tells_how_far_it_is_and_why_it_fails(monkeypatch):
+    monkeypatch.setattr(background, "RETRY_AFTER_S", 0.0)
+    told = []
+    preparation = background.BackgroundPreparation()
+    avatar = MuseTalkAvatar("me", {})
+
+    def halfway(progress):
+        progress(1, 2)
+        told.append((preparation.status, preparation.hurry(avatar, "idle_0")))
+        raise EngineOutOfMemory("the device's memory is too small")
+
+    def never(progress):
+        raise AvatarInvalid("landmarks are missing")
+
+    preparation.submit(
+        [background.Task(avatar, "idle_0", halfway), background.Task(avatar, "idle_1", never)]
+    )
+    preparation.join(10)
+    assert told[0] == (
+        "Preparing idle_0 of me: 1 of 2 pictures, 1 clips wait.",
+        "idle_0 is being prepared: 1 of 2 pictures",
+    )
+    assert len(told) == background.MOST_TRIES
+    assert preparation.status == ""
+    assert preparation.hurry(avatar, "idle_0").endswith("memory is too small")
+    assert preparation.hurry(avatar, "idle_1") == (
+        "idle_1 could not be prepared: landmarks are missing"
+    )
+
+
 def test_a_picture_without_a_face_shifts_no_other(prepared):
     _, _, avatar = prepared
     faces = avatar.clips["idle_0"]
@@ -355,10 +438,10 @@ def test_another_version_of_the_avatar_is_prepared_anew(engine, prepared):
 
     folder, manifest, _ = prepared
     newer = msgspec.structs.replace(manifest, version="2")
-    assert MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, newer).clips == {}
+    assert MuseTalkEngine(WEIGHTS, prepares="none").open_avatar(folder, newer).clips == {}
     engine.open_avatar(folder, newer)
     engine.preparation.join(60)
-    again = MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, newer)
+    again = MuseTalkEngine(WEIGHTS, prepares="none").open_avatar(folder, newer)
     assert set(again.clips) == {"idle_0", "speaking_0"}
 
 
@@ -367,7 +450,7 @@ def test_damaged_files_are_refused(prepared):
     path = folder / "musetalk/idle_0/latents.npy"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(AvatarInvalid, match="idle_0"):
-        MuseTalkEngine(WEIGHTS, prepares=False).open_avatar(folder, manifest)
+        MuseTalkEngine(WEIGHTS, prepares="none").open_avatar(folder, manifest)
 
 
 def test_a_clip_without_meshes_is_looked_at_and_shown_as_it_is_where_no_face_is(engine, tmp_path):

@@ -40,7 +40,7 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
     folder = tmp_path / "test"
     manifest = make_avatar(folder, clips={"idle_0": 4})
     np.save(folder / "clips" / "idle_0.landmarks.npy", np.repeat(mesh_of_a_face()[None], 4, 0))
-    engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1, prepares=True)
+    engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1, prepares="all")
     engine.load()
     engine.open_avatar(folder, manifest)
     engine.preparation.join(100)

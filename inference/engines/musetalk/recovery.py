@@ -1,0 +1,51 @@
+"""What follows a fault of the device: loading anew, now and then, and giving up in the end.
+
+A driver that stumbled, or memory that another program took, comes back. A CUDA context that is
+broken does not, whatever is loaded into it: only a new process gets a new one. Which of them it is
+shows in trying.
+"""
+
+from inference.engines.base import EngineState
+
+RETRY_AFTER_S = 10.0
+MOST_TRIES = 3
+"""Failed loads in a row after which the device is given up."""
+
+
+class Recovery:
+    """From well through faults to lost; a device that is well again gets a new one.
+
+    Pure: times are seconds of the caller's monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self._failed_s: float | None = None
+        self._reason = ""
+        self._tries = 0
+
+    @property
+    def is_well(self) -> bool:
+        return self._failed_s is None
+
+    @property
+    def is_lost(self) -> bool:
+        return self._tries >= MOST_TRIES
+
+    def failed(self, error: BaseException, now_s: float) -> None:
+        self._reason = (str(error) or type(error).__name__).splitlines()[0]
+        self._failed_s = now_s
+
+    def may_try(self, now_s: float) -> bool:
+        """Whether it is time to load again; counts as a try if so."""
+        if self._failed_s is None or self.is_lost or now_s - self._failed_s < RETRY_AFTER_S:
+            return False
+        self._tries += 1
+        return True
+
+    def state(self) -> EngineState:
+        hope = "this process has to be started anew" if self.is_lost else "it is coming back"
+        return EngineState(
+            is_well=False,
+            is_lost=self.is_lost,
+            message=f"The device failed ({self._reason}); {hope}.",
+        )
