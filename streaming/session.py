@@ -34,13 +34,14 @@ from enum import Enum, auto
 from typing import Literal
 
 from inference import messages as layer
-from streaming import protocol
+from streaming import endings, protocol
 from streaming import server_messages as told
 from streaming.client_messages import AnyClientMessage, Close, Init, Pong
 from streaming.clips import Avatar
 from streaming.counters import Counters
 from streaming.effects import CloseConnection, Effect, OpenSession, Outbox, SendToWorker
-from streaming.errors import CloseCode, ClosingError, ProtocolError
+from streaming.endings import Ending, EndingWord
+from streaming.errors import ClosingError, ProtocolError
 from streaming.frames import FrameRelay
 from streaming.gate import PictureGate
 from streaming.limits import MessageLimit
@@ -82,31 +83,6 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
 }
 
 
-Ending = Literal[
-    "client_request",
-    "server_shutdown",
-    "unauthorized",
-    "no_avatar",
-    "timeout",
-    "superseded",
-    "capacity",
-    "server_fault",
-    "operator",
-]
-"""Why the server closed a connection, in a word for the history."""
-
-ENDINGS: dict[CloseCode, Ending] = {
-    CloseCode.CLIENT_REQUEST: "client_request",
-    CloseCode.SERVER_SHUTDOWN: "server_shutdown",
-    CloseCode.UNAUTHORIZED: "unauthorized",
-    CloseCode.MODEL_NOT_FOUND: "no_avatar",
-    CloseCode.TIMEOUT: "timeout",
-    CloseCode.SUPERSEDED: "superseded",
-    CloseCode.CAPACITY: "capacity",
-    CloseCode.INTERNAL_ERROR: "server_fault",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What whoever runs the server decides."""
@@ -129,7 +105,7 @@ class Session:
         self.user_id = user_id
         self.session_id: str | None = None
         self.state = State.CONNECTED
-        self.ending: Ending | None = None
+        self.ending: EndingWord | None = None
         """Why the server closed the connection; None if it did not, or not yet."""
         self.counters = Counters()
         self.link: WorkerLink | None = None
@@ -153,7 +129,7 @@ class Session:
                 self._check(message)
                 self._react(message, now_s)
             except ClosingError as error:
-                self._close_for(error)
+                self._end(endings.of(error))
             except ProtocolError as error:
                 self._error(error)
         return self._outbox.take()
@@ -193,7 +169,7 @@ class Session:
             case Init():
                 self._init(message)
             case Close():
-                self._close("client_request", CloseCode.CLIENT_REQUEST)
+                self._end(endings.CLIENT_REQUEST)
             case Pong():
                 pass
             case _:
@@ -260,17 +236,7 @@ class Session:
     ) -> list[Effect]:
         """There is no face to show for this user; ``percent`` of its preparation is done."""
         if self.state is State.OPENING:
-            details = (
-                {"reason": reason} if reason == "none" else {"reason": reason, "percent": percent}
-            )
-            self._close_for(
-                ClosingError(
-                    "MODEL_NOT_FOUND",
-                    _NO_AVATAR[reason],
-                    close_code=CloseCode.MODEL_NOT_FOUND,
-                    **details,
-                )
-            )
+            self._end(endings.no_avatar(reason, percent))
         return self._outbox.take()
 
     # ---- workers
@@ -280,7 +246,7 @@ class Session:
             try:
                 self.link.receive(message, now_s)
             except ClosingError as error:
-                self._close_for(error)
+                self._end(endings.of(error))
         return self._outbox.take()
 
     def next_for_worker(self, claim_id: str) -> SendToWorker | None:
@@ -306,13 +272,13 @@ class Session:
             try:
                 self._ring(timer, due_s, now_s)
             except ClosingError as error:
-                self._close_for(error)
+                self._end(endings.of(error))
         return self._outbox.take()
 
     def _ring(self, timer: Timer, due_s: float, now_s: float) -> None:
         match timer:
             case Timer.INIT | Timer.IDLE:
-                self._close("timeout", CloseCode.TIMEOUT)
+                self._end(endings.TIMEOUT)
             case Timer.PING:
                 self._timers.set(Timer.PING, now_s + PING_EVERY_S)
                 self._outbox.to_client(told.Ping(session_id=self.session_id))
@@ -330,46 +296,22 @@ class Session:
 
     def supersede(self) -> list[Effect]:
         """The same user opened this session on a newer connection."""
-        self._close_for(
-            ClosingError(
-                "INVALID_SESSION",
-                "This session was taken over by a newer connection.",
-                close_code=CloseCode.SUPERSEDED,
-            )
-        )
+        self._end(endings.SUPERSEDED)
         return self._outbox.take()
 
     def terminate(self) -> list[Effect]:
-        """Somebody who runs the server wants it to end.
-
-        The closest that the protocol has: as when it was taken over, it does not belong to this
-        client any more, and there is no use in connecting again at once.
-        """
-        self._close_for(
-            ClosingError(
-                "INVALID_SESSION",
-                "This session was ended by an operator of the server.",
-                close_code=CloseCode.SUPERSEDED,
-                reason="ended_by_operator",
-            ),
-            "operator",
-        )
+        """Somebody who runs the server wants it to end."""
+        self._end(endings.OPERATOR)
         return self._outbox.take()
 
     def shut_down(self) -> list[Effect]:
-        self._close("server_shutdown", CloseCode.SERVER_SHUTDOWN)
+        self._end(endings.SERVER_SHUTDOWN)
         return self._outbox.take()
 
     def fail(self) -> list[Effect]:
         """A fault of the server's."""
         self._outbox.take()  # half of an answer is none
-        self._close_for(
-            ClosingError(
-                "INTERNAL_ERROR",
-                "The server made a mistake; it was logged. Connect again.",
-                close_code=CloseCode.INTERNAL_ERROR,
-            )
-        )
+        self._end(endings.SERVER_FAULT)
         return self._outbox.take()
 
     def disconnected(self) -> list[Effect]:
@@ -378,21 +320,19 @@ class Session:
             self._leave()
         return self._outbox.take()
 
-    def _close_for(self, error: ClosingError, ending: Ending | None = None) -> None:
-        if self.state is not State.CLOSED:
-            self._error(error)
-            self._close("error", error.close_code, ending)
-
-    def _close(
-        self, reason: told.CloseReason, code: CloseCode, ending: Ending | None = None
-    ) -> None:
-        if self.state is not State.CLOSED:
-            self.ending = ending or ENDINGS[code]
-            self._outbox.to_client(
-                told.CloseAck(session_id=self.session_id, data=told.CloseAckFields(reason=reason))
+    def _end(self, ending: Ending) -> None:
+        if self.state is State.CLOSED:
+            return
+        if ending.error is not None:
+            self._error(ending.error)
+        self.ending = ending.word
+        self._outbox.to_client(
+            told.CloseAck(
+                session_id=self.session_id, data=told.CloseAckFields(reason=ending.reason)
             )
-            self._leave()
-            self._outbox.put(CloseConnection(code))
+        )
+        self._leave()
+        self._outbox.put(CloseConnection(ending.close_code))
 
     def _leave(self) -> None:
         self._go(Event.CLOSE)
@@ -413,13 +353,6 @@ class Session:
     def _error(self, error: ProtocolError) -> None:
         self.counters.errors[error.code] += 1
         self._outbox.error(error, self.session_id)
-
-
-_NO_AVATAR = {
-    "preparing": "The avatar is being prepared; connect again when it is ready.",
-    "failed": "The avatar could not be prepared; upload its video again.",
-    "none": "There is no avatar for this user, and no default one; upload a video.",
-}
 
 
 def _invalid_session(message: str) -> ProtocolError:
