@@ -1,6 +1,7 @@
 """Encoding: one access unit a picture, IDRs where they are asked for, nothing a decoder minds."""
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -35,6 +36,19 @@ def test_every_access_unit_decodes_at_once_and_looks_right() -> None:
         (frame,) = decoder.decode(av.Packet(unit))
         seen = frame.to_ndarray(format="yuv420p").astype(float)
         assert np.abs(seen - picture("idle_0", number)).mean() < 1.5
+
+
+def test_the_first_idr_is_finer_than_a_later_one() -> None:
+    """At a seam it follows another encoding of nearly the same picture."""
+    textured = np.random.default_rng(3).normal(128, 25, (768, 512))
+    source = np.clip(cv2.GaussianBlur(textured, (0, 0), 1.0), 16, 235).astype(np.uint8)
+    encoder, decoder = Encoder(DEFAULT_PROFILE), av.CodecContext.create("h264", "r")
+    distances = []
+    for idr in (True, True):
+        (frame,) = decoder.decode(av.Packet(encoder.encode(source, idr=idr)))
+        seen = frame.to_ndarray(format="yuv420p").astype(float)
+        distances.append(np.abs(seen - source).mean())
+    assert distances[0] < 0.8 * distances[1]
 
 
 def test_two_encoders_splice_at_an_idr() -> None:
