@@ -21,16 +21,15 @@ monotonic clock, and every call returns the effects that it has, in order (`stre
 `next_for_worker` is asked while `HandOn` is carried out. None of them raises on anything that a
 client or a worker does: an exception out of here is a fault of ours, and `fail` the answer to it.
 
-The states are those of `TRANSITIONS`. What concerns the worker has states of its own, in
-`streaming.link`; it exists while the session is OPEN. The client's messages pass four doors in this
-order: the token bucket, the parser, the session check (`_check`), and the reaction to each type.
+The states are those of `streaming.states`, the ways to end those of `streaming.endings`. The link
+to a worker (`streaming.link`) exists while the session is OPEN. The client's messages pass four
+doors in this order: the token bucket, the parser, the session check, the reaction to each type.
 """
 
 import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Literal
 
 from inference import messages as layer
@@ -47,40 +46,13 @@ from streaming.gate import PictureGate
 from streaming.limits import MessageLimit
 from streaming.link import WorkerLink
 from streaming.requests import Requests
+from streaming.states import TRANSITIONS, Event, State, check, invalid_session
 from streaming.timers import Timer, Timers
 
 log = logging.getLogger(__name__)
 
 INIT_WITHIN_S = 10.0
 PING_EVERY_S = 30.0
-
-
-class State(Enum):
-    CONNECTED = auto()
-    """Before INIT."""
-    OPENING = auto()
-    """The avatar is being looked up."""
-    OPEN = auto()
-    CLOSED = auto()
-
-
-class Event(Enum):
-    INIT = auto()
-    REFUSE_ID = auto()
-    OPEN = auto()
-    CLOSE = auto()
-
-
-TRANSITIONS: dict[State, dict[Event, State]] = {
-    State.CONNECTED: {Event.INIT: State.OPENING, Event.CLOSE: State.CLOSED},
-    State.OPENING: {
-        Event.REFUSE_ID: State.CONNECTED,
-        Event.OPEN: State.OPEN,
-        Event.CLOSE: State.CLOSED,
-    },
-    State.OPEN: {Event.CLOSE: State.CLOSED},
-    State.CLOSED: {},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +98,7 @@ class Session:
         if self._admit(now_s):
             try:
                 message = protocol.parse(text)
-                self._check(message)
+                check(message, self.state, self.session_id)
                 self._react(message, now_s)
             except ClosingError as error:
                 self._end(endings.of(error))
@@ -149,20 +121,6 @@ class Session:
         if (report_s := self._limit.report_s) is not None:
             self._timers.set(Timer.IGNORED, report_s)
         return is_admitted
-
-    def _check(self, message: AnyClientMessage) -> None:
-        """Raise INVALID_SESSION unless the message belongs here and now."""
-        if isinstance(message, Init):
-            if self.state is not State.CONNECTED:
-                raise _invalid_session("INIT came already; a connection has one session.")
-            return
-        if isinstance(message, Close | Pong):
-            if message.session_id is None or self.session_id is None:
-                return
-        elif self.state is not State.OPEN:
-            raise _invalid_session("The session is not initialised; send INIT first.")
-        if not _is_same_id(message.session_id, self.session_id):
-            raise _invalid_session(f"session_id must be {self.session_id}, this connection's.")
 
     def _react(self, message: AnyClientMessage, now_s: float) -> None:
         match message:
@@ -227,7 +185,7 @@ class Session:
             self.session_id = None
             self._timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
             self._error(
-                _invalid_session("This session_id is another user's; propose another, or null.")
+                invalid_session("This session_id is another user's; propose another, or null.")
             )
         return self._outbox.take()
 
@@ -353,19 +311,3 @@ class Session:
     def _error(self, error: ProtocolError) -> None:
         self.counters.errors[error.code] += 1
         self._outbox.error(error, self.session_id)
-
-
-def _invalid_session(message: str) -> ProtocolError:
-    return ProtocolError("INVALID_SESSION", message)
-
-
-def _is_same_id(given: str | None, own: str | None) -> bool:
-    """Whether both are one UUID, however it is spelt."""
-    if given == own:
-        return True
-    if given is None or own is None:
-        return False
-    try:
-        return uuid.UUID(given) == uuid.UUID(own)
-    except ValueError:
-        return False
