@@ -7,8 +7,10 @@ Pillow, nothing else of the project's requirements. ``--plot`` needs matplotlib.
 """
 
 import argparse
+import copy
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,8 @@ def half_precision_errors(nets: Networks, device: torch.device, width: int) -> l
     wanted: Any = None
     rows = []
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        pixels, is_finite = Runner(nets.to(device, dtype), device, dtype, capture=False).generate(
-            latents, tokens
-        )
+        rounded = copy.deepcopy(nets).to(device, dtype)
+        pixels, is_finite = Runner(rounded, device, dtype, records=False).generate(latents, tokens)
         found = pixels.cpu().int()
         wanted = found if wanted is None else wanted
         off = (found - wanted).abs()
@@ -66,7 +67,6 @@ def half_precision_errors(nets: Networks, device: torch.device, width: int) -> l
                 "finite": bool(is_finite.all()),
             }
         )
-    nets.to(device, torch.float32)
     return rows
 
 
@@ -120,14 +120,17 @@ def measure(options: argparse.Namespace) -> Row:
         add("listening", size, paths.listening(nets, device, size))
     variants = [("eager, channels-last", False, False)]
     if device.type == "cuda":
-        variants.append(("captured", False, True))
+        variants.append(("recorded", False, True))
     if options.compile:
-        variants.append(("compiled, captured", True, device.type == "cuda"))
-    for variant, compiled, capture in variants:
+        variants.append(("compiled, recorded", True, device.type == "cuda"))
+    for variant, compiled, records in variants:
         runner = Runner(
-            nets, device, dtype, buckets=options.batches, compiled=compiled, capture=capture
+            nets, device, dtype, buckets=options.batches, compiled=compiled, records=records
         )
-        for size in options.batches:
+        began = time.perf_counter()
+        runner.warm_up(lambda text: None)
+        say(f"{variant}: warmed up in {time.perf_counter() - began:.0f} s")
+        for size in runner.buckets:
             add(f"networks, {variant}", size, paths.networks_alone(runner, size, width))
             add(f"whole, {variant}", size, paths.whole(runner, size, width))
     compare(report)
@@ -180,7 +183,9 @@ def main() -> int:
     options.batches = options.batches or ([1, 2, 4, 8, 16, 32] if is_cuda else [1, 2, 4])
     torch.set_num_threads(options.threads)
     if options.device.startswith("cuda"):
+        # As the engine does; full single precision is what the half one is compared with.
         torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
     with torch.inference_mode():
         report = measure(options)
     if options.json:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inference.engines.musetalk.avatar import FaceClip, Patched
 from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
+from inference.engines.musetalk.devices import is_out_of_memory, using
 from inference.engines.musetalk.paste import PatchBatch, paste
 from inference.engines.musetalk.runner import Runner
 
@@ -58,12 +59,15 @@ class Queued:
     luma: Tensor
     chroma: Tensor
     is_finite: Tensor
-    ready: Any | None
+    ready: Any | None = None
+    on_device: Sequence[Tensor] = ()
+    """What is being copied: kept until it is, so that nothing else is put there meanwhile."""
 
     def wait(self) -> None:
         """Until the bytes are there."""
         if self.ready is not None:
             self.ready.synchronize()
+        self.on_device = ()
 
     def finish(self) -> "list[Patch | None]":
         """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
@@ -144,11 +148,11 @@ class Renderer:
         staging = _Staging(len(jobs), canvas, self._width, pinned=self._is_cuda)
         patches = [staging.put(row, job) for row, job in enumerate(jobs)]
         device = self._runner.device
-        with torch.inference_mode():
+        with torch.inference_mode(), using(device):
             pixels, is_finite = self._runner.generate(staging.latents, staging.tokens)
             inputs = PatchBatch(
                 *(
-                    tensor.to(device, non_blocking=True)
+                    tensor.to(device, non_blocking=self._is_cuda)
                     for tensor in (
                         staging.geometry,
                         staging.masks,
@@ -161,7 +165,7 @@ class Renderer:
             results = (*paste(pixels, inputs), is_finite.clone())
             if self._copies is None:
                 luma, chroma, flags = (tensor.cpu() for tensor in results)
-                return Queued(patches, luma, chroma, flags, None)
+                return Queued(patches, luma, chroma, flags)
             return self._bring_back(patches, results)
 
     def _bring_back(self, patches: list[Patched], results: Sequence[Tensor]) -> Queued:
@@ -171,13 +175,13 @@ class Renderer:
         with torch.cuda.stream(self._copies):
             host = []
             for tensor in results:
-                tensor.record_stream(self._copies)
                 pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 host.append(pinned.copy_(tensor, non_blocking=True))
-            ready = torch.cuda.Event()
+            # Whoever waits for it sleeps: the encoders need the core.
+            ready = torch.cuda.Event(blocking=True)
             ready.record(self._copies)
         luma, chroma, is_finite = host
-        return Queued(patches, luma, chroma, is_finite, ready)
+        return Queued(patches, luma, chroma, is_finite, ready, results)
 
     def render(self, jobs: Sequence[FaceJob]) -> "list[Patch | None]":
         """Any number of jobs; memory running short makes batches smaller.
@@ -188,13 +192,21 @@ class Renderer:
         queued: list[Queued] = []
         at = 0
         while at < len(jobs):
-            size = min(self._runner.buckets[-1], len(jobs) - at)
-            try:
-                queued.append(self.queue(jobs[at : at + size]))
-            except torch.OutOfMemoryError:
+            size = self._runner.next_batch(len(jobs) - at)
+            if (batch := self.queue_if_it_fits(jobs[at : at + size])) is None:
                 self._runner.forget(self._runner.bucket(size))
                 continue
+            queued.append(batch)
             at += size
         for batch in queued:
             finished += batch.finish()
         return finished
+
+    def queue_if_it_fits(self, jobs: Sequence[FaceJob]) -> Queued | None:
+        """`queue`, or None where memory is too short for as many."""
+        try:
+            return self.queue(jobs)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return None

@@ -10,10 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from inference.engines.base import AudioContext, AudioWindow
-from inference.engines.musetalk.batch import Renderer
+from inference.engines.musetalk import buckets
+from inference.engines.musetalk.avatar import FaceClip
+from inference.engines.musetalk.batch import FaceJob, Renderer
+from inference.engines.musetalk.constants import LATENT_SIZE
+from inference.engines.musetalk.devices import find_device, is_out_of_memory, using
 from inference.engines.musetalk.networks import Networks, load_networks
 from inference.engines.musetalk.preparation import ClipPreparer
-from inference.engines.musetalk.runner import BUCKETS, Runner
+from inference.engines.musetalk.runner import Runner
 from inference.engines.musetalk.speech import StreamingWindow
 from inference.engines.musetalk.weights import ModelTree
 from inference.errors import EngineUnavailable
@@ -23,33 +27,6 @@ log = logging.getLogger(__name__)
 
 TOO_SLOW_MS = 1_000.0
 """A batch that takes longer is no stream: it is measured once, and no larger one at all."""
-
-
-def find_device(wanted: str) -> torch.device:
-    """``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; EngineUnavailable if it is not there."""
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda:0")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise EngineUnavailable(f"DEVICE={wanted} is no device that torch knows") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            built = torch.version.cuda or "no CUDA"
-            raise EngineUnavailable(
-                f"DEVICE={wanted}, but torch finds no usable GPU (torch is built for {built}: is "
-                "the driver there, and new enough?)"
-            )
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise EngineUnavailable(
-                f"DEVICE={wanted}, but there are {torch.cuda.device_count()} GPUs, from cuda:0 on"
-            )
-        return torch.device("cuda", device.index or 0)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise EngineUnavailable(f"DEVICE={wanted}, but torch finds no Metal GPU")
-    return device
 
 
 @dataclass(slots=True)
@@ -62,8 +39,11 @@ class LoadedNets:
     renderer: Renderer
     preparer: ClipPreparer
     window: StreamingWindow
-    milliseconds: dict[int, float]
-    """What a batch of each bucket takes, hearing and making."""
+
+    @property
+    def milliseconds(self) -> dict[int, float]:
+        """What a batch of each bucket takes, hearing and making."""
+        return self.runner.milliseconds
 
     @property
     def is_gpu(self) -> bool:
@@ -80,10 +60,8 @@ class LoadedNets:
 
     def sessions(self, budget_ms: float) -> int:
         """Sessions whose pictures of one tick are made within ``budget_ms``."""
-        sizes = self.runner.buckets
-        fitting = [size for size in sizes if self.milliseconds[size] <= budget_ms]
-        whole_batches = int(budget_ms // self.milliseconds[self.max_batch])
-        return max([whole_batches * self.max_batch, *fitting])
+        times = {size: self.milliseconds[size] for size in self.runner.buckets}
+        return buckets.jobs_within(budget_ms, times)
 
     def tokens(self, windows: Sequence[AudioWindow]) -> list[NDArray[np.float32]]:
         """``[frames, 50, width]`` for each window; those of one length in one call."""
@@ -94,12 +72,22 @@ class LoadedNets:
         for frames, numbers in by_frames.items():
             for at in range(0, len(numbers), self.max_batch):
                 some = numbers[at : at + self.max_batch]
-                samples = torch.from_numpy(np.stack([windows[n].samples for n in some]))
-                with torch.inference_mode():
-                    tokens = self.window.tokens(self.nets.whisper, samples.to(self.device), frames)
-                for number, one in zip(some, tokens.float().cpu().numpy(), strict=True):
+                samples = np.stack([windows[n].samples for n in some])
+                for number, one in zip(some, self._heard(samples, frames), strict=True):
                     found[number] = one
         return [one for one in found if one is not None]
+
+    def _heard(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """Tokens ``[B, frames, 50, width]`` of windows of one length."""
+        count = len(samples)
+        if self.is_gpu:  # which tries algorithms for each shape anew, while the stream waits
+            size = self.runner.bucket(count)
+            samples = np.pad(samples, ((0, size - count), (0, 0)))
+        with torch.inference_mode(), using(self.device):
+            on_device = torch.from_numpy(samples).to(self.device)
+            tokens = self.window.tokens(self.nets.whisper, on_device, frames)
+            heard: NDArray[np.float32] = tokens[:count].float().cpu().numpy()
+        return heard
 
 
 def load_nets(
@@ -112,57 +100,104 @@ def load_nets(
     context: AudioContext,
     max_batch: int,
 ) -> LoadedNets:
-    """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough."""
+    """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
+
+    Half precision that does not work on this device gives way to single.
+    """
     where = find_device(device)
-    dtype = torch.float16 if use_float16 and where.type != "cpu" else torch.float32
+    half = use_float16 and where.type != "cpu"
     if where.type == "cuda":
         # Parity is measured in full float32; the nets that run live are in half precision.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
-    try:
+    sizes = [size for size in buckets.SIZES if size <= max_batch] or [1]
+    if where.type == "cpu":
+        sizes = sizes[:3]
+
+    def load(dtype: torch.dtype) -> LoadedNets:
         nets = load_networks(tree, tiny=tiny).to(where, dtype)
-        buckets = [size for size in BUCKETS if size <= max_batch] or [1]
-        if where.type == "cpu":
-            buckets = buckets[:3]
-        runner = Runner(nets, where, dtype, buckets=buckets, compiled=compiled)
+        runner = Runner(nets, where, dtype, buckets=sizes, compiled=compiled)
         if compiled or where.type != "cpu":
             runner.warm_up()
-    except torch.OutOfMemoryError as error:
-        raise EngineUnavailable(
-            f"{where} has too little memory for MuseTalk (about 4 GB): {str(error).splitlines()[0]}"
-        ) from None
-    loaded = LoadedNets(
-        nets=nets,
-        device=where,
-        runner=runner,
-        renderer=Renderer(runner, nets.width),
-        preparer=ClipPreparer(nets, where),
-        window=StreamingWindow(before=context.before, after=context.after),
-        milliseconds={},
-    )
-    for size in runner.buckets:
-        loaded.milliseconds[size] = _measure(loaded, size, context)
-        if loaded.milliseconds[size] > TOO_SLOW_MS:
-            # What is larger would keep the start waiting for minutes, and gain nothing.
-            runner.buckets = tuple(loaded.milliseconds)
-            break
+        return LoadedNets(
+            nets=nets,
+            device=where,
+            runner=runner,
+            renderer=Renderer(runner, nets.width),
+            preparer=ClipPreparer(nets.encoder, nets.face_parsing, where),
+            window=StreamingWindow(before=context.before, after=context.after),
+        )
+
+    try:
+        with using(where):
+            loaded = load(torch.float16 if half else torch.float32)
+            if half and not _is_finite(loaded):
+                log.warning("%s: half precision gives no numbers here; single is used", where)
+                del loaded
+                loaded = load(torch.float32)
+            _measure_all(loaded, context)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if is_out_of_memory(error):
+            raise EngineUnavailable(
+                f"{where} has too little memory for MuseTalk (about 4 GB): {reason}"
+            ) from error
+        raise EngineUnavailable(f"{where} cannot run MuseTalk: {reason}") from error
     return loaded
 
 
-def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float:
-    """Milliseconds for a batch of ``size``, best of three; once where it is slow."""
+def _is_finite(loaded: LoadedNets) -> bool:
+    """Whether a picture can be made of latents and tokens of the usual size."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 8, LATENT_SIZE, LATENT_SIZE, generator=generator)
+    noise = torch.randn(
+        1, loaded.window.before + SAMPLES_PER_FRAME + loaded.window.after, generator=generator
+    )
+    [tokens] = loaded.tokens([AudioWindow(0.1 * noise[0].numpy(), 1)])
+    return bool(loaded.runner.generate(latents, torch.from_numpy(tokens))[1].all())
+
+
+def _measure_all(loaded: LoadedNets, context: AudioContext) -> None:
+    """What a batch of each bucket takes; none larger than one that is too slow for a stream, or
+    that memory is short of.
+    """
+    runner = loaded.runner
+    for size in runner.buckets:
+        took_ms = _measure(loaded, size, context)
+        if took_ms is None:
+            runner.forget(size)
+            break
+        runner.milliseconds[size] = took_ms
+        log.info("batches of %d take %.1f ms", size, took_ms)
+        if took_ms > TOO_SLOW_MS:
+            # What is larger would keep the start waiting for minutes, and gain nothing.
+            runner.buckets = tuple(runner.milliseconds)
+            break
+
+
+def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float | None:
+    """Milliseconds from sound to patches on the host for ``size`` sessions, best of three; once
+    where it is slow. None if memory is too short for it.
+    """
     silence = np.zeros(context.before + SAMPLES_PER_FRAME + context.after, np.float32)
     windows = [AudioWindow(silence, 1)] * size
-    latents = torch.zeros(size, 8, 32, 32)
+    picture = np.full((768, 512), 128, np.uint8)
+    faces = FaceClip(
+        np.zeros((1, 8, LATENT_SIZE, LATENT_SIZE), np.float16),
+        np.full((1, 192, 256), 255, np.uint8),
+        np.array([[128, 128, 384, 448, 128, 256, 256, 192]], np.int32),
+    )
     best = float("inf")
     for _ in range(3):
         began = time.perf_counter()
-        tokens = torch.from_numpy(np.concatenate(loaded.tokens(windows)))
-        loaded.runner.generate(latents, tokens)
-        loaded.runner.synchronize()
+        heard = loaded.tokens(windows)
+        jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]
+        batch = loaded.renderer.queue_if_it_fits(jobs)
+        if batch is None:
+            return None
+        batch.wait()
         best = min(best, (time.perf_counter() - began) * 1_000)
         if best > TOO_SLOW_MS:
             break
-    log.info("batches of %d take %.1f ms", size, best)
     return best

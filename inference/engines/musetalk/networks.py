@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inference.engines.musetalk.devices import layout_of
 from inference.engines.musetalk.nets import face_parsing, tiny_decoder, unet, vae, whisper
 from inference.engines.musetalk.weights import ModelTree
 from inference.errors import EngineUnavailable
@@ -154,13 +155,13 @@ class Networks:
         return int(self.whisper.layer_norm.weight.shape[0])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Networks":
-        """Moved in place; convolution weights laid out channels-last.
+        """Moved in place; convolution weights laid out as the device likes them.
 
         Whisper, the VAE's encoder and the face parser keep float32 on their device: the first is a
         hundredth of the work and sets the clamp of the mel, the others run at preparation only.
         """
         for net in (self.unet, self.decoder):
-            net.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+            net.to(device=device, dtype=dtype, memory_format=layout_of(device))
         for net in (self.whisper, self.encoder, self.face_parsing):
             if net is not None:
                 net.to(device=device)
@@ -218,6 +219,16 @@ def load_networks(tree: ModelTree, *, tiny: bool = False) -> Networks:
         ),
         face_parsing=load_face_parsing(tree.face_parsing) if tree.face_parsing else None,
     )
+
+
+def load_encoder(tree: ModelTree) -> Any:
+    """The encoder of the VAE alone, float32 on the CPU, for preparing."""
+    config = read_config(tree.vae_config)
+    shape = _shape(vae.VaeShape, tree.vae_config, config)
+    with torch.device("meta"):
+        definition = published_vae(config)
+    state = _checked(tree.vae_weights, definition)
+    return _assembled(lambda: vae.Encoder(shape), vae.fold_checkpoint(state, "encoder"))
 
 
 def load_face_parsing(path: Path) -> Any:

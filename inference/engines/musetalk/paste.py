@@ -46,13 +46,16 @@ def resized(faces: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:
     columns = torch.arange(width, device=faces.device, dtype=torch.float32)
     rows = torch.arange(height, device=faces.device, dtype=torch.float32)
     box_width, box_height, right, below = geometry[:, :, None].unbind(1)
-    x = (columns + right + 0.5) * (2 / box_width) - 1
-    y = (rows + below + 0.5) * (2 / box_height) - 1
+    # Kept between the centres of the outermost pixels: what "border" padding does, which Metal
+    # has not.
+    edge = 1 - 1 / faces.shape[-1]
+    x = ((columns + right + 0.5) * (2 / box_width) - 1).clamp(-edge, edge)
+    y = ((rows + below + 0.5) * (2 / box_height) - 1).clamp(-edge, edge)
     grid = torch.stack(
         (x[:, None, :].expand(batch, height, width), y[:, :, None].expand(batch, height, width)), -1
     )
     sampled = functional.grid_sample(
-        faces, grid, mode="bilinear", padding_mode="border", align_corners=False
+        faces, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     return sampled.round()
 

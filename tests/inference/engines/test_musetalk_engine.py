@@ -210,6 +210,7 @@ def test_the_sound_moves_the_mouth(engine, avatar):
 def test_memory_running_short_makes_batches_smaller(engine, avatar, monkeypatch):
     runner = engine._loaded.runner
     monkeypatch.setattr(runner, "buckets", (1, 2, 4))
+    monkeypatch.setattr(runner, "milliseconds", {})
     sizes = []
     right = type(runner).plain
 
@@ -241,6 +242,7 @@ def test_memory_for_not_even_one_is_an_error_of_its_own(engine, avatar, monkeypa
 
 def test_numbers_that_overflow_show_the_source_picture(engine, avatar, monkeypatch):
     runner = engine._loaded.runner
+    monkeypatch.setattr(runner, "milliseconds", {})
     right = type(runner).plain
 
     def overflow(self, latents, tokens):
@@ -295,13 +297,15 @@ def test_a_device_that_does_not_come_back_is_given_up(engine, avatar, monkeypatc
     assert len(tries) == recovery.MOST_TRIES
 
 
-def test_loading_measures_what_the_engine_carries(engine):
-    assert set(engine._loaded.milliseconds) == {1, 2}
-    assert engine.max_batch == 2
-    assert engine.capacity == engine._loaded.sessions(28.0)
+def test_loading_measures_what_the_engine_carries(engine, monkeypatch):
     nets = engine._loaded
+    assert set(nets.milliseconds) == {1, 2}
+    assert engine.max_batch == 2
+    assert engine.capacity == nets.sessions(28.0)
+    monkeypatch.setattr(nets.runner, "milliseconds", {1: 9.0, 2: 11.0})
+    assert engine.capacity == 4
     assert nets.sessions(0.0) == 0
-    assert nets.sessions(2.5 * nets.milliseconds[2]) == 4
+    assert nets.sessions(31.0) == 5
 
 
 @pytest.mark.parametrize(

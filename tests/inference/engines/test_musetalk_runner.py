@@ -100,6 +100,54 @@ def test_warming_up_drops_batches_that_memory_is_short_of(nets, monkeypatch):
     assert said == [f"warming up batches of {size}" for size in (4, 2, 1)]
 
 
+def test_a_way_that_cannot_be_recorded_is_called(nets, monkeypatch):
+    from inference.engines.musetalk import graphs
+    from inference.engines.musetalk import runner as module
+
+    class NoGraphs:
+        def __init__(self, way, inputs, device):
+            self._way, self._inputs = way, inputs
+
+        def warm(self, size):
+            self._way(*self._inputs(size))
+
+        def get(self, size):
+            raise graphs.RecordingFailed("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(module, "Graphs", NoGraphs)
+    runner = Runner(nets, CPU, torch.float32, buckets=(2,), records=True)
+    runner.warm_up(lambda text: None)
+    found = runner.generate(*paths.inputs(2, 32))[0]
+    wanted = Runner(nets, CPU, torch.float32, buckets=(2,)).generate(*paths.inputs(2, 32))[0]
+    assert (found == wanted).all()
+
+
+def test_nets_that_cannot_be_compiled_run_as_they_are(nets, monkeypatch):
+    """Such as where a machine has no C compiler."""
+    from inference.engines.musetalk.nets import blocks
+
+    def broken(self, *args, **kwargs):
+        def call(*args, **kwargs):
+            raise OSError("no gcc here")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(blocks.ResnetBlock, "compile", broken)
+    runner = Runner(nets, CPU, torch.float32, buckets=(1,), compiled=True)
+    runner.warm_up(lambda text: None)
+    pixels, _ = runner.generate(*paths.inputs(1, 32))
+    assert off(pixels, published_pixels(1)) <= 1
+
+
+def test_batches_are_cut_by_what_was_measured(nets):
+    runner = Runner(nets, CPU, torch.float32, buckets=(1, 2, 4))
+    assert runner.next_batch(3) == 3
+    runner.milliseconds.update({1: 10.0, 2: 20.0})
+    assert runner.next_batch(3) == 3
+    runner.milliseconds[4] = 40.0
+    assert runner.next_batch(3) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # of the compiler and what it imports

@@ -1,0 +1,37 @@
+"""How many jobs go into one batch: sizes that the nets are compiled and recorded for.
+
+A batch is padded to the next bucket, and a GPU that is full does padding at the price of work. So a
+number of jobs is cut into the buckets that take the least time together: 18 as 16 and 2 where a
+batch of 32 would take twice as long.
+"""
+
+from collections.abc import Mapping
+
+SIZES = (1, 2, 4, 8, 16, 32)
+
+
+def least_times(count: int, times: Mapping[int, float]) -> list[tuple[float, int]]:
+    """For 0 … ``count`` jobs the time of their batches and the bucket to begin with (0 for none).
+
+    ``times``: what a batch of each bucket takes, in any unit. Of equal times the larger bucket.
+    """
+    best = [(0.0, 0)]
+    for jobs in range(1, count + 1):
+        best.append(
+            min(
+                ((times[size] + best[max(jobs - size, 0)][0], size) for size in times),
+                key=lambda found: (found[0], -found[1]),
+            )
+        )
+    return best
+
+
+def next_batch(count: int, times: Mapping[int, float]) -> int:
+    """How many of ``count`` jobs the next batch is to take."""
+    return min(least_times(count, times)[-1][1], count)
+
+
+def jobs_within(time: float, times: Mapping[int, float]) -> int:
+    """How many jobs are done in ``time``."""
+    most = int(time / min(took / size for size, took in times.items()))
+    return max(jobs for jobs, (took, _) in enumerate(least_times(most, times)) if took <= time)
