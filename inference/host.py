@@ -30,7 +30,7 @@ from inference.clock import Clock
 from inference.counters import Counters
 from inference.engines.base import Engine, EngineState, LoadedAvatar
 from inference.errors import AvatarError
-from inference.hosted import HostedSession, Slot
+from inference.hosted import HostedSession
 from inference.library import AvatarLibrary
 from inference.messages import (
     ActionStart,
@@ -47,6 +47,7 @@ from inference.messages import (
 )
 from inference.pipeline import Pipeline
 from inference.profile import DEFAULT_PROFILE, VideoProfile
+from inference.slots import Slot
 from inference.timing import FRAME_S
 
 log = logging.getLogger(__name__)

@@ -1,13 +1,10 @@
-"""One session as the host keeps it: what is planned, in the making, and due.
+"""One session as the host keeps it: frames are planned, made and sent.
 
 Theory of operation
 -------------------
-A frame is planned shortly before it is due, by as much as the engine needs (its ``lead_s``). A
-planned frame lies in a `Slot` in the outbox until it is due, and slots leave the outbox in order:
-
-    plan ──▶ CLIP ─────────────────────────────────────▶ ready ──▶ due ──▶ sent
-        └──▶ LIVE ──▶ rendering ──▶ encoding ──▶ ready ──┘
-                          └─ cut off: the last mouth ─┘
+A frame is planned shortly before it is due, by as much as the engine needs (`inference.planner`),
+and lies in a slot until it leaves for the door (`inference.slots`). In between its mouth and its
+picture are made, and that may take too long:
 
 * A slot whose engine result is not there shortly before it is due is *cut off*. In mid-speech its
   picture repeats the last mouth and its 640 samples count as shown, so the sound need not stop. If
@@ -25,13 +22,9 @@ Everything here runs on the host's event loop; the work itself is done in pools 
 """
 
 import logging
-from collections import deque
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Protocol
 
-from inference import timeline as timelines
-from inference.audio import Speech, SpeechFrame, SpeechQueue
+from inference.audio import SpeechQueue
 from inference.clips import AvatarClips
 from inference.counters import Counters
 from inference.encoder import Encoder
@@ -49,17 +42,13 @@ from inference.messages import (
     VideoFrame,
 )
 from inference.mouth import Mouth
+from inference.planner import Planner
 from inference.repertoire import resolve_clip
-from inference.timeline import FramePlan, Source, Timeline
-from inference.timing import FRAME_S, FrameClock
+from inference.slots import Outbox, Phase, Slot
+from inference.timeline import Source
+from inference.timing import FrameClock
 
 log = logging.getLogger(__name__)
-
-CUT_OFF_LEAD_S = 0.012
-"""Time kept for pasting, encoding and sending when the engine is late."""
-
-MIN_RENDER_S = 0.015
-"""What the engine gets at the least, also when planning itself was late."""
 
 MAX_START_DELAY_FRAMES = 10
 """So often does an utterance wait for its first mouth."""
@@ -69,29 +58,6 @@ MAX_REPEATS = 5
 
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
-
-
-class Phase(Enum):
-    RENDERING = auto()
-    ENCODING = auto()
-    READY = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Slot:
-    """A planned frame on its way."""
-
-    plan: FramePlan
-    before: Timeline
-    """The timeline before it was planned, to plan it again from."""
-    due_s: float
-    cut_off_s: float
-    speech: SpeechFrame | None
-    phase: Phase
-    access_unit: bytes = b""
-    is_idr: bool = False
-    is_dropped: bool = False
-    patch: Patch | None = None
 
 
 class Stage(Protocol):
@@ -136,15 +102,12 @@ class HostedSession:
         self.features: Features | None = None
         """What the engine heard last: held or eased mouths show it."""
         self.is_encoding = False
-        self.clock = FrameClock(0.0)
         self.is_performing = False
         self.heard_s = 0.0
         """When the door last said anything."""
-        self._lead_s = lead_s
-        self._speech = speech
         self._stage = stage
-        self._timeline = timelines.begin(clips.repertoire)
-        self._outbox: deque[Slot] = deque()
+        self._planner = Planner(clips.repertoire, speech, lead_s=lead_s)
+        self._outbox = Outbox()
         self._last_patch: Patch | None = None
         self._shown_position = 0
         self._generation = 0
@@ -156,41 +119,38 @@ class HostedSession:
 
     def perform(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
         """The door accepted: the frame that it names is due at ``origin_s``."""
-        self._timeline = timelines.begin(
-            self.clips.repertoire, frame=accepted.next_frame, base=accepted.clip
-        )
+        self._planner.begin(frame=accepted.next_frame, due_s=origin_s, clip=accepted.clip)
         self._shown_position = accepted.next_position
         self._generation = accepted.generation
-        self.clock = FrameClock(origin_s - accepted.next_frame * FRAME_S)
         self.is_performing = True
-        self._plan(now_s)
+        self._begin(self._planner.plan(now_s))
+
+    @property
+    def clock(self) -> FrameClock:
+        return self._planner.clock
 
     @property
     def newest_due_s(self) -> float:
         """When `flush` wants to be called: the newest planned frame is due."""
-        return self.clock.due_s(self._timeline.frame - 1)
+        return self._planner.newest_due_s
 
     @property
     def next_tick_s(self) -> float:
         """When `tick` wants to be called: the next frame is to be planned."""
-        return self.clock.due_s(self._timeline.frame) - self._lead_s
+        return self._planner.next_tick_s
 
     def tick(self, now_s: float) -> None:
         """Plan the next frame, unless time has run away."""
         self.flush(now_s)
-        if self._outbox and now_s - self._outbox[0].due_s > MAX_LATE_S:
+        if self._outbox.lateness_s(now_s) > MAX_LATE_S:
             self._give_up(now_s)
         elif now_s - self.next_tick_s > MAX_LATE_S:
-            self._skip_to_now(now_s)
-        self._plan(now_s)
+            self.counters.given_up += self._planner.skip_to_now(now_s)
+        self._begin(self._planner.plan(now_s))
 
     def flush(self, now_s: float) -> None:
         """Send the slots that are due and ready, in order."""
-        while self._outbox:
-            slot = self._outbox[0]
-            if slot.phase is not Phase.READY or slot.due_s > now_s:
-                return
-            self._outbox.popleft()
+        while (slot := self._outbox.take_due(now_s)) is not None:
             self._send(slot, now_s)
 
     def _send(self, slot: Slot, now_s: float) -> None:
@@ -219,59 +179,42 @@ class HostedSession:
         )
 
     def _give_up(self, now_s: float) -> None:
-        """The outbox is more than a second late: start over from its first slot's state, at now."""
-        first = self._outbox[0]
-        lost = self._take_back(0)
-        if lost is not None:
-            frame, is_first = lost
-            self._speech.put_back(frame, is_first=is_first)
+        """The outbox is too late: start over from its first slot's state, at now."""
+        given_up = self._take_back(self._outbox.oldest)
         log.warning(
             "session %s: frames from %d on were over %.0f s late and are given up",
             self.start.session_id,
-            first.plan.frame,
+            given_up[0].plan.frame,
             MAX_LATE_S,
         )
-        self._skip_to_now(now_s)
+        self.counters.given_up += self._planner.skip_to_now(now_s)
 
-    def _skip_to_now(self, now_s: float) -> None:
-        frame = self.clock.frame_due_at(now_s) + 1
-        self.counters.given_up += max(frame - self._timeline.frame, 0)
-        self._timeline = timelines.skip_to(self._timeline, frame)
+    def _take_back(self, first: Slot | None) -> list[Slot]:
+        """Drop ``first`` and all behind it, and return to the state before them."""
+        dropped = self._outbox.drop_from(first)
+        for slot in dropped:
+            self._stage.withdraw(slot)
+        if dropped:
+            self._planner.take_back(dropped)
+        return dropped
 
-    # ---- planning
+    # ---- from plan to picture
 
-    def _plan(self, now_s: float) -> None:
-        speech = self._speech.poll(now_s)
-        taken = self._speech.take() if speech is Speech.READY else None
-        self._plan_with(now_s, speech, taken)
-
-    def _plan_with(self, now_s: float, speech: Speech, taken: SpeechFrame | None) -> None:
-        before = self._timeline
-        self._timeline, plan = timelines.advance(
-            before, self.clips.repertoire, speech, taken.clip if taken else None
-        )
-        due_s = self.clock.due_s(plan.frame)
-        slot = Slot(
-            plan=plan,
-            before=before,
-            due_s=due_s,
-            cut_off_s=max(due_s - CUT_OFF_LEAD_S, now_s + MIN_RENDER_S),
-            speech=taken,
-            phase=Phase.RENDERING,
-        )
-        self._outbox.append(slot)
-        clip, index = plan.cursor.clip, plan.cursor.index
+    def _begin(self, slot: Slot) -> None:
+        """The planner made it: have made what it needs."""
+        self._outbox.put(slot)
+        plan, clip, index = slot.plan, slot.plan.cursor.clip, slot.plan.cursor.index
         if plan.source is Source.CLIP:
             slot.access_unit = self.clips[clip].access_unit(index)
             slot.is_idr = self.clips[clip].is_idr(index)
             slot.phase = Phase.READY
             return
         self._stage.decode_ahead(self, clip, index + self.clips.manifest.profile.gop)
-        if (wanted := timelines.wanted_clip(self._timeline)) != clip:
+        if (wanted := self._planner.wanted_clip) != clip:
             self._stage.decode_ahead(self, wanted, 0)
         if plan.mouth is Mouth.HOLDING:
             self.counters.held += 1
-        if plan.mouth is Mouth.CLOSED or (taken is None and self.features is None):
+        if plan.mouth is Mouth.CLOSED or (slot.speech is None and self.features is None):
             self._encode(slot, None)
         else:
             self._stage.render(self, slot)
@@ -282,7 +225,7 @@ class HostedSession:
         """The engine made the mouth; a late one still tells what was heard."""
         if not slot.is_dropped:
             self.features = features
-        if slot.phase is Phase.RENDERING and not slot.is_dropped:
+        if slot.awaits_mouth:
             self._last_patch = patch
             self._start_delay_frames = self._repeats = 0
             self._encode(slot, patch)
@@ -290,7 +233,7 @@ class HostedSession:
     def on_render_failed(self, slot: Slot, reason: str) -> None:
         """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
         self._report_failure(slot, reason)
-        if slot.phase is Phase.RENDERING and not slot.is_dropped:
+        if slot.awaits_mouth:
             self._start_delay_frames = 0
             self._encode(slot, None)
 
@@ -301,17 +244,16 @@ class HostedSession:
 
     def cut_off(self, slot: Slot, now_s: float) -> None:
         """The engine's time for this slot is over."""
-        if slot.phase is not Phase.RENDERING or slot.is_dropped:
+        if not slot.awaits_mouth:
             return
         self._stage.withdraw(slot)
         begins = slot.plan.begins_utterance
         can_wait = self._start_delay_frames < MAX_START_DELAY_FRAMES
-        if begins and can_wait and slot is self._outbox[-1] and slot.speech:
-            self._speech.put_back(slot.speech, is_first=True)
-            self._take_back(len(self._outbox) - 1)
+        if begins and can_wait and slot is self._outbox.newest:
+            self._take_back(slot)
             self.counters.delayed_starts += 1
             self._start_delay_frames += 1
-            self._plan_with(now_s, Speech.SILENT, None)
+            self._begin(self._planner.plan_in_silence(now_s))
             return
         self.counters.skipped += 1
         self._repeats += 1
@@ -326,13 +268,10 @@ class HostedSession:
         self._encode_next()
 
     def _encode_next(self) -> None:
-        """One at a time and in order, though mouths may be made in another: an encoder's pictures
-        refer to the one before.
-        """
         if self.is_encoding:
             return
-        slot = next((slot for slot in self._outbox if slot.phase is not Phase.READY), None)
-        if slot is not None and slot.phase is Phase.ENCODING:
+        slot = self._outbox.next_to_encode
+        if slot is not None:
             self.is_encoding = True
             self._stage.encode(self, slot)
 
@@ -349,31 +288,25 @@ class HostedSession:
         if chunk.generation < self._generation:
             return
         clip = self._known_clip(chunk.clip) if chunk.clip else None
-        self._speech.push(chunk.position, chunk.pcm, now_s, clip)
-        cursor = self._timeline.cursor
-        if cursor and self._timeline.source is Source.CLIP:
+        self._planner.hear(chunk.position, chunk.pcm, now_s, clip)
+        if cursor := self._planner.idle_cursor:
             self._stage.decode_ahead(self, cursor.clip, cursor.index + 1)
 
     def change_clip(self, change: ClipChange) -> None:
         if clip := self._known_clip(change.clip):
-            self._timeline = timelines.change_clip(self._timeline, clip)
+            self._planner.change_clip(clip)
 
     def start_action(self, action: ActionStart) -> None:
         if clip := self._known_clip(action.clip):
-            self._timeline = timelines.start_action(self._timeline, clip, action.form)
+            self._planner.start_action(clip, action.form)
 
     def interrupt(self, interrupt: SpeechInterrupt, now_s: float) -> None:
         self._generation = interrupt.generation
-        self._speech.interrupt()
-        speaking = next((i for i, slot in enumerate(self._outbox) if slot.speech), None)
-        frames_to_plan = 0
-        if speaking is not None:
-            frames_to_plan = len(self._outbox) - speaking
-            self._take_back(speaking)
-        self._timeline = timelines.stop_speech(self._timeline)
+        taken_back = self._take_back(self._outbox.first_spoken)
+        self._planner.interrupt()
         self._start_delay_frames = 0
-        for _ in range(frames_to_plan):
-            self._plan_with(now_s, Speech.SILENT, None)
+        for _ in taken_back:
+            self._begin(self._planner.plan_in_silence(now_s))
         self._has_reported_failure = False
         self._stage.send(
             self,
@@ -387,31 +320,12 @@ class HostedSession:
     def stop(self) -> None:
         """The session is over: nothing more comes out of it."""
         self.is_performing = False
-        for slot in self._outbox:
-            slot.is_dropped = True
+        for slot in self._outbox.drop_from(self._outbox.oldest):
             self._stage.withdraw(slot)
-        self._outbox.clear()
 
     def require_idr(self) -> None:
         """An access unit got lost on its way to the door."""
-        self._timeline = timelines.require_idr(self._timeline)
-
-    def _take_back(self, first: int) -> tuple[SpeechFrame, bool] | None:
-        """Drop the slots from ``first`` on and return to the state before them.
-
-        Returns the earliest speech among them and whether it began its utterance, for the caller
-        to put back or to forget.
-        """
-        dropped = [self._outbox.pop() for _ in range(len(self._outbox) - first)][::-1]
-        for slot in dropped:
-            slot.is_dropped = True
-            self._stage.withdraw(slot)
-        self._timeline = timelines.rewind(self._timeline, dropped[0].before)
-        if any(s.plan.source is Source.LIVE and s.phase is not Phase.RENDERING for s in dropped):
-            self._timeline = timelines.require_idr(self._timeline)
-        return next(
-            ((slot.speech, slot.plan.begins_utterance) for slot in dropped if slot.speech), None
-        )
+        self._planner.require_idr()
 
     def _known_clip(self, name: str) -> str | None:
         """The door resolves names against the same manifest; an unknown one is a fault of ours."""

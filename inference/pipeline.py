@@ -28,9 +28,10 @@ from inference.engines.base import (
     Unavailable,
 )
 from inference.errors import InferenceError
-from inference.hosted import HostedSession, Slot
+from inference.hosted import HostedSession
 from inference.profile import VideoProfile
 from inference.scheduler import Scheduler
+from inference.slots import Slot
 
 log = logging.getLogger(__name__)
 
