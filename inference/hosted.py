@@ -278,7 +278,7 @@ class HostedSession:
     def on_encoded(self, slot: Slot, access_unit: bytes, *, is_idr: bool, now_s: float) -> None:
         self.is_encoding = False
         slot.access_unit, slot.is_idr, slot.phase = access_unit, is_idr, Phase.READY
-        slot.patch = None
+        slot.picture = slot.patch = None
         self._encode_next()
         self.flush(now_s)
 

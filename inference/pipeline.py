@@ -32,6 +32,7 @@ from inference.hosted import HostedSession
 from inference.profile import VideoProfile
 from inference.scheduler import Scheduler
 from inference.slots import Slot
+from inference.timeline import FramePlan
 
 log = logging.getLogger(__name__)
 
@@ -140,14 +141,23 @@ class Pipeline:
                     is_ours = isinstance(error, InferenceError)
                     session.on_render_failed(slot, str(error) if is_ours else "engine_failed")
                     continue
-                features, made = future.result()[number]
-                if isinstance(made, Unavailable):
-                    session.on_render_failed(slot, made.reason)
+                mouth = future.result()[number]
+                if slot.awaits_mouth:
+                    slot.picture = mouth.picture
+                if isinstance(mouth.made, Unavailable):
+                    session.on_render_failed(slot, mouth.made.reason)
                 else:
-                    session.on_rendered(slot, features, made)
+                    session.on_rendered(slot, mouth.features, mouth.made)
 
 
-_Mouth = tuple[Features, Patch | Unavailable | None]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mouth:
+    """What became of a slot in the engine's pool."""
+
+    features: Features
+    made: Patch | Unavailable | None
+    picture: Picture
+    """What it was made for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,33 +184,34 @@ def _call_engine(engine: Engine, works: list[_Work]) -> list[_Mouth]:
         latest = work.features if work.window is None else next(heard)[0]
         assert latest is not None, "a mouth is held or eased only after it has spoken"
         features.append(latest)
-    patches = engine.render(
+    pictures = [_source_picture(work.clips, work.slot.plan) for work in works]
+    made = engine.render(
         [
             RenderJob(
                 avatar=work.avatar,
                 clip=work.slot.plan.cursor.clip,
                 index=work.slot.plan.cursor.index,
-                picture=_source_picture(work.clips, work.slot),
+                picture=picture,
                 features=latest,
                 strength=work.slot.plan.strength,
             )
-            for work, latest in zip(works, features, strict=True)
+            for work, latest, picture in zip(works, features, pictures, strict=True)
         ]
     )
-    return list(zip(features, patches, strict=True))
+    return [_Mouth(*each) for each in zip(features, made, pictures, strict=True)]
 
 
 def _make_access_unit(clips: AvatarClips, encoder: Encoder, slot: Slot) -> bytes:
     """The slot's picture, encoded. Runs in the media pool, one at a time per session."""
-    picture = _source_picture(clips, slot)
+    # The engine saw it already, unless there was nothing to render or it was too late.
+    picture = _source_picture(clips, slot.plan) if slot.picture is None else slot.picture
     if slot.patch is not None:
         picture = compositor.paste(picture, slot.patch)
     return encoder.encode(picture, idr=slot.plan.must_be_idr)
 
 
-def _source_picture(clips: AvatarClips, slot: Slot) -> Picture:
+def _source_picture(clips: AvatarClips, plan: FramePlan) -> Picture:
     """The clip's picture, mixed with the one left behind while a cross-fade lasts."""
-    plan = slot.plan
     picture = clips[plan.cursor.clip].picture(plan.cursor.index)
     if plan.fade is None:
         return picture

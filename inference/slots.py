@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from inference.audio import SpeechFrame
-from inference.engines.base import Patch
+from inference.engines.base import Patch, Picture
 from inference.timeline import FramePlan, Source, Timeline
 
 
@@ -42,7 +42,10 @@ class Slot:
     access_unit: bytes = b""
     is_idr: bool = False
     is_dropped: bool = False
+    picture: Picture | None = None
+    """The source picture, where the engine has seen it."""
     patch: Patch | None = None
+    """The mouth to be pasted over it; None: its own."""
 
     @property
     def awaits_mouth(self) -> bool:

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from inference import compositor, timeline
 from inference.hosted import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.messages import (
     ActionStart,
@@ -259,6 +260,30 @@ async def test_clip_change_and_action_need_no_encoder(stage: Stage) -> None:
     assert {frame.action_form for frame in action} == {"v1.0"}
     assert door.frames[-1].clip == "idle_1"
     decode(door.frames)
+
+
+async def test_a_cross_fade_under_speech_is_mixed_once_a_frame(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix, weights = compositor.cross_fade, []
+
+    def counted(outgoing: np.ndarray, incoming: np.ndarray, weight: float) -> np.ndarray:
+        weights.append(weight)
+        return mix(outgoing, incoming, weight)
+
+    monkeypatch.setattr(compositor, "cross_fade", counted)
+    monkeypatch.setattr(timeline, "MAX_WAIT", 0)
+    door = stage.door()
+    await door.open(clip="idle_0")
+    door.say(tone(20), 0)
+    await stage.clock.advance(5 * TICK)
+    stage.host.submit(ClipChange(claim_id="a", clip="speaking_0"))
+    await stage.clock.advance(1)
+    assert weights == [0.25, 0.5, 0.75]
+    first = next(n for n, frame in enumerate(door.frames) if frame.clip == "speaking_0")
+    assert all(frame.position is not None for frame in door.frames[first : first + 3])
+    lumas = [seen[400:500].mean() for seen in decode(door.frames[: first + 5])[first - 1 :]]
+    assert lumas == pytest.approx([85, 97.5, 110, 122.5, 135, 135], abs=3)
 
 
 async def test_an_undelivered_frame_is_followed_by_an_idr(stage: Stage) -> None:
