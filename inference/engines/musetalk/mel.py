@@ -44,6 +44,11 @@ def filter_bank() -> NDArray[np.float32]:
     return bank
 
 
+@lru_cache
+def _bank_on(device: torch.device) -> Tensor:
+    return torch.from_numpy(filter_bank()).to(device)
+
+
 def log_mel(samples: Tensor, maximum: Tensor | None = None) -> Tensor:
     """float32 ``[B, n]`` in -1..1 → float32 ``[B, 80, n // 160]``.
 
@@ -54,8 +59,7 @@ def log_mel(samples: Tensor, maximum: Tensor | None = None) -> Tensor:
         samples.float(), MEL_FFT, MEL_HOP, window=window, center=True, return_complex=True
     )[..., : samples.shape[-1] // MEL_HOP]
     power = spectrum.real.square() + spectrum.imag.square()
-    bank = torch.from_numpy(filter_bank()).to(samples.device)
-    log = (bank @ power).clamp(min=MEL_FLOOR).log10()
+    log = (_bank_on(samples.device) @ power).clamp(min=MEL_FLOOR).log10()
     if maximum is None:
         maximum = log.amax((1, 2))
     log = torch.maximum(log, maximum[:, None, None] - MEL_RANGE_LOG10)

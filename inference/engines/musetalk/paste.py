@@ -10,6 +10,7 @@ face: ``canvas`` pixels that belong to no patch have mask 0 and are never read.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,6 +20,12 @@ from torch.nn import functional
 _TO_Y = (0.256788, 0.504129, 0.097906)
 _TO_U = (-0.148223, -0.290993, 0.439216)
 _TO_V = (0.439216, -0.367788, -0.071427)
+
+
+@lru_cache
+def _matrix(device: torch.device) -> Tensor:
+    """Kept on the device: bringing it there would wait for all that is queued."""
+    return torch.tensor((_TO_Y, _TO_U, _TO_V), device=device)
 
 
 @dataclass(slots=True)
@@ -64,8 +71,7 @@ def paste(faces: Tensor, batch: PatchBatch) -> tuple[Tensor, Tensor]:
     """RGB ``[B, 3, 256, 256]`` → luma ``[B, H, W]`` and chroma ``[B, 2, H/2, W/2]``, all uint8."""
     height, width = batch.luma.shape[-2:]
     rgb = resized(faces.float(), batch.geometry, height, width)
-    weights = rgb.new_tensor((_TO_Y, _TO_U, _TO_V))
-    yuv = torch.einsum("kc,bchw->bkhw", weights, rgb)
+    yuv = torch.einsum("kc,bchw->bkhw", _matrix(rgb.device), rgb)
     alpha = batch.masks.float() * (batch.strength / 255)[:, None, None]
     luma = torch.lerp(batch.luma.float(), (yuv[:, 0] + 16).round(), alpha)
     body = batch.chroma.float()
