@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inference.engines.musetalk import weights
+from tests.factories import make_avatar
 
 SMALL = Path(__file__).parents[1] / "data" / "musetalk" / "weights"
 
@@ -51,3 +52,40 @@ def test_a_truncated_file_is_wrong(tmp_path):
     (tmp_path / "musetalkV15/unet.pth").write_bytes(b"short")
     with pytest.raises(CommandError, match=r"not the published files: musetalkV15/unet\.pth"):
         said("check_models", "--quick", "--at", str(tmp_path))
+
+
+@pytest.fixture
+def somebody(tmp_path, settings):
+    settings.AVATARS_DIR = settings.SHIPPED_AVATARS_DIR = tmp_path / "avatars"
+    settings.MODEL_PATH = SMALL
+    make_avatar(tmp_path / "avatars" / "me", clips={"idle_0": 3, "speaking_0": 2}, name="me")
+    return tmp_path / "avatars" / "me"
+
+
+def test_an_avatar_is_prepared_for_musetalk_once(somebody):
+    pytest.importorskip("torch")
+    assert "2 clips of 1 avatars lack 5 pictures" in said("prepare_musetalk", "--check")
+    assert not (somebody / "musetalk").exists()
+    text = said("prepare_musetalk", "me", "--device", "cpu")
+    assert "me idle_0: 3 of 3 pictures" in text
+    assert "me speaking_0: 2 of 2 pictures" in text
+    made = (somebody / "musetalk/idle_0/latents.npy").stat().st_mtime_ns
+    assert "0 clips of 1 avatars lack 0 pictures" in said("prepare_musetalk", "me")
+    assert (somebody / "musetalk/idle_0/latents.npy").stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nobody"], "there is no avatar 'nobody'"),
+        (["me", "--device", "toaster"], "no device that torch knows"),
+    ],
+)
+def test_what_hinders_preparing_for_musetalk_is_named(somebody, arguments, message):
+    pytest.importorskip("torch")
+    with pytest.raises(CommandError, match=message):
+        said("prepare_musetalk", *arguments)
+    (somebody / "musetalk/idle_0").mkdir(parents=True)
+    (somebody / "musetalk/idle_0/about.json").write_text("{")
+    with pytest.raises(CommandError, match="idle_0"):
+        said("prepare_musetalk", "me")

@@ -6,6 +6,7 @@ patch and shifts nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,6 @@ from inference.engines.musetalk.masks import (
     soft_mask,
     square_crop,
 )
-from inference.engines.musetalk.networks import Networks
 
 _NOWHERE = Patched(0, 0, 0, 0)
 
@@ -60,14 +60,15 @@ def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Patched, Ma
 
 @dataclass(slots=True)
 class ClipPreparer:
-    """Prepares clips with the nets of one engine, on their device."""
+    """Prepares clips; the nets, float32, are on ``device``. Without a face parser, see `masks`."""
 
-    nets: Networks
+    encoder: Any
+    face_parsing: Any | None
     device: torch.device
 
     @property
     def mask_source(self) -> str:
-        return "oval" if self.nets.face_parsing is None else "parsing"
+        return "oval" if self.face_parsing is None else "parsing"
 
     def prepare(
         self,
@@ -99,16 +100,16 @@ class ClipPreparer:
     def _latents(self, bgr: NDArray[np.uint8], box: Box) -> NDArray[np.float16]:
         pixels = latents.encoder_input(latents.face_crop(bgr, box)).to(self.device)
         with torch.inference_mode():
-            mean, deviation = self.nets.encoder(pixels)
+            mean, deviation = self.encoder(pixels)
         half: NDArray[np.float16] = latents.unet_latents(mean, deviation).half().cpu().numpy()
         return half
 
     def _region(self, bgr: NDArray[np.uint8], box: Box, mesh: NDArray[np.float32]) -> Mask:
         crop = crop_box(box)
-        if self.nets.face_parsing is None:
+        if self.face_parsing is None:
             return oval_region(mesh, crop)
         with torch.inference_mode():
-            logits = self.nets.face_parsing(parsing_input(square_crop(bgr, crop)).to(self.device))
+            logits = self.face_parsing(parsing_input(square_crop(bgr, crop)).to(self.device))
         return face_region(logits[0].argmax(0).cpu().numpy(), "jaw")
 
 

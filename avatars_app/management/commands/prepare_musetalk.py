@@ -1,0 +1,84 @@
+"""``manage.py prepare_musetalk``: what the MuseTalk engine keeps of avatars, made beforehand."""
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from avatars_app.selectors import library
+from inference.errors import AvatarError, EngineUnavailable
+
+TELL_EVERY_S = 1.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Make what the MuseTalk engine keeps of each picture of an avatar (latents, masks, boxes), "
+        "so that no session has to wait for it. A GPU takes seconds for a clip, a CPU a quarter of "
+        "an hour. What is there already is kept, so the command can be ended and said again."
+    )
+
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("avatar", nargs="*", help="whose; all avatars if none is named")
+        parser.add_argument("--device", default=settings.DEVICE, help="instead of DEVICE")
+        parser.add_argument("--check", action="store_true", help="only say what is missing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            from inference.engines.musetalk import beforehand
+        except ImportError as error:
+            raise CommandError(
+                f"{error.name} is not installed: pip install -r requirements.txt"
+            ) from None
+        names = options["avatar"] or sorted(library().names())
+        try:
+            missing = [
+                clip
+                for name in names
+                for clip in beforehand.missing_clips(library().find(name), library().manifest(name))
+            ]
+        except AvatarError as error:
+            raise CommandError(str(error)) from None
+        pictures = sum(clip.entry.frames for clip in missing)
+        self.stdout.write(f"{len(missing)} clips of {len(names)} avatars lack {pictures} pictures.")
+        if options["check"]:
+            for clip in missing:
+                self.stdout.write(f"  {clip.manifest.name} {clip.entry.name}: {clip.entry.frames}")
+            return
+        if not missing:
+            return
+        try:
+            preparer = beforehand.load_preparer(
+                settings.MODEL_PATH, options["device"], self.stdout.write
+            )
+        except EngineUnavailable as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"on {preparer.device}")
+        for clip in missing:
+            try:
+                clip.prepare(preparer, self._teller(f"{clip.manifest.name} {clip.entry.name}"))
+            except AvatarError as error:
+                raise CommandError(str(error)) from None
+        self.stdout.write(self.style.SUCCESS("All is prepared."))
+
+    def _teller(self, what: str) -> Any:
+        began_s = told_s = time.monotonic()
+
+        def tell(done: int, count: int) -> None:
+            nonlocal told_s
+            now_s = time.monotonic()
+            if done < count and now_s - told_s < TELL_EVERY_S:
+                return
+            told_s = now_s
+            left_s = (now_s - began_s) / done * (count - done)
+            self.stdout.write(
+                f"\r{what}: {done} of {count} pictures, {left_s:.0f} s left ",
+                ending="\n" if done == count else "",
+            )
+            self.stdout.flush()
+
+        return tell
