@@ -2,10 +2,9 @@
 
 Theory of operation
 -------------------
-A single loop sleeps until something is due: a session's tick (plan the next frame), a frame, or a
-slot's cut-off (stop waiting for the engine). Deadlines are absolute; the loop never
-sleeps for "a period", so lateness does not add up. Sessions are spread over the 40 ms, so that they
-do not all burst at once. What takes time happens in the pools of the `pipeline`.
+Whatever is due stands in one `agenda`: a session's tick (plan the next frame), a frame, or a slot's
+cut-off (stop waiting for the engine). Sessions are spread over the 40 ms, so that they do not all
+burst at once. What takes time happens in the pools of the `pipeline`.
 
 The host knows nothing of Django or Channels: messages go out through ``deliver`` and come in
 through `Host.submit`, which never blocks. A fault in one session ends that session, says so to its
@@ -13,22 +12,21 @@ door, and leaves the others alone.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, Literal
 
+from inference.agenda import Agenda
 from inference.audio import SpeechQueue
-from inference.clips import AvatarClips, PictureCache
+from inference.clips import PictureCache
 from inference.clock import Clock
 from inference.counters import Counters
-from inference.engines.base import Engine, EngineState, LoadedAvatar
+from inference.engines.base import Engine, EngineState
 from inference.errors import AvatarError
 from inference.hosted import HostedSession
 from inference.library import AvatarLibrary
@@ -45,9 +43,10 @@ from inference.messages import (
     SessionStop,
     SpeechInterrupt,
 )
+from inference.opened import OpenedAvatars
+from inference.outgoing import Deliver, Outgoing
 from inference.pipeline import Pipeline
 from inference.profile import DEFAULT_PROFILE, VideoProfile
-from inference.slots import Slot
 from inference.timing import FRAME_S
 
 log = logging.getLogger(__name__)
@@ -59,17 +58,6 @@ SWITCH_INTERVAL_S = 0.001
 """How long a pool thread may keep the GIL from the loop."""
 
 _ORIGIN_SLOTS = 8
-
-Deliver = Callable[[str, LayerMessage], Awaitable[None]]
-"""Send a message to a door's channel; raises if it could not be handed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """An avatar in memory, shared by its sessions."""
-
-    clips: AvatarClips
-    avatar: LoadedAvatar
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,29 +93,31 @@ class Host:
         end_of_speech_ms: int = 240,
     ) -> None:
         self._engine = engine
-        self._library = library
         self._clock = clock
         self._deliver = deliver
         self._engine_pool = engine_pool
-        self._media_pool = media_pool
+        self._name = name
+        self._end_of_speech_ms = end_of_speech_ms
+        self._agenda = Agenda(clock)
+        self._avatars = OpenedAvatars(
+            engine=engine,
+            library=library,
+            cache=cache or PictureCache(),
+            profile=profile,
+            pool=media_pool,
+            in_use=lambda: [session.clips for session in self._sessions.values()],
+        )
         self._pipeline = Pipeline(
             engine=engine,
             engine_pool=engine_pool,
             media_pool=media_pool,
             profile=profile,
             clock=clock,
+            agenda=self._agenda,
             guard=self._guard,
         )
-        self._name = name
-        self._profile = profile
-        self._cache = cache or PictureCache()
-        self._end_of_speech_ms = end_of_speech_ms
         self._sessions: dict[str, HostedSession] = {}
-        self._senders: dict[str, tuple[asyncio.Queue[LayerMessage | None], asyncio.Task[None]]] = {}
-        self._opened: dict[tuple[str, str], Opened] = {}
-        self._agenda: list[tuple[float, int, Callable[[float], None]]] = []
-        self._order = itertools.count()
-        self._wake = asyncio.Event()
+        self._outgoing: dict[str, Outgoing] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = Counters()
         self._is_draining = False
@@ -141,14 +131,7 @@ class Host:
     async def run(self) -> None:
         """Keep time, until cancelled."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        while True:
-            self._wake.clear()
-            now_s = self._clock.now_s()
-            while self._agenda and self._agenda[0][0] <= now_s:
-                _, _, event = heapq.heappop(self._agenda)
-                event(now_s)
-                now_s = self._clock.now_s()
-            await self._clock.wait(self._wake, self._agenda[0][0] if self._agenda else None)
+        await self._agenda.run()
 
     async def drain(self) -> None:
         """Give all sessions back to their doors and send what is on its way."""
@@ -169,16 +152,8 @@ class Host:
             totals,
         )
 
-    def _at(self, when_s: float, event: Callable[[float], None]) -> None:
-        heapq.heappush(self._agenda, (when_s, next(self._order), event))
-        if self._agenda[0][0] == when_s:
-            self._wake.set()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def run() -> None:
-            await work
-
-        task = asyncio.get_running_loop().create_task(run())
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -218,65 +193,47 @@ class Host:
 
     async def _claim(self, start: SessionStart, worker_channel: str) -> None:
         """Open the avatar and make the offer; tell the door why if that fails."""
-        reply: LayerMessage
         capacity = self._engine.capacity
         if capacity is not None and len(self._sessions) >= max(capacity, 1):
-            reply = SessionRefused(
-                claim_id=start.claim_id, reason="capacity", message=f"{capacity} sessions are on"
-            )
-            await self._deliver(start.reply_channel, reply)
+            await self._refuse(start, "capacity", f"{capacity} sessions are on")
             return
         try:
-            opened = await self._open(start)
+            opened = await self._avatars.open(start.avatar_folder, start.avatar_version)
         except AvatarError as error:
             log.warning("session %s: %s", start.session_id, error)
-            reply = SessionRefused(claim_id=start.claim_id, reason="avatar", message=str(error))
-            await self._deliver(start.reply_channel, reply)
+            await self._refuse(start, "avatar", str(error))
             return
-        speech = SpeechQueue(self._engine.context, end_of_speech_ms=self._end_of_speech_ms)
+        outgoing = Outgoing(start, self._deliver)
         session = HostedSession(
             start,
             opened.clips,
             opened.avatar,
-            speech,
-            self,
+            SpeechQueue(self._engine.context, end_of_speech_ms=self._end_of_speech_ms),
+            self._pipeline,
+            outgoing.put,
             worker_channel=worker_channel,
             lead_s=self._engine.lead_s,
         )
         self._sessions[start.claim_id] = session
-        outgoing: asyncio.Queue[LayerMessage | None] = asyncio.Queue()
-        sender = asyncio.get_running_loop().create_task(self._send_all(session, outgoing))
-        self._senders[start.claim_id] = outgoing, sender
-        self._tasks.add(sender)
-        sender.add_done_callback(self._tasks.discard)
-        reply = SessionClaimed(
-            claim_id=start.claim_id,
-            worker_channel=worker_channel,
-            worker=self._name,
-            engine=self._engine.name,
-            is_lipsync_ready=self._engine.state().is_well,
+        self._outgoing[start.claim_id] = outgoing
+        self._spawn(outgoing.send_all(on_loss=session.require_idr))
+        outgoing.put(
+            SessionClaimed(
+                claim_id=start.claim_id,
+                worker_channel=worker_channel,
+                worker=self._name,
+                engine=self._engine.name,
+                is_lipsync_ready=self._engine.state().is_well,
+            )
         )
-        self.send(session, reply)
         session.heard_s = self._clock.now_s()
         self._listen_for(session)
 
-    async def _open(self, start: SessionStart) -> Opened:
-        folder = self._library.find(start.avatar_folder)
-        key = (start.avatar_folder, start.avatar_version)
-        if key not in self._opened:
-            loop = asyncio.get_running_loop()
-            opened = await loop.run_in_executor(self._media_pool, self._open_folder, folder)
-            self._forget_unused_avatars()
-            self._opened.setdefault(key, opened)
-        return self._opened[key]
-
-    def _open_folder(self, folder: Path) -> Opened:
-        clips = AvatarClips(folder, self._cache, profile=self._profile)
-        return Opened(clips, self._engine.open_avatar(folder, clips.manifest))
-
-    def _forget_unused_avatars(self) -> None:
-        used = {id(session.clips) for session in self._sessions.values()}
-        self._opened = {k: o for k, o in self._opened.items() if id(o.clips) in used}
+    async def _refuse(
+        self, start: SessionStart, reason: Literal["avatar", "capacity"], message: str
+    ) -> None:
+        refusal = SessionRefused(claim_id=start.claim_id, reason=reason, message=message)
+        await self._deliver(start.reply_channel, refusal)
 
     def _listen_for(self, session: HostedSession) -> None:
         """End the session once its door has been silent for too long, before acceptance or after.
@@ -293,7 +250,7 @@ class Host:
             log.warning("session %s: its door is gone", session.start.session_id)
             self._end(session, None)
 
-        self._at(session.heard_s + DOOR_SILENCE_S, check)
+        self._agenda.at(session.heard_s + DOOR_SILENCE_S, check)
 
     def _perform(self, session: HostedSession, accepted: SessionAccepted, now_s: float) -> None:
         if not session.is_performing:
@@ -315,21 +272,11 @@ class Host:
         if self._sessions.pop(session.start.claim_id, None) is None:
             return
         session.stop()
-        outgoing, _ = self._senders.pop(session.start.claim_id)
+        outgoing = self._outgoing.pop(session.start.claim_id)
         if farewell is not None:
-            outgoing.put_nowait(farewell)
-        outgoing.put_nowait(None)
+            outgoing.put(farewell)
+        outgoing.close()
         self._past.add(session.counters)
-
-    async def _send_all(
-        self, session: HostedSession, outgoing: "asyncio.Queue[LayerMessage | None]"
-    ) -> None:
-        while (message := await outgoing.get()) is not None:
-            try:
-                await self._deliver(session.start.reply_channel, message)
-            except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-                log.warning("session %s: not delivered: %r", session.start.session_id, error)
-                session.require_idr()
 
     # ---- ticks
 
@@ -347,32 +294,8 @@ class Host:
             with self._guard(session):
                 session.flush(now_s)
 
-        self._at(session.newest_due_s, flush)
-        self._at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
-
-    # ---- what sessions ask for (see hosted.Stage)
-
-    def send(self, session: HostedSession, message: LayerMessage) -> None:
-        if sender := self._senders.get(session.start.claim_id):
-            sender[0].put_nowait(message)
-
-    def render(self, session: HostedSession, slot: Slot) -> None:
-        self._pipeline.render(session, slot)
-
-        def cut_off(now_s: float) -> None:
-            with self._guard(session):
-                session.cut_off(slot, now_s)
-
-        self._at(slot.cut_off_s, cut_off)
-
-    def withdraw(self, slot: Slot) -> None:
-        self._pipeline.withdraw(slot)
-
-    def decode_ahead(self, session: HostedSession, clip: str, index: int) -> None:
-        self._pipeline.decode_ahead(session, clip, index)
-
-    def encode(self, session: HostedSession, slot: Slot) -> None:
-        self._pipeline.encode(session, slot)
+        self._agenda.at(session.newest_due_s, flush)
+        self._agenda.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
     @contextmanager
     def _guard(self, session: HostedSession) -> Iterator[None]:

@@ -18,10 +18,11 @@ picture are made, and that may take too long:
 * Frames that have been due for more than a second are given up, sound put back, and the numbers
   jump to now.
 
-Everything here runs on the host's event loop; the work itself is done in pools by the host.
+Everything here runs on the host's event loop; the work itself is done in the pipeline's pools.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from inference.audio import SpeechQueue
@@ -61,10 +62,14 @@ MAX_LATE_S = 1.0
 
 
 class Stage(Protocol):
-    """What a session asks of the host."""
+    """What a session asks of the pipeline."""
 
     def render(self, session: "HostedSession", slot: Slot) -> None:
-        """Have the engine make the slot's mouth; answered by `HostedSession.on_rendered`."""
+        """Have the engine make the slot's mouth.
+
+        Answered by `HostedSession.on_rendered` or `HostedSession.on_render_failed`; when the time
+        for that is over, `HostedSession.cut_off` is called.
+        """
 
     def withdraw(self, slot: Slot) -> None:
         """The slot's mouth is no longer wanted."""
@@ -75,12 +80,9 @@ class Stage(Protocol):
     def decode_ahead(self, session: "HostedSession", clip: str, index: int) -> None:
         """Have the pictures around ``index`` decoded before they are needed."""
 
-    def send(self, session: "HostedSession", message: LayerMessage) -> None:
-        """To the session's door, in order."""
-
 
 class HostedSession:
-    """See the module. ``start`` says what the door claimed."""
+    """See the module. ``start`` says what the door claimed, ``send`` sends it messages in order."""
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class HostedSession:
         avatar: LoadedAvatar,
         speech: SpeechQueue,
         stage: Stage,
+        send: Callable[[LayerMessage], None],
         *,
         worker_channel: str,
         lead_s: float,
@@ -106,6 +109,7 @@ class HostedSession:
         self.heard_s = 0.0
         """When the door last said anything."""
         self._stage = stage
+        self._send = send
         self._planner = Planner(clips.repertoire, speech, lead_s=lead_s)
         self._outbox = Outbox()
         self._last_patch: Patch | None = None
@@ -151,9 +155,9 @@ class HostedSession:
     def flush(self, now_s: float) -> None:
         """Send the slots that are due and ready, in order."""
         while (slot := self._outbox.take_due(now_s)) is not None:
-            self._send(slot, now_s)
+            self._send_frame(slot, now_s)
 
-    def _send(self, slot: Slot, now_s: float) -> None:
+    def _send_frame(self, slot: Slot, now_s: float) -> None:
         plan = slot.plan
         if plan.source is Source.CLIP:
             self.encoder = None
@@ -162,8 +166,7 @@ class HostedSession:
             self.counters.spoken += 1
         self.counters.sent += 1
         self.counters.lateness.count(now_s - slot.due_s)
-        self._stage.send(
-            self,
+        self._send(
             VideoFrame(
                 claim_id=self.start.claim_id,
                 frame=plan.frame,
@@ -240,7 +243,7 @@ class HostedSession:
     def _report_failure(self, slot: Slot, reason: str) -> None:
         if slot.plan.begins_utterance or not self._has_reported_failure:
             self._has_reported_failure = True
-            self._stage.send(self, SpeechFailed(claim_id=self.start.claim_id, reason=reason))
+            self._send(SpeechFailed(claim_id=self.start.claim_id, reason=reason))
 
     def cut_off(self, slot: Slot, now_s: float) -> None:
         """The engine's time for this slot is over."""
@@ -308,8 +311,7 @@ class HostedSession:
         for _ in taken_back:
             self._begin(self._planner.plan_in_silence(now_s))
         self._has_reported_failure = False
-        self._stage.send(
-            self,
+        self._send(
             SpeechInterrupted(
                 claim_id=self.start.claim_id,
                 generation=interrupt.generation,

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from inference import compositor
+from inference.agenda import Agenda
 from inference.clips import AvatarClips
 from inference.clock import Clock
 from inference.encoder import Encoder, is_idr
@@ -51,6 +52,7 @@ class Pipeline:
         media_pool: Executor,
         profile: VideoProfile,
         clock: Clock,
+        agenda: Agenda,
         guard: Guard,
     ) -> None:
         self._engine = engine
@@ -58,6 +60,7 @@ class Pipeline:
         self._media_pool = media_pool
         self._profile = profile
         self._clock = clock
+        self._agenda = agenda
         self._guard = guard
         self._scheduler: Scheduler[Slot] = Scheduler(concurrency=engine.concurrency)
         self._waiting: dict[Slot, HostedSession] = {}
@@ -67,10 +70,19 @@ class Pipeline:
         return len(self._scheduler)
 
     def render(self, session: HostedSession, slot: Slot) -> None:
-        """Have the slot's mouth made; answered by ``on_rendered`` or ``on_render_failed``."""
+        """Have the slot's mouth made; answered by ``on_rendered`` or ``on_render_failed``.
+
+        ``cut_off`` is called when the time for that is over, answered or not.
+        """
         self._waiting[slot] = session
         self._scheduler.submit(slot, slot.due_s)
         self._start_calls()
+
+        def cut_off(now_s: float) -> None:
+            with self._guard(session):
+                session.cut_off(slot, now_s)
+
+        self._agenda.at(slot.cut_off_s, cut_off)
 
     def withdraw(self, slot: Slot) -> None:
         """The slot's mouth is not wanted any more."""

@@ -32,9 +32,6 @@ class SlowStage:
     def decode_ahead(self, session, clip, index):
         pass
 
-    def send(self, session, message):
-        self.sent.append(message)
-
     def finish_encoding(self, session, now_s):
         slot = self.encoding.pop(0)
         session.on_encoded(slot, b"coded", is_idr=slot.plan.must_be_idr, now_s=now_s)
@@ -57,7 +54,14 @@ def session(avatars_dir, stage):
     clips = AvatarClips(avatars_dir / "test", PictureCache(), profile=DEFAULT_PROFILE)
     speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
     session = HostedSession(
-        start, clips, "avatar", speech, stage, worker_channel="w", lead_s=FRAME_S
+        start,
+        clips,
+        "avatar",
+        speech,
+        stage,
+        stage.sent.append,
+        worker_channel="w",
+        lead_s=FRAME_S,
     )
     session.perform(SessionAccepted(claim_id="a"), 0.0, 0.0)
     return session
