@@ -64,6 +64,9 @@ class Supervisor:
                     await asyncio.sleep(LOOK_EVERY_S)
                 else:
                     await self._prepare(avatar)
+            except DatabaseError as error:
+                log.warning("preparations: trying again in %.0f s: %s", RETRY_AFTER_S, error)
+                await asyncio.sleep(RETRY_AFTER_S)
             except Exception:
                 log.exception("preparations: trying again in %.0f s", RETRY_AFTER_S)
                 await asyncio.sleep(RETRY_AFTER_S)

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
@@ -25,6 +26,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 class StorageFull(exceptions.APIException):
     status_code = HTTPStatus.INSUFFICIENT_STORAGE
     default_detail = "The server has no room left for this."
+
+
+class DatabaseUnreachable(exceptions.APIException):
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    default_detail = "The database cannot be reached now: try again."
 
 
 class ServerFault(exceptions.APIException):
@@ -56,6 +62,9 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
     if isinstance(error, OSError) and error.errno in _FULL:
         log.error("no room left: %s", error)
         return StorageFull()
+    if isinstance(error, OperationalError | InterfaceError):
+        log.error("%s: the database: %s", type(context.get("view")).__name__, error)
+        return DatabaseUnreachable()
     known = exception_handler(error, context) is not None
     if known or settings.DEBUG:
         return error

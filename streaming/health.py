@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from streaming import history
 from streaming.live import registry
 
 
@@ -50,6 +51,8 @@ def health() -> Health:
     waiting = sum(link is not None and link.is_waiting for link in links)
     if registry.is_closing:
         return _health("degraded", "The server shuts down.", worker)
+    if not history.writer.has_database:
+        return _health("degraded", "The database cannot be reached: no session can begin.", worker)
     if worker is None:
         return _health("loading", "No inference worker is known yet.", None)
     if not worker.is_ready:
@@ -66,7 +69,11 @@ def _health(
     return Health(
         status=status,
         message=message,
-        services={"streaming": not registry.is_closing, "inference": is_ready},
+        services={
+            "streaming": not registry.is_closing,
+            "inference": is_ready,
+            "database": history.writer.has_database,
+        },
         models_loaded=is_ready,
         engine=None if worker is None else worker.engine,
     )

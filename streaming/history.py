@@ -59,6 +59,9 @@ _BEATEN = [f.name for f in DoorProcess._meta.fields if f.name not in {"id", "sta
 class HistoryWriter:
     """One for each process, the `Watcher` of its registry."""
 
+    has_database = True
+    """Whether it could be written to the last time."""
+
     def __init__(self, watched: Registry) -> None:
         self._registry = watched
         self._process = DoorProcess(
@@ -145,6 +148,7 @@ class HistoryWriter:
             close_old_connections()
             return step()
         except DatabaseError as error:
+            self.has_database = False
             log.warning("the history of sessions cannot be written now: %s", error)
         except Exception:
             log.exception("the history of sessions cannot be written now")
@@ -195,6 +199,7 @@ class HistoryWriter:
         DoorProcess.objects.bulk_create(
             [process], update_conflicts=True, unique_fields=["id"], update_fields=_BEATEN
         )
+        self.has_database = True
 
     def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:
         """What is known of a session; it has one."""

@@ -187,7 +187,9 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
         patch.setattr(history, "close_old_connections", lambda: None)  # the test's own transaction
         assert process.writer._try(process.sweep) is None
     assert not SessionRecord.objects.exists()
-    process.sweep(writes_all=False)
+    assert not process.writer.has_database
+    process.sweep()
+    assert process.writer.has_database
     assert only().frames == 5
 
 

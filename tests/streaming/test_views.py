@@ -28,7 +28,7 @@ def test_health_before_a_worker_is_known():
     assert get("/health") == {
         "status": "loading",
         "message": "No inference worker is known yet.",
-        "services": {"streaming": True, "inference": False},
+        "services": {"streaming": True, "inference": False, "database": True},
         "models_loaded": False,
         "engine": None,
     }
@@ -55,6 +55,14 @@ def test_health_of_workers_apart_is_what_sessions_saw(registry):
     connection.door.wait(4)
     said = get("/health")
     assert (said["status"], said["message"]) == ("degraded", "Sessions that wait for a worker: 1.")
+
+
+def test_health_tells_of_a_database_that_is_away(monkeypatch):
+    health.use(lambda: WorkerHealth("viseme", is_ready=True))
+    monkeypatch.setattr(history.writer, "has_database", False)
+    said = get("/health")
+    assert said["status"] == "degraded"
+    assert said["services"] == {"streaming": True, "inference": True, "database": False}
 
 
 async def test_health_while_the_server_shuts_down(registry):

@@ -1,0 +1,30 @@
+"""What the API answers when something of ours is wrong."""
+
+import pytest
+from django.db import InterfaceError, OperationalError
+
+from streaming.models import DoorProcess
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OperationalError("connection refused: secret"), 503, "The database cannot be reached"),
+        (InterfaceError("connection already closed: secret"), 503, "The database cannot be"),
+        (RuntimeError("secret"), 500, "The server made a mistake"),
+    ],
+)
+def test_a_fault_is_told_without_its_details(
+    client, monkeypatch, caplog, error: Exception, status: int, words: str
+):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(DoorProcess.objects), "filter", fail)
+    answer = client.get("/sessions")
+    assert answer.status_code == status
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith(words)
+    assert b"secret" not in answer.content
+    assert "secret" in caplog.text
+    assert ("Traceback" in caplog.text) is (status == 500)
