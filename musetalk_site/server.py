@@ -2,12 +2,9 @@
 
 Four things differ from the stock server.
 
-*Backpressure.* ASGI's ``send`` returns at once, so pictures for a client that reads nothing would
-pile up in memory without end. The transport tells when its buffer is full and when it has room
-again: the consumer hears of it through ``scope["extensions"]["musetalk.transport"]``, a
-`WriteSide`, and leaves pictures out meanwhile. The kernel is told to take no more than it can send
-soon, or it would hide seconds of pictures from us. The other way round, a client that sends faster
-than its messages are worked on is not read from meanwhile, so that it waits and not our memory.
+*Backpressure.* A client that reads too slowly is found out, and one that sends too fast is not read
+from: `backpressure` and `websocket` have that. The consumer hears of the first through
+``scope["extensions"]["musetalk.transport"]``, a `backpressure.WriteSide`.
 
 *Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
 just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
@@ -25,16 +22,17 @@ Importing this module installs Twisted's asyncio reactor.
 import asyncio
 import logging
 import signal
-import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from daphne.server import Server, twisted_loop
-from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import defer, reactor
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
 from musetalk_site import bodies
+from musetalk_site.backpressure import Receive
+from musetalk_site.websocket import StreamProtocol
 
 log = logging.getLogger(__name__)
 
@@ -43,144 +41,23 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 TRANSPORT_EXTENSION = "musetalk.transport"
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_BODY_BYTES = 500_000_000
-_READ_SIDE = "musetalk.read_side"
-_LARGE_BODY = "musetalk.large_body"
-CLOSE_SERVER_FAULT = 4500
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 20
-PAUSED_LIMIT_S = 60.0
-"""A client that has read nothing for so long is dropped, though it may still be sending."""
-WAITING_LIMIT = 64
-"""How many messages of a client may wait; what one read from its socket brought still comes."""
-UNSENT_LIMIT_BYTES = 32 * 1024
-"""How much unsent data the kernel may hold: about two pictures."""
 FAREWELL_S = 2.0
 """How long clients have, at the end, to read their last messages and close."""
 
-
-class WriteSide:
-    """Whether the transport can take more bytes; a push producer in Twisted's terms."""
-
-    def __init__(self) -> None:
-        self.paused = False
-        self.paused_since_s = 0.0
-        self._callbacks: list[Callable[[bool], None]] = []
-
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        """Call ``callback(paused)`` at each change, in the event loop."""
-        self._callbacks.append(callback)
-
-    def is_stuck(self) -> bool:
-        """Whether nothing could be written for longer than anybody should be waited for."""
-        return self.paused and twisted_loop.time() - self.paused_since_s > PAUSED_LIMIT_S
-
-    def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
-        self._set(True)
-
-    def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
-        self._set(False)
-
-    def stopProducing(self) -> None:  # noqa: N802  named by Twisted
-        self._callbacks.clear()
-
-    def _set(self, paused: bool) -> None:
-        # A write to a transport that is full says it again: that is no change.
-        if paused != self.paused:
-            self.paused = paused
-            self.paused_since_s = twisted_loop.time()
-            for callback in self._callbacks:
-                callback(paused)
+_READER = "musetalk.reader"
+"""In a scope: what the connection's ``receive`` is to be wrapped into."""
 
 
-class ReadSide:
-    """How many of a client's messages wait to be worked on; too many, and it is not read from."""
+def _with_readers(application: Application) -> Application:
+    """``application``, which receives in the way that its connection wants."""
 
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self._waiting = 0
-        self._is_held = False
+    async def run(scope: Any, receive: Receive, send: Any) -> None:
+        reader: Callable[[Receive], Receive] | None = scope.pop(_READER, None)
+        await application(scope, receive if reader is None else reader(receive), send)
 
-    def arrived(self) -> None:
-        self._waiting += 1
-        if self._waiting >= WAITING_LIMIT and not self._is_held:
-            self._is_held = True
-            self._transport.pauseProducing()
-
-    def taken(self) -> None:
-        self._waiting = max(self._waiting - 1, 0)
-        if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
-            self._is_held = False
-            self._transport.resumeProducing()
-
-
-class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """One WebSocket whose application knows whether its client keeps up."""
-
-    def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
-        self.write_side = WriteSide()
-        self.read_side = ReadSide(self.transport)
-        return super().onConnect(request)
-
-    def onOpen(self) -> None:  # noqa: N802  named by Autobahn
-        super().onOpen()
-        # The HTTP channel registered itself before the upgrade; as long as it stays, ours is deaf.
-        self.transport.unregisterProducer()
-        self.transport.registerProducer(self.write_side, True)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT") and hasattr(self.transport, "getHandle"):
-            self.transport.getHandle().setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
-            )
-
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
-        # A handshake that failed is closed, too, though it never became a connection.
-        if hasattr(self, "server"):
-            super().onClose(wasClean, code, reason)
-
-    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
-        # The peer may be gone while the application does not know it yet.
-        if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
-            super().serverSend(content, binary)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
-        super().onMessage(payload, isBinary)
-        self.read_side.arrived()
-
-    def check_timeouts(self) -> None:
-        if self.state == self.STATE_OPEN and self.write_side.is_stuck():
-            log.info("dropped a client that has read nothing for %.0f s", PAUSED_LIMIT_S)
-            self.dropConnection(abort=True)
-            return
-        super().check_timeouts()
-
-    def handle_exception(self, exception: BaseException) -> None:
-        # The stock code 1011 is one that Autobahn refuses to send.
-        if self.state == self.STATE_OPEN:
-            self.sendClose(code=CLOSE_SERVER_FAULT)
-        else:
-            super().handle_exception(exception)
-
-
-def _reading_in_step(application: Application) -> Application:
-    """``application``, whose every receive makes room for another message, or reads in a file."""
-
-    async def in_step(scope: Any, receive: Any, send: Any) -> None:
-        read_side = scope.pop(_READ_SIDE, None)
-        large_body = scope.pop(_LARGE_BODY, None)
-        if large_body is not None:
-            receive = bodies.BodyReader(large_body, receive)
-        if read_side is None:
-            await application(scope, receive, send)
-            return
-
-        async def take() -> Any:
-            message = await receive()
-            if message["type"] == "websocket.receive":
-                read_side.taken()
-            return message
-
-        await application(scope, take, send)
-
-    return in_step
+    return run
 
 
 class StartFailed(Exception):
@@ -206,7 +83,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         super().__init__(
-            _reading_in_step(application),
+            _with_readers(application),
             endpoints=endpoints,
             signal_handlers=False,  # Twisted's complain about a second Ctrl-C; see `run`
             ping_interval=PING_INTERVAL_S,
@@ -259,9 +136,9 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, StreamProtocol):
             scope["extensions"] = {TRANSPORT_EXTENSION: protocol.write_side}
-            scope[_READ_SIDE] = protocol.read_side
-        elif isinstance(protocol, bodies.BodyRequest):
-            scope[_LARGE_BODY] = protocol.large_body
+            scope[_READER] = protocol.read_side.counting
+        elif isinstance(protocol, bodies.BodyRequest) and protocol.large_body is not None:
+            scope[_READER] = partial(bodies.BodyReader, protocol.large_body)
         return super().create_application(protocol, scope)
 
     def protocol_disconnected(self, protocol: Any) -> None:

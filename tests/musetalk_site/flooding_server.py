@@ -13,7 +13,7 @@ import sys
 
 from daphne.endpoints import build_endpoint_description_strings
 
-from musetalk_site import server
+from musetalk_site import backpressure
 from musetalk_site.server import TRANSPORT_EXTENSION, StreamServer
 
 PICTURE = b"\x00" * 50_000
@@ -81,7 +81,7 @@ async def ended():
 
 logging.basicConfig(level=logging.INFO)
 if "--impatient" in sys.argv:
-    server.PAUSED_LIMIT_S = 3.0
+    backpressure.PAUSED_LIMIT_S = 3.0
 
 StreamServer(
     application,

@@ -1,0 +1,99 @@
+"""Neither side of a stream piles up in memory what the other cannot take.
+
+ASGI's ``send`` returns at once, so pictures for a client that reads nothing would pile up without
+end. The transport tells when its buffer is full and when it has room again, and `WriteSide` lets
+the consumer know, which leaves pictures out meanwhile.
+
+The other way round, the server puts what a client sends into a queue without end. `ReadSide` counts
+what waits there, and stops reading from a client that sends faster than its messages are worked on,
+so that it waits and not our memory.
+
+Knows nothing of Daphne; of a transport only that it can be paused, in Twisted's terms.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+PAUSED_LIMIT_S = 60.0
+"""A client that has read nothing for so long is dropped, though it may still be sending."""
+WAITING_LIMIT = 64
+"""How many messages of a client may wait; what one read from its socket brought still comes."""
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+"""ASGI's."""
+
+
+class WriteSide:
+    """Whether the transport can take more bytes; a push producer in Twisted's terms."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self._paused_since_s = 0.0
+        self._callbacks: list[Callable[[bool], None]] = []
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """Call ``callback(paused)`` at each change, in the event loop."""
+        self._callbacks.append(callback)
+
+    def is_stuck(self) -> bool:
+        """Whether nothing could be written for longer than anybody should be waited for."""
+        return self.paused and time.monotonic() - self._paused_since_s > PAUSED_LIMIT_S
+
+    def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
+        self._set(True)
+
+    def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
+        self._set(False)
+
+    def stopProducing(self) -> None:  # noqa: N802  named by Twisted
+        self._callbacks.clear()
+
+    def _set(self, paused: bool) -> None:
+        # A write to a transport that is full says it again: that is no change.
+        if paused != self.paused:
+            self.paused = paused
+            self._paused_since_s = time.monotonic()
+            for callback in self._callbacks:
+                callback(paused)
+
+
+class Readable(Protocol):
+    """A transport that can be read from, or not for a while."""
+
+    def pauseProducing(self) -> None: ...  # noqa: N802  named by Twisted
+    def resumeProducing(self) -> None: ...  # noqa: N802  named by Twisted
+
+
+class ReadSide:
+    """How many of a client's messages wait to be worked on; too many, and it is not read from."""
+
+    def __init__(self, transport: Readable) -> None:
+        self._transport = transport
+        self._waiting = 0
+        self._is_held = False
+
+    def arrived(self) -> None:
+        """The client sent a message."""
+        self._waiting += 1
+        if self._waiting >= WAITING_LIMIT and not self._is_held:
+            self._is_held = True
+            self._transport.pauseProducing()
+
+    def taken(self) -> None:
+        """The application took a message."""
+        self._waiting = max(self._waiting - 1, 0)
+        if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
+            self._is_held = False
+            self._transport.resumeProducing()
+
+    def counting(self, receive: Receive) -> Receive:
+        """``receive``, each of whose messages makes room for another."""
+
+        async def take() -> dict[str, Any]:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                self.taken()
+            return message
+
+        return take
