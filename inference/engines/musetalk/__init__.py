@@ -7,9 +7,16 @@ checked, to nets. ``composition``: the reference's blending, byte for byte; ``pa
 the device, in I420, for a batch. ``avatar``: what is kept per avatar; ``preparation``,
 ``clip_files``, ``background``: how it is made. ``runner``: buckets and captured graphs; ``batch``:
 render jobs in, patches out. ``loaded``, ``engine``: the door of `inference.engines.base`.
-``weights``: which files, from where, and whether they are right. ``recording``: sound files, for
+``recovery``: what follows a fault of the device; ``heard``: what is carried from listening to
+rendering; ``beforehand``: preparing without an engine. ``weights``: which files, from where, and whether they are right. ``recording``: sound files, for
 reports alone.
 
 `engine`, `weights`, `avatar` and `boxes` do without torch; what needs it is imported when an engine
 loads.
 """
+
+import os
+
+# On a CPU torch's threads otherwise spin while they wait for each other, and keep decoding and
+# encoding from the cores: five times slower beside a stream. Read when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

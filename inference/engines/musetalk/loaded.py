@@ -189,7 +189,7 @@ def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float | No
         np.array([[128, 128, 384, 448, 128, 256, 256, 192]], np.int32),
     )
     best = float("inf")
-    for _ in range(3):
+    for turn in range(3):
         began = time.perf_counter()
         heard = loaded.tokens(windows)
         jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]
@@ -198,6 +198,6 @@ def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float | No
             return None
         batch.wait()
         best = min(best, (time.perf_counter() - began) * 1_000)
-        if best > TOO_SLOW_MS:
+        if turn and best > TOO_SLOW_MS:
             break
     return best
