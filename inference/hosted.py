@@ -6,13 +6,8 @@ A frame is planned shortly before it is due, by as much as the engine needs (`in
 and lies in a slot until it leaves for the door (`inference.slots`). In between its mouth and its
 picture are made, and that may take too long:
 
-* A slot whose engine result is not there shortly before it is due is *cut off*. In mid-speech its
-  picture repeats the last mouth and its 640 samples count as shown, so the sound need not stop. If
-  it was to begin an utterance, speech has not been seen yet: the slot is planned again without it,
-  and the utterance starts a frame later.
-* Neither lasts for ever, or an engine that is far too slow would hold speech back and let a mouth
-  of long ago float over the face: past `MAX_START_DELAY_FRAMES` an utterance begins with the source
-  picture's mouth, past `MAX_REPEATS` that is what is shown, and the door hears why.
+* A slot whose engine result is not there shortly before it is due is *cut off*: an utterance that
+  was to begin is planned again, a frame later; else another mouth stands in (`inference.stand_in`).
 * An interrupt takes back every slot with speech that has not left, and plans those frames again
   from the state before them. Where an encoder had already seen such a picture, the next is an IDR.
 * Frames that have been due for more than a second are given up, sound put back, and the numbers
@@ -46,16 +41,11 @@ from inference.mouth import Mouth
 from inference.planner import Planner
 from inference.repertoire import resolve_clip
 from inference.slots import Outbox, Phase, Slot
+from inference.stand_in import StandIn
 from inference.timeline import Source
 from inference.timing import FrameClock
 
 log = logging.getLogger(__name__)
-
-MAX_START_DELAY_FRAMES = 10
-"""So often does an utterance wait for its first mouth."""
-
-MAX_REPEATS = 5
-"""So many frames in a row may show the mouth of an earlier one."""
 
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
@@ -112,12 +102,10 @@ class HostedSession:
         self._send = send
         self._planner = Planner(clips.repertoire, speech, lead_s=lead_s)
         self._outbox = Outbox()
-        self._last_patch: Patch | None = None
+        self._stand_in = StandIn()
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
-        self._start_delay_frames = 0
-        self._repeats = 0
 
     # ---- time
 
@@ -229,15 +217,14 @@ class HostedSession:
         if not slot.is_dropped:
             self.features = features
         if slot.awaits_mouth:
-            self._last_patch = patch
-            self._start_delay_frames = self._repeats = 0
+            self._stand_in.made(patch)
             self._encode(slot, patch)
 
     def on_render_failed(self, slot: Slot, reason: str) -> None:
         """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
         self._report_failure(slot, reason)
         if slot.awaits_mouth:
-            self._start_delay_frames = 0
+            self._stand_in.begin_anew()
             self._encode(slot, None)
 
     def _report_failure(self, slot: Slot, reason: str) -> None:
@@ -251,20 +238,15 @@ class HostedSession:
             return
         self._stage.withdraw(slot)
         begins = slot.plan.begins_utterance
-        can_wait = self._start_delay_frames < MAX_START_DELAY_FRAMES
-        if begins and can_wait and slot is self._outbox.newest:
+        if begins and slot is self._outbox.newest and self._stand_in.delay_start():
             self._take_back(slot)
             self.counters.delayed_starts += 1
-            self._start_delay_frames += 1
             self._begin(self._planner.plan_in_silence(now_s))
             return
         self.counters.skipped += 1
-        self._repeats += 1
-        if begins or self._repeats > MAX_REPEATS:
-            self._start_delay_frames = 0
-            self._last_patch = None
+        if not self._stand_in.repeat(begins_utterance=begins):
             self._report_failure(slot, "engine_late")
-        self._encode(slot, self._last_patch)
+        self._encode(slot, self._stand_in.patch)
 
     def _encode(self, slot: Slot, patch: Patch | None) -> None:
         slot.phase, slot.patch = Phase.ENCODING, patch
@@ -307,7 +289,7 @@ class HostedSession:
         self._generation = interrupt.generation
         taken_back = self._take_back(self._outbox.first_spoken)
         self._planner.interrupt()
-        self._start_delay_frames = 0
+        self._stand_in.begin_anew()
         for _ in taken_back:
             self._begin(self._planner.plan_in_silence(now_s))
         self._has_reported_failure = False

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from inference import compositor, timeline
-from inference.hosted import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.messages import (
     ActionStart,
     ClipChange,
@@ -21,6 +20,7 @@ from inference.messages import (
     SpeechInterrupted,
     VideoFrame,
 )
+from inference.stand_in import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from tests.factories import picture
 from tests.fakes import MOUTH, settle
 from tests.inference.conftest import Door, Stage
