@@ -44,7 +44,7 @@ class Contours:
 def half_width(shape: MouthShape) -> float:
     """From the mouth's middle to a corner."""
     spread = 0.13 * max(shape.wide, 0.0) + 0.12 * min(shape.wide, 0.0)
-    return HALF_WIDTH * (1 + spread - 0.38 * shape.round - 0.07 * shape.open + 0.02 * shape.press)
+    return HALF_WIDTH * (1 + spread - 0.30 * shape.round - 0.07 * shape.open + 0.02 * shape.press)
 
 
 def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
@@ -57,7 +57,7 @@ def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
     # corners: smiling and spreading lifts them, opening takes them down with the jaw
     corner = -2.2 - 4.2 * smile - 1.6 * pull + 0.16 * gap * (1 - 0.4 * shape.round)
     line = 0.6 - 0.7 * smile
-    full = 1 + 0.26 * shape.round - 0.10 * pull - 0.10 * shape.open
+    full = 1 + 0.08 * shape.round - 0.10 * pull - 0.10 * shape.open
     upper_full = 8.6 * full * (1 - 0.42 * shape.press) * (1 - 0.12 * shape.tuck - 0.10 * smile)
     lower_full = 11.4 * full * (1 - 0.34 * shape.press) * (1 - 0.50 * shape.tuck)
 

@@ -19,6 +19,9 @@ BEAT = 22
 """Frames from rest to rest; below the second in which a change of clip must be seen."""
 
 _BLINK = (0.25, 0.72, 0.98, 1.0, 0.84, 0.55, 0.30, 0.12)
+_SLOW_BREATH = 0.18
+"""Of a breath that takes the whole clip, some 15 a minute: as deep as nobody sees at an exit. The
+lobes' own breath is over twice as quick, and therefore shallow."""
 _EASE_ARM = 17
 """Frames an arm needs to go up or down."""
 
@@ -141,7 +144,7 @@ def pose_at(motion: ClipMotion, frame: int) -> Pose:
         pitch=lobes(f, motion.pitch) + lobes(f, motion.nod, 2),
         roll=lobes(f, motion.roll) - 0.04 * math.sin(cycle),
         sway=_sway(motion, f),
-        breath=lobes(f, motion.breath) + 0.10 * math.sin(cycle),
+        breath=lobes(f, motion.breath) + _SLOW_BREATH * math.sin(cycle),
         lean=lobes(f, motion.lean),
         approach=lobes(f, motion.approach),
         shrug=lobes(f, motion.shrug),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.score import lip_gap
 from inference import manifest as manifests
 from inference.engines.base import Patch, Picture
 from inference.engines.viseme.drawn import DrawnMouth
@@ -152,11 +153,41 @@ def test_a_face_mesh_reads_the_opening_off_the_picture(
         patch = drawn.render(CLIP, index, picture, MouthShape(open=opening, teeth=0.6))
         face = mesh.find(cv2.cvtColor(pasted(picture, patch), cv2.COLOR_YUV2RGB_I420))
         assert face is not None
-        gaps = [face.landmarks[a] - face.landmarks[b] for a, b in ((13, 14), (82, 87), (312, 317))]
         wanted.append(opening)
-        seen.append(np.linalg.norm(gaps, axis=1).mean() / face.interocular)
+        seen.append(lip_gap(face))
     assert np.corrcoef(wanted, seen)[0, 1] > 0.9
     assert max(seen) > 5 * min(seen)
+
+
+def test_an_opening_looks_as_large_as_it_is(drawn: DrawnMouth, pictures: list[Picture]) -> None:
+    """Small openings too, and in pursed lips as in plain ones."""
+    mesh = FaceMesh()
+
+    def gap(shape: MouthShape) -> float:
+        shown = pasted(pictures[0], drawn.render(CLIP, 0, pictures[0], shape))
+        mesh.forget()
+        face = mesh.find(cv2.cvtColor(shown, cv2.COLOR_YUV2RGB_I420))
+        assert face is not None
+        return lip_gap(face)
+
+    shut, wide_open = gap(MouthShape()), gap(MouthShape(open=0.9, teeth=0.4))
+    for opening in (0.1, 0.2, 0.3, 0.45, 0.6):
+        plain = (gap(MouthShape(open=opening, teeth=0.4)) - shut) / (wide_open - shut) * 0.9
+        assert plain == pytest.approx(opening, rel=0.15, abs=0.06)
+    pursed = gap(MouthShape(open=0.3, wide=-0.8, round=1.0))
+    assert pursed == pytest.approx(gap(MouthShape(open=0.3, teeth=0.4)), rel=0.35)
+
+
+def test_a_tucked_lip_hides_behind_the_teeth_alone(
+    drawn: DrawnMouth, pictures: list[Picture]
+) -> None:
+    """However open the mouth: no second lip shines through."""
+
+    def shown(opening: float) -> Picture:
+        shape = MouthShape(open=opening, tuck=1.0, teeth=0.6)
+        return pasted(pictures[0], drawn.render(CLIP, 0, pictures[0], shape))
+
+    assert luma_change(shown(0.2), shown(0.9)).max() < 12
 
 
 def test_rounding_purses_and_spreading_widens(drawn: DrawnMouth, pictures: list[Picture]) -> None:
