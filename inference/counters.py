@@ -1,7 +1,8 @@
 """What happened to frames, counted: for the log, for /health, and for whoever looks for trouble."""
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 LATENESS_EDGES_MS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280)
 
@@ -15,8 +16,8 @@ class Lateness:
     def count(self, lateness_s: float) -> None:
         self.counts[bisect_left(LATENESS_EDGES_MS, lateness_s * 1_000)] += 1
 
-    def add(self, other: "Lateness") -> None:
-        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+    def __add__(self, other: "Lateness") -> "Lateness":
+        return Lateness([a + b for a, b in zip(self.counts, other.counts, strict=True)])
 
     def below_ms(self, share: float) -> int:
         """The least edge below which ``share`` of the frames lie; 0 if there were none.
@@ -36,7 +37,16 @@ class Lateness:
 
 
 @dataclass(slots=True)
-class Counters:
+class Tally:
+    """Parent of counters that only ever grow; those of many sessions add up."""
+
+    def add(self, other: Self) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+@dataclass(slots=True)
+class Counters(Tally):
     """The frames of one session, or of many."""
 
     sent: int = 0
@@ -51,15 +61,6 @@ class Counters:
     given_up: int = 0
     """Frame numbers that were jumped over after a stall."""
     lateness: Lateness = field(default_factory=Lateness)
-
-    def add(self, other: "Counters") -> None:
-        self.sent += other.sent
-        self.spoken += other.spoken
-        self.held += other.held
-        self.skipped += other.skipped
-        self.delayed_starts += other.delayed_starts
-        self.given_up += other.given_up
-        self.lateness.add(other.lateness)
 
     def __str__(self) -> str:
         return (

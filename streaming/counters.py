@@ -3,12 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from inference.counters import Lateness
+from inference.counters import Lateness, Tally
 
 
 @dataclass(slots=True)
-class Counters:
-    """Only ever grow. ``samples`` are those of accepted speech."""
+class Counters(Tally):
+    """Of one session, or of many. ``samples`` are those of accepted speech."""
 
     messages: int = 0
     samples: int = 0
@@ -22,8 +22,3 @@ class Counters:
     """ERROR messages by code."""
     lateness: Lateness = field(default_factory=Lateness)
     """How much later than the soonest of them frames came from workers."""
-
-    def add(self, other: "Counters") -> None:
-        self.lateness.add(other.lateness)
-        for name in set(self.__slots__) - {"lateness"}:
-            setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -25,3 +25,6 @@ def test_counters_add_up() -> None:
     one.add(two)
     assert (one.sent, one.skipped, one.held, one.lateness.below_ms(1)) == (5, 1, 4, 20)
     assert "sent 5" in str(one)
+    assert (two.sent, two.skipped) == (3, 0), "what was added stays as it is"
+    one.lateness.count(0.5)
+    assert two.lateness.below_ms(1) == 20
