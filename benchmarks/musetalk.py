@@ -118,15 +118,17 @@ def measure(options: argparse.Namespace) -> Row:
     nets.to(device, dtype)
     for size in options.batches:
         add("listening", size, paths.listening(nets, device, size))
-    variants = [("eager, channels-last", False, False)]
-    if device.type == "cuda":
-        variants.append(("recorded", False, True))
+    is_cuda = device.type == "cuda"
+    variants: list[tuple[str, dict[str, bool]]] = [
+        ("eager, channels-last", {"records": False, "fuses": False})
+    ]
+    if is_cuda:
+        variants.append(("eager, fused norms", {"records": False}))
+        variants.append(("recorded, fused norms", {}))
     if options.compile:
-        variants.append(("compiled, recorded", True, device.type == "cuda"))
-    for variant, compiled, records in variants:
-        runner = Runner(
-            nets, device, dtype, buckets=options.batches, compiled=compiled, records=records
-        )
+        variants.append(("compiled" + ", recorded" * is_cuda, {"compiled": True}))
+    for variant, choices in variants:
+        runner = Runner(nets, device, dtype, buckets=options.batches, **choices)
         began = time.perf_counter()
         runner.warm_up(lambda text: None)
         say(f"{variant}: warmed up in {time.perf_counter() - began:.0f} s")

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from benchmarks import musetalk_paths as paths  # noqa: E402 -- after the check for torch
 from benchmarks import parity_fullsize  # noqa: E402
 from inference.engines.musetalk.batch import Renderer  # noqa: E402
+from inference.engines.musetalk.nets import fused  # noqa: E402
 from inference.engines.musetalk.runner import Runner  # noqa: E402
 
 pytestmark = [
@@ -67,6 +68,18 @@ def test_compiled_and_recorded_give_the_plain_picture(device):
     )
     found, _ = fast.generate(*paths.inputs(2, 32))
     assert (found.int() - wanted.int()).abs().float().mean() < 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_fused_norms_give_the_plain_picture(device, dtype):
+    assert fused.find(device, dtype) is not None
+    nets = nets_on(device, dtype)
+    plain = Runner(nets, device, dtype, records=False, fuses=False)
+    wanted, _ = plain.generate(*paths.inputs(3, 32))
+    found, is_finite = Runner(nets, device, dtype, records=False).generate(*paths.inputs(3, 32))
+    assert bool(is_finite.all())
+    off = (found.int() - wanted.int()).abs().float()
+    assert off.mean() < {torch.float16: 0.5, torch.bfloat16: 3.0, torch.float32: 0.01}[dtype]
 
 
 def test_half_precision_is_near_single(device):

@@ -26,7 +26,7 @@ from inference.engines.musetalk.devices import (
     using,
 )
 from inference.engines.musetalk.graphs import Graphs, RecordingFailed
-from inference.engines.musetalk.nets import blocks, tiny_decoder, unet, vae
+from inference.engines.musetalk.nets import blocks, fused, tiny_decoder, unet, vae
 from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.speech import positional_table
 
@@ -72,6 +72,7 @@ class Runner:
         buckets: Sequence[int] = bucket_sizes.SIZES,
         compiled: bool = False,
         records: bool | None = None,
+        fuses: bool = True,
     ) -> None:
         self.device = device
         self.dtype = dtype
@@ -88,6 +89,10 @@ class Runner:
         if self._is_cuda if records is None else records:
             with using(device):
                 self._graphs = Graphs(self.plain, self._inputs, device)
+        with using(device):
+            kernels = fused.find(device, dtype) if fuses else None
+        blocks.fuse(self._unet, kernels)
+        blocks.fuse(self._decoder, kernels)
         self._is_compiled = compiled
         if compiled:
             compile_regions(self._unet)

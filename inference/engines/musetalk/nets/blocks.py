@@ -1,28 +1,81 @@
 """The building blocks that the UNet and the VAE share, and an attention that is never masked."""
 
 from collections.abc import Sequence
+from types import ModuleType
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class ResnetBlock(nn.Module):
+class Fusable(nn.Module):
+    """A block that has a shorter way on some devices: `fused`, once somebody gives it that."""
+
+    fused: ModuleType | None = None
+
+    @property
+    def shorter_way(self) -> ModuleType | None:
+        """None where a compiler is at work, which finds its own."""
+        return None if torch.compiler.is_compiling() else self.fused
+
+
+class GroupNorm(nn.GroupNorm, Fusable):
+    """GroupNorm, then SiLU if wanted."""
+
+    def forward(self, x: Tensor, *, is_silu: bool = False) -> Tensor:
+        if (fused := self.shorter_way) is not None:
+            return self.fused_with(fused, x, is_silu=is_silu)
+        normed = super().forward(x)
+        return functional.silu(normed) if is_silu else normed
+
+    def fused_with(
+        self, fused: ModuleType, x: Tensor, *, is_silu: bool, bias: Tensor | None = None
+    ) -> Tensor:
+        """The same of ``x + bias``."""
+        return fused.group_norm(
+            x, self.num_groups, self.weight, self.bias, self.eps, bias=bias, is_silu=is_silu
+        )
+
+
+class ResnetBlock(Fusable):
     """GroupNorm, SiLU, 3x3 convolution, twice, and a shortcut. No time input: it is folded away."""
 
     def __init__(self, channels_in: int, channels_out: int, groups: int, eps: float) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, channels_in, eps)
+        self.norm1 = GroupNorm(groups, channels_in, eps)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, channels_out, eps)
+        self.norm2 = GroupNorm(groups, channels_out, eps)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.conv_shortcut = (
             None if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = self.conv1(functional.silu(self.norm1(x)))
-        hidden = self.conv2(functional.silu(self.norm2(hidden)))
+        if (fused := self.shorter_way) is not None:
+            return self._with_biases_in_passing(fused, x)
+        hidden = self.conv1(self.norm1(x, is_silu=True))
+        hidden = self.conv2(self.norm2(hidden, is_silu=True))
         return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + hidden
+
+    def _with_biases_in_passing(self, fused: ModuleType, x: Tensor) -> Tensor:
+        hidden = _without_bias(self.conv1, self.norm1(x, is_silu=True))
+        hidden = self.norm2.fused_with(fused, hidden, is_silu=True, bias=self.conv1.bias)
+        hidden = _without_bias(self.conv2, hidden)
+        if self.conv_shortcut is None:
+            return fused.add(x, hidden, self.conv2.bias)
+        bias = self.conv2.bias + self.conv_shortcut.bias
+        return fused.add(_without_bias(self.conv_shortcut, x), hidden, bias)
+
+
+def _without_bias(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    return functional.conv2d(x, convolution.weight, None, padding=convolution.padding)
+
+
+def fuse(net: nn.Module, fused: ModuleType | None) -> None:
+    """Have ``net`` go the shorter way, or with None not."""
+    for module in net.modules():
+        if isinstance(module, Fusable):
+            module.fused = fused
 
 
 class Upsampler(nn.Module):

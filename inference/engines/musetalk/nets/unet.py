@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.engines.musetalk.nets.blocks import (
+    GroupNorm,
     ResnetBlock,
     Upsampler,
     attend,
@@ -115,7 +116,7 @@ class SpatialTransformer(nn.Module):
 
     def __init__(self, channels: int, shape: UNetShape) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(shape.groups, channels, 1e-6)
+        self.norm = GroupNorm(shape.groups, channels, 1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.block = TransformerBlock(channels, shape.context, shape.heads)
         self.proj_out = nn.Linear(channels, channels)
@@ -174,7 +175,7 @@ class UNet(nn.Module):
             self.up_blocks.append(Stage(pairs, shape, attends=index > 0))
             if index < last:
                 self.upsamplers.append(Upsampler(width))
-        self.conv_norm_out = nn.GroupNorm(shape.groups, widths[0], 1e-5)
+        self.conv_norm_out = GroupNorm(shape.groups, widths[0], 1e-5)
         self.conv_out = nn.Conv2d(widths[0], shape.channels_out, 3, padding=1)
 
     def forward(self, latents: Tensor, context: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ class UNet(nn.Module):
                 x = stage.step(layer, torch.cat((x, skips.pop()), 1), context)
             if index < len(self.upsamplers):
                 x = self.upsamplers[index](x)
-        return self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return self.conv_out(self.conv_norm_out(x, is_silu=True))
 
 
 def time_embedding(checkpoint: dict[str, Tensor], channels: int, timestep: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from inference.engines.musetalk.constants import LATENT_SCALE
 from inference.engines.musetalk.nets.blocks import (
+    GroupNorm,
     ResnetBlock,
     Upsampler,
     attend,
@@ -58,7 +59,7 @@ class PixelAttention(nn.Module):
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.group_norm = nn.GroupNorm(groups, channels, _EPS)
+        self.group_norm = GroupNorm(groups, channels, _EPS)
         self.to_qkv = nn.Linear(channels, 3 * channels)
         self.to_out = nn.Linear(channels, channels)
 
@@ -125,14 +126,14 @@ class Decoder(nn.Module):
             )
             for index, width in enumerate(widths)
         )
-        self.conv_norm_out = nn.GroupNorm(shape.groups, widths[-1], _EPS)
+        self.conv_norm_out = GroupNorm(shape.groups, widths[-1], _EPS)
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         x = self.mid_block(self.conv_in(self.post_quant_conv(latents)))
         for stage in self.up_blocks:
             x = stage(x)
-        return self.conv_out(functional.silu(self.conv_norm_out(x)))
+        return self.conv_out(self.conv_norm_out(x, is_silu=True))
 
 
 class Encoder(nn.Module):
@@ -153,7 +154,7 @@ class Encoder(nn.Module):
             for index, width in enumerate(widths)
         )
         self.mid_block = Middle(widths[-1], shape.groups)
-        self.conv_norm_out = nn.GroupNorm(shape.groups, widths[-1], _EPS)
+        self.conv_norm_out = GroupNorm(shape.groups, widths[-1], _EPS)
         self.conv_out = nn.Conv2d(widths[-1], 8, 3, padding=1)
         self.quant_conv = nn.Conv2d(8, 8, 1)
 
@@ -161,7 +162,7 @@ class Encoder(nn.Module):
         x = self.conv_in(pictures)
         for stage in self.down_blocks:
             x = stage(x)
-        x = self.conv_out(functional.silu(self.conv_norm_out(self.mid_block(x))))
+        x = self.conv_out(self.conv_norm_out(self.mid_block(x), is_silu=True))
         mean, log_variance = self.quant_conv(x).chunk(2, 1)
         return mean, (0.5 * log_variance.clamp(-30.0, 20.0)).exp()
 
