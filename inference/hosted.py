@@ -217,14 +217,12 @@ class HostedSession:
         if not slot.is_dropped:
             self.features = features
         if slot.awaits_mouth:
-            self._stand_in.made(patch)
             self._encode(slot, patch)
 
     def on_render_failed(self, slot: Slot, reason: str) -> None:
         """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
         self._report_failure(slot, reason)
         if slot.awaits_mouth:
-            self._stand_in.begin_anew()
             self._encode(slot, None)
 
     def _report_failure(self, slot: Slot, reason: str) -> None:
@@ -237,16 +235,16 @@ class HostedSession:
         if not slot.awaits_mouth:
             return
         self._stage.withdraw(slot)
-        begins = slot.plan.begins_utterance
-        if begins and slot is self._outbox.newest and self._stand_in.delay_start():
-            self._take_back(slot)
+        if slot.plan.begins_utterance and self._stand_in.delay_start():
+            taken_back = self._take_back(slot)
             self.counters.delayed_starts += 1
             self._begin(self._planner.plan_in_silence(now_s))
+            for _ in taken_back[1:]:
+                self._begin(self._planner.plan(now_s))
             return
         self.counters.skipped += 1
-        if not self._stand_in.repeat(begins_utterance=begins):
-            self._report_failure(slot, "engine_late")
-        self._encode(slot, self._stand_in.patch)
+        slot.is_cut_off = True
+        self._encode(slot, None)
 
     def _encode(self, slot: Slot, patch: Patch | None) -> None:
         slot.phase, slot.patch = Phase.ENCODING, patch
@@ -256,9 +254,16 @@ class HostedSession:
         if self.is_encoding:
             return
         slot = self._outbox.next_to_encode
-        if slot is not None:
-            self.is_encoding = True
-            self._stage.encode(self, slot)
+        if slot is None:
+            return
+        if not slot.is_cut_off:
+            self._stand_in.made(slot.patch)
+        else:
+            if not self._stand_in.repeat(begins_utterance=slot.plan.begins_utterance):
+                self._report_failure(slot, "engine_late")
+            slot.patch = self._stand_in.patch
+        self.is_encoding = True
+        self._stage.encode(self, slot)
 
     def on_encoded(self, slot: Slot, access_unit: bytes, *, is_idr: bool, now_s: float) -> None:
         self.is_encoding = False

@@ -37,6 +37,8 @@ from inference.timeline import FramePlan
 
 log = logging.getLogger(__name__)
 
+_NEWEST_CALL_WEIGHT = 0.2
+
 Guard = Callable[[HostedSession], AbstractContextManager[None]]
 """Keeps what goes wrong inside to this session."""
 
@@ -64,6 +66,8 @@ class Pipeline:
         self._guard = guard
         self._scheduler: Scheduler[Slot] = Scheduler(concurrency=engine.concurrency)
         self._waiting: dict[Slot, HostedSession] = {}
+        self._call_s = 0.0
+        """What a call takes, as a running mean."""
 
     @property
     def waiting_jobs(self) -> int:
@@ -75,7 +79,7 @@ class Pipeline:
         ``cut_off`` is called when the time for that is over, answered or not.
         """
         self._waiting[slot] = session
-        self._scheduler.submit(slot, slot.due_s)
+        self._scheduler.submit(slot, slot.cut_off_s)
         self._start_calls()
 
         def cut_off(now_s: float) -> None:
@@ -117,7 +121,9 @@ class Pipeline:
         future.add_done_callback(done)
 
     def _start_calls(self) -> None:
-        while slots := self._scheduler.start_call(self._engine.max_batch):
+        while slots := self._scheduler.start_call(
+            self._engine.max_batch, end_s=self._clock.now_s() + self._call_s
+        ):
             sessions = [self._waiting.pop(slot) for slot in slots]
             works = [
                 _Work(session.clips, session.avatar, slot, session.features)
@@ -131,8 +137,10 @@ class Pipeline:
                 future: "asyncio.Future[list[_Mouth]]",
                 sessions: list[HostedSession] = sessions,
                 slots: list[Slot] = slots,
+                began_s: float = self._clock.now_s(),
             ) -> None:
                 self._scheduler.end_call()
+                self._call_s += (self._clock.now_s() - began_s - self._call_s) * _NEWEST_CALL_WEIGHT
                 self._hand_out(sessions, slots, future)
                 self._start_calls()
 

@@ -15,10 +15,7 @@ from inference.messages import ActionForm
 from inference.repertoire import Repertoire
 from inference.slots import Slot
 from inference.timeline import Cursor, Source
-from inference.timing import FRAME_S, FrameClock
-
-CUT_OFF_LEAD_S = 0.012
-"""Time kept for pasting, encoding and sending when the engine is late."""
+from inference.timing import ENCODING_S, FRAME_S, FrameClock
 
 MIN_RENDER_S = 0.015
 """What the engine gets at the least, also when planning itself was late."""
@@ -80,7 +77,7 @@ class Planner:
             plan=plan,
             before=before,
             due_s=due_s,
-            cut_off_s=max(due_s - CUT_OFF_LEAD_S, now_s + MIN_RENDER_S),
+            cut_off_s=max(due_s - ENCODING_S, now_s + MIN_RENDER_S),
             speech=taken,
         )
 

@@ -42,6 +42,8 @@ class Slot:
     access_unit: bytes = b""
     is_idr: bool = False
     is_dropped: bool = False
+    is_cut_off: bool = False
+    """Its mouth was not made in time: something stands in for it."""
     picture: Picture | None = None
     """The source picture, where the engine has seen it."""
     patch: Patch | None = None

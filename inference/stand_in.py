@@ -7,6 +7,9 @@
   of long ago float over the face: past `MAX_START_DELAY_FRAMES` an utterance begins with the source
   picture's mouth, and past `MAX_REPEATS` that is what is shown.
 
+Mouths can be made in any order, but what was shown last is known only in the order of the frames:
+so it is asked for, and told, when a picture goes to the encoder.
+
 Pure.
 """
 
@@ -15,7 +18,7 @@ from inference.engines.base import Patch
 MAX_START_DELAY_FRAMES = 10
 """So often does an utterance wait for its first mouth."""
 
-MAX_REPEATS = 5
+MAX_REPEATS = 8
 """So many frames in a row may show the mouth of an earlier one."""
 
 
@@ -29,12 +32,12 @@ class StandIn:
         self._repeats = 0
 
     def made(self, patch: Patch | None) -> None:
-        """The engine made a mouth in time."""
+        """This mouth is shown as it was planned; None: the source picture's."""
         self.patch = patch
         self._start_delay_frames = self._repeats = 0
 
     def begin_anew(self) -> None:
-        """What is waited for is not wanted any more, or cannot be made."""
+        """What is waited for is not wanted any more."""
         self._start_delay_frames = 0
 
     def delay_start(self) -> bool:

@@ -16,6 +16,9 @@ SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FRAMES_PER_SECOND
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1_000
 BYTES_PER_SAMPLE = 2
 
+ENCODING_S = 0.012
+"""Time kept before a frame is due for pasting, encoding and sending it."""
+
 
 def frame_timestamp_ms(frame: int) -> int:
     """The time of frame ``frame`` on the wire, in ms since the session's first frame."""

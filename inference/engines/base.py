@@ -116,7 +116,7 @@ class Engine(Protocol):
     """Calls at the same time: the number of cores for a CPU engine, one for a GPU."""
     lead_s: float
     """How long before a frame is due its rendering must begin: time for a call, for the one that
-    runs already, and for encoding. It adds to the latency of speech."""
+    runs already, and for encoding. It adds to the latency of speech. Final after `load`."""
 
     @property
     def capacity(self) -> int | None:

@@ -159,6 +159,52 @@ async def test_speech_does_not_wait_for_an_engine_that_is_far_too_slow(stage: St
     assert len(door.of(SpeechFailed)) == 1
 
 
+async def test_a_slow_engine_that_is_given_time_shows_a_mouth_now_and_then_and_none_too_early(
+    stage: Stage,
+) -> None:
+    stage.engine.lead_s = 0.4
+    door = stage.door()
+    await door.open()
+    await stage.clock.advance(1)
+    door.say(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(25)), 0)
+    for _ in range(12):
+        stage.engine_pool.is_held = True
+        await stage.clock.advance(0.17)
+        stage.engine_pool.release()
+    spoken = [frame for frame in door.frames if frame.position is not None]
+    assert [frame.position for frame in spoken] == [640 * n for n in range(25)]
+    assert_contiguous(door)
+    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    heard = [(mouth_luma(pictures[f.frame]) - 40) / 160 for f in spoken]
+    ages = [number - round((loudness - 0.2) / 0.03) for number, loudness in enumerate(heard)]
+    assert min(ages) >= 0
+    assert max(ages) <= 5
+    assert ages.count(0) >= 5
+    assert stage.host.report().totals.delayed_starts == 0
+
+
+async def test_a_start_that_is_delayed_takes_what_was_planned_behind_it_along(
+    stage: Stage,
+) -> None:
+    stage.engine.lead_s = 0.2
+    door = stage.door()
+    await door.open()
+    await stage.clock.advance(1)
+    stage.engine_pool.is_held = True
+    door.say(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(10)), 0)
+    await stage.clock.advance(0.25)
+    assert all(frame.position is None for frame in door.frames)
+    stage.engine_pool.release()
+    await stage.clock.advance(2)
+    spoken = [frame for frame in door.frames if frame.position is not None]
+    assert [frame.position for frame in spoken] == [640 * n for n in range(10)]
+    assert_contiguous(door)
+    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    heard = [(mouth_luma(pictures[f.frame]) - 40) / 160 for f in spoken]
+    assert heard == pytest.approx([0.2 + 0.03 * number for number in range(10)], abs=0.015)
+    assert stage.host.report().totals.delayed_starts >= 1
+
+
 async def test_a_mouth_of_long_ago_does_not_float_over_the_face(stage: Stage) -> None:
     door = stage.door()
     await door.open()

@@ -5,10 +5,11 @@ import pytest
 from inference.audio import SpeechQueue
 from inference.engines.base import AudioContext
 from inference.mouth import Mouth
-from inference.planner import CUT_OFF_LEAD_S, MIN_RENDER_S, Planner
+from inference.planner import MIN_RENDER_S, Planner
 from inference.repertoire import ClipShape
 from inference.slots import Phase, Slot
 from inference.timeline import Cursor, Source
+from inference.timing import ENCODING_S
 
 REPERTOIRE = {
     shape.name: shape
@@ -41,7 +42,7 @@ def test_frames_are_planned_before_they_are_due_and_cut_off_in_time(planner: Pla
     assert planner.next_tick_s == pytest.approx(10.0 - LEAD_S)
     slot = planner.plan(planner.next_tick_s)
     assert (slot.plan.frame, slot.due_s) == (100, pytest.approx(10.0))
-    assert slot.cut_off_s == pytest.approx(10.0 - CUT_OFF_LEAD_S)
+    assert slot.cut_off_s == pytest.approx(10.0 - ENCODING_S)
     assert planner.newest_due_s == pytest.approx(10.0)
     assert planner.next_tick_s == pytest.approx(10.0 + FRAME_S - LEAD_S)
 

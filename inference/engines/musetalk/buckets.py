@@ -31,6 +31,16 @@ def next_batch(count: int, times: Mapping[int, float]) -> int:
     return min(least_times(count, times)[-1][1], count)
 
 
+def call_time(jobs: int, period: float, times: Mapping[int, float]) -> float:
+    """What a call takes when ``jobs`` jobs come evenly in every ``period``, and each call takes all
+    that came during the one before. Where that never settles: a call of all jobs.
+    """
+    totals = [took for took, _ in least_times(jobs, times)]
+    return next(
+        (took for n, took in enumerate(totals) if n and took * jobs <= n * period), totals[-1]
+    )
+
+
 def jobs_within(time: float, times: Mapping[int, float]) -> int:
     """How many jobs are done in ``time``."""
     most = int(time / min(took / size for size, took in times.items()))

@@ -33,7 +33,7 @@ from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
 from inference.manifest import ClipEntry, Manifest
-from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
+from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.loaded import LoadedNets
@@ -45,6 +45,10 @@ CONTEXT_BEFORE_SAMPLES = 32_000
 
 DEFAULT_LOOK_AHEAD_MS = 93
 """A frame's features reach 92.5 ms beyond it."""
+
+LEAST_LEAD_S = 0.03
+MOST_LEAD_S = 0.4
+"""A device too slow for this shows no mouth, but wishes are still answered within it."""
 
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
@@ -81,7 +85,7 @@ class MuseTalkEngine:
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = max_batch
         self.concurrency = 1
-        self.lead_s = 0.03
+        self.lead_s = LEAST_LEAD_S
         self._model_path = Path(model_path)
         self._device = device
         self._use_float16 = use_float16
@@ -119,11 +123,16 @@ class MuseTalkEngine:
             max_batch=self.max_batch,
         )
         self.max_batch = self._loaded.max_batch
+        # The call that runs already, one's own, and what comes after.
+        lead_s = 2 * self._loaded.call_ms(max(self.capacity or 0, 1)) / 1_000 + ENCODING_S
+        self.lead_s = min(max(lead_s, LEAST_LEAD_S), MOST_LEAD_S)
         log.info(
-            "musetalk on %s: carries %d speaking sessions, batches of at most %d",
+            "musetalk on %s: carries %d speaking sessions, batches of at most %d, begun %.0f ms "
+            "before a picture is due",
             self._loaded.device_name,
             self.capacity,
             self.max_batch,
+            self.lead_s * 1_000,
         )
         if not self.capacity:
             log.warning(

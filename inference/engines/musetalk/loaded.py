@@ -21,7 +21,7 @@ from inference.engines.musetalk.runner import Runner
 from inference.engines.musetalk.speech import StreamingWindow
 from inference.engines.musetalk.weights import ModelTree
 from inference.errors import EngineUnavailable
-from inference.timing import SAMPLES_PER_FRAME
+from inference.timing import FRAME_MS, SAMPLES_PER_FRAME
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class LoadedNets:
         """Sessions whose pictures of one tick are made within ``budget_ms``."""
         times = {size: self.milliseconds[size] for size in self.runner.buckets}
         return buckets.jobs_within(budget_ms, times)
+
+    def call_ms(self, sessions: int) -> float:
+        """What a call takes while ``sessions`` are speaking, spread over the frame time."""
+        times = {size: self.milliseconds[size] for size in self.runner.buckets}
+        return buckets.call_time(sessions, FRAME_MS, times)
 
     def tokens(self, windows: Sequence[AudioWindow]) -> list[NDArray[np.float32]]:
         """``[frames, 50, width]`` for each window; those of one length in one call."""

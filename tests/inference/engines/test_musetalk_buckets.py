@@ -56,3 +56,11 @@ def test_jobs_within_a_time_are_as_many_as_fit(times, time):
     jobs = buckets.jobs_within(time, times)
     table = buckets.least_times(jobs + 1, times)
     assert table[jobs][0] <= time < table[jobs + 1][0]
+
+
+def test_a_call_takes_what_came_during_the_one_before():
+    times = {1: 5.0, 2: 6.0, 4: 9.0, 8: 15.0, 16: 27.0}
+    assert buckets.call_time(1, 40.0, times) == 5.0
+    assert buckets.call_time(8, 40.0, times) == 5.0
+    assert buckets.call_time(16, 40.0, times) == 9.0
+    assert buckets.call_time(1, 40.0, {1: 349.0}) == 349.0, "it never settles"
