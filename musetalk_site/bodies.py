@@ -85,7 +85,8 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         body = json.dumps(about).encode()
         head = (
             f"HTTP/1.1 {status} {title}\r\nContent-Type: application/problem+json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+            "Access-Control-Allow-Origin: *\r\n\r\n"  # a page may know why it was refused
         )
         channel = self.channel
         channel.transport.write(head.encode() + body)

@@ -273,6 +273,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_data
             answer += piece
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
+    assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head + b"\r\n"
     assert json.loads(body)["status"] == 413
     assert ask(door, "GET", "/health")[0] == 200
 
