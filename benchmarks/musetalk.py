@@ -37,10 +37,11 @@ def device_tflops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def gflops_per_picture(nets: Networks, width: int) -> float:
-    """Counted, on the CPU, before the nets move."""
+    """Of the published arrangement; counted on the CPU, before the nets move."""
     latents, tokens = paths.inputs(1, width)
+    published_unet, published_decoder = map(paths.as_published, (nets.unet, nets.decoder))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        nets.decoder(nets.unet(latents.float(), tokens))
+        published_decoder(published_unet(latents.float(), tokens))
     return float(counter.get_total_flops()) / 1e9
 
 
@@ -109,12 +110,17 @@ def measure(options: argparse.Namespace) -> Row:
             f"{row['share']:6.1%} {memory}"
         )
 
-    for net in (nets.whisper, nets.unet, nets.decoder):
-        net.to(device=device, dtype=dtype, memory_format=torch.contiguous_format)
-    nets.whisper.float()
-    way = paths.ReferenceWay(nets, device, dtype, width, batch=options.reference_batch)
+    way = paths.ReferenceWay(
+        unet=paths.as_published(nets.unet).to(device, dtype),
+        decoder=paths.as_published(nets.decoder).to(device, dtype),
+        device=device,
+        dtype=dtype,
+        width=width,
+        batch=options.reference_batch,
+    )
     add("reference's way, networks", way.batch, way.networks())
     add("reference's way, whole loop", way.batch, way.whole())
+    del way
     nets.to(device, dtype)
     for size in options.batches:
         add("listening", size, paths.listening(nets, device, size))

@@ -78,17 +78,6 @@ def fuse(net: nn.Module, fused: ModuleType | None) -> None:
             module.fused = fused
 
 
-class Upsampler(nn.Module):
-    """Nearest neighbour, then a 3x3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-
-
 def tokens_of(x: Tensor) -> Tensor:
     """``[B, C, H, W]`` → ``[B, H * W, C]``; free of copies when x is channels-last."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
@@ -102,5 +91,7 @@ def picture_of(tokens: Tensor, height: int, width: int) -> Tensor:
 def attend(projected: Sequence[Tensor], heads: int) -> Tensor:
     """Scaled dot-product attention of (query, key, value), each ``[B, T, C]``, with ``heads``."""
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected)
+    if query.device.type == "mps":  # whose kernel has misread permuted tensors
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     mixed = functional.scaled_dot_product_attention(query, key, value)
     return mixed.transpose(1, 2).flatten(2)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.engines.musetalk.constants import LATENT_CHANNELS
+from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 _CHANNELS = 64
 _BLOCKS = (3, 3, 3, 1)
@@ -41,8 +42,8 @@ class TinyDecoder(nn.Module):
         for index, blocks in enumerate(_BLOCKS):
             layers += [Block() for _ in range(blocks)]
             if index < len(_BLOCKS) - 1:
-                layers.append(nn.Upsample(scale_factor=2.0, mode="nearest"))
-                layers.append(nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1, bias=False))
+                # The published net numbers the doubling too.
+                layers += [nn.Identity(), Upsampler(_CHANNELS, has_bias=False)]
         layers.append(nn.Conv2d(_CHANNELS, 3, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
@@ -51,9 +52,14 @@ class TinyDecoder(nn.Module):
 
 
 def decoder_checkpoint(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The decoder's part of the published state dict."""
-    return {
-        key.removeprefix("decoder."): value
-        for key, value in checkpoint.items()
-        if key.startswith("decoder.")
-    }
+    """The decoder's part of the published state dict. The convolutions without bias upsample."""
+    ours: dict[str, Tensor] = {}
+    for key, value in checkpoint.items():
+        if not key.startswith("decoder."):
+            continue
+        name = key.removeprefix("decoder.")
+        if key.replace("weight", "bias") in checkpoint:
+            ours[name] = value
+        else:
+            ours[name.replace("weight", "conv.weight")] = fold(value)
+    return ours

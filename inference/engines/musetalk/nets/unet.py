@@ -19,11 +19,11 @@ from torch.nn import functional
 from inference.engines.musetalk.nets.blocks import (
     GroupNorm,
     ResnetBlock,
-    Upsampler,
     attend,
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,11 @@ def fold_checkpoint(checkpoint: dict[str, Tensor], timestep: int = 0) -> dict[st
     for key, value in checkpoint.items():
         if "time_emb" in key or key.endswith(("to_k.weight", "to_v.weight", "attn1.to_q.weight")):
             continue
-        folded[_renamed(key)] = value.flatten(1) if ".proj_" in key and value.ndim == 4 else value
+        if ".proj_" in key and value.ndim == 4:
+            value = value.flatten(1)
+        elif ".upsamplers." in key and value.ndim == 4:
+            value = fold(value)
+        folded[_renamed(key)] = value
     for key in checkpoint:
         if key.endswith("time_emb_proj.weight"):
             block = key.removesuffix("time_emb_proj.weight")
@@ -254,5 +258,5 @@ def _renamed(key: str) -> str:
     if len(parts) > 2 and parts[2] == "downsamplers":
         return f"downsamplers.{parts[1]}.{parts[-1]}"
     if len(parts) > 2 and parts[2] == "upsamplers":
-        return f"upsamplers.{parts[1]}.conv.{parts[-1]}"
+        return f"upsamplers.{parts[1]}." + ("bias" if parts[-1] == "bias" else "conv.weight")
     return key

@@ -14,11 +14,11 @@ from inference.engines.musetalk.constants import LATENT_SCALE
 from inference.engines.musetalk.nets.blocks import (
     GroupNorm,
     ResnetBlock,
-    Upsampler,
     attend,
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 _EPS = 1e-6
 
@@ -179,6 +179,9 @@ def fold_checkpoint(checkpoint: dict[str, Tensor], part: str) -> dict[str, Tenso
             continue
         name = key.removeprefix(f"{part}.").replace("to_out.0.", "to_out.")
         name = name.replace("downsamplers.0.", "resize.").replace("upsamplers.0.", "resize.")
+        if ".upsamplers." in key:
+            name = name.replace("conv.bias", "bias")
+            value = fold(value) if value.ndim == 4 else value
         if ".to_q." in key:
             name = name.replace("to_q", "to_qkv")
             value = torch.cat(
