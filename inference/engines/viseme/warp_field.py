@@ -27,7 +27,7 @@ ROWS = 128
 
 # All in mouth widths, for a parameter of 1.
 _OPEN_GAP = 0.44
-_OPEN_EARLY = 0.4
+_OPEN_EARLY = 0.8
 _TUCK_GAP = 0.05
 _UPPER_SHARE = 0.20
 """Of the gap, what the upper lip rises; the lower one sinks by the rest."""
