@@ -50,6 +50,42 @@ def run(page: Page) -> Run:
     return run
 
 
+# ---- media-clock
+
+# A sound card whose sound takes 30 ms to the ear, read each 40 ms; `context` is what is told of it.
+LISTEN = """
+  let now = 5_000, asked = 0;
+  const clock = new it.MediaClock(() => now);
+  const context = {
+    state: "running",
+    baseLatency: 0.01,
+    get outputLatency() { asked += 1; return 0.03; },
+    get currentTime() { return (now - 4_000) / 1000; },
+    getOutputTimestamp: () => ({
+      contextTime: (now - 4_030) / 1000, performanceTime: now + argument.astrayMs }),
+  };
+  const told = [];
+  for (; now < 5_000 + argument.spanMs; now += 40) {
+    clock.follow(context);
+    told.push(clock.fromSound(1));
+  }
+  return { told, asked, latencyMs: clock.latencyMs };
+"""
+
+
+@pytest.mark.parametrize("astray_ms", [0, 6_000], ids=["its own stamps", "another clock's stamps"])
+def test_sound_is_heard_when_it_has_passed_the_sound_card(run: Run, astray_ms: int) -> None:
+    result = run("media-clock.js", LISTEN, {"spanMs": 6_000, "astrayMs": astray_ms})
+    assert result["told"][-1] == pytest.approx(5_030, abs=1)
+    assert result["latencyMs"] == 30
+
+
+def test_a_sound_card_that_opens_is_not_asked(run: Run) -> None:
+    result = run("media-clock.js", LISTEN, {"spanMs": 900, "astrayMs": 0})
+    assert result["asked"] == 0
+    assert result["told"][-1] == 5_010
+
+
 # ---- playout-schedule
 
 FEED = """

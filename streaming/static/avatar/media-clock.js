@@ -5,37 +5,62 @@
  * shows. Sound has a clock of its own, the sound card's: how it maps onto ours is read from
  * the AudioContext again and again and followed slowly, so that neither the reading's noise nor the
  * drift between the two (some 50 µs a second) is ever seen or heard.
+ *
+ * What browsers say of the sound card is taken with care. Firefox asks it each time, and stands still
+ * for good when it is asked while it opens: so it is asked seldom, and not at first. WebKitGTK
+ * stamps what is heard by another clock than `performance.now()`: such a stamp is not believed.
  */
 
-const FOLLOW = 0.05; // of a reading's difference, 25 times a second
+const READ_EVERY_MS = 200;
+const FOLLOW = 0.2; // of a reading's difference
 const JUMP_MS = 60; // a difference that is no drift: the sound card slept, or was changed
+const OPENING_MS = 1_000;
+const BELIEVED_MS = 500; // between now and the moment of what is heard now
 
 export class MediaClock {
   /** @type {number | undefined} `now()` minus the time of the sound that is heard, in ms */
   #offsetMs;
+  /** @type {number | undefined} since when the sound runs */
+  #runningSinceMs;
+  #lastReadMs = -Infinity;
+  /** How long sound takes from the AudioContext to the ear. */
+  latencyMs = 0;
 
   /** @param {() => number} now */
   constructor(now = () => performance.now()) {
     this.now = now;
   }
 
-  /** Read the sound card. Call it often. @param {AudioContext | undefined} context */
+  /** Look at the sound card. Call it often. @param {AudioContext | undefined} context */
   follow(context) {
     if (!context || context.state !== "running") {
-      this.#offsetMs = undefined;
+      this.#offsetMs = this.#runningSinceMs = undefined;
+      this.#lastReadMs = -Infinity;
       return;
     }
-    const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
-    // Nothing was played yet: what is computed now is heard when it has passed the sound card.
-    const reading =
-      contextTime > 0
-        ? performanceTime - contextTime * 1000
-        : this.now() - (context.currentTime - outputLatencyS(context)) * 1000;
+    const nowMs = this.now();
+    this.#runningSinceMs ??= nowMs;
+    if (nowMs - this.#lastReadMs < READ_EVERY_MS) return;
+    this.#lastReadMs = nowMs;
+    const reading = this.#read(context, nowMs - this.#runningSinceMs < OPENING_MS);
     const difference = reading - (this.#offsetMs ?? reading);
     const isJump = this.#offsetMs === undefined || Math.abs(difference) > JUMP_MS;
     this.#offsetMs = isJump
       ? reading
       : /** @type {number} */ (this.#offsetMs) + difference * FOLLOW;
+  }
+
+  /** @param {AudioContext} context @param {boolean} isOpening @returns {number} the offset, in ms */
+  #read(context, isOpening) {
+    const asked = isOpening ? 0 : context.outputLatency;
+    this.latencyMs = (asked || context.baseLatency || 0) * 1000;
+    if (!isOpening) {
+      const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
+      if (contextTime > 0 && Math.abs(performanceTime - this.now()) < BELIEVED_MS)
+        return performanceTime - contextTime * 1000;
+    }
+    // What is computed now is heard when it has passed the sound card.
+    return this.now() - context.currentTime * 1000 + this.latencyMs;
   }
 
   /**
@@ -50,9 +75,4 @@ export class MediaClock {
   fromSound(soundS) {
     return this.#offsetMs === undefined ? undefined : soundS * 1000 + this.#offsetMs;
   }
-}
-
-/** @param {AudioContext} context */
-export function outputLatencyS(context) {
-  return context.outputLatency || context.baseLatency || 0;
 }

@@ -7,11 +7,12 @@
  */
 
 import { SAMPLE_RATE_HZ } from "./frame.js";
-import { outputLatencyS } from "./media-clock.js";
 import { fromPcm } from "./pcm.js";
 
 const JOIN_S = 0.012;
 const FADE_S = 0.015;
+/** Without a loudspeaker Firefox waits for one without end. */
+const PATIENCE_MS = 1_000;
 
 export class SpeechSound {
   /** @type {GainNode | undefined} */
@@ -29,7 +30,10 @@ export class SpeechSound {
     this.context = undefined;
   }
 
-  /** Sound may be heard: browsers allow that in answer to a click or a key. */
+  /**
+   * Sound may be heard: browsers allow that in answer to a click or a key.
+   * @returns {Promise<boolean>} whether it can be heard now
+   */
   async unlock() {
     if (!this.context) {
       this.context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ, latencyHint: "interactive" });
@@ -37,8 +41,13 @@ export class SpeechSound {
       this.#output.gain.value = this.#isMuted ? 0 : 1;
       this.#output.connect(this.context.destination);
     }
-    if (this.context.state !== "running") await this.context.resume();
+    if (this.context.state !== "running")
+      await Promise.race([
+        this.context.resume(),
+        new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)),
+      ]);
     this.clock.follow(this.context);
+    return this.isUnlocked;
   }
 
   get isUnlocked() {
@@ -47,7 +56,7 @@ export class SpeechSound {
 
   /** How long before it is heard sound must be handed over, in ms. */
   get leadMs() {
-    return this.context ? outputLatencyS(this.context) * 1000 + 20 : 0;
+    return this.context ? this.clock.latencyMs + 20 : 0;
   }
 
   get isMuted() {

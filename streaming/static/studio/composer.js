@@ -67,11 +67,12 @@ export class Composer {
     const unlocked = this.player.unlockSound();
     try {
       const pcm = await make();
-      await unlocked;
+      const isHeard = await unlocked;
       if (pcm.length === 0) throw new Error("There is nothing to be heard in it.");
       if (pcm.length > LONGEST_S * 16_000)
         throw new Error("That is longer than ten minutes; send a shorter file.");
       this.player.speak(pcm, label);
+      if (!isHeard) this.#say("There is no sound: this browser finds no loudspeaker to open.", true);
     } catch (error) {
       this.#say(error instanceof Error ? error.message : String(error));
     }
