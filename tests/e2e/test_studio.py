@@ -206,6 +206,22 @@ def test_media_source_extensions_show_the_same(context: BrowserContext, address:
     assert studio.troubles == []
 
 
+def test_where_webcodecs_fail_media_source_extensions_take_over(
+    context: BrowserContext, address: str
+) -> None:
+    context.add_init_script(
+        """
+        const { configure } = VideoDecoder.prototype;
+        VideoDecoder.prototype.configure = function () {
+          configure.call(this, { codec: "avc1.42C01E", description: new Uint8Array(3) });
+        };
+        """
+    )
+    studio = Studio(context, address)
+    expect(studio.page.locator("#decoder")).to_have_text("Media Source Extensions")
+    studio.wait_until_live()
+
+
 def test_two_tabs_speak_at_once(context: BrowserContext, address: str) -> None:
     studios = [Studio(context, address), Studio(context, address, "?avatar=another")]
     for studio in studios:

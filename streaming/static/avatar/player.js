@@ -6,7 +6,10 @@
  * from then on. What the avatar does not show, because the server holds, is not heard either.
  *
  * Events: `view` ({kind}), `shown` ({frame, shownMs, dueMs}), `heard` ({audioTimestampMs, heardMs}),
- * `trouble` (a sentence).
+ * `trouble` (a sentence), `unsupported` (a sentence: this browser can show no avatar).
+ *
+ * What decodes is chosen by what the browser says it can, and again by what it does: where WebCodecs
+ * fail from the first picture on, Media Source Extensions take over.
  */
 
 import { CanvasView } from "./canvas-view.js";
@@ -19,6 +22,12 @@ import { SpeechSound } from "./speech-sound.js";
 const SMALLEST_DELAY_MS = 80;
 /** A picture may be drawn a little after it was due; then its sound is asked for. */
 const KEPT_MS = 1_000;
+/** A decoder that has failed so often without one picture will not show any. */
+const MOST_FAILURES = 3;
+
+/** The browser can decode the stream in no way. */
+const NO_DECODER =
+  "It can decode H.264 neither by WebCodecs nor by Media Source Extensions. A recent Chrome, Edge, Safari or Firefox can; Firefox on Linux needs FFmpeg's libraries (package libavcodec).";
 
 /**
  * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
@@ -30,7 +39,7 @@ export class AvatarPlayer extends EventTarget {
   #schedule = new PlayoutSchedule();
   /** @type {{push: (frame: AvatarFrame, dueMs: number, isStale: boolean) => void, close: () => void, kind: string, smallestDelayMs: number} | undefined} */
   #view;
-  /** @type {AvatarFrame[]} that came before the view was chosen */
+  /** @type {AvatarFrame[]} since the last IDR, that came before the view was chosen */
   #early = [];
   /** @type {Map<number, number>} AudioContext's s by audio_timestamp: the sound that is on its way */
   #heard = new Map();
@@ -39,6 +48,7 @@ export class AvatarPlayer extends EventTarget {
   /** @type {import("./speech-line.js").Utterance | undefined} */
   #poured;
   #session = 0;
+  #failures = 0;
 
   /**
    * @param {import("./client.js").AvatarClient} client
@@ -69,7 +79,10 @@ export class AvatarPlayer extends EventTarget {
 
   #ended;
 
-  /** To be called in answer to a click or a key, before anything is to be heard. */
+  /**
+   * To be called in answer to a click or a key, before anything is to be heard.
+   * @returns {Promise<boolean>} whether sound can be heard now
+   */
   unlockSound() {
     return this.sound.unlock();
   }
@@ -132,18 +145,30 @@ export class AvatarPlayer extends EventTarget {
     this.meter.sessionBegins();
     this.sound.stop();
     this.line.restart();
-    const view = await this.#chooseView(session.video);
-    if (number !== this.#session || !view) {
+    await this.#show(session, number);
+  }
+
+  /** @param {InitSuccess} session @param {number} number of the session, here */
+  async #show(session, number) {
+    this.#failures = 0;
+    const view = await this.#chooseView(session, number);
+    if (number !== this.#session) {
       view?.close();
+      return;
+    }
+    const early = this.#early.splice(0);
+    if (!view) {
+      this.#tell("unsupported", NO_DECODER);
       return;
     }
     this.#view = view;
     this.#tell("view", { kind: view.kind });
-    for (const frame of this.#early.splice(0)) this.#frame(frame);
+    for (const frame of early) this.#frame(frame);
   }
 
-  /** @param {InitSuccess["video"]} video */
-  async #chooseView(video) {
+  /** @param {InitSuccess} session @param {number} number */
+  async #chooseView(session, number) {
+    const { video } = session;
     /** @type {import("./canvas-view.js").ViewReport} */
     const report = {
       shown: (frame, shownMs, dueMs) => this.#shown(frame, shownMs, dueMs),
@@ -151,7 +176,13 @@ export class AvatarPlayer extends EventTarget {
       skipped: (count) => (this.meter.dropped += count),
       failed: (sentence) => {
         this.meter.errors += 1;
+        this.#failures += 1;
         this.#tell("trouble", sentence);
+        if (this.decoder !== "auto" || this.#failures < MOST_FAILURES) return;
+        this.decoder = "mse";
+        this.#view?.close();
+        this.#view = undefined;
+        this.#show(session, number);
       },
     };
     if (this.decoder !== "mse" && (await CanvasView.isSupported(video.codec)))
@@ -160,16 +191,13 @@ export class AvatarPlayer extends EventTarget {
     const { MseView } = await import("./mse-view.js");
     if (this.decoder !== "webcodecs" && MseView.isSupported(video.codec))
       return new MseView(this.container, video, this.clock, report);
-    this.#tell(
-      "trouble",
-      "This browser can decode H.264 neither by WebCodecs nor by Media Source Extensions.",
-    );
     return undefined;
   }
 
   /** @param {AvatarFrame} frame */
   #frame(frame) {
     if (!this.#view) {
+      if (frame.isIdr) this.#early = []; // who joins begins there
       this.#early.push(frame);
       return;
     }
@@ -206,6 +234,7 @@ export class AvatarPlayer extends EventTarget {
   /** @param {AvatarFrame} frame @param {number} shownMs @param {number} dueMs */
   #shown(frame, shownMs, dueMs) {
     this.meter.shown(shownMs);
+    this.#failures = 0;
     if (Number.isNaN(this.meter.firstPictureMs)) this.meter.firstPictureMs = shownMs;
     const { audioTimestampMs } = frame;
     if (audioTimestampMs !== undefined) {

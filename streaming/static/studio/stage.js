@@ -116,6 +116,10 @@ export class Stage {
       decoder.textContent = kind;
       decoder.hidden = false;
     });
+    on(player, "unsupported", (sentence) => {
+      client.close();
+      this.#write({ title: "This browser cannot show the avatar", text: sentence }, client.status);
+    });
     on(player, "shown", ({ frame }) => {
       this.#dot.classList.toggle("speaking", frame.audioTimestampMs !== undefined);
       this.#clip.textContent = frame.clip;
