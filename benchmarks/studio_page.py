@@ -1,8 +1,9 @@
 """The studio in a real browser: opened, spoken through, and watched at the mouth.
 
-`Studio` drives one tab. What it tells of the picture is read from the canvas (or video) itself, at
-the moment that the player says a frame is on the screen; what it tells of the sound is when the
-AudioContext plays it. Nothing is taken from what the player believes of its own synchrony.
+`StudioTab` drives one tab of whatever browser, `Studio` one of Chromium. What it tells of the
+picture is read from the canvas (or video) itself, at the moment that the player says a frame is on
+the screen; what it tells of the sound is when the AudioContext plays it. Nothing is taken from what
+the player believes of its own synchrony.
 """
 
 import math
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from benchmarks.browsers.tab import Tab
 from inference.timing import SAMPLE_RATE_HZ
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -31,7 +33,7 @@ _IS_LIVE = """() => globalThis.studio?.client.status.name === "live"
   && !Number.isNaN(studio.player.meter.firstPictureMs)"""
 
 # Both clocks are performance.now(): the player says when a frame is seen, and the AudioContext's
-# own reading says when a sample is heard.
+# own reading says when a sample is heard (not all browsers stamp it by the page's clock).
 _WATCH = """([x, y, width, height, dark]) => {
   const { player } = studio;
   const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -49,9 +51,14 @@ _WATCH = """([x, y, width, height, dark]) => {
   const play = player.sound.play.bind(player.sound);
   player.sound.play = (pcm, position, dueMs) => {
     const startS = play(pcm, position, dueMs);
-    const { contextTime, performanceTime } = player.sound.context.getOutputTimestamp();
-    if (startS !== undefined)
-      heard.push([position / 16, performanceTime + (startS - contextTime) * 1000]);
+    if (startS === undefined) return startS;
+    const { context } = player.sound;
+    const stamp = context.getOutputTimestamp();
+    const isOurClock = Math.abs(stamp.performanceTime - performance.now()) < 500;
+    const offsetMs = isOurClock
+      ? stamp.performanceTime - stamp.contextTime * 1000
+      : performance.now() - (context.currentTime - context.outputLatency) * 1000;
+    heard.push([position / 16, startS * 1000 + offsetMs]);
     return startS;
   };
 }"""
@@ -79,6 +86,23 @@ def chromium(executable: str, *, microphone: Path | None = None) -> Iterator[Bro
 
 
 @dataclass(frozen=True, slots=True)
+class Chromium:
+    """Playwright's browser in the form of `benchmarks.browsers`."""
+
+    browser: Browser
+    name: str = "Chromium"
+
+    @property
+    def version(self) -> str:
+        return self.browser.version
+
+    @contextmanager
+    def tab(self) -> Iterator[Tab]:
+        with self.browser.new_context() as context:
+            yield context.new_page()
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """A frame on the screen. ``darkness``: how many pixels of the mouth are dark."""
 
@@ -88,8 +112,55 @@ class Seen:
     audio_timestamp_ms: int | None
 
 
-class Studio:
+class StudioTab:
     """One tab. ``address``: ``http://host:port``."""
+
+    def __init__(self, tab: Tab, address: str, query: str = "") -> None:
+        self.tab = tab
+        tab.goto(f"{address}/{query}")
+
+    def wait_until_live(self, timeout_ms: float = FIRST_PICTURE_TIMEOUT_MS) -> None:
+        self.tab.wait_for_function(_IS_LIVE, timeout=timeout_ms)
+
+    @property
+    def first_picture_ms(self) -> float:
+        """From the beginning of the navigation to the first picture on the screen."""
+        return float(self.tab.evaluate("studio.player.meter.firstPictureMs"))
+
+    def unlock_sound(self) -> None:
+        """What the first click on the page does."""
+        self.tab.click("#timeline")
+        self.tab.evaluate("studio.player.unlockSound()")
+
+    def watch(self) -> None:
+        """From now on remember what is seen and heard."""
+        self.tab.evaluate(_WATCH, [*MOUTH, DARK])
+
+    def seen(self) -> list[Seen]:
+        """What was seen since `watch` or the last call."""
+        return [
+            Seen(shown, darkness, timestamp, None if audio < 0 else audio)
+            for shown, darkness, timestamp, audio in self.tab.evaluate("seen.splice(0)")
+        ]
+
+    def heard(self) -> dict[int, float]:
+        """When it was heard (ms, the page's clock), by the sound's audio_timestamp."""
+        return {int(audio): at_ms for audio, at_ms in self.tab.evaluate("heard.splice(0)")}
+
+    def speak(self, pcm: NDArray[np.int16]) -> None:
+        """s16 at 16 kHz, sent as any speech of the page is."""
+        self.tab.evaluate("pcm => void studio.player.speak(Int16Array.from(pcm))", pcm.tolist())
+
+    def measure(self) -> dict[str, Any]:
+        measured: dict[str, Any] = self.tab.evaluate("studio.player.measure()")
+        return measured
+
+    def pause(self, duration_ms: float) -> None:
+        self.tab.wait_for_timeout(duration_ms)
+
+
+class Studio(StudioTab):
+    """One tab of Chromium."""
 
     def __init__(self, context: BrowserContext, address: str, query: str = "") -> None:
         self.page: Page = context.new_page()
@@ -100,46 +171,7 @@ class Studio:
             "console",
             lambda line: self.troubles.append(line.text) if line.type == "error" else None,
         )
-        self.page.goto(f"{address}/{query}", wait_until="commit")
-
-    def wait_until_live(self, timeout_ms: float = FIRST_PICTURE_TIMEOUT_MS) -> None:
-        self.page.wait_for_function(_IS_LIVE, timeout=timeout_ms)
-
-    @property
-    def first_picture_ms(self) -> float:
-        """From the beginning of the navigation to the first picture on the screen."""
-        return float(self.page.evaluate("studio.player.meter.firstPictureMs"))
-
-    def unlock_sound(self) -> None:
-        """What the first click on the page does."""
-        self.page.locator("#timeline").click()
-        self.page.evaluate("studio.player.unlockSound()")
-
-    def watch(self) -> None:
-        """From now on remember what is seen and heard."""
-        self.page.evaluate(_WATCH, [*MOUTH, DARK])
-
-    def seen(self) -> list[Seen]:
-        """What was seen since `watch` or the last call."""
-        return [
-            Seen(shown, darkness, timestamp, None if audio < 0 else audio)
-            for shown, darkness, timestamp, audio in self.page.evaluate("seen.splice(0)")
-        ]
-
-    def heard(self) -> dict[int, float]:
-        """When it was heard (ms, the page's clock), by the sound's audio_timestamp."""
-        return {int(audio): at_ms for audio, at_ms in self.page.evaluate("heard.splice(0)")}
-
-    def speak(self, pcm: NDArray[np.int16]) -> None:
-        """s16 at 16 kHz, sent as any speech of the page is."""
-        self.page.evaluate("pcm => void studio.player.speak(Int16Array.from(pcm))", pcm.tolist())
-
-    def measure(self) -> dict[str, Any]:
-        measured: dict[str, Any] = self.page.evaluate("studio.player.measure()")
-        return measured
-
-    def pause(self, duration_ms: float) -> None:
-        self.page.wait_for_timeout(duration_ms)
+        super().__init__(self.page, address, query)
 
 
 def sung_ah(duration_ms: int) -> NDArray[np.int16]:
