@@ -202,10 +202,10 @@ class SpeechQueue:
         self._has_begun = not is_first
 
     def _forget_taken(self, current: _Utterance) -> None:
-        """Drop what lies further back than the context, now and then; a second stays for undo."""
+        """Drop what lies further back than the context, now and then; two seconds stay for undo."""
         while current.arrivals and current.arrivals[0][0] < self._cursor:
             current.arrivals.popleft()
-        keep_from = self._cursor - self._context.before - SAMPLE_RATE_HZ
+        keep_from = self._cursor - self._context.before - 2 * SAMPLE_RATE_HZ
         surplus = keep_from - current.start
         if surplus > 25 * SAMPLES_PER_FRAME:
             del current.pcm[: surplus * BYTES_PER_SAMPLE]

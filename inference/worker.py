@@ -145,6 +145,7 @@ class InferenceWorker:
             musetalk={
                 "decoder": settings.MUSETALK_DECODER,
                 "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
+                "memory_gb": settings.MUSETALK_MEMORY_GB,
                 "compiled": settings.MUSETALK_COMPILE,
             },
         )

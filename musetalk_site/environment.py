@@ -164,6 +164,7 @@ VARIABLES: dict[str, Variable] = {
     "MODEL_PATH": Variable("./models", _path),
     "MUSETALK_DECODER": Variable("sd", _one_of("sd", "taesd")),
     "MUSETALK_LOOK_AHEAD_MS": Variable("93", _whole(20, 500, " of milliseconds")),
+    "MUSETALK_MEMORY_GB": Variable("0", _whole(0, 1_000, " of gigabytes")),
     "MUSETALK_COMPILE": Variable("false", _flag),
     "AVATARS_DIR": Variable("./var/avatars", _path),
     "DEFAULT_AVATAR": Variable("presenter", _avatar),

@@ -6,10 +6,11 @@
 checked, to nets. ``composition``: the reference's blending, byte for byte; ``paste``: the same on
 the device, in I420, for a batch. ``avatar``: what is kept per avatar; ``preparation``,
 ``clip_files``, ``background``: how it is made. ``runner``: buckets and captured graphs; ``batch``:
-render jobs in, patches out. ``loaded``, ``engine``: the door of `inference.engines.base`.
-``recovery``: what follows a fault of the device; ``heard``: what is carried from listening to
-rendering; ``beforehand``: preparing without an engine. ``weights``: which files, from where, and
-whether they are right. ``recording``: sound files, for reports alone.
+render jobs in, patches out. ``heard``: what is carried from listening to rendering. ``devices``,
+``buckets``, ``graphs``: what a GPU is, and likes. ``loaded``, ``engine``: the door of
+`inference.engines.base`. ``lifetime``, ``recovery``: what follows a fault of the device.
+``beforehand``: preparing without an engine. ``weights``: which files, from where, and whether they
+are right. ``recording``: sound files, for reports alone.
 
 `engine`, `weights`, `avatar` and `boxes` do without torch; what needs it is imported when an engine
 loads.

@@ -49,6 +49,18 @@ def using(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
+def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManager[Any]:
+    """A stream of work of its own, to be entered where the work is given; urgent work goes first.
+
+    The same object can be entered again and again, by one thread at a time.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    stream = torch.cuda.Stream(device, priority=-1 if is_urgent else 0)
+    work: AbstractContextManager[Any] = torch.cuda.stream(stream)
+    return work
+
+
 def layout_of(device: torch.device) -> torch.memory_format:
     """Of pictures and convolution weights. Tensor cores and oneDNN want the channels last; Metal
     computes with the channels first, and has had wrong results with the others.
@@ -70,6 +82,18 @@ def free_cached(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def limit_memory(device: torch.device, gigabytes: float) -> None:
+    """Have torch take no more of the device's memory, so that others can share it; what would be
+    above fails as if memory were short.
+    """
+    if device.type == "cuda":
+        _, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0), device)
+    elif device.type == "mps":
+        total = torch.mps.recommended_max_memory()
+        torch.mps.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,11 +5,9 @@ torch is imported when an engine loads, not when this module is.
 
 import logging
 import os
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from inference.engines.base import (
     AudioContext,
@@ -28,10 +26,10 @@ from inference.engines.musetalk.background import (
     Task,
 )
 from inference.engines.musetalk.heard import pack, unpack
-from inference.engines.musetalk.recovery import Recovery
+from inference.engines.musetalk.lifetime import Lifetime
 from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
-from inference.errors import EngineError, EngineOutOfMemory, EngineUnavailable
+from inference.errors import EngineUnavailable
 from inference.manifest import ClipEntry, Manifest
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
@@ -75,15 +73,16 @@ class MuseTalkEngine:
         compiled: bool = False,
         look_ahead_ms: int = DEFAULT_LOOK_AHEAD_MS,
         max_batch: int = 32,
+        memory_gb: float = 0,
         prepares: Prepares | None = None,
     ) -> None:
         """``prepares`` None: "all" on a GPU, which takes seconds for a clip; else "wanted".
 
         ``compiled``: torch compiles the nets, minutes at the first start, kept under
-        ``model_path / "compiled"``.
+        ``model_path / "compiled"``. ``memory_gb``: the most that is taken of a GPU's; 0 is all.
         """
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
-        self.max_batch = max_batch
+        self.max_batch = self._max_batch = max_batch
         self.concurrency = 1
         self.lead_s = LEAST_LEAD_S
         self._model_path = Path(model_path)
@@ -91,16 +90,18 @@ class MuseTalkEngine:
         self._use_float16 = use_float16
         self._decoder: Decoder = decoder
         self._compiled = compiled
+        self._memory_gb = memory_gb
         self._prepares = prepares
-        self._loaded: LoadedNets | None = None
-        self._recovery = Recovery()
-        self._lock = threading.Lock()
+        self.nets = Lifetime(self._load)
         self.preparation = BackgroundPreparation()
 
     # ---- life
 
     def load(self) -> None:
         """Load nets, warm up, measure; EngineUnavailable says what is missing or does not fit."""
+        self.nets.begin()
+
+    def _load(self) -> "LoadedNets":
         try:
             import torch  # noqa: F401 -- the first import of this room's torch side
         except ImportError:
@@ -113,44 +114,45 @@ class MuseTalkEngine:
             os.environ.setdefault(
                 "TORCHINDUCTOR_CACHE_DIR", str((self._model_path / "compiled").resolve())
             )
-        self._loaded = load_nets(
+        loaded = load_nets(
             find_tree(self._model_path),
             device=self._device,
             use_float16=self._use_float16,
             tiny=self._decoder == "taesd",
             compiled=self._compiled,
             context=self.context,
-            max_batch=self.max_batch,
+            max_batch=self._max_batch,
+            memory_gb=self._memory_gb,
         )
-        self.max_batch = self._loaded.max_batch
+        self.max_batch = loaded.max_batch
+        sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
         # The call that runs already, one's own, and what comes after.
-        lead_s = 2 * self._loaded.call_ms(max(self.capacity or 0, 1)) / 1_000 + ENCODING_S
+        lead_s = 2 * loaded.call_ms(max(sessions, 1)) / 1_000 + ENCODING_S
         self.lead_s = min(max(lead_s, LEAST_LEAD_S), MOST_LEAD_S)
         log.info(
             "musetalk on %s: carries %d speaking sessions, batches of at most %d, begun %.0f ms "
             "before a picture is due",
-            self._loaded.device_name,
-            self.capacity,
+            loaded.device_name,
+            sessions,
             self.max_batch,
             self.lead_s * 1_000,
         )
-        if not self.capacity:
+        if not sessions:
             log.warning(
                 "musetalk is too slow here: a picture takes %.0f ms, and 25 a second are wanted; "
                 "mouths will move jerkily or not at all",
-                self._loaded.milliseconds[1],
+                loaded.milliseconds[1],
             )
+        return loaded
 
     @property
     def capacity(self) -> int | None:
         """Speaking sessions, with a margin; fewer after memory ran short."""
-        loaded = self._loaded
+        loaded = self.nets.loaded
         return None if loaded is None else loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
 
     def state(self) -> EngineState:
-        if not self._recovery.is_well:
-            return self._recovery.state()
-        return EngineState(message=self.preparation.status)
+        return self.nets.trouble or EngineState(message=self.preparation.status)
 
     # ---- avatars
 
@@ -175,7 +177,7 @@ class MuseTalkEngine:
         tasks = [
             Task(avatar, entry.name, self._preparing(folder, manifest, entry)) for entry in missing
         ]
-        is_gpu = self._loaded is not None and self._loaded.is_gpu
+        is_gpu = self.nets.loaded is not None and self.nets.loaded.is_gpu
         match self._prepares or ("all" if is_gpu else "wanted"):
             case "all":
                 self.preparation.submit(tasks)
@@ -196,7 +198,7 @@ class MuseTalkEngine:
         def prepare(progress: Progress) -> FaceClip:
             from inference.engines.musetalk.clip_files import prepare_clip
 
-            with self._guarded() as loaded:
+            with self.nets.beside() as loaded:
                 return prepare_clip(folder, manifest, entry, loaded.preparer, progress)
 
         return prepare
@@ -208,7 +210,7 @@ class MuseTalkEngine:
 
         Windows of one length are encoded together.
         """
-        with self._guarded() as loaded:
+        with self.nets.live() as loaded:
             tokens = loaded.tokens(windows)
         heard: list[list[Features]] = []
         span = SAMPLES_PER_FRAME + self.context.after
@@ -248,54 +250,8 @@ class MuseTalkEngine:
                 wanted.append(number)
                 faces.append(FaceJob(clip, job.index, job.picture, tokens, weight * job.strength))
         if faces:
-            with self._guarded() as loaded:
+            with self.nets.live() as loaded:
                 finished = loaded.renderer.render(faces)
             for number, patch in zip(wanted, finished, strict=True):
                 patches[number] = patch
         return patches
-
-    def _nets(self) -> "LoadedNets":
-        """The nets; after a fault of the device they are loaded again when it is time to."""
-        with self._lock:
-            if self._loaded is None:
-                if self._recovery.is_well:
-                    raise EngineError("the engine is not loaded")
-                if not self._recovery.may_try(time.monotonic()):
-                    raise EngineError(self.state().message)
-                try:
-                    self.load()
-                except (EngineUnavailable, RuntimeError) as error:
-                    self.fail(error)
-                    raise EngineError(self.state().message) from error
-                self._recovery = Recovery()
-                log.info("musetalk is back")
-            assert self._loaded is not None
-            return self._loaded
-
-    def _guarded(self) -> "_Guard":
-        return _Guard(self)
-
-    def fail(self, error: BaseException) -> None:
-        """The device failed: let go of the nets, to be loaded anew."""
-        self._recovery.failed(error, time.monotonic())
-        self._loaded = None
-        log.error("musetalk: %s", self.state().message)
-
-
-class _Guard:
-    """Turns the device's faults into the engine's errors."""
-
-    def __init__(self, engine: MuseTalkEngine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> "LoadedNets":
-        return self._engine._nets()
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        import torch
-
-        if isinstance(error, torch.OutOfMemoryError):
-            raise EngineOutOfMemory("the device's memory is too small for one picture") from error
-        if isinstance(error, RuntimeError):
-            self._engine.fail(error)
-            raise EngineError(self._engine.state().message) from error

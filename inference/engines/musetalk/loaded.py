@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,14 @@ from inference.engines.musetalk import buckets
 from inference.engines.musetalk.avatar import FaceClip
 from inference.engines.musetalk.batch import FaceJob, Renderer
 from inference.engines.musetalk.constants import LATENT_SIZE
-from inference.engines.musetalk.devices import find_device, is_out_of_memory, using
+from inference.engines.musetalk.devices import (
+    find_device,
+    is_out_of_memory,
+    limit_memory,
+    stream_of,
+    synchronize,
+    using,
+)
 from inference.engines.musetalk.networks import Networks, load_networks
 from inference.engines.musetalk.preparation import ClipPreparer
 from inference.engines.musetalk.runner import Runner
@@ -39,6 +48,10 @@ class LoadedNets:
     renderer: Renderer
     preparer: ClipPreparer
     window: StreamingWindow
+    live: AbstractContextManager[Any]
+    """What a session waits for is done inside of this."""
+    beside: AbstractContextManager[Any]
+    """And what nobody waits for inside of this."""
 
     @property
     def milliseconds(self) -> dict[int, float]:
@@ -104,12 +117,15 @@ def load_nets(
     compiled: bool,
     context: AudioContext,
     max_batch: int,
+    memory_gb: float = 0,
 ) -> LoadedNets:
     """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
 
     Half precision that does not work on this device gives way to single.
     """
     where = find_device(device)
+    if memory_gb:
+        limit_memory(where, memory_gb)
     half = use_float16 and where.type != "cpu"
     if where.type == "cuda":
         # Parity is measured in full float32; the nets that run live are in half precision.
@@ -132,6 +148,8 @@ def load_nets(
             renderer=Renderer(runner, nets.width),
             preparer=ClipPreparer(nets.encoder, nets.face_parsing, where),
             window=StreamingWindow(before=context.before, after=context.after),
+            live=stream_of(where, is_urgent=True),
+            beside=stream_of(where, is_urgent=False),
         )
 
     try:
@@ -141,7 +159,9 @@ def load_nets(
                 log.warning("%s: half precision gives no numbers here; single is used", where)
                 del loaded
                 loaded = load(torch.float32)
-            _measure_all(loaded, context)
+            synchronize(where)
+            with loaded.live:
+                _measure_all(loaded, context)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if is_out_of_memory(error):

@@ -1,8 +1,8 @@
 """What follows a fault of the device: loading anew, now and then, and giving up in the end.
 
 A driver that stumbled, or memory that another program took, comes back. A CUDA context that is
-broken does not, whatever is loaded into it: only a new process gets a new one. Which of them it is
-shows in trying.
+broken does not, whatever is loaded into it: only a new process gets a new one. Some errors say that
+of themselves; of others it shows in trying.
 """
 
 from inference.engines.base import EngineState
@@ -10,6 +10,19 @@ from inference.engines.base import EngineState
 RETRY_AFTER_S = 10.0
 MOST_TRIES = 3
 """Failed loads in a row after which the device is given up."""
+
+_BROKEN_CONTEXT_WORDS = (
+    "illegal memory access",
+    "illegal instruction",
+    "misaligned address",
+    "unspecified launch failure",
+    "device-side assert",
+    "hardware stack error",
+    "uncorrectable ECC error",
+    "CUDA error: the launch timed out",
+)
+"""Of errors after which every call in the process fails with the same one (CUDA's error codes 214,
+702, 700 and 710 to 719)."""
 
 
 class Recovery:
@@ -34,6 +47,8 @@ class Recovery:
     def failed(self, error: BaseException, now_s: float) -> None:
         self._reason = (str(error) or type(error).__name__).splitlines()[0]
         self._failed_s = now_s
+        if any(words in str(error) for words in _BROKEN_CONTEXT_WORDS):
+            self._tries = MOST_TRIES
 
     def may_try(self, now_s: float) -> bool:
         """Whether it is time to load again; counts as a try if so."""

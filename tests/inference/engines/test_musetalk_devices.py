@@ -3,6 +3,8 @@
 No GPU is needed: shapes of the published size run on the meta device, see `strict_device`.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,8 @@ def loaded(nets, dtype):
         renderer=Renderer(runner, nets.width),
         preparer=ClipPreparer(nets.encoder, nets.face_parsing, DEVICE),
         window=StreamingWindow(before=CONTEXT.before, after=CONTEXT.after),
+        live=nullcontext(),
+        beside=nullcontext(),
     )
 
 
@@ -203,3 +207,17 @@ def test_sound_in_half_precision_is_not_transformed_so():
 )
 def test_memory_that_is_short_is_known_by_its_words(error, is_short):
     assert devices.is_out_of_memory(error) is is_short
+
+
+def test_an_engine_can_be_kept_from_taking_all_memory(monkeypatch):
+    shares = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 24_000_000_000))
+    monkeypatch.setattr(
+        torch.cuda,
+        "set_per_process_memory_fraction",
+        lambda share, device: shares.append((share, str(device))),
+    )
+    devices.limit_memory(torch.device("cuda:1"), 6)
+    devices.limit_memory(torch.device("cuda:0"), 80)
+    devices.limit_memory(torch.device("cpu"), 6)
+    assert shares == [(0.25, "cuda:1"), (1.0, "cuda:0")]
