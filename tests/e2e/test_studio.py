@@ -356,6 +356,22 @@ def test_an_avatar_in_preparation_shows_its_progress(
     studio.wait_until_live()
 
 
+def test_an_avatar_of_one_s_own_is_sent_and_what_is_wrong_with_it_is_said(
+    context: BrowserContext, serve: Callable[..., Door]
+) -> None:
+    door = serve()
+    studio = Studio(context, f"http://127.0.0.1:{door.port}")
+    studio.wait_until_live()
+    film = {"name": "me.mp4", "mimeType": "video/mp4", "buffer": b"no film at all"}
+    hint = studio.page.locator("#own-hint")
+    studio.page.set_input_files("#film", film)  # type: ignore[arg-type]
+    expect(hint).to_contain_text("Write a name of your own")
+    studio.page.get_by_label("Avatar of user").fill("ada")
+    studio.page.set_input_files("#film", film)  # type: ignore[arg-type]
+    expect(studio.page.locator("#notice")).to_contain_text("could not be prepared", timeout=30_000)
+    expect(hint).to_contain_text("cannot be decoded")
+
+
 def test_avatars_that_the_server_knows_are_offered(studio: Studio) -> None:
     known = [{"user_id": "ada", "status": "ready"}, {"user_id": "bob", "status": "preparing"}]
     studio.page.evaluate("document.getElementById('avatars').dataset.source = '/known'")

@@ -5,6 +5,7 @@ import { AvatarPlayer } from "../avatar/player.js";
 import { Composer } from "./composer.js";
 import { Director } from "./director.js";
 import { Measuring } from "./measuring.js";
+import { OwnAvatar } from "./own-avatar.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 
@@ -22,6 +23,7 @@ const player = new AvatarPlayer(client, picture, { decoder });
 new Stage(client, player);
 new Timeline(player);
 new Director(client);
+new OwnAvatar(client);
 new Composer(client, player);
 new Measuring(client, player);
 

@@ -1,0 +1,67 @@
+/** One's own avatar: sends a video or a picture to be prepared, then shows how that goes. */
+
+import { element, on } from "./elements.js";
+
+export class OwnAvatar {
+  #input = element("film", HTMLInputElement);
+  #hint = element("own-hint", HTMLElement);
+  #user = element("avatar", HTMLInputElement);
+
+  /** @param {import("../avatar/client.js").AvatarClient} client */
+  constructor(client) {
+    this.client = client;
+    const offered = this.#hint.textContent ?? "";
+    this.#input.addEventListener("change", async () => {
+      const [file] = this.#input.files ?? [];
+      this.#input.value = "";
+      if (!file || !this.#user.reportValidity()) return;
+      this.#input.disabled = true;
+      try {
+        await this.#send(file, this.#user.value);
+        this.#hint.textContent = offered;
+      } catch (error) {
+        this.#hint.textContent = error instanceof Error ? error.message : String(error);
+      }
+      this.#input.disabled = false;
+    });
+    on(client, "status", ({ problem }) => {
+      if (problem?.details?.reason === "failed") this.#explain();
+    });
+  }
+
+  /** The stream says that the preparation failed; its own address says why. */
+  async #explain() {
+    const response = await fetch(this.#target(this.client.userId));
+    const { error } = await response.json().catch(() => ({}));
+    if (error) this.#hint.textContent = error.message;
+  }
+
+  /** @param {string} userId */
+  #target(userId) {
+    const target = /** @type {string} */ (this.#input.dataset.target);
+    return target.replace("USER", encodeURIComponent(userId));
+  }
+
+  /** @param {File} file @param {string} userId @throws {Error} with a sentence */
+  async #send(file, userId) {
+    if (userId === document.getElementById("main")?.dataset.user)
+      throw new Error(`Write a name of your own above first: ${userId} is everybody's.`);
+    this.#hint.textContent = `Sending ${file.name} …`;
+    const form = new FormData();
+    form.append(file.type.startsWith("image/") ? "image" : "video", file);
+    const token = /** @type {HTMLInputElement} */ (
+      document.querySelector("#avatar-form [name=csrfmiddlewaretoken]")
+    );
+    const response = await fetch(this.#target(userId), {
+      method: "POST",
+      headers: { Accept: "application/json", "X-CSRFToken": token.value },
+      body: form,
+    });
+    if (!response.ok) {
+      const { detail } = await response.json().catch(() => ({}));
+      throw new Error(detail ?? `The server did not take it (HTTP ${response.status}).`);
+    }
+    // The stage tells from here on how far the preparation is, and shows the avatar at its end.
+    /** @type {HTMLFormElement} */ (this.#user.form).requestSubmit();
+  }
+}
