@@ -54,6 +54,7 @@ MODULES = (
             "director",
             "elements",
             "measuring",
+            "own-avatar",
             "speech-synthesis",
             "stage",
             "timeline",
@@ -109,6 +110,19 @@ def asyncapi(request: HttpRequest) -> HttpResponse:
     described = document(host=host, is_secure=request.is_secure())
     text = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=100)
     return HttpResponse(text, content_type="application/yaml")
+
+
+@require_safe
+def stream(request: HttpRequest, user_id: str) -> HttpResponse:
+    """For whoever opens the stream's address as if it were a page (RFC 9110 §15.5.22)."""
+    scheme = "wss" if request.is_secure() else "ws"
+    text = (
+        f"This is a WebSocket: connect to {scheme}://{request.get_host()}{request.path}\n"
+        f"{reverse('index')}?avatar={user_id} shows it in a browser, "
+        f"{reverse('protocol')} says what is sent.\n"
+    )
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return HttpResponse(text, status=426, headers=headers, content_type="text/plain")
 
 
 @lru_cache

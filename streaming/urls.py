@@ -2,9 +2,11 @@
 
 from django.urls import path
 
+from streaming import pages
 from streaming.views import HealthView, SessionsView
 
 urlpatterns = [
     path("health", HealthView.as_view(), name="health"),
+    path("musetalk/v1/ws/<slug:user_id>", pages.stream, name="stream"),
     path("sessions", SessionsView.as_view(), name="sessions"),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from django.contrib.staticfiles import finders
+from django.template.loader import render_to_string
 from django.test import Client
 
 from streaming.pages import MODULES, SAMPLES
@@ -84,3 +85,28 @@ def test_other_files_lie_beside_their_licences() -> None:
     for folder in STATIC.glob("*/vendor/*"):
         if folder.is_dir():
             assert (folder / "LICENSE").is_file(), folder
+
+
+def test_the_stream_s_address_opened_as_a_page_says_what_it_is() -> None:
+    answer = Client().get("/musetalk/v1/ws/me")
+    assert answer.status_code == 426
+    assert answer["Upgrade"] == "websocket"
+    assert "ws://testserver/musetalk/v1/ws/me" in answer.content.decode()
+
+
+def test_errors_show_the_way_back() -> None:
+    answers = {
+        404: Client().get("/nowhere"),
+        403: Client(enforce_csrf_checks=True).post("/"),
+        400: Client().get("/", headers={"host": "a b"}),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        assert 'href="/protocol"' in answer.content.decode()
+
+
+def test_a_fault_is_told_without_the_other_pages_help() -> None:
+    text = render_to_string("500.html")
+    assert "log" in text
+    assert "{%" not in text
+    assert "static" not in text
