@@ -3,7 +3,7 @@
 ::
 
     async with AvatarClient("ws://localhost:8000", "me") as avatar:
-        await avatar.send_audio(pcm)
+        await avatar.send_audio(read_speech(Path("speech.wav")))
         async for event in avatar:
             ...
 
@@ -40,6 +40,7 @@ from streaming.client.events import (
     StateChanged,
     Unknown,
 )
+from streaming.client.sound import read_speech
 
 __all__ = [
     "ActionTriggered",
@@ -59,4 +60,5 @@ __all__ = [
     "SoundUnreadable",
     "StateChanged",
     "Unknown",
+    "read_speech",
 ]

@@ -230,8 +230,10 @@ class AvatarClient:
                 f"What answers at {self.address} does not speak WebSocket: {error}"
             ) from None
         except TimeoutError:
+            plain = " A server without TLS is asked by ws://, not wss://."
             raise ServerUnreachable(
                 f"No answer from {self.address} within {self._open_timeout_s:g} s."
+                f"{plain if self.address.startswith('wss:') else ''}"
             ) from None
         except OSError as error:
             raise ServerUnreachable(

@@ -21,8 +21,8 @@ class Ready:
 class Frame:
     """One picture of the stream (VIDEO_FRAME or ACTION_FRAME)."""
 
-    access_unit: bytes
-    """H.264, Annex B."""
+    access_unit: bytes = field(repr=False)
+    """H.264, Annex B: kilobytes that nobody wants to read."""
     timestamp_ms: int
     """The frame's number × 40."""
     received_s: float

@@ -38,7 +38,8 @@ def read_speech(path: Path) -> bytes:
     except PermissionError:
         raise SoundUnreadable(f"{path} may not be read.") from None
     except (FFmpegError, ValueError) as error:
-        raise SoundUnreadable(f"{path} is not a sound file: {error}.") from None
+        why = getattr(error, "strerror", None) or error
+        raise SoundUnreadable(f"{path} is not a sound file: {why}.") from None
     pcm = b"".join(parts)
     if not pcm:
         raise SoundUnreadable(f"{path} has no sound in it.")
