@@ -157,7 +157,7 @@ export class Measuring {
       if (history.length > HISTORY) history.shift();
       this.#values[index].textContent = Number.isNaN(value)
         ? "–"
-        : value.toFixed(row.digits).replace("-", "−");
+        : value.toFixed(row.digits).replace(/^-(0(\.0+)?)$/, "$1").replace("-", "−");
       drawPlot(this.#plots[index], history, row.least);
     });
   }

@@ -10,7 +10,6 @@ export class OwnAvatar {
   /** @param {import("../avatar/client.js").AvatarClient} client */
   constructor(client) {
     this.client = client;
-    const offered = this.#hint.textContent ?? "";
     this.#input.addEventListener("change", async () => {
       const [file] = this.#input.files ?? [];
       this.#input.value = "";
@@ -18,13 +17,14 @@ export class OwnAvatar {
       this.#input.disabled = true;
       try {
         await this.#send(file, this.#user.value);
-        this.#hint.textContent = offered;
+        this.#hint.textContent = "";
       } catch (error) {
         this.#hint.textContent = error instanceof Error ? error.message : String(error);
       }
       this.#input.disabled = false;
     });
-    on(client, "status", ({ problem }) => {
+    on(client, "status", ({ name, problem }) => {
+      if (name === "live") this.#hint.textContent = "";
       if (problem?.details?.reason === "failed") this.#explain();
     });
   }

@@ -55,7 +55,7 @@ export class Timeline {
     if (nowMs - this.#drawnMs < DRAW_EVERY_MS) return;
     this.#drawnMs = nowMs;
     const { offsetMs } = this.player.measure();
-    const sign = offsetMs < 0 ? "−" : "+";
+    const sign = Math.round(offsetMs) < 0 ? "−" : "+";
     const isKnown = !Number.isNaN(offsetMs);
     this.#sync.textContent = isKnown ? `sync ${sign}${Math.abs(Math.round(offsetMs))} ms` : "";
 
