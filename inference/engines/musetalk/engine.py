@@ -5,6 +5,7 @@ torch is imported when an engine loads, not when this module is.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -27,6 +28,7 @@ from inference.engines.musetalk.background import (
 )
 from inference.engines.musetalk.heard import pack, unpack
 from inference.engines.musetalk.lifetime import Lifetime
+from inference.engines.musetalk.patience import Patience
 from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineUnavailable
@@ -46,7 +48,7 @@ DEFAULT_LOOK_AHEAD_MS = 93
 
 LEAST_LEAD_S = 0.03
 MOST_LEAD_S = 0.4
-"""A device too slow for this shows no mouth, but wishes are still answered within it."""
+"""A device too slow for this shows no mouth (`patience`), but wishes are answered within it."""
 
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
@@ -93,6 +95,7 @@ class MuseTalkEngine:
         self._memory_gb = memory_gb
         self._prepares = prepares
         self.nets = Lifetime(self._load)
+        self._patience = Patience(MOST_LEAD_S - ENCODING_S)
         self.preparation = BackgroundPreparation()
 
     # ---- life
@@ -137,6 +140,7 @@ class MuseTalkEngine:
             self.max_batch,
             self.lead_s * 1_000,
         )
+        self._patience.learned(loaded.milliseconds[1] / 1_000)
         if not sessions:
             log.warning(
                 "musetalk is too slow here: a picture takes %.0f ms, and 25 a second are wanted; "
@@ -249,9 +253,15 @@ class MuseTalkEngine:
             elif clip.has_face(job.index):
                 wanted.append(number)
                 faces.append(FaceJob(clip, job.index, job.picture, tokens, weight * job.strength))
-        if faces:
-            with self.nets.live() as loaded:
-                finished = loaded.renderer.render(faces)
-            for number, patch in zip(wanted, finished, strict=True):
-                patches[number] = patch
+        if not faces:
+            return patches
+        began_s = time.monotonic()
+        if not self._patience.may_begin(began_s):
+            withheld = Unavailable(self._patience.reason)
+            return [withheld if n in wanted else patch for n, patch in enumerate(patches)]
+        with self.nets.live() as loaded:
+            finished = loaded.renderer.render(faces)
+        self._patience.took(time.monotonic() - began_s)
+        for number, patch in zip(wanted, finished, strict=True):
+            patches[number] = patch
         return patches

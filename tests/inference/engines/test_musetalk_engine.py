@@ -1,6 +1,7 @@
 """The engine through its door, with the small nets: hearing, making, preparing, failing."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from inference.engines.base import (  # noqa: E402 -- after the check for torch
     Unavailable,
 )
 from inference.engines.musetalk import background, recovery, speech  # noqa: E402
+from inference.engines.musetalk import engine as engine_module  # noqa: E402
 from inference.engines.musetalk import loaded as loaded_nets  # noqa: E402
 from inference.engines.musetalk.avatar import FaceClip  # noqa: E402
 from inference.engines.musetalk.background import MuseTalkAvatar  # noqa: E402
@@ -23,6 +25,7 @@ from inference.engines.musetalk.boxes import crop_box  # noqa: E402
 from inference.engines.musetalk.clip_files import find_meshes  # noqa: E402
 from inference.engines.musetalk.engine import MuseTalkEngine  # noqa: E402
 from inference.engines.musetalk.heard import pack, unpack  # noqa: E402
+from inference.engines.musetalk.patience import Patience  # noqa: E402
 from inference.errors import (  # noqa: E402
     AvatarInvalid,
     EngineError,
@@ -49,6 +52,13 @@ def engine():
     engine = MuseTalkEngine(WEIGHTS, device="cpu", prepares="all", max_batch=2)
     engine.load()
     return engine
+
+
+@pytest.fixture(autouse=True)
+def patient(engine, monkeypatch):
+    """However slow the machine is that the tests run on."""
+    monkeypatch.setattr(engine_module, "MOST_LEAD_S", 1_000.0)
+    monkeypatch.setattr(engine, "_patience", Patience(1_000.0))
 
 
 def speech_like(count: int, seed: int = 1) -> np.ndarray:
@@ -186,6 +196,21 @@ def test_what_needs_no_mouth_gets_none(engine, avatar):
     patches = engine.render(jobs)
     assert patches[:3] == [None] * 3
     assert isinstance(patches[3], Patch)
+
+
+def test_a_device_that_is_too_slow_says_so_instead_of_working_for_nothing(
+    engine, avatar, monkeypatch
+):
+    monkeypatch.setattr(engine, "_patience", Patience(0.4))
+    engine._patience.learned(6.4)
+    assert engine._patience.may_begin(time.monotonic())
+    jobs = [job(engine, avatar), job(engine, avatar, weight=0.0)]
+    [withheld, nothing] = engine.render(jobs)
+    assert isinstance(withheld, Unavailable)
+    assert "takes 6.40 s" in withheld.reason
+    assert nothing is None
+    engine._patience.learned(0.1)
+    assert isinstance(engine.render(jobs)[0], Patch)
 
 
 def test_a_clip_that_is_not_prepared_is_said_to_be(engine, avatar):
