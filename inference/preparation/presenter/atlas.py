@@ -204,7 +204,9 @@ def _jaw() -> NDArray[np.float32]:
         [-_bump(x, y, 303, 276) * 3.2 + _bump(x, y, 210, 276) * 3.2, _bump(x, y, 256, 302) * 1.2],
         axis=2,
     )
-    return np.stack([jaw, spread, purse]).astype(np.float32)
+    # the patch ends under the nose, and must not show that it does
+    still_above = _rise(y, _REGION[1], _REGION[1] + 18)[..., None]
+    return np.stack([jaw, spread * still_above, purse * still_above]).astype(np.float32)
 
 
 def _rise(value: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
