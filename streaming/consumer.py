@@ -28,6 +28,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from avatars_app.selectors import AvatarNotReady, AvatarRef, avatar_for
@@ -273,6 +274,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
             avatar = await _look_up(self.session.user_id)
         except AvatarNotReady as missing:
             self._todo.extend(self.session.avatar_missing(missing.reason, missing.percent))
+        except (DatabaseError, TimeoutError) as error:
+            log.error("session %s: no avatar could be looked up: %r", session_id, error)
+            self._todo.extend(self.session.fail())
         else:
             self._todo.extend(self.session.opened(avatar, self._now_s()))
 

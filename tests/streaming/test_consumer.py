@@ -8,6 +8,7 @@ import pytest
 from channels.exceptions import ChannelFull
 from channels.layers import channel_layers, get_channel_layer
 from channels.testing import WebsocketCommunicator
+from django.db import OperationalError
 
 from avatars_app.selectors import AvatarNotReady, AvatarRef
 from inference.manifest import STANDARD_CLIPS
@@ -267,6 +268,21 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
         assert error["data"]["code"] == "MODEL_NOT_FOUND"
         assert error["data"]["details"] == {"reason": reason, "percent": 40}
         assert await client.closing() == 4404
+
+
+async def test_a_database_that_is_away_ends_the_session_with_a_line_in_the_log(monkeypatch, caplog):
+    def look_up(user_id):
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(consumer, "avatar_for", look_up)
+    async with connected() as client:
+        await client.open()
+        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "INTERNAL_ERROR"
+        assert await client.closing() == 4500
+    [line] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "could not connect" in line.getMessage()
+    assert line.exc_info is None
 
 
 async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
