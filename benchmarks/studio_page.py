@@ -33,7 +33,8 @@ _IS_LIVE = """() => globalThis.studio?.client.status.name === "live"
   && !Number.isNaN(studio.player.meter.firstPictureMs)"""
 
 # Both clocks are performance.now(): the player says when a frame is seen, and the AudioContext's
-# own reading says when a sample is heard (not all browsers stamp it by the page's clock).
+# own reading says when a sample is heard. It is read once a second: Firefox may hang over it.
+# Not all browsers stamp it by the page's clock.
 _WATCH = """([x, y, width, height, dark]) => {
   const { player } = studio;
   const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -48,16 +49,20 @@ _WATCH = """([x, y, width, height, dark]) => {
     seen.push([shownMs, count, frame.timestampMs, frame.audioTimestampMs ?? -1]);
   });
   const heard = (globalThis.heard = []);
+  let offsetMs, readMs = -Infinity;
+  const readOffset = (context) => {
+    if (performance.now() - readMs < 1000) return;
+    readMs = performance.now();
+    const { contextTime, performanceTime } = context.getOutputTimestamp();
+    offsetMs = Math.abs(performanceTime - readMs) < 500
+      ? performanceTime - contextTime * 1000
+      : readMs - (context.currentTime - context.outputLatency) * 1000;
+  };
   const play = player.sound.play.bind(player.sound);
   player.sound.play = (pcm, position, dueMs) => {
     const startS = play(pcm, position, dueMs);
     if (startS === undefined) return startS;
-    const { context } = player.sound;
-    const stamp = context.getOutputTimestamp();
-    const isOurClock = Math.abs(stamp.performanceTime - performance.now()) < 500;
-    const offsetMs = isOurClock
-      ? stamp.performanceTime - stamp.contextTime * 1000
-      : performance.now() - (context.currentTime - context.outputLatency) * 1000;
+    readOffset(player.sound.context);
     heard.push([position / 16, startS * 1000 + offsetMs]);
     return startS;
   };

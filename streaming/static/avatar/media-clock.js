@@ -6,13 +6,14 @@
  * the AudioContext again and again and followed slowly, so that neither the reading's noise nor the
  * drift between the two (some 50 µs a second) is ever seen or heard.
  *
- * What browsers say of the sound card is taken with care. Firefox asks it each time, and stands still
- * for good when it is asked while it opens: so it is asked seldom, and not at first. WebKitGTK
+ * What browsers say of the sound card is taken with care. Firefox asks it each time, and now and then
+ * stands still for good over that, most of all while it opens: so it is asked seldom, and not at first. WebKitGTK
  * stamps what is heard by another clock than `performance.now()`: such a stamp is not believed.
  */
 
-const READ_EVERY_MS = 200;
-const FOLLOW = 0.2; // of a reading's difference
+const READ_EVERY_MS = 200; // the AudioContext
+const ASK_EVERY_MS = 1_000; // the sound card
+const FOLLOW = 0.3; // of a reading's difference
 const JUMP_MS = 60; // a difference that is no drift: the sound card slept, or was changed
 const OPENING_MS = 1_000;
 const BELIEVED_MS = 500; // between now and the moment of what is heard now
@@ -40,9 +41,10 @@ export class MediaClock {
     }
     const nowMs = this.now();
     this.#runningSinceMs ??= nowMs;
-    if (nowMs - this.#lastReadMs < READ_EVERY_MS) return;
+    const isOpening = nowMs - this.#runningSinceMs < OPENING_MS;
+    if (nowMs - this.#lastReadMs < (isOpening ? READ_EVERY_MS : ASK_EVERY_MS)) return;
     this.#lastReadMs = nowMs;
-    const reading = this.#read(context, nowMs - this.#runningSinceMs < OPENING_MS);
+    const reading = this.#read(context, isOpening);
     const difference = reading - (this.#offsetMs ?? reading);
     const isJump = this.#offsetMs === undefined || Math.abs(difference) > JUMP_MS;
     this.#offsetMs = isJump
