@@ -9,7 +9,7 @@ the device, in I420, for a batch. ``avatar``: what is kept per avatar; ``prepara
 render jobs in, patches out. ``heard``: what is carried from listening to rendering. ``devices``,
 ``buckets``, ``graphs``: what a GPU is, and likes. ``loaded``, ``engine``: the door of
 `inference.engines.base`. ``lifetime``, ``recovery``: what follows a fault of the device;
-``patience``: what to expect of a slow one.
+``patience``, ``niceness``: what to expect of a slow one, and what it owes to the stream.
 ``beforehand``: preparing without an engine. ``weights``: which files, from where, and whether they
 are right. ``recording``: sound files, for reports alone.
 

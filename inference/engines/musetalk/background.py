@@ -6,21 +6,16 @@ see it speak. What fails for want of memory, or with the device, is tried again 
 """
 
 import logging
-import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inference.engines.musetalk.avatar import FaceClip
+from inference.engines.musetalk.niceness import give_way
 from inference.errors import EngineError
 
 log = logging.getLogger(__name__)
-
-NICENESS = 10
-"""Of the thread, and of the threads that torch starts for it: the stream comes first."""
 
 RETRY_AFTER_S = 15.0
 MOST_TRIES = 4
@@ -121,9 +116,7 @@ class BackgroundPreparation:
             self._thread.start()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        give_way()
         while True:
             with self._lock:
                 if not self._queue:

@@ -25,6 +25,7 @@ from inference.engines.musetalk.devices import (
     using,
 )
 from inference.engines.musetalk.networks import Networks, load_networks
+from inference.engines.musetalk.niceness import give_way
 from inference.engines.musetalk.preparation import ClipPreparer
 from inference.engines.musetalk.runner import Runner
 from inference.engines.musetalk.speech import StreamingWindow
@@ -127,6 +128,8 @@ def load_nets(
     if memory_gb:
         limit_memory(where, memory_gb)
     half = use_float16 and where.type != "cpu"
+    if where.type == "cpu":
+        give_way()
     if where.type == "cuda":
         # Parity is measured in full float32; the nets that run live are in half precision.
         torch.backends.cuda.matmul.allow_tf32 = False

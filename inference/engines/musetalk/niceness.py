@@ -1,0 +1,24 @@
+"""Threads that compute for long give way to those that the stream needs every 40 ms.
+
+On Linux a thread has a niceness of its own, which the threads that torch starts for it inherit.
+Elsewhere only processes have one, and nothing is done.
+"""
+
+import os
+import sys
+import threading
+from contextlib import suppress
+
+NICENESS = 10
+"""A tenth of the share of others, while those have something to do."""
+
+
+def give_way() -> None:
+    """This thread, and those it starts, run after others; the main thread, from which all come,
+    is left as it is.
+    """
+    if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
