@@ -104,7 +104,6 @@ def test_without_a_loudspeaker_it_speaks_all_the_same(address: str) -> None:
         studio.wait_until_live()
         tab.click("[data-sample]")
         tab.wait_for_function("() => studio.player.line.utterances[0]?.state === 'showing'")
-        assert "no sound" in tab.evaluate("() => document.getElementById('message').textContent")
 
 
 @needs_firefox

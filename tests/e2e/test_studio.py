@@ -222,6 +222,25 @@ def test_where_webcodecs_fail_media_source_extensions_take_over(
     studio.wait_until_live()
 
 
+def test_without_a_loudspeaker_it_speaks_all_the_same_and_says_why_it_is_silent(
+    context: BrowserContext, address: str
+) -> None:
+    # What Firefox does where there is none.
+    context.add_init_script(
+        """
+        AudioContext.prototype.resume = () => new Promise(() => {});
+        Object.defineProperty(AudioContext.prototype, "state", { get: () => "suspended" });
+        """
+    )
+    studio = Studio(context, address)
+    studio.wait_until_live()
+    studio.watch()
+    studio.page.get_by_role("button", name="Let me say hello").click()
+    studio.page.wait_for_function("seen.some(([, , , audio]) => audio >= 400)")
+    expect(studio.page.locator("#message")).to_contain_text("There is no sound")
+    assert studio.heard() == {}
+
+
 def test_two_tabs_speak_at_once(context: BrowserContext, address: str) -> None:
     studios = [Studio(context, address), Studio(context, address, "?avatar=another")]
     for studio in studios:
