@@ -1,0 +1,111 @@
+"""`ENGINE=musetalk`: prepared, served and seen, with the small networks of the tests on a CPU."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from inference.engines.musetalk.avatar import read_clip
+from tests.factories import make_avatar
+from tests.inference.engines.test_musetalk_engine import WEIGHTS, mesh_of_a_face
+
+pytestmark = pytest.mark.slow
+
+MUSETALK = {"ENGINE": "musetalk", "MODEL_PATH": str(WEIGHTS), "DEVICE": "cpu"}
+FRAMES = 6
+CLIPS = {"idle_0": FRAMES, "speaking_0": FRAMES}
+SPEECH = (np.random.default_rng(1).normal(size=32_000) * 6_000).astype("<i2").tobytes()
+"""Two seconds of noise: loud enough to be spoken."""
+
+
+def make_person(folder: Path) -> None:
+    make_avatar(folder, clips=CLIPS, name=folder.name)
+    for clip in CLIPS:
+        meshes = np.repeat(mesh_of_a_face()[None], FRAMES, 0)
+        np.save(folder / "clips" / f"{clip}.landmarks.npy", meshes)
+
+
+async def speak(stream, seconds_at_most=60):
+    """Say `SPEECH` in real time; frames up to its last, and the reasons of errors."""
+    frames, reasons, shown = [], [], 0
+
+    async def say():
+        for at in range(0, len(SPEECH), 1_280):
+            await stream.say(SPEECH[at : at + 1_280])
+            await asyncio.sleep(0.04)
+
+    saying = asyncio.create_task(say())
+    async with asyncio.timeout(seconds_at_most):
+        while shown < len(SPEECH) // 1_280:
+            message = await stream.next()
+            if message["type"] == "ERROR":
+                assert message["data"]["code"] == "PROCESSING_ERROR", message
+                reasons.append(message["data"]["details"]["reason"])
+            elif message["type"] == "VIDEO_FRAME":
+                frames.append(message["data"])
+                shown += "audio_timestamp" in message["data"]
+    await saying
+    return frames, reasons
+
+
+def decoded(frames):
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    for frame in frames:
+        [picture] = decoder.decode(av.Packet(base64.b64decode(frame["frame_data"])))
+        yield frame, picture.to_ndarray(format="gray").astype(int)
+
+
+async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
+    folder = tmp_path / "avatars" / "somebody"
+    make_person(folder)
+    preparing = start("manage.py", "prepare_musetalk", "somebody", **MUSETALK)
+    assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
+    assert "All is prepared" in preparing.output
+    door = serve(**MUSETALK)
+    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
+    assert json.loads(door.get("/health")[1])["engine"] == "musetalk"
+    assert "speaking sessions" in door.process.output
+    async with door.stream() as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        idle = await stream.frames(5)
+        frames, reasons = await speak(stream)
+    spoken = [frame["audio_timestamp"] for frame in frames if "audio_timestamp" in frame]
+    assert spoken == list(range(0, 2_000, 40))
+
+    faces = read_clip(folder, "speaking_0", FRAMES, "1")
+    assert faces is not None
+    patch = faces.patch(0)
+    rows = slice(patch.y + 20, patch.y + patch.height - 20)
+    columns = slice(patch.x + 40, patch.x + patch.width - 40)
+    # Test pictures are one grey from edge to edge: what varies inside the patch is a mouth.
+    mouths = sum(picture[rows, columns].std() > 5 for _, picture in decoded(idle + frames))
+    if mouths == 0:
+        assert any("engine_late" in r or "MuseTalk takes" in r for r in reasons), reasons
+    assert mouths < len(idle + frames)
+    assert "Traceback" not in door.process.output, door.process.output
+
+
+async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: Path) -> None:
+    folder = tmp_path / "avatars" / "somebody"
+    make_person(folder)
+    door = serve(**MUSETALK)
+    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
+    async with door.stream() as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        frames, reasons = await speak(stream)
+        assert [frame for frame, _ in decoded(frames)]
+        assert "prepared" in reasons[0]
+        for _ in range(600):
+            if read_clip(folder, "speaking_0", FRAMES, "1") is not None:
+                break
+            await stream.frames(1)
+        else:
+            pytest.fail(f"nothing was prepared:\n{door.process.output}")
+    assert "Traceback" not in door.process.output, door.process.output
