@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inference import compositor, timeline
+from inference.engines.base import AudioContext
 from inference.messages import (
     ActionStart,
     ClipChange,
@@ -101,6 +102,38 @@ async def test_long_speech_in_bursts_does_not_drift(stage: Stage) -> None:
     assert len(spoken) == 201 * 25
     assert len({frame.frame - frame.position // 640 for frame in spoken}) == 1
     assert stage.host.report().totals.held == 0
+
+
+@pytest.mark.parametrize(("look_ahead_ms", "worst_ms"), [(40, 120), (80, 160), (93, 200)], ids=str)
+async def test_how_old_the_sound_is_that_a_picture_shows(
+    stage: Stage, look_ahead_ms: int, worst_ms: int
+) -> None:
+    """From the chunk with a picture's last sample to sending it, wherever in the frame time the
+    client's chunks come: chunks of look-ahead, the margin, what is left of the frame, the lead.
+    """
+    stage.engine.context = AudioContext(before=320, after=16 * look_ahead_ms)
+    stage.engine.lead_s = 0.03
+    ages_ms: list[float] = []
+    for phase in range(8):
+        door = stage.door(str(phase))
+        await door.open()
+        await stage.clock.advance(1 + phase * TICK / 8)
+        said_s = []
+        for number in range(20):
+            said_s.append(stage.clock.now_s())
+            door.say(tone(1), number * 640)
+            await stage.clock.advance(TICK)
+        await stage.clock.advance(1)
+        sent = [
+            (message.position, at_s)
+            for message, at_s in zip(door.received, door.arrivals_s, strict=True)
+            if isinstance(message, VideoFrame) and message.position is not None
+        ]
+        assert [position for position, _ in sent] == [640 * n for n in range(20)]
+        # The last ones wait for look-ahead that does not come.
+        ages_ms += [1_000 * (at_s - said_s[position // 640]) for position, at_s in sent[:17]]
+    assert max(ages_ms) <= worst_ms
+    assert max(ages_ms) - min(ages_ms) <= 40
 
 
 async def test_late_engine_repeats_the_last_mouth_and_the_sound_goes_on(stage: Stage) -> None:
