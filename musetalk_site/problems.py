@@ -109,8 +109,10 @@ def describe(result: Any, generator: Any, request: Any, public: bool) -> Any:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in result["paths"].values():
         for operation in operations.values():
-            if "security" in operation:
-                operation["security"].append({})  # nobody has to log in on the server's own machine
+            # Nobody has to log in on the server's own machine, and for some things nowhere.
+            logins = [way for way in operation.pop("security", []) if way]
+            if logins:
+                operation["security"] = [*logins, {}]
             answers = operation["responses"]
             answers.setdefault("default", {"description": "Anything else that is wrong."})
             for status, answer in answers.items():

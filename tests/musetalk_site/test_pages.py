@@ -23,6 +23,14 @@ def test_the_schema_is_served(client, path: str) -> None:
         assert {"/health", "/sessions"} <= set(json.loads(answer.content)["paths"])
 
 
+def test_what_needs_no_login_has_no_lock(client) -> None:
+    paths = json.loads(client.get("/openapi.json").content)["paths"]
+    assert "security" not in paths["/health"]["get"]
+    assert "security" not in paths["/sessions"]["get"]
+    upload = paths["/prepare_avatar/{user_id}"]["post"]
+    assert upload["security"] == [{"cookieAuth": []}, {}]
+
+
 def test_every_page_has_the_project_s_icon(admin_client) -> None:
     link = f'href="{settings.ICON_URL}"'
     for path in ("/", "/protocol", "/docs", "/redoc", "/admin/", "/admin/avatars_app/avatar/"):
