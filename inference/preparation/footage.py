@@ -177,6 +177,8 @@ def _too_long(path: Path) -> PreparationError:
 
 
 def _unreadable(path: Path, why: object) -> PreparationError:
+    # Without the number, which is FFmpeg's own, and the folder, which is nobody's business.
+    why = getattr(why, "strerror", None) or why
     return PreparationError(
         "unreadable", f"{path.name} cannot be decoded ({why}): send an MP4, MOV, WebM, JPEG or PNG."
     )

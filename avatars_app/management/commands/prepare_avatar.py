@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import re
 import signal
 import threading
 import uuid
@@ -119,9 +118,7 @@ class _Child:
             self._fail("internal", "The server made a mistake, which it logged. Try another video.")
 
     def _fail(self, reason: str, error: str) -> None:
-        # What decodes names the file that it was given; where that lies is nobody's business.
-        told = re.sub(rf":? '{re.escape(str(settings.AVATARS_DIR))}[^']*'", "", error)
-        services.preparation_fail(job_id=self._job_id, reason=reason, error=told)
+        services.preparation_fail(job_id=self._job_id, reason=reason, error=error)
 
     def _note(self, stage: str, percent: float) -> None:
         """Called often; the heart writes it down. Ends the work that nobody wants any more."""

@@ -98,6 +98,16 @@ def test_what_is_no_film_is_refused(tmp_path):
     assert refusal(tmp_path / "absent.mp4") == "unreadable"
 
 
+def test_a_refusal_says_what_and_not_where(tmp_path):
+    path = tmp_path / "text.mp4"
+    path.write_bytes(b"not a film" * 99)
+    with pytest.raises(PreparationError) as refused:
+        examine(path)
+    assert str(refused.value).startswith("text.mp4 cannot be decoded (Invalid data found")
+    assert "Errno" not in str(refused.value)
+    assert str(tmp_path) not in str(refused.value)
+
+
 def test_a_truncated_film_is_used_as_far_as_it_goes(tmp_path):
     path = write_film(tmp_path / "film.mkv", counted(120))
     whole = path.read_bytes()
