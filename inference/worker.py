@@ -25,6 +25,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from channels.worker import Worker
 from django.conf import settings
 
+from inference import memory
 from inference.clock import MonotonicClock
 from inference.engines.base import Engine
 from inference.engines.choice import choose_engine
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1.0
 REPORT_EVERY_S = 10.0
+GIVE_MEMORY_BACK_EVERY_S = 60.0
 
 _HOST_IN_SCOPE = "inference.host"
 
@@ -161,6 +163,7 @@ class InferenceWorker:
         self._spawn(host.run(), "host")
         self._spawn(listener.arun(), "claims")  # type: ignore[no-untyped-call]  # asgiref has none
         self._spawn(self._report(host), "report")
+        self._spawn(self._give_memory_back(), "memory")
         log.info("worker %s takes sessions", self.name)
 
     async def drain(self) -> None:
@@ -204,6 +207,11 @@ class InferenceWorker:
             name=self.name,
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
         )
+
+    async def _give_memory_back(self) -> None:
+        while True:
+            await asyncio.sleep(GIVE_MEMORY_BACK_EVERY_S)
+            await asyncio.to_thread(memory.give_back)
 
     async def _report(self, host: Host) -> None:
         while True:
