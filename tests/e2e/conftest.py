@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.server import ServerProcess
 from tests.e2e.talking import Door
-from tests.processes import Process, free_port
+from tests.processes import Process, free_port, make_database
 
 Start = Callable[..., Process]
 
@@ -23,15 +23,8 @@ def server() -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated SQLite file that the processes of all tests share."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'db.sqlite3'}"
-    migrating = Process(
-        *("manage.py", "migrate", "--verbosity", "0"),
-        env={"DJANGO_SETTINGS_MODULE": "musetalk_site.settings", "DATABASE_URL": url},
-    )
-    assert migrating.wait(60) == 0, migrating.output
-    migrating.kill()
-    return url
+    """The database of all tests' processes, unless a module has one of its own."""
+    return make_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture

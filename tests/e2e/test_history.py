@@ -11,6 +11,7 @@ import pytest
 
 from streaming.history import LOST_AFTER, WRITE_EVERY_S
 from tests.e2e.talking import Door
+from tests.processes import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -22,11 +23,8 @@ WISH_AN_END = "from streaming.models import *; SessionRecord.objects.update(end_
 
 
 @pytest.fixture
-def database(tmp_path: Path, start) -> dict[str, str]:
-    variables = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}"}
-    migrating = start("manage.py", "migrate", "--verbosity", "0", **variables)
-    assert migrating.wait(60) == 0, migrating.output
-    return variables
+def database(tmp_path: Path) -> dict[str, str]:
+    return {"DATABASE_URL": make_database(tmp_path)}
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tests.e2e import https_proxy
 from tests.e2e.https_proxy import Browser, Certificate, HttpsProxy
 from tests.e2e.talking import Door
 from tests.film import write_sound
+from tests.processes import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -24,6 +25,12 @@ MAKE_ACCOUNT = (
 )
 
 Before = Callable[[Door], HttpsProxy]
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Not the one that all tests share, in which nobody has an account."""
+    return make_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import pytest
 
 from tests.e2e.talking import Door
 from tests.film import person, write_film, write_sound
+from tests.processes import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -44,12 +45,9 @@ def avatars_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fresh_database(tmp_path: Path, start) -> dict[str, str]:
+def fresh_database(tmp_path: Path) -> dict[str, str]:
     """Not the one that all tests share: these look at every row."""
-    database = {"DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}"}
-    migrating = start("manage.py", "migrate", "--verbosity", "0", **database)
-    assert migrating.wait(60) == 0, migrating.output
-    return database
+    return {"DATABASE_URL": make_database(tmp_path)}
 
 
 @pytest.fixture
