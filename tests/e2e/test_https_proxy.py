@@ -5,7 +5,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -95,7 +97,12 @@ def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate
     status, headers, body = staff.post(path, video=b"a film")
     assert status == 202, body
     assert headers["Location"] == proxy.origin + path
-    status, _, body = staff.post(f"/prepare_avatar/{somebody()}", video=bytes(1_200_000))
+    status, body = 0, b""
+    for _ in range(5):
+        # Of what was refused Caddy reads 256 kB; with the rest the answer can be lost.
+        with suppress(URLError):
+            status, _, body = staff.post(f"/prepare_avatar/{somebody()}", video=bytes(1_200_000))
+            break
     assert status == 413, body
     assert json.loads(body)["detail"] == "More than 1 MB cannot be taken."
     assert "TRUSTED_PROXIES" not in door.process.output
