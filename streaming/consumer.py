@@ -41,6 +41,7 @@ from inference.messages import (
     SessionStart,
     from_layer,
 )
+from streaming import elsewhere
 from streaming.effects import (
     CloseConnection,
     Effect,
@@ -102,6 +103,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         try:
             if message["type"].startswith("websocket."):
                 await getattr(self, message["type"].replace(".", "_"))(message)
+            elif message["type"] == elsewhere.OPENED_ELSEWHERE:
+                await self._opened_elsewhere(message)
             else:
                 await self._carry_out(self.session.from_worker(from_layer(message), self._now_s()))
         except StopConsumer:
@@ -162,10 +165,16 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 "pile up in memory; `manage.py serve` does tell"
             )
 
-    # ---- the registry's wishes
+    # ---- the registry's wishes, and those of other doors
 
     async def supersede(self) -> None:
         await self._guarded(self.session.supersede)
+
+    async def _opened_elsewhere(self, message: dict[str, Any]) -> None:
+        if elsewhere.is_taken_over(
+            message, user_id=self.session.user_id, channel=self.channel_name
+        ):
+            await self.supersede()
 
     async def shut_down(self) -> None:
         await self._guarded(self.session.shut_down)
@@ -270,6 +279,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         if older is not None and older is not self:
             await older.supersede()
+        await elsewhere.take_over(
+            self.channel_layer, session_id, user_id=self.session.user_id, channel=self.channel_name
+        )
         try:
             avatar = await _look_up(self.session.user_id)
         except AvatarNotReady as missing:
@@ -296,6 +308,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._time_keeper
         registry.leave(self)
         await self._guarded(self.session.disconnected)
+        if self.session.session_id:
+            await elsewhere.let_go(self.channel_layer, self.session.session_id, self.channel_name)
 
 
 async def _look_up(user_id: str) -> AvatarRef:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from inference.messages import SessionClaimed
 from streaming.counters import Counters
+from streaming.elsewhere import key_of
 from streaming.errors import SessionIdTaken
 from streaming.session import Session
 
@@ -69,7 +70,7 @@ class Registry:
         Returns the older connection that has to give it up. SessionIdTaken if that one is another
         user's.
         """
-        key = session_id.replace("-", "").lower()
+        key = key_of(session_id)
         older = self._by_session_id.get(key)
         if older is not None and older.session.user_id != connection.session.user_id:
             raise SessionIdTaken

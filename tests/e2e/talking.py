@@ -95,10 +95,13 @@ class Door:
                 time.sleep(0.02)
 
     @asynccontextmanager
-    async def stream(self, user_id: str = "somebody") -> AsyncIterator[Stream]:
+    async def stream(
+        self, user_id: str = "somebody", session_id: str | None = None
+    ) -> AsyncIterator[Stream]:
         """An open WebSocket with INIT sent."""
         uri = f"ws://127.0.0.1:{self.port}/musetalk/v1/ws/{user_id}"
         async with websockets.connect(uri, max_size=None) as socket:
             stream = Stream(socket)
+            stream.session_id = session_id or stream.session_id
             await stream.send("INIT", user_id=user_id)
             yield stream

@@ -77,6 +77,25 @@ async def test_a_lost_worker_is_a_gap_in_time(door: Door, work, number: signal.S
             before = stream.last_frame
 
 
+async def test_the_newer_connection_wins_at_another_door_as_well(
+    door: Door, work, serve, redis_url: str
+) -> None:
+    await asyncio.to_thread(work)
+    other = await asyncio.to_thread(serve, "--no-worker", CHANNEL_REDIS_URL=redis_url)
+    async with door.stream() as older, other.stream() as bystander:
+        await older.frames(5)
+        async with other.stream("mallory", session_id=older.session_id) as thief:
+            await thief.frames(5)
+            await older.frames(5)
+        async with other.stream(session_id=older.session_id) as newer:
+            await newer.frames(5)
+            messages, code = await asyncio.wait_for(older.end(), 10)
+            assert code == 4409
+            assert [m["type"] for m in messages[-2:]] == ["ERROR", "CLOSE_ACK"]
+            await newer.frames(25)
+        await bystander.frames(5)
+
+
 async def test_claims_are_shared_by_two_workers(door: Door, work) -> None:
     await asyncio.to_thread(work)
     await asyncio.to_thread(work)

@@ -1,0 +1,51 @@
+"""A session that is opened a second time, at the door of another process.
+
+Within a process the registry knows who has a session. Between processes the media layer's groups
+do: each connection listens in the group of its session, and whoever opens that session tells the
+group first. Two that open it within the same few milliseconds may miss each other, and a layer that
+is away tells nobody: then both streams go on, as if they were two sessions.
+"""
+
+import logging
+from typing import Any, Final
+
+from channels.layers import BaseChannelLayer
+
+log = logging.getLogger(__name__)
+
+OPENED_ELSEWHERE: Final = "session.opened"
+
+
+def key_of(session_id: str) -> str:
+    """The same for all spellings of a UUID."""
+    return session_id.replace("-", "").lower()
+
+
+async def take_over(
+    layer: BaseChannelLayer, session_id: str, *, user_id: str, channel: str
+) -> None:
+    """Tell other doors that the session is opened at ``channel``, which listens from then on."""
+    group = _group(session_id)
+    message = {"type": OPENED_ELSEWHERE, "user_id": user_id, "channel": channel}
+    try:
+        await layer.group_send(group, message)
+        await layer.group_add(group, channel)
+    except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
+        log.warning("session %s: other doors were not told: %r", session_id, error)
+
+
+async def let_go(layer: BaseChannelLayer, session_id: str, channel: str) -> None:
+    """The session is over at ``channel``."""
+    try:
+        await layer.group_discard(_group(session_id), channel)
+    except Exception as error:  # noqa: BLE001 - as above; groups forget by themselves in the end
+        log.warning("session %s: its group was not left: %r", session_id, error)
+
+
+def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> bool:
+    """Whether this was said of us, by the same user's newer connection."""
+    return message.get("user_id") == user_id and message.get("channel") != channel
+
+
+def _group(session_id: str) -> str:
+    return f"session.{key_of(session_id)}"
