@@ -37,7 +37,8 @@ from inference.timeline import FramePlan
 
 log = logging.getLogger(__name__)
 
-_NEWEST_CALL_WEIGHT = 0.2
+_FORGET = 1.1
+"""By so much at most the shortest call may seem longer at each that took longer."""
 
 Guard = Callable[[HostedSession], AbstractContextManager[None]]
 """Keeps what goes wrong inside to this session."""
@@ -67,7 +68,8 @@ class Pipeline:
         self._scheduler: Scheduler[Slot] = Scheduler(concurrency=engine.concurrency)
         self._waiting: dict[Slot, HostedSession] = {}
         self._call_s = 0.0
-        """What a call takes, as a running mean."""
+        """What a call takes at the least, lately: one that is thought shorter than it is costs a
+        late mouth, one that is thought longer costs mouths that were possible."""
 
     @property
     def waiting_jobs(self) -> int:
@@ -140,7 +142,8 @@ class Pipeline:
                 began_s: float = self._clock.now_s(),
             ) -> None:
                 self._scheduler.end_call()
-                self._call_s += (self._clock.now_s() - began_s - self._call_s) * _NEWEST_CALL_WEIGHT
+                took_s = self._clock.now_s() - began_s
+                self._call_s = min(took_s, _FORGET * self._call_s) if self._call_s else took_s
                 self._hand_out(sessions, slots, future)
                 self._start_calls()
 

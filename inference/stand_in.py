@@ -15,10 +15,10 @@ Pure.
 
 from inference.engines.base import Patch
 
-MAX_START_DELAY_FRAMES = 10
+MAX_START_DELAY_FRAMES = 15
 """So often does an utterance wait for its first mouth."""
 
-MAX_REPEATS = 8
+MAX_REPEATS = 12
 """So many frames in a row may show the mouth of an earlier one."""
 
 
