@@ -74,13 +74,15 @@ class LoadedNets:
 
     def sessions(self, budget_ms: float) -> int:
         """Sessions whose pictures of one tick are made within ``budget_ms``."""
-        times = {size: self.milliseconds[size] for size in self.runner.buckets}
-        return buckets.jobs_within(budget_ms, times)
+        return buckets.jobs_within(budget_ms, self._times())
 
     def call_ms(self, sessions: int) -> float:
         """What a call takes while ``sessions`` are speaking, spread over the frame time."""
-        times = {size: self.milliseconds[size] for size in self.runner.buckets}
-        return buckets.call_time(sessions, FRAME_MS, times)
+        return buckets.call_time(sessions, FRAME_MS, self._times())
+
+    def _times(self) -> dict[int, float]:
+        """`milliseconds` of the buckets that are left: memory may have run short since."""
+        return {size: self.milliseconds[size] for size in self.runner.buckets}
 
     def tokens(self, windows: Sequence[AudioWindow]) -> list[NDArray[np.float32]]:
         """``[frames, 50, width]`` for each window; those of one length in one call."""

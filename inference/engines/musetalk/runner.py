@@ -209,10 +209,6 @@ class Runner:
             self._graphs.forget()
         free_cached(self.device)
 
-    def synchronize(self) -> None:
-        """Wait for all that is queued on the device."""
-        synchronize(self.device)
-
 
 def _padded(rows: Tensor, size: int) -> Tensor:
     if len(rows) == size:
