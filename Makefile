@@ -44,7 +44,7 @@ coverage: setup packages ## run all tests, and say which lines they reach
 
 presenter: python ## draw the shipped presenter anew
 	@$(INSTALL) requirements-drawing.txt
-	.venv/bin/python -m inference.preparation.presenter --output avatars_app/presenter --sheet docs/presenter.png
+	.venv/bin/python -m inference.presenter --output avatars_app/presenter --sheet docs/presenter.png
 
 train: setup ## train the viseme net anew (needs espeak-ng and flite)
 	.venv/bin/python -m inference.engines.viseme.training

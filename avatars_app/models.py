@@ -3,7 +3,7 @@
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
-from inference.library import NAME
+from inference.assets.library import NAME
 
 
 class Avatar(models.Model):

@@ -8,9 +8,9 @@ from typing import Literal
 from django.conf import settings
 
 from avatars_app.models import Avatar
+from inference.assets.library import AvatarLibrary
+from inference.assets.manifest import STATES, ClipState, Manifest
 from inference.errors import AvatarError, AvatarInvalid, AvatarNotFound
-from inference.library import AvatarLibrary
-from inference.manifest import STATES, ClipState, Manifest
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from avatars_app import folders, uploads
+from avatars_app import asset_folders, uploads
 from avatars_app.models import Avatar
-from inference import manifest as manifests
+from inference.assets import manifest as manifests
 
 STALE_AFTER = timedelta(seconds=30)
 MAX_ATTEMPTS = 3
@@ -71,7 +71,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
     }
     try:
         with transaction.atomic():
-            folder = user_id if folders.is_usable(user_id) else ""
+            folder = user_id if asset_folders.is_usable(user_id) else ""
             return Avatar.objects.create(user_id=user_id, folder=folder, **fields)
     except IntegrityError:
         pass
@@ -118,7 +118,7 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
     What was there before is there again; an avatar that never was is gone with its upload.
     """
     in_work = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_WORK)
-    if folders.is_usable(avatar.folder):
+    if asset_folders.is_usable(avatar.folder):
         return _write(
             in_work,
             status=Avatar.Status.READY,
@@ -138,7 +138,7 @@ def avatar_remove(*, avatar: Avatar) -> None:
     """Remove it with all that was made of it and sent for it."""
     Avatar.objects.filter(pk=avatar.pk).delete()
     uploads.forget(avatar.upload)
-    folders.remove(avatar.folder)
+    asset_folders.remove(avatar.folder)
 
 
 def avatar_retire(*, avatar: Avatar) -> bool:
@@ -198,7 +198,7 @@ def preparation_take() -> Avatar | None:
 def _forget_attempt(avatar: Avatar) -> None:
     """Remove what an attempt left that died; one that was only slow stumbles over that and ends."""
     if avatar.job_id is not None:
-        folders.forget_job(avatar.job_id)
+        asset_folders.forget_job(avatar.job_id)
 
 
 def _give_up(avatar: Avatar, waiting: QuerySet[Avatar]) -> None:
@@ -254,7 +254,7 @@ def preparation_finish(*, job_id: uuid.UUID, made: Path) -> None:
             heartbeat_at=timezone.now(),
         ):
             raise PreparationLost(str(job_id))
-        folders.put_in_place(made, avatar.user_id)
+        asset_folders.put_in_place(made, avatar.user_id)
 
 
 def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
@@ -268,7 +268,7 @@ def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
 
 
 def _fail(avatar: Avatar, rows: QuerySet[Avatar], reason: str, error: str) -> bool:
-    is_usable = folders.is_usable(avatar.folder)
+    is_usable = asset_folders.is_usable(avatar.folder)
     status = Avatar.Status.READY if is_usable else Avatar.Status.FAILED
     return _write(rows, status=status, stage="", error=error, error_reason=reason)
 

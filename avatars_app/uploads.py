@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 from django.conf import settings
 from django.utils import timezone
 
-from inference.manifest import STANDARD_CLIPS
+from inference.assets.manifest import STANDARD_CLIPS
 
 Kind = Literal["video", "image", "clips"]
 KINDS: tuple[Kind, ...] = ("video", "image", "clips")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from avatars_app import old_addresses, views
+from avatars_app import legacy_views, views
 
 urlpatterns = [
     path("prepare_avatar/<str:user_id>", views.PreparationView.as_view(), name="prepare-avatar"),
@@ -12,10 +12,10 @@ urlpatterns = [
     path("avatars/<str:user_id>/report", views.ReportPictureView.as_view(), name="avatar-report"),
     path("avatars/<str:user_id>/thumbnail", views.ThumbnailView.as_view(), name="avatar-thumbnail"),
     path("avatars/<str:user_id>/clips/<str:clip>", views.ClipView.as_view(), name="avatar-clip"),
-    path("upload_video", old_addresses.UploadVideoView.as_view(), name="upload-video"),
+    path("upload_video", legacy_views.UploadVideoView.as_view(), name="upload-video"),
     path(
         "processing_status/<str:user_id>",
-        old_addresses.ProcessingStatusView.as_view(),
+        legacy_views.ProcessingStatusView.as_view(),
         name="processing-status",
     ),
 ]

@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from avatars_app import selectors, services
+from avatars_app.exceptions import AvatarConflict, UploadTooLarge
 from avatars_app.models import Avatar
 from avatars_app.permissions import MayChangeAvatars
-from avatars_app.ranges import file_response
-from avatars_app.refusals import AvatarConflict, UploadTooLarge
+from avatars_app.range_response import file_response
 from avatars_app.serializers import (
     UPLOAD_THE_FILE,
     AvatarDetailSerializer,
@@ -29,10 +29,10 @@ from avatars_app.serializers import (
     avatar_of,
     preparation_of,
 )
+from inference.assets.library import NAME
+from inference.assets.manifest import STATES
+from inference.assets.mp4_export import clip_film, thumbnail
 from inference.errors import AvatarError
-from inference.library import NAME
-from inference.manifest import STATES
-from inference.showcase import clip_film, thumbnail
 
 USER_ID = OpenApiParameter(
     "user_id",

@@ -18,8 +18,7 @@ import numpy as np
 from benchmarks.pictures import decoded_luma
 from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict
-from inference.host import Host
-from inference.library import AvatarLibrary
+from inference.assets.library import AvatarLibrary
 from inference.messages import (
     AudioChunk,
     ClipChange,
@@ -28,6 +27,7 @@ from inference.messages import (
     SessionStart,
     VideoFrame,
 )
+from inference.runtime.host import Host
 from inference.timing import FRAME_S, FRAMES_PER_SECOND, SAMPLES_PER_FRAME
 from streaming.client.decoding import PictureDecoder
 from tests.factories import make_avatar
@@ -42,7 +42,7 @@ LEAD_FRAMES = 5
 CLIP_EVERY_S = 7
 
 
-class Watcher:
+class RegistryObserver:
     """Decodes what the host delivers, and notes the flashes."""
 
     def __init__(self) -> None:
@@ -76,10 +76,10 @@ def sound_of(frame: int) -> bytes:
     return np.full(SAMPLES_PER_FRAME, round(32_767 * loudness), "<i2").tobytes()
 
 
-async def speak(minutes: float, folder: Path) -> Watcher:
+async def speak(minutes: float, folder: Path) -> RegistryObserver:
     """Run a session for that long; sound comes a frame at a time, irregularly."""
     make_avatar(folder / "test")
-    clock, watcher, dice = ManualClock(), Watcher(), random.Random(1)
+    clock, watcher, dice = ManualClock(), RegistryObserver(), random.Random(1)
     host = Host(
         engine=LoudnessEngine(),
         library=AvatarLibrary(folder, folder),
@@ -120,7 +120,7 @@ async def speak(minutes: float, folder: Path) -> Watcher:
     return watcher
 
 
-def judge(watcher: Watcher, minutes: float) -> Verdict:
+def judge(watcher: RegistryObserver, minutes: float) -> Verdict:
     verdict = Verdict("drift")
     first = watcher.flashes[0] if watcher.flashes else 0
     due = [first + n * FLASH_EVERY_FRAMES for n in range(len(watcher.flashes))]

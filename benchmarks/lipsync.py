@@ -25,7 +25,7 @@ from benchmarks.speaking import (
     stream_from_a_server,
 )
 from inference.engines.viseme.engine import VisemeEngine
-from inference.preparation.faces import FaceMesh
+from inference.faces.mesh import FaceMesh
 from streaming.client import ClientError
 
 PRESENTER = Path(__file__).parent.parent / "avatars_app" / "presenter"

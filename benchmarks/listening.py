@@ -26,7 +26,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from inference.engines.musetalk import networks, speech
+from inference.engines.musetalk import networks
+from inference.engines.musetalk.audio import speech
+from inference.engines.musetalk.audio.mel import log_mel
+from inference.engines.musetalk.audio.recording import read_pcm, to_speech
+from inference.engines.musetalk.audio.speech import EXACT_LOOK_AHEAD_SAMPLES, StreamingWindow
 from inference.engines.musetalk.constants import (
     FEATURE_RATE_HZ,
     FEATURES_BEFORE,
@@ -35,10 +39,7 @@ from inference.engines.musetalk.constants import (
     SAMPLES_PER_FEATURE,
     SEGMENT_SAMPLES,
 )
-from inference.engines.musetalk.mel import log_mel
 from inference.engines.musetalk.nets import whisper
-from inference.engines.musetalk.recording import read_pcm, to_speech
-from inference.engines.musetalk.speech import EXACT_LOOK_AHEAD_SAMPLES, StreamingWindow
 from inference.timing import SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 SECOND = 16_000

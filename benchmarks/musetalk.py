@@ -19,8 +19,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import musetalk_paths as paths
+from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.networks import Networks
-from inference.engines.musetalk.runner import Runner
 
 Row = dict[str, Any]
 

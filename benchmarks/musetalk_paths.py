@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import parity_fullsize
-from inference.engines.musetalk.avatar import FaceClip
-from inference.engines.musetalk.batch import FaceJob, Renderer
+from inference.engines.musetalk.audio.speech import StreamingWindow, positional_table
+from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets import tiny_decoder, unet, vae, whisper
 from inference.engines.musetalk.nets.upsampling import Upsampler
 from inference.engines.musetalk.networks import Networks
-from inference.engines.musetalk.runner import Runner
-from inference.engines.musetalk.speech import StreamingWindow, positional_table
+from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.timing import SAMPLES_PER_FRAME
 
 KEYS = Path(__file__).parents[1] / "tests" / "data" / "musetalk" / "fullsize"

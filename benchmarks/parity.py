@@ -22,20 +22,14 @@ import torch
 
 from benchmarks import parity_fullsize
 from benchmarks.parity_table import Verdict, largest, print_table, within
-from inference.engines.musetalk import (
-    boxes,
-    composition,
-    latents,
-    masks,
-    mel,
-    networks,
-    runner,
-    speech,
-)
-from inference.engines.musetalk.boxes import Box
+from inference.engines.musetalk import networks
+from inference.engines.musetalk.audio import mel, speech
+from inference.engines.musetalk.audio.recording import read_pcm, to_speech
 from inference.engines.musetalk.constants import LATENT_SCALE, SEGMENT_SAMPLES
+from inference.engines.musetalk.execution import runner
+from inference.engines.musetalk.face import boxes, latents, masks, reference_blend
+from inference.engines.musetalk.face.boxes import Box
 from inference.engines.musetalk.nets import unet
-from inference.engines.musetalk.recording import read_pcm, to_speech
 from inference.engines.musetalk.weights import find_tree
 
 Stages = Iterator[Verdict]
@@ -195,7 +189,7 @@ def blend_stages(golden: GoldenSet) -> Stages:
             yield within(f"{name}: region, {mode}", regions[mode], wanted, 0)
         realtime = masks.soft_mask(regions["jaw"], box)
         yield within(f"{name}: mask", realtime, vision[f"{name}_rt_mask"], 1)
-        resized = composition.resize_face(face, box)
+        resized = reference_blend.resize_face(face, box)
         if name == "inside":
             wanted = vision["inside_face_resized_bgr"]
             yield within("inside: face resized", resized, wanted, 1)
@@ -205,7 +199,7 @@ def blend_stages(golden: GoldenSet) -> Stages:
             (f"{name}_realtime_jaw", realtime),
             (f"{name}_offline_{offline}", masks.soft_mask(regions[offline], box, 0.05)),
         ):
-            blended = composition.blend(frame, resized, box, mask)
+            blended = reference_blend.blend(frame, resized, box, mask)
             seen = blended[y1:y2, x1:x2]
             yield within(f"{picture}.png", seen, golden.picture(picture), 1)
             blended[y1:y2, x1:x2] = frame[y1:y2, x1:x2]

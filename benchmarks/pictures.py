@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.clips import AvatarClips, PictureCache
-from inference.engines.base import Patch, RenderJob
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.engines.base import RenderJob
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.shape import MouthShape
-from inference.profile import DEFAULT_PROFILE
+from inference.media.profile import DEFAULT_PROFILE
+from inference.media.types import Patch
 from streaming.client.decoding import PictureDecoder
 
 PRESENTER = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"

@@ -34,7 +34,7 @@ def rule_weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def rule_checkpoint(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
-    """A whole state dict; integer entries (batch counters) are zero."""
+    """A whole state dict; integer entries (batch metrics) are zero."""
     return {
         name: torch.zeros(shape, dtype=torch.int64)
         if name.endswith("num_batches_tracked")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preparation.faces import Face
+from inference.faces.mesh import Face
 
 LAG_REACH = 6
 OPEN_VOWEL = 0.5

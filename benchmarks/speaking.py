@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.clips import AvatarClips, PictureCache
-from inference.compositor import paste
-from inference.encoder import Encoder
-from inference.engines.base import AudioWindow, Engine, Features, Patch, RenderJob
-from inference.preparation.tflite import RgbPicture
-from inference.profile import DEFAULT_PROFILE
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.engines.base import Engine, Features, RenderJob
+from inference.faces.tflite import RgbPicture
+from inference.media.compositor import paste
+from inference.media.encoder import Encoder
+from inference.media.profile import DEFAULT_PROFILE
+from inference.media.types import AudioWindow, Patch
 from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME
 from streaming.client import AvatarClient, Frame, ServerError
 from streaming.client.decoding import PictureDecoder

@@ -32,8 +32,8 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from inference.assets.manifest import ClipState
 from inference.errors import MessageInvalid
-from inference.manifest import ClipState
 
 INFERENCE_CHANNEL = "inference"
 CLAIM_LAYER = "default"

@@ -25,13 +25,11 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from channels.worker import Worker
 from django.conf import settings
 
-from inference import memory
-from inference.clock import MonotonicClock
+from inference import malloc
+from inference.assets.library import AvatarLibrary
 from inference.engines.base import Engine
-from inference.engines.choice import choose_engine
+from inference.engines.engine_selection import choose_engine
 from inference.errors import EngineLost, MessageInvalid
-from inference.host import Host, HostReport
-from inference.library import AvatarLibrary
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
@@ -40,6 +38,8 @@ from inference.messages import (
     SessionStart,
     from_layer,
 )
+from inference.runtime.clock import MonotonicClock
+from inference.runtime.host import Host, HostReport
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ RETRY_AFTER_S = 1.0
 REPORT_EVERY_S = 10.0
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
-_HOST_IN_SCOPE = "inference.host"
+_HOST_IN_SCOPE = "inference.runtime.host"
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -211,7 +211,7 @@ class InferenceWorker:
     async def _give_memory_back(self) -> None:
         while True:
             await asyncio.sleep(GIVE_MEMORY_BACK_EVERY_S)
-            await asyncio.to_thread(memory.give_back)
+            await asyncio.to_thread(malloc.trim)
 
     async def _report(self, host: Host) -> None:
         while True:

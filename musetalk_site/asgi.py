@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from musetalk_site.environment import SettingInvalid
-from musetalk_site.proxies import TrustedProxies
+from musetalk_site.middleware.proxies import TrustedProxies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
 try:
@@ -19,10 +19,10 @@ except SettingInvalid as error:
 # These import models, which Django must have set up first.
 from inference.messages import INFERENCE_CHANNEL
 from inference.worker import InferenceConsumer
-from streaming import history
-from streaming.routing import streams
+from streaming.gateway.routing import streams
+from streaming.history import writer
 
-history.keep()
+writer.keep()
 application = TrustedProxies(
     ProtocolTypeRouter(
         {

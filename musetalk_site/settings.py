@@ -64,8 +64,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "musetalk_site.static.StaticFilesMiddleware",
-    "musetalk_site.cookies.secure_cookies_middleware",
+    "musetalk_site.middleware.static_files.StaticFilesMiddleware",
+    "musetalk_site.middleware.secure_cookies.secure_cookies_middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

@@ -1,4 +1,4 @@
-"""The addresses of the pages; the stream's own is in `streaming.routing`."""
+"""The addresses of the pages; the stream's own is in `streaming.gateway.routing`."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -9,7 +9,7 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
-from streaming import pages
+from streaming.web import pages
 
 admin.site.site_header = admin.site.site_title = "Talking avatar"
 

@@ -6,7 +6,7 @@ Pure, from the wire inwards:
 ``session``     one connection, from its first message to its last; its head tells how it works
 ``requests``    what an open session may ask for
 ``link``        the session's worker: ``search`` for one, ``window`` of speech, ``interrupts``
-``gate``, ``limits``, ``timers``, ``clips``, ``counters``, ``effects``, ``errors``   its parts
+``gate``, ``limits``, ``timers``, ``clips``, ``metrics``, ``effects``, ``errors``   its parts
 
 And around it:
 

@@ -13,12 +13,21 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from streaming import history
+from streaming.history import writer
+from streaming.history.usage_chart import use_by_day
 from streaming.models import SessionRecord
-from streaming.use import use_by_day
 
 EXPORTED = (
-    *("session_id", "user_id", "avatar", "engine", "worker", "started_at", "ended_at", "ending"),
+    *(
+        "session_id",
+        "user_id",
+        "avatar",
+        "engine",
+        "worker",
+        "started_at",
+        "ended_at",
+        "close_cause",
+    ),
     *("frames", "frames_dropped", "speech_ms", "video_bytes", "workers_lost"),
     *("lateness_p50_ms", "lateness_p95_ms", "lateness_p99_ms", "errors"),
 )
@@ -43,14 +52,17 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         *("user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
         "errors_counted",
     )
-    list_filter = (LiveFilter, "ending", "started_at", "engine", "avatar", "worker")
+    list_filter = (LiveFilter, "close_cause", "started_at", "engine", "avatar", "worker")
     search_fields = ("user_id", "session_id", "avatar", "worker")
     date_hierarchy = "started_at"
     list_per_page = 50
     actions = ("end_now", "export_chosen")
     fieldsets = (
         (None, {"fields": ("user_id", "session_id", "avatar", "state")}),
-        ("Time", {"fields": ("started_at", "ended_at", "lasted", "heard_at", "seen_at")}),
+        (
+            "Time",
+            {"fields": ("started_at", "ended_at", "lasted", "last_message_at", "recorded_at")},
+        ),
         ("Work", {"fields": ("engine", "worker", "workers_lost", "process")}),
         (
             "What was sent",
@@ -85,7 +97,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        history.writer.refresh()
+        writer.writer.refresh()
         more = {**(extra_context or {}), "bars": self._bars(request)}
         more["export_query"] = request.GET.urlencode()
         return super().changelist_view(request, more)
@@ -108,10 +120,12 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     @admin.display(description="state", ordering="ended_at")
     def state(self, record: SessionRecord) -> SafeString:
         if not record.is_live:
-            return format_html('<span class="session-over">{}</span>', record.get_ending_display())
+            return format_html(
+                '<span class="session-over">{}</span>', record.get_close_cause_display()
+            )
         name = "waiting" if record.is_waiting else "streaming"
-        if record.end_wished:
-            name = "ending"
+        if record.termination_requested:
+            name = "close_cause"
         return format_html('<b class="session-live" data-state="{0}">{0}</b>', name)
 
     @admin.display(description="start", ordering="started_at")
@@ -122,7 +136,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.display(description="lasted")
     def lasted(self, record: SessionRecord) -> str:
-        return _clock(((record.ended_at or record.seen_at) - record.started_at).total_seconds())
+        return _clock(((record.ended_at or record.recorded_at) - record.started_at).total_seconds())
 
     @admin.display(description="speech", ordering="speech_ms")
     def speech(self, record: SessionRecord) -> str:
@@ -179,8 +193,8 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.action(description="End now", permissions=["end"])
     def end_now(self, request: HttpRequest, queryset: QuerySet[SessionRecord]) -> None:
-        wished = queryset.filter(ended_at=None).update(end_wished=True)
-        history.writer.refresh()
+        wished = queryset.filter(ended_at=None).update(termination_requested=True)
+        writer.writer.refresh()
         if wished:
             self.message_user(request, f"Told to end: {wished}; another process takes 10 s.")
         else:

@@ -1,11 +1,11 @@
-"""The history of sessions: what `streaming.history` writes down, and nobody else."""
+"""The history of sessions: what `streaming.history.writer` writes down, and nobody else."""
 
 import uuid
 
 from django.db import models
 
 
-class DoorProcess(models.Model):
+class GatewayProcess(models.Model):
     """A process that clients connect to. Its heartbeat says whether its sessions can be alive.
 
     The numbers are those of all its connections so far, those without a session included.
@@ -15,7 +15,7 @@ class DoorProcess(models.Model):
     name = models.CharField(max_length=128, help_text="Host and process id.")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
-    is_over = models.BooleanField(default=False)
+    is_stopped = models.BooleanField(default=False)
     connections_open = models.PositiveIntegerField(default=0)
     connections_ever = models.PositiveBigIntegerField(default=0)
     samples = models.PositiveBigIntegerField(default=0)
@@ -26,7 +26,7 @@ class DoorProcess(models.Model):
     errors = models.JSONField(default=dict)
 
     class Meta:
-        verbose_name_plural = "door processes"
+        verbose_name_plural = "gateway processes"
 
     def __str__(self) -> str:
         return self.name
@@ -35,7 +35,7 @@ class DoorProcess(models.Model):
 class SessionRecord(models.Model):
     """One session of one connection, as it was when it was last looked at."""
 
-    class Ending(models.TextChoices):
+    class CloseCause(models.TextChoices):
         CLIENT_REQUEST = "client_request", "closed"
         DISCONNECTED = "disconnected", "client gone"
         TIMEOUT = "timeout", "client silent"
@@ -54,12 +54,12 @@ class SessionRecord(models.Model):
     avatar = models.CharField(max_length=64)
     worker = models.CharField(max_length=200, blank=True, help_text="The last one that had it.")
     engine = models.CharField(max_length=64, blank=True)
-    process = models.ForeignKey(DoorProcess, models.PROTECT, verbose_name="door")
+    process = models.ForeignKey(GatewayProcess, models.PROTECT, verbose_name="gateway")
     started_at = models.DateTimeField("start")
-    seen_at = models.DateTimeField(help_text="When it was last looked at.")
-    heard_at = models.DateTimeField(help_text="When its client last sent something.")
+    recorded_at = models.DateTimeField(help_text="When it was last looked at.")
+    last_message_at = models.DateTimeField(help_text="When its client last sent something.")
     ended_at = models.DateTimeField("end", null=True, blank=True)
-    ending = models.CharField(max_length=16, blank=True, choices=Ending)
+    close_cause = models.CharField(max_length=16, blank=True, choices=CloseCause)
     is_waiting = models.BooleanField(default=False, help_text="No worker has it just now.")
     frames = models.PositiveBigIntegerField(default=0, help_text="Sent to the client.")
     frames_dropped = models.PositiveBigIntegerField(
@@ -75,7 +75,9 @@ class SessionRecord(models.Model):
     lateness_p95_ms = models.PositiveIntegerField(default=0)
     lateness_p99_ms = models.PositiveIntegerField(default=0)
     errors = models.JSONField(default=dict, help_text="ERROR messages by code.")
-    end_wished = models.BooleanField(default=False, help_text="An operator wants it to end.")
+    termination_requested = models.BooleanField(
+        default=False, help_text="An operator wants it to end."
+    )
 
     class Meta:
         verbose_name = "session"

@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from streaming import pages
-from streaming.views import HealthView, SessionsView
+from streaming.web import pages
+from streaming.web.views import HealthView, SessionsView
 
 urlpatterns = [
     path("health", HealthView.as_view(), name="health"),

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from inference import manifest as manifests
-from inference.encoder import Encoder, codec_string, is_idr
-from inference.engines.base import Picture
-from inference.manifest import ClipEntry, ClipState, Manifest, ProfileEntry
-from inference.profile import DEFAULT_PROFILE
+from inference.assets import manifest as manifests
+from inference.assets.manifest import ClipEntry, ClipState, Manifest, ProfileEntry
+from inference.media.encoder import Encoder, codec_string, is_idr
+from inference.media.profile import DEFAULT_PROFILE
+from inference.media.types import Picture
 
 CLIPS: Mapping[str, int] = {"idle_0": 60, "idle_1": 50, "speaking_0": 50, "action_1": 40}
 """Clips of the usual test avatar, and their frames."""

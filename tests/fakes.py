@@ -9,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines.base import (
-    AudioContext,
-    AudioWindow,
-    EngineState,
-    Features,
-    LoadedAvatar,
-    Patch,
-    RenderJob,
-    Unavailable,
-)
-from inference.manifest import Manifest
+from inference.assets.manifest import Manifest
+from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
+from inference.media.types import AudioContext, AudioWindow, Patch
 from inference.timing import SAMPLES_PER_FRAME
 
 MOUTH = (slice(300, 340), slice(220, 292))
@@ -137,13 +129,13 @@ class LoudnessEngine:
             for w in windows
         ]
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         if self.withholds:
-            return [Unavailable(self.withholds) for _ in jobs]
+            return [RenderRefusal(self.withholds) for _ in jobs]
         return [self._patch(40 + 160 * float(job.features[0]) * job.strength) for job in jobs]
 
     def state(self) -> EngineState:
-        return EngineState(is_well=not self.fails, is_lost=self.is_lost)
+        return EngineState(is_healthy=not self.fails, is_lost=self.is_lost)
 
     @staticmethod
     def _patch(luma: float) -> Patch:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("avatars_app", "inference", "musetalk_site", "streaming")
 LARGEST_FILE_BYTES = 5_000_000
-LONGEST_MODULE_LINES = 400
+LONGEST_MODULE_LINES = 500
 
 
 def _lines(*command: str) -> list[str]:

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from musetalk_site.environment import VARIABLES
-from streaming.protocol import parse, type_of
-from streaming.server_messages import SERVER_MESSAGES
+from streaming.protocol.codec import parse, type_of
+from streaming.protocol.server_messages import SERVER_MESSAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -7,10 +7,6 @@ The host asks two things of an engine, and always for several sessions at once:
             worker, and no session can hear another's speech.
 ``render``  jobs (a picture and the features to show on it) → patches, the finished pixels of the
             face region, ready to be pasted.
-
-Pictures are I420: one uint8 array ``[height * 3 // 2, width]``, the Y plane on top, then U, then V,
-each of the chroma planes ``[height // 2, width // 2]`` stored row after row, exactly as FFmpeg's
-yuv420p packs them. Limited range, BT.601.
 """
 
 from collections.abc import Sequence
@@ -21,31 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.manifest import Manifest
-
-Picture = NDArray[np.uint8]
-"""I420, uint8 ``[height * 3 // 2, width]``."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioContext:
-    """How much sound around a frame's own 640 samples the engine wants to hear, in samples."""
-
-    before: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AudioWindow:
-    """Sound around ``frames`` consecutive frames of one session.
-
-    ``samples``: float32 ``[before + 640 * frames + after]`` in -1..1, 16 kHz mono; zeros stand for
-    what lies before the utterance, after its end, or has not arrived in time.
-    """
-
-    samples: NDArray[np.float32]
-    frames: int
-
+from inference.assets.manifest import Manifest
+from inference.media.types import AudioContext, AudioWindow, Patch, Picture
 
 Features = NDArray[np.float32]
 """What an engine hears for one frame; its shape is the engine's own affair."""
@@ -71,23 +44,8 @@ class RenderJob:
     strength: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Patch:
-    """Finished pixels for a rectangle of the picture; ``x, y, width, height`` are even.
-
-    All planes uint8: ``y_plane`` ``[height, width]``, ``u_plane`` and ``v_plane``
-    ``[height // 2, width // 2]``.
-    """
-
-    x: int
-    y: int
-    y_plane: NDArray[np.uint8]
-    u_plane: NDArray[np.uint8]
-    v_plane: NDArray[np.uint8]
-
-
 @dataclass(frozen=True, slots=True)
-class Unavailable:
+class RenderRefusal:
     """A mouth that cannot be made, and why: the source picture is shown, and the client is told."""
 
     reason: str
@@ -97,7 +55,7 @@ class Unavailable:
 class EngineState:
     """How an engine is, for /health and the log."""
 
-    is_well: bool = True
+    is_healthy: bool = True
     """Mouths can be made."""
     is_lost: bool = False
     """It will not be well again in this process."""
@@ -131,7 +89,7 @@ class Engine(Protocol):
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Features of each frame of each window."""
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         """A patch for each job; None where the source picture shows the right mouth already."""
 
     def state(self) -> EngineState:

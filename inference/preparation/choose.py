@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.manifest import STANDARD_CLIPS, STATES, ClipState
+from inference.assets.manifest import STANDARD_CLIPS, STATES, ClipState
 from inference.preparation.quality import runs
 from inference.timing import FRAMES_PER_SECOND
 

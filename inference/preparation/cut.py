@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
+from inference.media.types import Picture
 from inference.preparation.choose import BEND, Stretch
 
 Pictures = Callable[[int], Picture]

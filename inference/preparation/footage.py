@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
-from inference.preparation.tflite import RgbPicture
+from inference.faces.tflite import RgbPicture
 from inference.timing import FRAMES_PER_SECOND
 
 SHORTEST_S, LONGEST_S = 2.0, 300.0

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
-from inference.preparation.tflite import RgbPicture
+from inference.faces.tflite import RgbPicture
+from inference.media.types import Picture
 
 FACE_HEIGHT = 236
 """Of the face in the framed picture, forehead to chin, in pixels; 200 to 280 look right."""

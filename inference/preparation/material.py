@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
 from inference.errors import PreparationError
+from inference.media.types import Picture
 from inference.preparation.footage import Footage, pictures
 from inference.preparation.framing import Frame, choose_frame, face_heights
 from inference.preparation.quality import Finding, Judgement, judge

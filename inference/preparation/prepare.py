@@ -19,11 +19,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
+from inference.assets.manifest import STANDARD_CLIPS, ClipState
+from inference.assets.writer import AssetWriter
 from inference.errors import PreparationError
-from inference.manifest import STANDARD_CLIPS, ClipState
+from inference.media.types import Picture
 from inference.preparation import cut as cutting
-from inference.preparation.assets import AssetWriter
 from inference.preparation.choose import SHORTEST, Appearance, Choice, Stretch, choose
 from inference.preparation.choose import named as choose_named
 from inference.preparation.footage import Footage, examine

@@ -8,11 +8,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.compositor import paste
-from inference.engines.base import AudioWindow, Picture
 from inference.engines.viseme.engine import VisemeEngine
+from inference.engines.viseme.renderers.warp import WarpedMouth
 from inference.engines.viseme.shape import MouthShape
-from inference.engines.viseme.warp import WarpedMouth
+from inference.media.compositor import paste
+from inference.media.types import AudioWindow, Picture
 from inference.timing import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 _SAMPLE = Path(__file__).parent / "sample_speech.flac"

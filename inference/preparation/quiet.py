@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.compositor import paste
-from inference.engines.base import Picture
-from inference.engines.viseme.face_frame import (
+from inference.engines.viseme.renderers.face_frame import (
     INNER_LOWER,
     INNER_UPPER,
     OUTER_LOWER,
     OUTER_UPPER,
 )
+from inference.engines.viseme.renderers.warp import WarpedMouth
+from inference.engines.viseme.renderers.warp_field import SHUT_TRAVEL, awakeness
 from inference.engines.viseme.shape import MouthShape
-from inference.engines.viseme.warp import WarpedMouth
-from inference.engines.viseme.warp_field import SHUT_TRAVEL, awakeness
+from inference.media.compositor import paste
+from inference.media.types import Picture
 
 _SHUT, _OPEN = 0.035, 0.09
 """Gap of the lips in mouth widths: below nothing is done, above the mouth is shut entirely."""

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
-from inference.manifest import ClipState
+from inference.assets.manifest import ClipState
+from inference.media.types import Picture
 from inference.preparation.quality import Finding
 
 _TILE = 160

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import Picture
-from inference.manifest import ClipState
+from inference.assets.manifest import ClipState
+from inference.media.types import Picture
 from inference.timing import FRAMES_PER_SECOND
 
 Floats = NDArray[np.float32]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference.engines.base import Picture
+from inference.media.types import Picture
 
 
 class PictureStore:

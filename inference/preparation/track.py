@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import PreparationError
-from inference.preparation.faces import LANDMARK_COUNT, Face, FaceMesh
-from inference.preparation.tflite import RgbPicture
+from inference.faces.mesh import LANDMARK_COUNT, Face, FaceMesh
+from inference.faces.tflite import RgbPicture
 
 THUMBNAIL = 64
 _TRACKED_SIDE = 960

@@ -29,7 +29,7 @@ from streaming.client.errors import (
 )
 from streaming.client.events import Closing, Event, Ping, Ready, ServerError
 from streaming.client.sound import SentSpeech, chunks_of, sending_time_s
-from streaming.client_messages import MAX_CHUNK_BYTES
+from streaming.protocol.client_messages import MAX_CHUNK_BYTES
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 GOODBYE_S = 2.0

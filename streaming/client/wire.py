@@ -11,9 +11,7 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import UNSET
 
-from inference.manifest import ClipState
-from streaming import client_messages as client
-from streaming import server_messages as server
+from inference.assets.manifest import ClipState
 from streaming.client.errors import ProtocolBroken
 from streaming.client.events import (
     ActionTriggered,
@@ -27,7 +25,9 @@ from streaming.client.events import (
     StateChanged,
     Unknown,
 )
-from streaming.protocol import dump, type_of
+from streaming.protocol import client_messages as client
+from streaming.protocol import server_messages as server
+from streaming.protocol.codec import dump, type_of
 
 # ---- client → server
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from inference import manifest
-from inference.manifest import ClipEntry, Manifest, ProfileEntry
-from inference.profile import DEFAULT_PROFILE
+from inference.assets import manifest
+from inference.assets.manifest import ClipEntry, Manifest, ProfileEntry
+from inference.media.profile import DEFAULT_PROFILE
 
 CLIPS = {"idle_0": "idle", "idle_1": "idle", "speaking_0": "speaking", "action_1": "action"}
 

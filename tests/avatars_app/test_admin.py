@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from avatars_app import services, uploads
 from avatars_app.models import Avatar
-from inference import manifest
+from inference.assets import manifest
 from tests.factories import make_avatar
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from inference import manifest as manifests
-from inference.manifest import STANDARD_CLIPS, ClipEntry
-from inference.profile import DEFAULT_PROFILE
+from inference.assets import manifest as manifests
+from inference.assets.manifest import STANDARD_CLIPS, ClipEntry
+from inference.media.profile import DEFAULT_PROFILE
 
 FOLDER = Path(__file__).parents[2] / "avatars_app" / "presenter"
 MANIFEST = manifests.read(FOLDER)

@@ -8,7 +8,7 @@ from django.db import IntegrityError
 from avatars_app import selectors
 from avatars_app.models import Avatar
 from avatars_app.selectors import AvatarNotReady, avatar_for
-from inference import manifest
+from inference.assets import manifest
 from inference.errors import AvatarNotFound
 from tests.avatars_app.asset_folders import write_asset_folder
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from avatars_app import folders, services, uploads
+from avatars_app import asset_folders, services, uploads
 from avatars_app.models import Avatar
-from inference import manifest
+from inference.assets import manifest
 from tests.avatars_app.asset_folders import write_asset_folder
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def send(user_id: str = "ann", content: bytes = b"a film") -> Avatar:
 
 
 def make(job_id: uuid.UUID, version: str = "1", user_id: str = "ann") -> Path:
-    made = folders.job_folder(job_id) / user_id
+    made = asset_folders.job_folder(job_id) / user_id
     write_asset_folder(made, version=version)
     return made
 
@@ -39,7 +39,7 @@ def taken() -> Avatar:
 def finished(version: str = "1") -> Avatar:
     avatar = taken()
     services.preparation_finish(job_id=avatar.job_id, made=make(avatar.job_id, version))
-    folders.forget_job(avatar.job_id)
+    asset_folders.forget_job(avatar.job_id)
     avatar.refresh_from_db()
     return avatar
 
@@ -313,7 +313,7 @@ def test_what_nobody_wants_any_more_is_removed(avatars_dir):
 
     lost, kept = uuid.uuid4(), uuid.uuid4()
     for job_id in (lost, kept):
-        folders.job_folder(job_id).mkdir(parents=True)
-    folders.forget_other_jobs([kept, None])
-    assert not folders.job_folder(lost).exists()
-    assert folders.job_folder(kept).exists()
+        asset_folders.job_folder(job_id).mkdir(parents=True)
+    asset_folders.forget_other_jobs([kept, None])
+    assert not asset_folders.job_folder(lost).exists()
+    assert asset_folders.job_folder(kept).exists()

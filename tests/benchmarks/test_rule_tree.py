@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import rule_tree  # noqa: E402 -- after the check for torch
-from inference.engines.musetalk import networks  # noqa: E402
-from inference.engines.musetalk.weights import find_tree  # noqa: E402
+from benchmarks import rule_tree
+from inference.engines.musetalk import networks
+from inference.engines.musetalk.weights import find_tree
 
 PUBLISHED = {
     "unet": networks.published_unet,

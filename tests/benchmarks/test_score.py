@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.score import LipTruth, correlation, filled, lip_gap, score, separation
-from inference.preparation.faces import FaceMesh
+from inference.faces.mesh import FaceMesh
 from tests.drawn_face import draw_face
 
 

@@ -7,13 +7,13 @@ import pytest
 from benchmarks import lipsync
 from benchmarks.score import LipTruth, Score, lip_gap
 from benchmarks.speaking import StreamBroken, speaking_in_process, speaking_pictures
-from inference.encoder import Encoder
-from inference.engines.base import AudioContext
+from inference.assets.writer import AssetWriter
+from inference.engines.viseme.renderers.warp import WarpedMouth
 from inference.engines.viseme.shape import MouthShape
-from inference.engines.viseme.warp import WarpedMouth
-from inference.preparation.assets import AssetWriter
-from inference.preparation.faces import FaceMesh
-from inference.profile import DEFAULT_PROFILE
+from inference.faces.mesh import FaceMesh
+from inference.media.encoder import Encoder
+from inference.media.profile import DEFAULT_PROFILE
+from inference.media.types import AudioContext
 from inference.timing import SAMPLES_PER_FRAME
 from streaming.client import Frame
 from tests.drawn_face import draw_face

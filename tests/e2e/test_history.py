@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming.history import WRITE_EVERY_S
+from streaming.history.writer import WRITE_EVERY_S
 from tests.e2e.talking import Door
 from tests.processes import make_database
 
@@ -17,14 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PRINT_ENDINGS = (
     "from streaming.models import *;"
-    "print('endings:', *SessionRecord.objects.values_list('ending', flat=True))"
+    "print('endings:', *SessionRecord.objects.values_list('close_cause', flat=True))"
 )
 AGE_HEARTBEATS = (
-    "from streaming.history import LOST_AFTER; from streaming.models import *;"
+    "from streaming.history.writer import LOST_AFTER; from streaming.models import *;"
     "from django.utils import timezone;"
-    "DoorProcess.objects.update(heartbeat_at=timezone.now() - LOST_AFTER)"
+    "GatewayProcess.objects.update(heartbeat_at=timezone.now() - LOST_AFTER)"
 )
-WISH_AN_END = "from streaming.models import *; SessionRecord.objects.update(end_wished=True)"
+WISH_AN_END = (
+    "from streaming.models import *; SessionRecord.objects.update(termination_requested=True)"
+)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from inference.engines.musetalk.avatar import read_clip
+from inference.engines.musetalk.prepare.avatar import read_clip
 from tests.factories import make_avatar
-from tests.inference.engines.test_musetalk_engine import WEIGHTS, mesh_of_a_face
+from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import musetalk_paths as paths  # noqa: E402 -- after the check for torch
-from benchmarks import parity_fullsize  # noqa: E402
-from inference.engines.musetalk.batch import Renderer  # noqa: E402
-from inference.engines.musetalk.nets import fused  # noqa: E402
-from inference.engines.musetalk.runner import Runner  # noqa: E402
+from benchmarks import musetalk_paths as paths
+from benchmarks import parity_fullsize
+from inference.engines.musetalk.execution.batch import Renderer
+from inference.engines.musetalk.execution.runner import Runner
+from inference.engines.musetalk.nets import fused
 
 pytestmark = [
     pytest.mark.gpu,

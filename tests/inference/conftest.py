@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.host import Host
-from inference.library import AvatarLibrary
+from inference.assets.library import AvatarLibrary
 from inference.messages import (
     AudioChunk,
     LayerMessage,
@@ -17,6 +16,7 @@ from inference.messages import (
     SessionStart,
     VideoFrame,
 )
+from inference.runtime.host import Host
 from tests.factories import make_avatar
 from tests.fakes import HeldPool, InlinePool, LoudnessEngine, ManualClock, settle
 

@@ -10,7 +10,7 @@ from channels.layers import BaseChannelLayer, channel_layers, get_channel_layer
 from channels.routing import ChannelNameRouter
 
 from inference import worker as workers
-from inference.engines.choice import EngineChoice
+from inference.engines.engine_selection import EngineChoice
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,

@@ -3,7 +3,7 @@
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from streaming.models import DoorProcess
+from streaming.models import GatewayProcess
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_a_fault_is_told_without_its_details(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(type(DoorProcess.objects), "filter", fail)
+    monkeypatch.setattr(type(GatewayProcess.objects), "filter", fail)
     answer = client.get("/sessions")
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/problem+json"

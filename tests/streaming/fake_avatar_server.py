@@ -15,8 +15,8 @@ import numpy as np
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from inference.encoder import Encoder, is_idr
-from inference.profile import VideoProfile
+from inference.media.encoder import Encoder, is_idr
+from inference.media.profile import VideoProfile
 from inference.timing import (
     BYTES_PER_SAMPLE,
     FRAME_S,
@@ -24,7 +24,7 @@ from inference.timing import (
     audio_timestamp_ms,
     frame_timestamp_ms,
 )
-from streaming.client_messages import (
+from streaming.protocol.client_messages import (
     Action,
     AnyClientMessage,
     Close,
@@ -33,9 +33,9 @@ from streaming.client_messages import (
     Interrupt,
     StateChange,
 )
-from streaming.errors import ProtocolError
-from streaming.protocol import dump, parse
-from streaming.server_messages import (
+from streaming.protocol.codec import dump, parse
+from streaming.protocol.errors import ProtocolError
+from streaming.protocol.server_messages import (
     ActionTriggered,
     ActionTriggeredFields,
     CloseAck,

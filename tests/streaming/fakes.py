@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from inference.manifest import STANDARD_CLIPS, ClipState
+from inference.assets.manifest import STANDARD_CLIPS, ClipState
 from inference.messages import (
     AudioChunk,
     LayerMessage,
@@ -18,17 +18,17 @@ from inference.messages import (
     SessionStop,
     VideoFrame,
 )
-from streaming.effects import (
+from streaming.protocol.codec import dump
+from streaming.session.effects import (
     CloseConnection,
     Effect,
-    HandOn,
+    FlushSpeech,
     OpenSession,
     SendClaim,
     SendToClient,
     SendToWorker,
 )
-from streaming.protocol import dump
-from streaming.session import Rules, Session
+from streaming.session.session import Session, SessionLimits
 
 USER = "ada"
 SESSION_ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
@@ -93,7 +93,9 @@ def frame(
 class Door:
     """A session with its effects carried out at once."""
 
-    def __init__(self, rules: Rules | None = None, avatar: FakeAvatar | None = None) -> None:
+    def __init__(
+        self, rules: SessionLimits | None = None, avatar: FakeAvatar | None = None
+    ) -> None:
         ids = itertools.count()
         self.now_s = 1_000.0
         self.avatar = avatar or FakeAvatar()
@@ -127,15 +129,15 @@ class Door:
                     self.claims.append(message)
                 case SendToWorker(channel, message):
                     self.told.append((channel, message))
-                case HandOn(claim_id):
-                    self._hand_on(claim_id, todo)
+                case FlushSpeech(claim_id):
+                    self._flush_speech(claim_id, todo)
                 case OpenSession():
                     if self.opens_at_once:
                         todo.extend(self.session.opened(self.avatar, self.now_s))
                 case CloseConnection(code):
                     self.closed = int(code)
 
-    def _hand_on(self, claim_id: str, todo: deque[Effect]) -> None:
+    def _flush_speech(self, claim_id: str, todo: deque[Effect]) -> None:
         while (sending := self.session.next_for_worker(claim_id)) is not None:
             if sending.channel in self.full_channels:
                 todo.extend(self.session.undelivered(sending.message, self.now_s))

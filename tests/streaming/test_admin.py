@@ -8,23 +8,23 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
-from streaming import history
-from streaming.history import HistoryWriter
-from streaming.live import Registry
-from streaming.models import DoorProcess, SessionRecord
-from streaming.use import SHOWN_DAYS, use_by_day
-from tests.streaming.test_live import FakeConnection
+from streaming.gateway.registry import Registry
+from streaming.history import writer as history
+from streaming.history.usage_chart import SHOWN_DAYS, use_by_day
+from streaming.history.writer import HistoryWriter
+from streaming.models import GatewayProcess, SessionRecord
+from tests.streaming.gateway.test_registry import FakeConnection
 
 LIST = "/admin/streaming/sessionrecord/"
 
 
 @pytest.fixture
-def process(db) -> DoorProcess:
+def process(db) -> GatewayProcess:
     now = timezone.now()
-    return DoorProcess.objects.create(name="here:1", started_at=now, heartbeat_at=now)
+    return GatewayProcess.objects.create(name="here:1", started_at=now, heartbeat_at=now)
 
 
-def record(process: DoorProcess, user_id: str = "ada", **fields: object) -> SessionRecord:
+def record(process: GatewayProcess, user_id: str = "ada", **fields: object) -> SessionRecord:
     now = timezone.now()
     values = {
         "session_id": f"of-{user_id}",
@@ -32,10 +32,10 @@ def record(process: DoorProcess, user_id: str = "ada", **fields: object) -> Sess
         "avatar": "presenter",
         "worker": "w1",
         "started_at": now - timedelta(seconds=3_725),
-        "seen_at": now,
-        "heard_at": now,
+        "recorded_at": now,
+        "last_message_at": now,
         "ended_at": now,
-        "ending": "client_request",
+        "close_cause": "client_request",
         "process": process,
         **fields,
     }
@@ -68,8 +68,8 @@ def test_the_list_tells_who_when_and_how_well(admin_client, process):
 
 def test_filters_and_search(admin_client, process):
     record(process)
-    record(process, "bob", ended_at=None, ending="")
-    for query in ("?live=yes", "?q=of-bob", "?ending=", "?avatar=presenter&live=yes"):
+    record(process, "bob", ended_at=None, close_cause="")
+    for query in ("?live=yes", "?q=of-bob", "?close_cause=", "?avatar=presenter&live=yes"):
         assert "bob" in page(admin_client, query)
     assert "of-ada" not in page(admin_client, "?live=yes")
     assert '<td class="field-avatar">' not in page(admin_client, "?live=yes&q=ada")
@@ -135,7 +135,7 @@ def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
 
 
 def test_groups_may_do_what_their_names_say(client, process):
-    live = record(process, ended_at=None, ending="")
+    live = record(process, ended_at=None, close_cause="")
     wish = {"action": "end_now", "_selected_action": [live.pk]}
     where = f"{LIST}{live.pk}/change/"
     for group, may_end, may_delete in (
@@ -148,11 +148,11 @@ def test_groups_may_do_what_their_names_say(client, process):
         client.force_login(user)
         assert "ada" in page(client)
         assert client.get(f"{LIST}export.csv").status_code == 200
-        SessionRecord.objects.update(end_wished=False)
+        SessionRecord.objects.update(termination_requested=False)
         assert ('value="end_now"' in client.get(where).content.decode()) is may_end
         client.post(LIST, wish)
         live.refresh_from_db()
-        assert live.end_wished is may_end, group
+        assert live.termination_requested is may_end, group
         status = client.get(f"{LIST}{live.pk}/delete/").status_code
         assert status == (200 if may_delete else 403), group
 

@@ -19,8 +19,8 @@ from streaming.client import (
     Unknown,
 )
 from streaming.client.connection import stream_address
-from streaming.client_messages import Close, Generate, Init, Pong
-from streaming.errors import ProtocolError
+from streaming.protocol.client_messages import Close, Generate, Init, Pong
+from streaming.protocol.errors import ProtocolError
 from tests.media import assert_decodes, assert_pts_contiguous
 from tests.streaming.fake_avatar_server import Behaviour, fake_avatar_server
 
@@ -169,7 +169,7 @@ async def test_nobody_there():
 @asynccontextmanager
 async def listening(answer):
     """A TCP server for one connection; gives its address."""
-    is_over = asyncio.Event()
+    is_stopped = asyncio.Event()
 
     async def serve_one(reader, writer):
         try:
@@ -178,11 +178,11 @@ async def listening(answer):
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            is_over.set()
+            is_stopped.set()
 
     async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        await is_over.wait()
+        await is_stopped.wait()
 
 
 async def test_somebody_else_there():

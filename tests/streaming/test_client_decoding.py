@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from inference.encoder import Encoder
-from inference.profile import VideoProfile
+from inference.media.encoder import Encoder
+from inference.media.profile import VideoProfile
 from streaming.client.decoding import PictureDecoder
 from tests.media import assert_decodes, assert_pts_contiguous
 

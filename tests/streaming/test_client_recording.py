@@ -4,8 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from inference.encoder import Encoder, is_idr
-from inference.profile import VideoProfile
+from inference.media.encoder import Encoder, is_idr
+from inference.media.profile import VideoProfile
 from streaming.client.errors import RecordingFailed
 from streaming.client.events import Frame
 from streaming.client.recording import Recording

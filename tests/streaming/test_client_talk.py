@@ -9,7 +9,7 @@ import av
 import pytest
 from django.core.management import CommandError, call_command
 
-from streaming.errors import ProtocolError
+from streaming.protocol.errors import ProtocolError
 from tests.streaming.fake_avatar_server import Behaviour, fake_avatar_server
 from tests.streaming.test_client_sound import write_wav
 

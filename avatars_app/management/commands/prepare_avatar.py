@@ -1,4 +1,4 @@
-"""`manage.py prepare_avatar`: make an avatar of a video, by hand or for the supervisor."""
+"""`manage.py prepare_avatar`: make an avatar of a video, by hand or for the preparation_runner."""
 
 import argparse
 import logging
@@ -14,10 +14,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 
-from avatars_app import folders, services, uploads
+from avatars_app import asset_folders, services, uploads
 from avatars_app.models import Avatar
+from inference.assets.library import NAME
 from inference.errors import PreparationError
-from inference.library import NAME
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("--job", type=uuid.UUID, help="a job that the supervisor took")
+        what.add_argument("--job", type=uuid.UUID, help="a job that the preparation_runner took")
         what.add_argument("--user-id", help="whose avatar it shall be")
         parser.add_argument("source", nargs="?", type=Path, help="a file, or a folder of clips")
 
@@ -68,7 +68,7 @@ class Command(BaseCommand):
 
 
 class _Child:
-    """The process that the supervisor started: it alone writes stage and percent."""
+    """The process that the preparation_runner started: it alone writes stage and percent."""
 
     def __init__(self, job_id: uuid.UUID) -> None:
         self._job_id = job_id
@@ -89,13 +89,13 @@ class _Child:
         finally:
             self._is_over.set()
             heart.join()
-            folders.forget_job(self._job_id)
+            asset_folders.forget_job(self._job_id)
 
     def _prepare(self) -> None:
         avatar = Avatar.objects.filter(job_id=self._job_id).first()
         if avatar is None:
             raise services.PreparationLost(str(self._job_id))
-        made = folders.job_folder(self._job_id) / avatar.user_id
+        made = asset_folders.job_folder(self._job_id) / avatar.user_id
         try:
             from inference.preparation.prepare import prepare
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            from inference.engines.musetalk import beforehand
+            from inference.engines.musetalk.prepare import offline
         except ImportError as error:
             raise CommandError(
                 f"{error.name} is not installed: pip install -r requirements.txt"
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             missing = [
                 clip
                 for name in names
-                for clip in beforehand.missing_clips(library().find(name), library().manifest(name))
+                for clip in offline.missing_clips(library().find(name), library().manifest(name))
             ]
         except AvatarError as error:
             raise CommandError(str(error)) from None
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         if not missing:
             return
         try:
-            preparer = beforehand.load_preparer(
+            preparer = offline.load_preparer(
                 settings.MODEL_PATH, options["device"], self.stdout.write
             )
         except EngineUnavailable as error:

@@ -10,33 +10,26 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from inference.engines.base import (
-    AudioContext,
-    AudioWindow,
-    EngineState,
-    Features,
-    Patch,
-    RenderJob,
-    Unavailable,
-)
-from inference.engines.musetalk.avatar import FaceClip, read_clip
-from inference.engines.musetalk.background import (
+from inference.assets.manifest import ClipEntry, Manifest
+from inference.engines.base import EngineState, Features, RenderJob, RenderRefusal
+from inference.engines.musetalk.audio.feature_packing import pack, unpack
+from inference.engines.musetalk.audio.silence_gate import speech_weight
+from inference.engines.musetalk.circuit_breaker import CircuitBreaker
+from inference.engines.musetalk.device_lifecycle import DeviceLifecycle
+from inference.engines.musetalk.prepare.avatar import FaceClip, read_clip
+from inference.engines.musetalk.prepare.background import (
     BackgroundPreparation,
     MuseTalkAvatar,
     Progress,
     Task,
 )
-from inference.engines.musetalk.heard import pack, unpack
-from inference.engines.musetalk.lifetime import Lifetime
-from inference.engines.musetalk.patience import Patience
-from inference.engines.musetalk.silence import speech_weight
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineUnavailable
-from inference.manifest import ClipEntry, Manifest
+from inference.media.types import AudioContext, AudioWindow, Patch
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
-    from inference.engines.musetalk.loaded import LoadedNets
+    from inference.engines.musetalk.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +87,8 @@ class MuseTalkEngine:
         self._compiled = compiled
         self._memory_gb = memory_gb
         self._prepares = prepares
-        self.nets = Lifetime(self._load)
-        self._patience = Patience(MOST_LEAD_S - ENCODING_S)
+        self.nets = DeviceLifecycle(self._load)
+        self._patience = CircuitBreaker(MOST_LEAD_S - ENCODING_S)
         self.preparation = BackgroundPreparation()
 
     # ---- life
@@ -104,7 +97,7 @@ class MuseTalkEngine:
         """Load nets, warm up, measure; EngineUnavailable says what is missing or does not fit."""
         self.nets.begin()
 
-    def _load(self) -> "LoadedNets":
+    def _load(self) -> "LoadedModel":
         try:
             import torch  # noqa: F401 -- the first import of this room's torch side
         except ImportError:
@@ -200,7 +193,7 @@ class MuseTalkEngine:
         self, folder: Path, manifest: Manifest, entry: ClipEntry
     ) -> Callable[[Progress], FaceClip]:
         def prepare(progress: Progress) -> FaceClip:
-            from inference.engines.musetalk.clip_files import prepare_clip
+            from inference.engines.musetalk.prepare.clip_files import prepare_clip
 
             with self.nets.beside() as loaded:
                 return prepare_clip(folder, manifest, entry, loaded.preparer, progress)
@@ -235,11 +228,11 @@ class MuseTalkEngine:
             heard.append([pack(one, weight) for one, weight in zip(frames, weights, strict=True)])
         return heard
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         """Patches; None in silence and for pictures without a face."""
-        from inference.engines.musetalk.batch import FaceJob
+        from inference.engines.musetalk.execution.batch import FaceJob
 
-        patches: list[Patch | Unavailable | None] = [None] * len(jobs)
+        patches: list[Patch | RenderRefusal | None] = [None] * len(jobs)
         wanted: list[int] = []
         faces: list[FaceJob] = []
         for number, job in enumerate(jobs):
@@ -249,7 +242,7 @@ class MuseTalkEngine:
             if weight * job.strength <= 0:
                 continue
             if clip is None:
-                patches[number] = Unavailable(self.preparation.hurry(avatar, job.clip))
+                patches[number] = RenderRefusal(self.preparation.hurry(avatar, job.clip))
             elif clip.has_face(job.index):
                 wanted.append(number)
                 faces.append(FaceJob(clip, job.index, job.picture, tokens, weight * job.strength))
@@ -257,7 +250,7 @@ class MuseTalkEngine:
             return patches
         began_s = time.monotonic()
         if not self._patience.may_begin(began_s):
-            withheld = Unavailable(self._patience.reason)
+            withheld = RenderRefusal(self._patience.reason)
             return [withheld if n in wanted else patch for n, patch in enumerate(patches)]
         with self.nets.live() as loaded:
             finished = loaded.renderer.render(faces)

@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference.engines.base import AudioContext, AudioWindow
-from inference.engines.musetalk import buckets
-from inference.engines.musetalk.avatar import FaceClip
-from inference.engines.musetalk.batch import FaceJob, Renderer
+from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.devices import (
     find_device,
@@ -24,13 +21,16 @@ from inference.engines.musetalk.devices import (
     synchronize,
     using,
 )
+from inference.engines.musetalk.execution import buckets
+from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution.runner import Runner
+from inference.engines.musetalk.execution.thread_priority import give_way
 from inference.engines.musetalk.networks import Networks, load_networks
-from inference.engines.musetalk.niceness import give_way
-from inference.engines.musetalk.preparation import ClipPreparer
-from inference.engines.musetalk.runner import Runner
-from inference.engines.musetalk.speech import StreamingWindow
+from inference.engines.musetalk.prepare.avatar import FaceClip
+from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.engines.musetalk.weights import ModelTree
 from inference.errors import EngineUnavailable
+from inference.media.types import AudioContext, AudioWindow
 from inference.timing import FRAME_MS, SAMPLES_PER_FRAME
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ TOO_SLOW_MS = 1_000.0
 
 
 @dataclass(slots=True)
-class LoadedNets:
+class LoadedModel:
     """See the module."""
 
     nets: Networks
@@ -121,7 +121,7 @@ def load_nets(
     context: AudioContext,
     max_batch: int,
     memory_gb: float = 0,
-) -> LoadedNets:
+) -> LoadedModel:
     """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
 
     Half precision that does not work on this device gives way to single.
@@ -141,12 +141,12 @@ def load_nets(
     if where.type == "cpu":
         sizes = sizes[:3]
 
-    def load(dtype: torch.dtype) -> LoadedNets:
+    def load(dtype: torch.dtype) -> LoadedModel:
         nets = load_networks(tree, tiny=tiny).to(where, dtype)
         runner = Runner(nets, where, dtype, buckets=sizes, compiled=compiled)
         if compiled or where.type != "cpu":
             runner.warm_up()
-        return LoadedNets(
+        return LoadedModel(
             nets=nets,
             device=where,
             runner=runner,
@@ -177,7 +177,7 @@ def load_nets(
     return loaded
 
 
-def _is_finite(loaded: LoadedNets) -> bool:
+def _is_finite(loaded: LoadedModel) -> bool:
     """Whether a picture can be made of latents and tokens of the usual size."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 8, LATENT_SIZE, LATENT_SIZE, generator=generator)
@@ -188,7 +188,7 @@ def _is_finite(loaded: LoadedNets) -> bool:
     return bool(loaded.runner.generate(latents, torch.from_numpy(tokens))[1].all())
 
 
-def _measure_all(loaded: LoadedNets, context: AudioContext) -> None:
+def _measure_all(loaded: LoadedModel, context: AudioContext) -> None:
     """What a batch of each bucket takes; none larger than one that is too slow for a stream, or
     that memory is short of.
     """
@@ -206,7 +206,7 @@ def _measure_all(loaded: LoadedNets, context: AudioContext) -> None:
             break
 
 
-def _measure(loaded: LoadedNets, size: int, context: AudioContext) -> float | None:
+def _measure(loaded: LoadedModel, size: int, context: AudioContext) -> float | None:
     """Milliseconds from sound to patches on the host for ``size`` sessions, best of three; once
     where it is slow. None if memory is too short for it.
     """

@@ -37,7 +37,7 @@ class Recovery:
         self._tries = 0
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         return self._failed_s is None
 
     @property
@@ -60,7 +60,7 @@ class Recovery:
     def state(self) -> EngineState:
         hope = "this process has to be started anew" if self.is_lost else "it is coming back"
         return EngineState(
-            is_well=False,
+            is_healthy=False,
             is_lost=self.is_lost,
             message=f"The device failed ({self._reason}); {hope}.",
         )

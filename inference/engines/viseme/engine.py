@@ -15,22 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
-from inference.engines.base import (
-    AudioContext,
-    AudioWindow,
-    EngineState,
-    Features,
-    LoadedAvatar,
-    Patch,
-    Picture,
-    RenderJob,
-    Unavailable,
-)
+from inference.assets.manifest import Manifest
+from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
 from inference.engines.viseme import features, net
-from inference.engines.viseme.gate import mouth_shapes
 from inference.engines.viseme.shape import MouthShape
+from inference.engines.viseme.silence_gate import mouth_shapes
 from inference.errors import EngineUnavailable
-from inference.manifest import Manifest
+from inference.media.types import AudioContext, AudioWindow, Patch, Picture
 from inference.timing import SAMPLES_PER_FRAME
 
 LOOK_AHEAD = 640
@@ -95,11 +86,11 @@ class VisemeEngine:
         """
         renderer: Renderer
         if manifest.renderer == "drawn":
-            from inference.engines.viseme.drawn import DrawnMouth
+            from inference.engines.viseme.renderers.drawn import DrawnMouth
 
             renderer = DrawnMouth.open(folder, manifest)
         else:
-            from inference.engines.viseme.warp import WarpedMouth
+            from inference.engines.viseme.renderers.warp import WarpedMouth
 
             renderer = WarpedMouth.open(folder, manifest)
         return VisemeAvatar(renderer)
@@ -120,7 +111,7 @@ class VisemeEngine:
     def state(self) -> EngineState:
         return EngineState()
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | Unavailable | None]:
+    def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         """A patch for each job; None where the mouth rests."""
         return [self._render(job) for job in jobs]
 

@@ -18,7 +18,7 @@ from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 
 if TYPE_CHECKING:
-    from avatars_app.supervisor import Supervisor
+    from avatars_app.preparation_runner import PreparationRunner
     from inference.worker import Application
 
 log = logging.getLogger("musetalk")
@@ -46,18 +46,18 @@ class Command(BaseCommand):
                 "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
                 "`python manage.py serve` works alone."
             )
-        from avatars_app.supervisor import Supervisor
+        from avatars_app.preparation_runner import PreparationRunner
         from musetalk_site.asgi import application
 
-        supervisor = Supervisor() if options["prepare"] else None
+        preparation_runner = PreparationRunner() if options["prepare"] else None
         try:
-            asyncio.run(_work_until_told_to_end(application, supervisor))
+            asyncio.run(_work_until_told_to_end(application, preparation_runner))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
 
 
 async def _work_until_told_to_end(
-    application: "Application", supervisor: "Supervisor | None"
+    application: "Application", preparation_runner: "PreparationRunner | None"
 ) -> None:
     from inference.worker import InferenceWorker
 
@@ -71,8 +71,8 @@ async def _work_until_told_to_end(
     worker = InferenceWorker(application, on_death=die, ends_with_engine=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    if supervisor is not None:
-        supervisor.start()
+    if preparation_runner is not None:
+        preparation_runner.start()
     starting = asyncio.create_task(worker.start())
     ending = asyncio.create_task(told.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -81,8 +81,8 @@ async def _work_until_told_to_end(
     await ending
     log.info("ending: sessions are given back")
     await worker.drain()
-    if supervisor is not None:
-        await supervisor.stop()
+    if preparation_runner is not None:
+        await preparation_runner.stop()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     if faults:

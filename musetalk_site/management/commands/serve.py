@@ -14,7 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 if TYPE_CHECKING:
     from inference.worker import InferenceWorker
-    from streaming.health import WorkerHealth
+    from streaming.web.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
 
@@ -48,11 +48,13 @@ class Command(BaseCommand):
         # Twisted's reactor is installed by these imports, so no other command should make them.
         from daphne.endpoints import build_endpoint_description_strings
 
-        from avatars_app.supervisor import Supervisor
+        from avatars_app.preparation_runner import PreparationRunner
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
-        from musetalk_site.server import StartFailed, StreamServer
-        from streaming import health, history, live
+        from musetalk_site.server.daphne_server import StartFailed, StreamServer
+        from streaming.gateway import registry
+        from streaming.history import writer
+        from streaming.web import health
 
         worker = (
             InferenceWorker(application, on_death=lambda reason: server.fail(reason))
@@ -61,13 +63,13 @@ class Command(BaseCommand):
         )
         if worker is not None:
             health.use(partial(_health_of, worker))
-        supervisor = None if options["no_prepare"] else Supervisor()
+        preparation_runner = None if options["no_prepare"] else PreparationRunner()
 
         async def started() -> None:
             _say_where(host, port)
-            history.writer.start()
-            if supervisor is not None:
-                supervisor.start()
+            writer.writer.start()
+            if preparation_runner is not None:
+                preparation_runner.start()
             if worker is not None:
                 await worker.start()
             else:
@@ -75,14 +77,14 @@ class Command(BaseCommand):
 
         async def told() -> None:
             log.info("ending: clients are told")
-            await live.close_all()
+            await registry.close_all()
 
         async def ended() -> None:
-            if supervisor is not None:
-                await supervisor.stop()
+            if preparation_runner is not None:
+                await preparation_runner.stop()
             if worker is not None:
                 await worker.drain()
-            await asyncio.to_thread(history.writer.stop)
+            await asyncio.to_thread(writer.writer.stop)
             log.info("ended")
 
         server = StreamServer(
@@ -100,13 +102,13 @@ class Command(BaseCommand):
 
 
 def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
-    from streaming.health import WorkerHealth
+    from streaming.web.health import WorkerHealth
 
     report = worker.report()
     if report is None:
         return None
     state = report.engine_state
-    return WorkerHealth(report.engine, is_ready=state.is_well, message=state.message)
+    return WorkerHealth(report.engine, is_ready=state.is_healthy, message=state.message)
 
 
 def _check_database() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.engines.viseme.face_frame import INNER_LOWER, INNER_UPPER
+from inference.engines.viseme.renderers.face_frame import INNER_LOWER, INNER_UPPER
+from inference.faces.mesh import FaceMesh
 from inference.preparation import cut as cutting
 from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
-from inference.preparation.faces import FaceMesh
 from inference.preparation.quiet import Hush, shutting
 from inference.preparation.still import EYES, LIVES, moved_landmarks, moved_pictures
 from tests.drawn_face import draw_face

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from inference import manifest
-from inference.clips import AvatarClips, PictureCache
+from inference.assets import manifest
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.engines.viseme.renderers.warp import WarpedMouth
 from inference.engines.viseme.shape import MouthShape
-from inference.engines.viseme.warp import WarpedMouth
 from inference.errors import PreparationError
-from inference.preparation.faces import FaceMesh
+from inference.faces.mesh import FaceMesh
+from inference.media.profile import DEFAULT_PROFILE
 from inference.preparation.prepare import prepare
-from inference.profile import DEFAULT_PROFILE
 from tests.drawn_face import draw_face
 from tests.film import person, write_film
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.base import AudioWindow
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.training import augmentation, phonetics, scores, sounds, speech
 from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH, HELD_OUT_SPANISH
+from inference.media.types import AudioWindow
 from inference.timing import SAMPLES_PER_FRAME
 
 NOISE_DBFS = -20.0

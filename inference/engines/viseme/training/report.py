@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inference.engines.base import AudioWindow
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.training import evaluation, sentences
+from inference.media.types import AudioWindow
 from inference.timing import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 _ROUNDS, _CALLS = 31, 20

@@ -1,0 +1,81 @@
+"""Asset folders on disk: made aside, put in place, removed.
+
+Each preparation has a folder of its own, ``AVATARS_DIR/.jobs/<job_id>``, for everything that it
+writes. Whatever happens to it, nothing of it lies elsewhere, so cleaning up after it is removing
+that folder.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.conf import settings
+
+from inference.assets import manifest as manifests
+from inference.errors import AvatarError
+
+
+def job_folder(job_id: uuid.UUID) -> Path:
+    """Where a preparation writes; it need not exist."""
+    return _jobs_dir() / job_id.hex
+
+
+def is_usable(folder: str) -> bool:
+    """Whether people's own asset folder ``folder`` is there and whole."""
+    if not folder:
+        return False
+    try:
+        manifests.read(Path(settings.AVATARS_DIR) / folder)
+    except AvatarError:
+        return False
+    return True
+
+
+def put_in_place(made: Path, folder: str) -> None:
+    """Let ``made``, which lies in a job's folder, become the asset folder ``folder``.
+
+    The one that was there before is in the job's folder then.
+    """
+    place = Path(settings.AVATARS_DIR) / folder
+    before = made.with_name(f"{made.name}.before")
+    had_one = place.exists()
+    if had_one:
+        place.rename(before)
+    try:
+        made.rename(place)
+    except OSError:
+        if had_one:
+            before.rename(place)
+        raise
+
+
+def remove(folder: str) -> None:
+    """Remove an asset folder; it vanishes at once, not file by file."""
+    if not folder:
+        return
+    grave = _jobs_dir() / uuid.uuid4().hex
+    grave.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        (Path(settings.AVATARS_DIR) / folder).rename(grave)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+def forget_job(job_id: uuid.UUID) -> None:
+    """Remove what a preparation left."""
+    shutil.rmtree(job_folder(job_id), ignore_errors=True)
+
+
+def forget_other_jobs(job_ids: Iterable[uuid.UUID | None]) -> None:
+    """Remove what preparations left that nobody waits for any more."""
+    kept = {job_id.hex for job_id in job_ids if job_id is not None}
+    if _jobs_dir().is_dir():
+        for folder in _jobs_dir().iterdir():
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _jobs_dir() -> Path:
+    return Path(settings.AVATARS_DIR) / ".jobs"

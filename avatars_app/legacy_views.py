@@ -1,0 +1,117 @@
+"""The addresses that older clients use, in the shapes that they expect.
+
+Their error answers carry ``error`` beside the problem details. Their pages ask for the status until
+it is not a success any more, so a preparation that failed is answered with 422.
+"""
+
+import uuid
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from avatars_app.exceptions import PreparationFailed
+from avatars_app.models import Avatar
+from avatars_app.views import (
+    CONFLICT,
+    FORBIDDEN,
+    NOT_FOUND,
+    TOO_LARGE,
+    USER_ID,
+    WRONG,
+    AvatarView,
+    refuse_before_reading,
+)
+from inference.assets.library import NAME
+
+ESTIMATED_TIME_S = 90
+"""For half a minute of video on two cores."""
+
+
+class OldUploadSerializer(serializers.Serializer[Any]):
+    file = serializers.FileField(help_text="A video of one person.")
+    user_id = serializers.RegexField(
+        rf"\A{NAME.pattern}\Z", required=False, help_text="Whose avatar; without it, a new name."
+    )
+
+
+class OldUploadAnswerSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(["processing"])
+    user_id = serializers.CharField()
+    message = serializers.CharField()
+    estimated_time = serializers.IntegerField(help_text="Seconds.")
+
+
+class OldStatusSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(["processing", "completed"])
+    user_id = serializers.CharField()
+    message = serializers.CharField()
+    stage = serializers.CharField()
+    progress = serializers.IntegerField(help_text="Percent.")
+
+
+class OldView(AvatarView):
+    def handle_exception(self, exc: Exception) -> Response:
+        response = super().handle_exception(exc)
+        if isinstance(response.data, dict):
+            response.data["error"] = response.data.get("detail", "")
+        return response
+
+
+class UploadVideoView(OldView):
+    @extend_schema(
+        summary="Have an avatar made (for older clients)",
+        description="As `POST /prepare_avatar/{user_id}`.",
+        request={"multipart/form-data": OldUploadSerializer},
+        responses={
+            200: OldUploadAnswerSerializer,
+            400: WRONG,
+            403: FORBIDDEN,
+            409: CONFLICT,
+            413: TOO_LARGE,
+        },
+    )
+    def post(self, request: Request) -> Response:
+        refuse_before_reading(request, None)
+        form = OldUploadSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        user_id = form.validated_data.get("user_id") or f"user_{uuid.uuid4().hex[:12]}"
+        files = {"kind": "video", "files": {"video": form.validated_data["file"]}}
+        self.receive(user_id, files)
+        answer = {
+            "status": "processing",
+            "user_id": user_id,
+            "message": f"The avatar is being made; ask /processing_status/{user_id}.",
+            "estimated_time": ESTIMATED_TIME_S,
+        }
+        return Response(OldUploadAnswerSerializer(answer).data)
+
+
+class ProcessingStatusView(OldView):
+    @extend_schema(
+        summary="How far a preparation is (for older clients)",
+        parameters=[USER_ID],
+        responses={
+            200: OldStatusSerializer,
+            400: WRONG,
+            404: NOT_FOUND,
+            422: OpenApiResponse(description="It cannot be made; `detail` says why."),
+        },
+    )
+    def get(self, request: Request, user_id: str) -> Response:
+        avatar = Avatar.objects.filter(user_id=user_id).first()
+        if avatar is None:
+            raise NotFound(f"Nothing was sent for {user_id}.")
+        if avatar.error and not avatar.is_in_work:
+            raise PreparationFailed(avatar.error)
+        answer = {
+            "status": "processing" if avatar.is_in_work else "completed",
+            "user_id": user_id,
+            "message": "The avatar is being made." if avatar.is_in_work else "The avatar is ready.",
+            "stage": avatar.stage,
+            "progress": avatar.percent,
+        }
+        return Response(OldStatusSerializer(answer).data)

@@ -1,0 +1,154 @@
+"""The preparation_runner: takes preparations that wait and has a child process do each, one at a
+time.
+
+A preparation eats a core for a minute and may crash on what people upload. In a process of its own,
+at low priority, it disturbs no stream and takes nothing down with it. The row in the database is
+the queue, so an upload is not lost with the process that took it, and several supervisors, on one
+machine or many that share AVATARS_DIR, need not know of each other.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import ParamSpec, TypeVar
+
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import DatabaseError
+
+from avatars_app import asset_folders, services, uploads
+from avatars_app.models import Avatar
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+RETRY_AFTER_S = 10.0
+END_WITHIN_S = 5.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PreparationRunner:
+    """Lives on one event loop, from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        # A thread of its own: the one that Django's code shares may wait for something else.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="preparation_runner")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to prepare whatever waits."""
+        self._task = asyncio.create_task(self._run(), name="preparation_runner")
+
+    async def stop(self) -> None:
+        """A job that is in work is given back, to be taken again after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        is_clean = False
+        while True:
+            try:
+                if not is_clean:
+                    await self._in_thread(_clean_up)
+                    is_clean = True
+                avatar = await self._in_thread(services.preparation_take)
+                if avatar is None:
+                    await asyncio.sleep(LOOK_EVERY_S)
+                else:
+                    await self._prepare(avatar)
+            except DatabaseError as error:
+                log.warning("preparations: trying again in %.0f s: %s", RETRY_AFTER_S, error)
+                await asyncio.sleep(RETRY_AFTER_S)
+            except Exception:
+                log.exception("preparations: trying again in %.0f s", RETRY_AFTER_S)
+                await asyncio.sleep(RETRY_AFTER_S)
+
+    async def _prepare(self, avatar: Avatar) -> None:
+        """Have a child do the job that was taken for ``avatar``."""
+        job_id = avatar.job_id
+        assert job_id is not None, "it was taken"
+        log.info("avatar %s: preparation begins, attempt %d", avatar.user_id, avatar.attempts)
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(settings.BASE_DIR / "manage.py"),
+            "prepare_avatar",
+            "--job",
+            str(job_id),
+            stdin=asyncio.subprocess.DEVNULL,
+            # One thread each for the libraries that would take all cores.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        has_ended = False
+        try:
+            await self._watch(child, avatar)
+            has_ended = True
+        finally:
+            # It may be this preparation_runner that ends. What follows must come to its end all
+            # the same.
+            await asyncio.shield(self._finish(child, avatar, has_died=has_ended))
+
+    async def _watch(self, child: Process, avatar: Avatar) -> None:
+        """Wait for the child; end it when its work is not wanted any more."""
+        assert avatar.job_id is not None
+        while child.returncode is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(child.wait(), LOOK_EVERY_S)
+                return
+            try:
+                is_wanted = await self._in_thread(
+                    services.preparation_is_wanted, job_id=avatar.job_id
+                )
+            except DatabaseError as error:
+                log.warning("avatar %s: cannot be looked up: %s", avatar.user_id, error)
+                continue
+            if not is_wanted:
+                log.info("avatar %s: the preparation is not wanted any more", avatar.user_id)
+                await _end(child)
+
+    async def _finish(self, child: Process, avatar: Avatar, *, has_died: bool) -> None:
+        assert avatar.job_id is not None
+        await _end(child)
+        await self._in_thread(_close, avatar, child.returncode, has_died)
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = database_sync_to_async(work, thread_sensitive=False, executor=self._thread)
+        return await call(*args, **kwargs)
+
+
+async def _end(child: Process) -> None:
+    """Ask the child to end, and make it if it does not."""
+    for ask in (child.terminate, child.kill):
+        if child.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            ask()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), END_WITHIN_S)
+
+
+def _clean_up() -> None:
+    """Remove what was left by processes that died."""
+    avatars = list(Avatar.objects.all())
+    uploads.forget_others(avatar.upload for avatar in avatars)
+    asset_folders.forget_other_jobs(avatar.job_id for avatar in avatars)
+
+
+def _close(avatar: Avatar, status: int | None, has_died: bool) -> None:
+    """A child says in the row how it ended; the job of one that could not waits again."""
+    assert avatar.job_id is not None
+    asset_folders.forget_job(avatar.job_id)
+    if services.preparation_give_back(job_id=avatar.job_id, has_failed=has_died):
+        log.warning("avatar %s: the preparation ended with status %s", avatar.user_id, status)
+        return
+    row = Avatar.objects.filter(pk=avatar.pk, job_id=avatar.job_id).first()
+    if row is not None:
+        log.info("avatar %s: %s %s", avatar.user_id, row.status, row.error)

@@ -1,0 +1,216 @@
+"""Running the nets on batches: bucket sizes, half precision, compiled and recorded.
+
+A GPU likes few shapes: `Runner` pads a batch to the next bucket, and for each bucket the whole way
+from latents and tokens to bytes is recorded once as a CUDA graph (`graphs`: one launch instead of
+a thousand) over nets that may be compiled by region. On other devices the same code runs without
+either. What a graph computes is what the plain call computes; `Runner(..., records=False)` is that
+call, and so is any runner on whose device recording or compiling fails.
+
+Work is queued and not waited for: `generate` returns tensors on the device's stream.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.engines.musetalk.audio.speech import positional_table
+from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
+from inference.engines.musetalk.devices import (
+    free_cached,
+    is_out_of_memory,
+    layout_of,
+    synchronize,
+    using,
+)
+from inference.engines.musetalk.execution import buckets as bucket_sizes
+from inference.engines.musetalk.execution.graphs import Graphs, RecordingFailed
+from inference.engines.musetalk.nets import blocks, fused, tiny_decoder, unet, vae
+from inference.engines.musetalk.networks import Networks
+
+log = logging.getLogger(__name__)
+
+_REGIONS = (blocks.ResnetBlock, unet.SpatialTransformer, vae.PixelAttention, tiny_decoder.Block)
+"""What is compiled: the blocks that repeat, so that compiling takes minutes and not an hour."""
+
+_RECOMPILE_LIMIT = 256
+"""A region meets as many shapes as the net has resolutions and widths, times the buckets."""
+
+
+def compile_regions(net: Any) -> None:
+    """Have torch compile the repeating blocks of ``net`` in place; done at their first calls."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, _RECOMPILE_LIMIT)
+    for module in net.modules():
+        if isinstance(module, _REGIONS):
+            module.compile(dynamic=False, fullgraph=True)
+
+
+def uncompile_regions(net: Any) -> None:
+    """The opposite."""
+    for module in net.modules():
+        if isinstance(module, _REGIONS):
+            module._compiled_call_impl = None
+
+
+def to_pixels(decoded: Tensor) -> Tensor:
+    """The decoder's -1..1 ``[B, 3, H, W]`` → uint8, rounded half to even, same layout (RGB)."""
+    return ((decoded.float() / 2 + 0.5).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+
+
+class Runner:
+    """The UNet and the decoder of ``nets``, which are on ``device`` in ``dtype`` already."""
+
+    def __init__(
+        self,
+        nets: Networks,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        buckets: Sequence[int] = bucket_sizes.SIZES,
+        compiled: bool = False,
+        records: bool | None = None,
+        fuses: bool = True,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.buckets = tuple(sorted(buckets))
+        self.milliseconds: dict[int, float] = {}
+        """What a batch of each bucket takes, once somebody has measured it."""
+        self._unet = nets.unet
+        self._decoder = nets.decoder
+        self._width = nets.width
+        self._positions = positional_table(nets.width).to(device=device)
+        self._layout = layout_of(device)
+        self._is_cuda = device.type == "cuda"
+        self._graphs: Graphs | None = None
+        if self._is_cuda if records is None else records:
+            with using(device):
+                self._graphs = Graphs(self.plain, self._inputs, device)
+        with using(device):
+            kernels = fused.find(device, dtype) if fuses else None
+        blocks.fuse(self._unet, kernels)
+        blocks.fuse(self._decoder, kernels)
+        self._is_compiled = compiled
+        if compiled:
+            compile_regions(self._unet)
+            compile_regions(self._decoder)
+
+    def bucket(self, count: int) -> int:
+        """The smallest bucket that holds ``count``."""
+        return next(size for size in self.buckets if size >= count)
+
+    def next_batch(self, count: int) -> int:
+        """How many of ``count`` jobs to take at once, so that all together take least time."""
+        times = {size: self.milliseconds.get(size) for size in self.buckets}
+        known = {size: time for size, time in times.items() if time is not None}
+        # Not measured: as if a batch cost as much as one more job.
+        guessed = {size: size + 1.0 for size in self.buckets}
+        return bucket_sizes.next_batch(count, known if len(known) == len(times) else guessed)
+
+    def plain(self, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """``[B, 8, 32, 32]``, ``[B, 50, width]`` → uint8 RGB ``[B, 3, 256, 256]``, and per job
+        whether all was finite: half precision can overflow, and a black mouth must not be shown.
+        """
+        context = (tokens.float() + self._positions).to(self.dtype)
+        inputs = latents.to(self.dtype).contiguous(memory_format=self._layout)
+        decoded = self._decoder(self._unet(inputs, context)).float()
+        return to_pixels(decoded), decoded.isfinite().flatten(1).all(1)
+
+    def generate(self, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """`plain` for any number up to the largest bucket, padded to one; on the current stream.
+
+        The tensors returned are overwritten by the next call with the same bucket. Raises
+        torch.OutOfMemoryError, or what the device raises.
+        """
+        count = len(latents)
+        size = self.bucket(count)
+        with torch.inference_mode(), using(self.device):
+            if self._graphs is not None:
+                try:
+                    recorded = self._graphs.get(size)
+                except RecordingFailed as error:
+                    log.warning("batches are not recorded as CUDA graphs: %s", error)
+                    self._graphs = None
+                else:
+                    return recorded.replay(latents, tokens)
+            # Only CUDA's copies know whether the memory they read is still there.
+            pixels, is_finite = self.plain(
+                _padded(latents, size).to(self.device, non_blocking=self._is_cuda),
+                _padded(tokens, size).to(self.device, non_blocking=self._is_cuda),
+            )
+            return pixels[:count], is_finite[:count]
+
+    def _inputs(self, size: int) -> tuple[Tensor, Tensor]:
+        latents = torch.zeros(
+            size, 8, LATENT_SIZE, LATENT_SIZE, device=self.device, dtype=self.dtype
+        )
+        return latents, torch.zeros(size, TOKENS, self._width, device=self.device)
+
+    def warm_up(self, say: Callable[[str], None] = log.info) -> None:
+        """Compile, choose algorithms, record; drop the buckets that memory is short of.
+
+        All sizes run before the first is recorded, largest first: the memory of a plain call is
+        given back before a recording takes the same again for good. RuntimeError as it comes where
+        the nets cannot run at all; OutOfMemoryError where not a single picture fits.
+        """
+        with torch.inference_mode(), using(self.device):
+            for size in reversed(self.buckets):
+                say(f"warming up batches of {size}")
+                self._or_smaller(size, self._warm)
+            for size in reversed(self.buckets) if self._graphs is not None else ():
+                self._or_smaller(size, self._record)
+
+    def _or_smaller(self, size: int, work: Callable[[int], None]) -> None:
+        try:
+            work(size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return
+        # Not while the error is handled: its frames hold the memory.
+        self.forget(size)
+
+    def _warm(self, size: int) -> None:
+        try:
+            self._run_once(size)
+        except Exception as error:  # the compiler's errors have no common parent
+            if not self._is_compiled or is_out_of_memory(error):
+                raise
+            # A compiler that is missing (C or Python headers) or fails: the nets run without.
+            log.warning("nets are not compiled: %s", str(error).partition("\n")[0])
+            self._is_compiled = False
+            uncompile_regions(self._unet)
+            uncompile_regions(self._decoder)
+            self._run_once(size)
+
+    def _run_once(self, size: int) -> None:
+        if self._graphs is not None:
+            self._graphs.warm(size)
+        else:
+            self.plain(*self._inputs(size))
+            synchronize(self.device)
+
+    def _record(self, size: int) -> None:
+        self.generate(*self._inputs(size))
+        synchronize(self.device)
+
+    def forget(self, size: int) -> None:
+        """Batches of ``size`` and more are too large here; OutOfMemoryError if none is left."""
+        smaller = tuple(bucket for bucket in self.buckets if bucket < size)
+        if not smaller:
+            raise torch.OutOfMemoryError("not enough memory for a single picture")
+        log.warning("memory is short: batches of at most %d from now on", smaller[-1])
+        self.buckets = smaller
+        if self._graphs is not None:
+            self._graphs.forget()
+        free_cached(self.device)
+
+
+def _padded(rows: Tensor, size: int) -> Tensor:
+    if len(rows) == size:
+        return rows
+    return torch.cat((rows, rows.new_zeros(size - len(rows), *rows.shape[1:])))

@@ -1,0 +1,135 @@
+"""What the engine keeps of an avatar: latents, masks and places of every picture of every clip.
+
+In the asset folder, one folder a clip, written under another name and renamed into place::
+
+    musetalk/idle_0/latents.npy   float16 [frames, 8, 32, 32]   the UNet's input
+    musetalk/idle_0/masks.npy     uint8   [frames, H, W]        what is replaced, and how softly
+    musetalk/idle_0/places.npy    int32   [frames, 8]           face box x1 y1 x2 y2, patch x y w h
+    musetalk/idle_0/about.json    made from which avatar version, with which mask source
+
+The patch is the even-aligned rectangle around all that the blending can change; H and W are the
+clip's largest patch, and a mask lies in the upper left of its plane. A picture without a face has
+a patch of no size: it is shown as it is, and shifts no other. All is mapped, not read: an avatar
+costs the memory of the pictures that are used.
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.musetalk.constants import LATENT_SIZE
+from inference.engines.musetalk.face.boxes import Box
+from inference.errors import AvatarInvalid
+
+FORMAT = 1
+
+
+class Patched(NamedTuple):
+    """A rectangle of the picture; all even."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a clip's files were made from; others are made anew."""
+
+    avatar_version: str
+    mask_source: str
+    """"parsing" or "oval"."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceClip:
+    """The faces of one clip, see the module."""
+
+    latents: NDArray[np.float16]
+    masks: NDArray[np.uint8]
+    places: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        frames = len(self.places)
+        if (
+            self.latents.shape != (frames, 8, LATENT_SIZE, LATENT_SIZE)
+            or self.places.shape != (frames, 8)
+            or self.masks.ndim != 3
+            or len(self.masks) != frames
+            or (self.latents.dtype, self.masks.dtype, self.places.dtype)
+            != (np.dtype(np.float16), np.dtype(np.uint8), np.dtype(np.int32))
+        ):
+            raise AvatarInvalid("latents, masks and places of a clip do not fit each other")
+
+    def has_face(self, index: int) -> bool:
+        return bool(self.places[index, 6] > 0)
+
+    def box(self, index: int) -> Box:
+        return Box(*(int(value) for value in self.places[index, :4]))
+
+    def patch(self, index: int) -> Patched:
+        return Patched(*(int(value) for value in self.places[index, 4:]))
+
+    def mask(self, index: int) -> NDArray[np.uint8]:
+        """uint8 ``[patch height, patch width]``."""
+        patch = self.patch(index)
+        return self.masks[index, : patch.height, : patch.width]
+
+
+def clip_folder(avatar_folder: Path, clip: str) -> Path:
+    return avatar_folder / "musetalk" / clip
+
+
+def read_clip(avatar_folder: Path, clip: str, frames: int, avatar_version: str) -> FaceClip | None:
+    """The clip's files, mapped; None if they are not there or of another avatar version.
+
+    AvatarInvalid if they are damaged.
+    """
+    folder = clip_folder(avatar_folder, clip)
+    try:
+        about = json.loads((folder / "about.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise AvatarInvalid(f"{folder}: {error}") from None
+    if about.get("format") != FORMAT or about.get("avatar_version") != avatar_version:
+        return None
+    try:
+        arrays = [
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("latents", "masks", "places")
+        ]
+        faces = FaceClip(*arrays)
+    except (OSError, ValueError, AvatarInvalid) as error:
+        raise AvatarInvalid(f"{folder}: {error}") from None
+    if len(faces.places) != frames:
+        raise AvatarInvalid(f"{folder}: {len(faces.places)} pictures, the clip has {frames}")
+    return faces
+
+
+def write_clip(avatar_folder: Path, clip: str, faces: FaceClip, provenance: Provenance) -> None:
+    """Write the clip's files; a reader sees all of them or none. OSError as it comes."""
+    folder = clip_folder(avatar_folder, clip)
+    folder.parent.mkdir(exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{clip}.", dir=folder.parent))
+    try:
+        np.save(draft / "latents.npy", faces.latents)
+        np.save(draft / "masks.npy", faces.masks)
+        np.save(draft / "places.npy", faces.places)
+        (draft / "about.json").write_text(json.dumps(asdict(provenance), indent=1))
+        draft.chmod(0o755)
+        if folder.exists():
+            folder.rename(draft / "former")
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    shutil.rmtree(folder / "former", ignore_errors=True)

@@ -1,0 +1,156 @@
+"""Preparing clips beside the stream: in one thread, at low priority, those in use first.
+
+A GPU takes seconds for a clip, so there all that is missing is queued when an avatar is opened. A
+CPU takes a quarter of an hour, so there a clip is only *offered*, and queued when somebody wants to
+see it speak. What fails for want of memory, or with the device, is tried again after a while.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from inference.engines.musetalk.execution.thread_priority import give_way
+from inference.engines.musetalk.prepare.avatar import FaceClip
+from inference.errors import EngineError
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 15.0
+MOST_TRIES = 4
+TELL_EVERY_PERCENT = 10
+
+
+Progress = Callable[[int, int], None]
+"""Told after each picture: how many are done, of how many."""
+
+
+@dataclass(slots=True, eq=False)
+class MuseTalkAvatar:
+    """An avatar in memory; pictures of clips that are not prepared are shown as they are."""
+
+    name: str
+    clips: dict[str, FaceClip]
+    offered: dict[str, "Task"] = field(default_factory=dict)
+    """Clips that are prepared when somebody wants to see them speak."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Clips that cannot be prepared, and why."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One clip of an avatar to prepare."""
+
+    avatar: MuseTalkAvatar
+    clip: str
+    prepare: Callable[[Progress], FaceClip]
+    tries: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.clip} of {self.avatar.name}"
+
+
+class BackgroundPreparation:
+    """A queue of clips and one daemon thread that lives while there are any."""
+
+    def __init__(self) -> None:
+        self._queue: deque[Task] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._at_work: tuple[Task, int, int] | None = None
+        self._news = threading.Event()
+        """More is wanted: look again, even if the engine needed time."""
+
+    def submit(self, tasks: list[Task]) -> None:
+        """Queue them, in order."""
+        with self._lock:
+            self._queue.extend(tasks)
+            self._work()
+
+    def hurry(self, avatar: MuseTalkAvatar, clip: str) -> str:
+        """This clip is wanted: prepare it next, also if it was only offered.
+
+        Answers how it stands, for people.
+        """
+
+        def is_wanted(task: Task) -> bool:
+            return task.avatar is avatar and task.clip == clip
+
+        with self._lock:
+            if self._at_work is not None and is_wanted(self._at_work[0]):
+                _, done, count = self._at_work
+                return f"{clip} is being prepared: {done} of {count} pictures"
+            if task := next(filter(is_wanted, self._queue), None):
+                self._queue.remove(task)
+                self._queue.appendleft(task)
+                return f"{clip} waits to be prepared"
+            if task := avatar.offered.pop(clip, None):
+                self._queue.appendleft(task)
+                self._work()
+                return f"{clip} waits to be prepared"
+            return avatar.failures.get(clip, f"{clip} is not prepared for MuseTalk")
+
+    @property
+    def status(self) -> str:
+        """What is being done, for people; empty if nothing is."""
+        with self._lock:
+            if self._at_work is None:
+                return ""
+            task, done, count = self._at_work
+            text = f"Preparing {task}: {done} of {count} pictures"
+            return f"{text}, {len(self._queue)} clips wait." if self._queue else f"{text}."
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until nothing is queued any more."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def _work(self) -> None:
+        self._news.set()
+        if self._thread is None and self._queue:
+            self._thread = threading.Thread(
+                target=self._run, name="musetalk-preparation", daemon=True
+            )
+            self._thread.start()
+
+    def _run(self) -> None:
+        give_way()
+        while True:
+            with self._lock:
+                if not self._queue:
+                    self._thread = None
+                    return
+                task = self._queue.popleft()
+                self._at_work = task, 0, 0
+            self._news.clear()
+            must_wait = self._try(task)
+            with self._lock:
+                self._at_work = None
+            if must_wait:
+                self._news.wait(RETRY_AFTER_S)
+
+    def _try(self, task: Task) -> bool:
+        """Prepare one clip; whether its engine needs time before the next."""
+
+        def note(done: int, count: int) -> None:
+            with self._lock:
+                self._at_work = task, done, count
+            percent, before = (100 * n // count for n in (done, done - 1))
+            if percent // TELL_EVERY_PERCENT > before // TELL_EVERY_PERCENT:
+                log.info("preparing %s: %d of %d pictures", task, done, count)
+
+        task.tries += 1
+        try:
+            task.avatar.clips[task.clip] = task.prepare(note)
+        except Exception as error:
+            if isinstance(error, EngineError) and task.tries < MOST_TRIES:
+                log.warning("%s is not prepared yet: %s", task, error)
+                with self._lock:
+                    self._queue.append(task)
+                return True
+            log.exception("%s was not prepared", task)
+            reason = str(error) or type(error).__name__
+            task.avatar.failures[task.clip] = f"{task.clip} could not be prepared: {reason}"
+        return False

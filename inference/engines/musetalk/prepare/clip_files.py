@@ -1,0 +1,79 @@
+"""Preparing one clip of an asset folder, from its access units to the files of `avatar`."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.assets.clips import Clip, PictureCache
+from inference.assets.manifest import ClipEntry, Manifest
+from inference.engines.musetalk.prepare.avatar import FaceClip, Provenance, read_clip, write_clip
+from inference.engines.musetalk.prepare.background import Progress
+from inference.engines.musetalk.prepare.preparation import ClipPreparer
+from inference.errors import AvatarInvalid
+from inference.media.types import Picture
+
+log = logging.getLogger(__name__)
+
+MESH_POINTS = 468
+
+
+def prepare_clip(
+    folder: Path,
+    manifest: Manifest,
+    entry: ClipEntry,
+    preparer: ClipPreparer,
+    progress: Progress | None = None,
+) -> FaceClip:
+    """Make, keep and return what the engine needs of a clip, unless somebody did meanwhile.
+
+    Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
+    here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
+    read-only installation) what was made is kept in memory only, and made again at the next start.
+    """
+    if (made := read_clip(folder, entry.name, entry.frames, manifest.version)) is not None:
+        return made
+    clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
+    pictures = [clip.picture(index) for index in range(entry.frames)]
+    meshes = _kept_meshes(folder, entry)
+    if meshes is None:
+        meshes = find_meshes(pictures)
+    faces = preparer.prepare(pictures, meshes, progress)
+    provenance = Provenance(manifest.version, preparer.mask_source)
+    try:
+        write_clip(folder, entry.name, faces, provenance)
+    except OSError as error:
+        log.warning("%s: cannot keep what was prepared: %s", folder, error)
+        return faces
+    return read_clip(folder, entry.name, entry.frames, manifest.version) or faces
+
+
+def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
+    """The meshes that the avatar's preparation kept, ``[frames, 468, 2]``; None if it kept none."""
+    path = folder / "clips" / f"{entry.name}.landmarks.npy"
+    try:
+        meshes = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise AvatarInvalid(f"{path}: {error}") from None
+    if meshes.ndim != 3 or meshes.shape[0] != entry.frames or meshes.shape[1] < MESH_POINTS:
+        raise AvatarInvalid(
+            f"{path}: landmarks {list(meshes.shape)}, wanted [{entry.frames}, {MESH_POINTS}, 2]"
+        )
+    return np.asarray(meshes, np.float32)
+
+
+def find_meshes(pictures: list[Picture]) -> NDArray[np.float32]:
+    """The meshes of the face that is seen, NaN where none is: 4 ms a picture."""
+    from inference.faces.mesh import FaceMesh
+
+    mesh = FaceMesh()
+    meshes = np.full((len(pictures), MESH_POINTS, 2), np.nan, np.float32)
+    for index, picture in enumerate(pictures):
+        rgb = cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420).astype(np.uint8, copy=False)
+        if (face := mesh.find(rgb)) is not None:
+            meshes[index] = face.landmarks[:, :2]
+    return meshes

@@ -1,0 +1,47 @@
+"""Preparing whole avatars at leisure, without an engine beside: no session then has to wait."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.assets.manifest import ClipEntry, Manifest
+from inference.engines.musetalk.devices import find_device
+from inference.engines.musetalk.networks import load_encoder, load_face_parsing
+from inference.engines.musetalk.prepare.avatar import read_clip
+from inference.engines.musetalk.prepare.background import Progress
+from inference.engines.musetalk.prepare.clip_files import prepare_clip
+from inference.engines.musetalk.prepare.preparation import ClipPreparer
+from inference.engines.musetalk.weights import find_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A clip that is to be prepared."""
+
+    folder: Path
+    manifest: Manifest
+    entry: ClipEntry
+
+    def prepare(self, preparer: ClipPreparer, progress: Progress) -> None:
+        """Make and keep its files; AvatarInvalid if the avatar's are damaged."""
+        prepare_clip(self.folder, self.manifest, self.entry, preparer, progress)
+
+
+def missing_clips(folder: Path, manifest: Manifest) -> Iterator[Missing]:
+    """What an asset folder lacks; AvatarInvalid if what it has is damaged."""
+    for entry in manifest.clips:
+        if read_clip(folder, entry.name, entry.frames, manifest.version) is None:
+            yield Missing(folder, manifest, entry)
+
+
+def load_preparer(
+    model_path: Path, device: str, say: Callable[[str], object] = lambda _: None
+) -> ClipPreparer:
+    """The nets that preparing needs; EngineUnavailable if a file or the device is missing."""
+    tree, where = find_tree(model_path), find_device(device)
+    face_parsing = None
+    if tree.face_parsing is None:
+        say("no face parsing weights: masks come from the oval of the face")
+    else:
+        face_parsing = load_face_parsing(tree.face_parsing).to(where)
+    return ClipPreparer(load_encoder(tree).to(where), face_parsing, where)

@@ -1,0 +1,225 @@
+"""A drawn mouth on the clip's own picture.
+
+Three steps make a mouth on a picture whose lips are closed:
+
+1. the closed lips are covered with skin,
+2. the lower face is stretched, so that chin and cheeks follow the jaw,
+3. the lips of the wanted shape are laid over it (`atlas`).
+
+Each frame of a clip has an affine map that puts them where the head is. Everything fades in with
+the shape, from nothing at all zeros, so no picture differs visibly from the one before it when
+speech begins. All work is done on planes, luma at full and chroma at half resolution: only the
+face patch is touched, and nothing is converted.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.assets.manifest import Manifest
+from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels, halve
+from inference.engines.viseme.shape import MouthShape
+from inference.errors import AvatarInvalid
+from inference.media.types import Patch, Picture
+
+Affine = NDArray[np.float64]
+"""``[2, 3]``, or ``[3, 3]`` where one follows another."""
+
+_UNSEEN = 0.004
+_FULL_AT = 0.11
+"""From this strength on the picture's own lips are quite hidden."""
+
+_PARTING = 0.8
+"""How much sooner than evenly the lips part. Of a narrow gap little is seen: lips are soft at their
+edges, and teeth fill it. Drawn evenly, a mouth 0.1 open reads as shut, and speech as mumbling; so,
+what a face tracker reads off the decoded picture grows evenly with the opening."""
+_ROUNDING = 0.5
+"""How much less pursed lips part: the same gap looks larger in a narrow mouth."""
+_TUCKED_OPEN = 0.16
+"""The lips' opening in the atlas when the lower one is tucked under the teeth."""
+
+
+class DrawnMouth:
+    """The mouth of one avatar. Read only once it is made: any thread may render."""
+
+    def __init__(self, atlas: MouthAtlas, placements: dict[str, NDArray[np.float32]]) -> None:
+        """``placements``: of each clip, affine maps ``[frames, 2, 3]`` canonical → picture."""
+        self._atlas = atlas
+        self._placements = placements
+        self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
+        self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> "DrawnMouth":
+        """Map the atlas of ``folder``; AvatarInvalid if it does not fit the manifest."""
+        home = folder / FOLDER
+        try:
+            placements = {
+                clip.name: np.load(home / f"{clip.name}.npy", allow_pickle=False)
+                for clip in manifest.clips
+            }
+        except (OSError, ValueError) as error:
+            raise AvatarInvalid(
+                f"{folder.name} does not know where its mouth is: {error}"
+            ) from None
+        for clip in manifest.clips:
+            if placements[clip.name].shape != (clip.frames, 2, 3):
+                raise AvatarInvalid(f"clip {clip.name}: one mouth placement a frame is wanted")
+        return cls(MouthAtlas.open(home), placements)
+
+    def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
+        """The lower face of ``picture``, frame ``index`` of ``clip``, with its mouth as ``shape``.
+
+        None if the shape is the closed mouth that the picture shows already.
+        """
+        shape = shape._replace(open=_drawn_opening(shape))
+        strength = _strength(shape)
+        if strength < _UNSEEN:
+            return None
+        gain = _smoothstep(strength / _FULL_AT)
+        width, height = picture.shape[1], picture.shape[0] * 2 // 3
+        placement = np.asarray(self._placements[clip][index], np.float64)
+        x, y, right, bottom = self._box(placement, width, height)
+        if right <= x or bottom <= y:
+            return None
+        placement[:, 2] -= (x, y)
+
+        luma = picture[y:bottom, x:right]
+        both = picture[height:].reshape(2, height // 2, width // 2)
+        chroma = both[:, y // 2 : bottom // 2, x // 2 : right // 2].transpose(1, 2, 0)
+        mouth = self._atlas.mouth(shape)
+        shift = self._jaw_shift(shape, placement, right - x, bottom - y)
+        new_luma = self._draw(luma, 1.0, placement, shift, mouth, gain)
+        new_chroma = self._draw(chroma, 0.5, placement, 0.5 * halve(shift), mouth, gain)
+        return Patch(
+            x=x,
+            y=y,
+            y_plane=new_luma,
+            u_plane=np.ascontiguousarray(new_chroma[..., 0]),
+            v_plane=np.ascontiguousarray(new_chroma[..., 1]),
+        )
+
+    def _box(self, placement: Affine, width: int, height: int) -> tuple[int, int, int, int]:
+        """The even rectangle of the picture that the atlas' region falls into."""
+        left, top, right, bottom = self._atlas.geometry.region
+        corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
+        placed = corners @ placement[:, :2].T + placement[:, 2]
+        x, y = np.floor(placed.min(axis=0) / 2).astype(int) * 2
+        far_x, far_y = np.ceil(placed.max(axis=0) / 2).astype(int) * 2
+        return max(int(x), 0), max(int(y), 0), min(int(far_x), width), min(int(far_y), height)
+
+    def _jaw_shift(self, shape: MouthShape, to_box: Affine, width: int, height: int) -> Pixels:
+        """How far what comes to stand at each pixel has moved, float32 ``[height, width, 2]``."""
+        geometry, (by_open, by_wide, by_round) = self._atlas.geometry, self._atlas.jaw
+        moved = shape.open * by_open + shape.wide * by_wide + shape.round * by_round
+        matrix = to_box @ _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
+        matrix[:, 2] -= 0.5
+        field = cv2.warpAffine(moved, matrix, (width, height))
+        return np.asarray(cv2.transform(field, to_box[:, :2]), np.float32)
+
+    def _draw(
+        self,
+        plane: NDArray[np.uint8],
+        resolution: float,
+        to_box: Affine,
+        shift: Pixels,
+        mouth: Mouth,
+        gain: float,
+    ) -> NDArray[np.uint8]:
+        """Luma (``resolution`` 1) or chroma (½) with all three steps done; uint8 as ``plane``."""
+        geometry = self._atlas.geometry
+        is_luma = resolution == 1.0
+        to_pixels = to_box * resolution
+        to_pixels[:, 2] -= 0.5  # from edges to the middles of pixels
+
+        cover = self._cover_luma if is_luma else self._cover_chroma
+        matrix = to_pixels @ _placing(1.0, geometry.cover_left, geometry.cover_top)
+        pixels = plane.astype(np.float32)
+        source = _grid(pixels.shape[1], pixels.shape[0]) - shift
+        bent = _bend(_lay(pixels, cover, matrix), source)
+
+        texel = 1 / (geometry.scale * resolution)
+        place = _placing(texel, geometry.left, geometry.top)
+        widen = mouth.half_width / geometry.half_width
+        place[0] *= widen
+        place[0, 2] += geometry.centre_x * (1 - widen)
+        drawn = _lay(bent, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
+        if gain < 1:
+            drawn = drawn * gain + _bend(pixels, source) * (1 - gain)
+        return np.asarray(np.clip(drawn + 0.5, 0, 255), np.uint8)
+
+
+@lru_cache(maxsize=256)
+def _grid(width: int, height: int) -> Pixels:
+    """The coordinates of each pixel, float32 ``[height, width, 2]``."""
+    y, x = np.indices((height, width), np.float32)
+    return np.dstack([x, y])
+
+
+def _strength(shape: MouthShape) -> float:
+    """How far from closed: what decides how much of the drawn mouth is seen."""
+    return max(
+        shape.open,
+        0.8 * abs(shape.wide),
+        shape.round,
+        0.8 * shape.press,
+        shape.tuck,
+        0.2 * shape.tongue,
+    )
+
+
+def _drawn_opening(shape: MouthShape) -> float:
+    """How open the lips are drawn, 0..1, so that ``shape.open`` is seen."""
+    opening = shape.open * (1 + _PARTING) / (1 + _PARTING * shape.open)
+    opening *= 1 - _ROUNDING * shape.round
+    return opening - shape.tuck * max(opening - _TUCKED_OPEN, 0.0)
+
+
+def _smoothstep(value: float) -> float:
+    value = min(max(value, 0.0), 1.0)
+    return value * value * (3 - 2 * value)
+
+
+def _placing(texel: float, left: float, top: float) -> Affine:
+    """From texture indexes to canonical coordinates, ``[3, 3]``.
+
+    Texel (i, j) covers a square; its index means its middle.
+    """
+    return np.array(
+        [[texel, 0, left + texel / 2], [0, texel, top + texel / 2], [0, 0, 1]], np.float64
+    )
+
+
+def _bend(pixels: Pixels, source: Pixels) -> Pixels:
+    """What lies at ``source`` (x, y), for each pixel."""
+    across, down = cv2.split(source)
+    bent = cv2.remap(pixels, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(bent, np.float32)
+
+
+def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> Pixels:
+    """``texture`` over a copy of ``pixels``, placed by ``matrix``.
+
+    The texture's colours are premultiplied, its last channel is alpha, 0..1.
+    """
+    height, width = texture.shape[:2]
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
+    placed = corners @ matrix[:2, :2].T + matrix[:2, 2]
+    left, top = np.maximum(np.floor(placed.min(axis=0)), 0).astype(int)
+    right, bottom = np.ceil(placed.max(axis=0)).astype(int) + 1
+    result = pixels.copy()
+    part = result[top:bottom, left:right]
+    if part.size:
+        shifted = matrix[:2].copy()
+        shifted[:, 2] -= (left, top)
+        laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
+        *colours, alpha = cv2.split(laid)
+        rest = 1 - alpha
+        planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
+        for plane, colour in zip(planes, colours, strict=True):
+            plane *= rest
+            plane += colour
+    return result

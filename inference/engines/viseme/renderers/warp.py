@@ -1,0 +1,291 @@
+"""A mouth moved on the picture of a real person.
+
+The quiet picture is warped to the shape (`warp_field`), the inside of the mouth is painted into the
+opening (`mouth_interior`). Both work on the Y, U and V planes as they are: no colour is converted,
+and where nothing moves the pixels stay what they were, bit for bit.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.assets.manifest import Manifest
+from inference.engines.viseme.renderers.face_frame import (
+    COLUMNS,
+    REACH,
+    FaceFrame,
+    Floats,
+    face_frame,
+)
+from inference.engines.viseme.renderers.mouth_interior import Placement, Tint, paint_interior
+from inference.engines.viseme.renderers.warp_field import ROWS, WarpField, is_rest, warp_field
+from inference.engines.viseme.shape import MouthShape
+from inference.errors import AvatarInvalid
+from inference.media.types import Patch, Picture
+
+_LANDMARKS = 468
+_FACES_KEPT = 1_024
+_CHEEKS = (205, 425)
+_LOWER_LIP = 17
+_SEAM_PX = 1.6
+"""Half the width of the line between lips that the source picture shows apart."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """What is computed once for a picture."""
+
+    frame: FaceFrame
+    tint: Tint
+    x: int
+    y: int
+    width: int
+    height: int
+    grid: tuple[Floats, Floats]
+    """Picture coordinates of the patch's luma samples: x ``[1, width]``, y ``[height, 1]``."""
+
+
+class WarpedMouth:
+    """An avatar whose mouth is moved by warping. Thread-safe."""
+
+    def __init__(self, landmarks: dict[str, NDArray[np.float32]]) -> None:
+        """``landmarks``: of each clip that shows a face, float32 ``[frames, 468, 2]``, pixels."""
+        self._landmarks = landmarks
+        self._faces: OrderedDict[tuple[str, int], _Face | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> "WarpedMouth":
+        """Map the landmarks of all clips; AvatarInvalid if they do not fit the clips."""
+        landmarks = {}
+        for clip in manifest.clips:
+            path = folder / "clips" / f"{clip.name}.landmarks.npy"
+            try:
+                found = np.load(path, mmap_mode="r", allow_pickle=False)
+            except FileNotFoundError:
+                continue
+            except (ValueError, EOFError, OSError) as error:
+                raise AvatarInvalid(f"{path}: {error}") from None
+            if found.shape != (clip.frames, _LANDMARKS, 2) or found.dtype != np.float32:
+                raise AvatarInvalid(
+                    f"{path} holds {found.dtype} {found.shape},"
+                    f" clip {clip.name} needs float32 {(clip.frames, _LANDMARKS, 2)}"
+                )
+            landmarks[clip.name] = found
+        if not landmarks:
+            raise AvatarInvalid(f"{folder}: no clip has landmarks, so no mouth can be moved")
+        return cls(landmarks)
+
+    def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
+        """The region around the mouth with ``shape`` on it.
+
+        None where the picture is right as it is: the shape is the rest pose, or the picture shows
+        no face. ``picture`` is frame ``index`` of ``clip``.
+        """
+        if is_rest(shape):
+            return None
+        face = self._face(clip, index, picture)
+        if face is None:
+            return None
+        field = warp_field(face.frame, shape)
+        y_plane, u_plane, v_plane = _warp(face, field, picture)
+        _paint(face, field, shape, (y_plane, u_plane, v_plane))
+        return Patch(face.x, face.y, y_plane, u_plane, v_plane)
+
+    def _face(self, clip: str, index: int, picture: Picture) -> _Face | None:
+        key = clip, index
+        with self._lock:
+            if key in self._faces:
+                self._faces.move_to_end(key)
+                return self._faces[key]
+        face = self._look_at(clip, index, picture)
+        with self._lock:
+            self._faces[key] = face
+            if len(self._faces) > _FACES_KEPT:
+                self._faces.popitem(last=False)
+        return face
+
+    def _look_at(self, clip: str, index: int, picture: Picture) -> _Face | None:
+        if clip not in self._landmarks:
+            return None
+        landmarks = np.asarray(self._landmarks[clip][index], np.float32)
+        frame = face_frame(landmarks)
+        if frame is None:
+            return None
+        height, width = _size(picture)
+        y_low, y_high = frame.y_range
+        corners = np.array([(x, y) for x in (-REACH, REACH) for y in (y_low, y_high)], np.float32)
+        in_picture = corners @ frame.to_picture[:, :2].T + frame.to_picture[:, 2]
+        left, top = np.clip(np.floor(in_picture.min(axis=0) / 2).astype(int) * 2, 0, None)
+        right, bottom = np.ceil(in_picture.max(axis=0) / 2).astype(int) * 2
+        right, bottom = min(int(right), width), min(int(bottom), height)
+        if right - left < 2 or bottom - top < 2:
+            return None
+        return _Face(
+            frame=frame,
+            tint=_tint(picture, landmarks, frame.unit),
+            x=int(left),
+            y=int(top),
+            width=right - int(left),
+            height=bottom - int(top),
+            grid=(
+                np.arange(left, right, dtype=np.float32)[None],
+                np.arange(top, bottom, dtype=np.float32)[:, None],
+            ),
+        )
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    return picture.shape[0] * 2 // 3, picture.shape[1]
+
+
+def _planes(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    height, width = _size(picture)
+    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    return picture[:height], chroma[0], chroma[1]
+
+
+def _tint(picture: Picture, landmarks: Floats, unit: float) -> Tint:
+    planes = _planes(picture)
+
+    def mean(point: int, radius: float) -> Floats:
+        x, y = landmarks[point]
+        colour = []
+        for plane, scale in zip(planes, (1, 2, 2), strict=True):
+            reach = max(1, round(radius / scale))
+            row = int(np.clip(y / scale, reach, plane.shape[0] - reach - 1))
+            column = int(np.clip(x / scale, reach, plane.shape[1] - reach - 1))
+            around = plane[row - reach : row + reach + 1, column - reach : column + reach + 1]
+            colour.append(float(around.mean()))
+        return np.array(colour, np.float32)
+
+    skin = np.mean([mean(cheek, 0.08 * unit) for cheek in _CHEEKS], axis=0)
+    return Tint.of_face(skin, mean(_LOWER_LIP, 0.03 * unit))
+
+
+def _warp(
+    face: _Face, field: WarpField, picture: Picture
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    to_picture = face.frame.to_picture
+    in_table = np.asarray(field.table[..., :2] @ to_picture[:, :2].T, np.float32)
+    from_patch = _to_table(field) @ _square(_to_face(face, face.x, face.y))
+    size = (face.width, face.height)
+    move = _resample(in_table, from_patch, size)
+    columns, rows = face.grid
+    y_plane, u_plane, v_plane = _planes(picture)
+    # Chroma samples lie between the luma samples of their 2x2 block: same movement, half the size.
+    half = _half_size(move) / 2
+    half_x, half_y = half[..., 0] + columns[:, ::2] / 2, half[..., 1] + rows[::2] / 2
+    return (
+        _remap(y_plane, move[..., 0] + columns, move[..., 1] + rows, cv2.INTER_CUBIC),
+        _remap(u_plane, half_x, half_y, cv2.INTER_LINEAR),
+        _remap(v_plane, half_x, half_y, cv2.INTER_LINEAR),
+    )
+
+
+def _paint(
+    face: _Face,
+    field: WarpField,
+    shape: MouthShape,
+    planes: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
+) -> None:
+    """Paint the inside of the mouth into the warped planes, and the line between shut lips."""
+    frame = face.frame
+    margin = 3 / frame.unit
+    xs = np.array([frame.left * 1.2, frame.right * 1.2])
+    ys = np.array([field.upper.min() - margin, field.lower.max() + margin])
+    corners = np.array([(x, y) for x in xs for y in ys], np.float32)
+    box = corners @ frame.to_picture[:, :2].T + frame.to_picture[:, 2] - (face.x, face.y)
+    left, top = np.clip(np.floor(box.min(axis=0) / 2).astype(int) * 2, 0, None)
+    right = min(int(np.ceil(box[:, 0].max() / 2)) * 2, face.width)
+    bottom = min(int(np.ceil(box[:, 1].max() / 2)) * 2, face.height)
+    if right - left < 2 or bottom - top < 2:
+        return
+    to_face = _to_face(face, face.x + int(left), face.y + int(top))
+    edges = _resample(
+        np.ascontiguousarray(field.table[..., 2:]),
+        _to_table(field) @ _square(to_face),
+        (right - int(left), bottom - int(top)),
+    )
+    below, above, apart = edges[..., 0], edges[..., 1], edges[..., 2]
+    inside_px = np.minimum(below, above) * frame.unit
+    seam = apart * np.clip(1 + inside_px / _SEAM_PX, 0, 1)
+    # An edge half a pixel outside covers what the warp has squeezed into it, but only once open.
+    rim = np.clip((below + above) * frame.unit / 3, 0, 0.5)
+    opacity = np.maximum(np.clip(inside_px + rim, 0, 1), seam) * np.float32(field.awake)
+    place = Placement(to_face, below, above)
+    middle = COLUMNS // 2
+    painted = paint_interior(
+        place,
+        shape,
+        face.tint,
+        lip_line=float(frame.inner_upper[middle] + frame.inner_lower[middle]) / 2,
+        floor=float(field.lower[middle]),
+    )
+    whole = (slice(top, bottom), slice(left, right))
+    half = (slice(top // 2, bottom // 2), slice(left // 2, right // 2))
+    _blend(planes[0], whole, painted[..., 0], opacity)
+    chroma, opacity = _half_size(painted[..., 1:]), _half_size(opacity)
+    _blend(planes[1], half, chroma[..., 0], opacity)
+    _blend(planes[2], half, chroma[..., 1], opacity)
+
+
+def _blend(
+    plane: NDArray[np.uint8], where: tuple[slice, slice], painted: Floats, opacity: Floats
+) -> None:
+    under = plane[where].astype(np.float32)
+    plane[where] = np.rint(np.clip(under + (painted - under) * opacity, 0, 255)).astype(np.uint8)
+
+
+def _to_face(face: _Face, x: int, y: int) -> NDArray[np.float64]:
+    """The affine map ``[2, 3]`` to face coordinates from pixels counted from ``x, y``."""
+    to_picture = face.frame.to_picture.astype(np.float64)
+    to_picture[:, 2] -= (x, y)
+    return np.asarray(cv2.invertAffineTransform(to_picture), np.float64)
+
+
+def _to_table(field: WarpField) -> NDArray[np.float64]:
+    """The affine map ``[2, 3]`` from face coordinates to the warp table's columns and rows."""
+    across = (COLUMNS - 1) / (2 * REACH)
+    down = (ROWS - 1) / (field.y_high - field.y_low)
+    return np.array([[across, 0, REACH * across], [0, down, -field.y_low * down]])
+
+
+def _square(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vstack([affine, [0, 0, 1]])
+
+
+def _resample(table: Floats, from_pixels: NDArray[np.float64], size: tuple[int, int]) -> Floats:
+    return np.asarray(
+        cv2.warpAffine(
+            table,
+            from_pixels,
+            size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        np.float32,
+    )
+
+
+def _half_size(samples: Floats) -> Floats:
+    """The mean of each 2x2 block."""
+    size = (samples.shape[1] // 2, samples.shape[0] // 2)
+    return np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _remap(
+    plane: NDArray[np.uint8],
+    x: NDArray[np.floating[Any]],
+    y: NDArray[np.floating[Any]],
+    interpolation: int,
+) -> NDArray[np.uint8]:
+    return np.asarray(
+        cv2.remap(plane, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )

@@ -1,0 +1,183 @@
+"""Where each point of a talking face comes from in the quiet one.
+
+Theory of operation
+-------------------
+A mouth that opens is a vertical affair. In each column of the face six curves have a name: the
+height above which nothing moves, the upper lip's outer and inner edge, the lower lip's inner and
+outer edge, the jaw line, and the height below which nothing moves. `MouthShape` says how far each
+of them travels; between two of them the face stretches evenly. Read backwards, as a warp must be,
+the displacement in a column is a sum of ramps, one for each interval, and all columns are computed
+at once. Between the lips there is nothing to stretch: the map runs through the slit continuously
+and the inside of the mouth is painted over it, so the map has no tear and cannot fold.
+
+The horizontal part (spread, rounded) is a smooth squeeze about the middle of the mouth, which
+fades towards nose, chin and cheeks.
+
+Every quantity is continuous in every parameter and zero at the rest pose.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from inference.engines.viseme.renderers.face_frame import (
+    COLUMN_X,
+    COLUMNS,
+    REACH,
+    FaceFrame,
+    Floats,
+)
+from inference.engines.viseme.shape import MouthShape
+
+ROWS = 128
+
+# All in mouth widths, for a parameter of 1.
+_OPEN_GAP = 0.44
+_OPEN_EARLY = 0.8
+_TUCK_GAP = 0.05
+_UPPER_SHARE = 0.20
+"""Of the gap, what the upper lip rises; the lower one sinks by the rest."""
+_ROUND_RISE = 0.16
+_CORNER_DROP = 0.10
+_CORNER_LIFT = 0.05
+_JAW_SHARE = 0.68
+_OUTER_UPPER_SHARE, _OUTER_LOWER_SHARE = 0.78, 0.94
+_POUT, _PRESS = 0.045, 0.032
+_SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.07
+_SQUEEZE_REACH = 1.0
+_OVERCLOSE = 0.055
+"""How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
+SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
+"""How far the lips' edges travel to shut an open mouth, in parts of its gap, from top to bottom."""
+_SEAM_GAP = 0.08
+_AWAKE = 0.10
+"""Sum of the parameters from which on the source's own opening is fully taken away."""
+_EPSILON = 1e-3
+
+
+class WarpField(NamedTuple):
+    """The warp of one face to one shape, in face coordinates.
+
+    ``table``: float32 ``[ROWS, COLUMNS, 5]``: displacement x, y from a point to its source, the
+    distances below the upper lip's edge and above the lower lip's edge, and 0..1 how much of a seam
+    there is where lips that the source shows apart were shut. ``upper``, ``lower``: the lips' inner
+    edges over `COLUMN_X`. ``awake``: 0 the source's own mouth shows, 1 only the shape's does.
+    """
+
+    table: Floats
+    y_low: float
+    y_high: float
+    upper: Floats
+    lower: Floats
+    awake: float
+
+
+def is_rest(shape: MouthShape) -> bool:
+    """Whether the shape moves nothing: teeth and tongue do not show between closed lips."""
+    return _motion(shape) < _EPSILON
+
+
+def awakeness(shape: MouthShape) -> float:
+    """How much of the source's own opening the shape takes away, 0..1: all but near rest."""
+    return _smooth(_motion(shape) / _AWAKE)
+
+
+def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
+    """The warp that gives ``face`` the mouth ``shape``."""
+    awake = awakeness(shape)
+    width = 1 + _SPREAD * shape.wide - _ROUND * shape.round - _OPEN_NARROWS * shape.open
+    # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
+    gap = _OPEN_GAP * shape.open * (1 + _OPEN_EARLY * (1 - shape.open))
+    gap *= (1 - 0.12 * shape.round) * (1 - shape.press)
+    gap = gap * (1 - 0.75 * shape.tuck) + _TUCK_GAP * shape.tuck
+
+    # Columns of the target, and the columns of the source they come from at the mouth's height.
+    squeeze = COLUMN_X * (1 / width - 1) * _fade(COLUMN_X / _SQUEEZE_REACH)
+    source_x = COLUMN_X + squeeze
+    knots = _at(
+        source_x,
+        np.stack(
+            [
+                face.top,
+                face.outer_upper,
+                face.inner_upper,
+                face.inner_lower,
+                face.outer_lower,
+                face.jaw,
+                face.bottom,
+            ]
+        ),
+    )
+    own_gap = (knots[3] - knots[2]) * awake
+    overclose = np.minimum(_OVERCLOSE, 0.45 * own_gap)
+
+    dome = _dome(source_x, face.left, face.right, 0.62 - 0.1 * shape.round)
+    upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
+    upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
+    opening = gap * dome
+    lips = (_CORNER_DROP * gap - _CORNER_LIFT * shape.wide) * _fade(COLUMN_X / REACH)
+    rise, sink = upper_share * opening, (1 - upper_share) * opening
+    thick = (_POUT * shape.round - _PRESS * shape.press) * dome
+
+    travel = np.zeros_like(knots)
+    travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + SHUT_TRAVEL[0] * own_gap
+    travel[2] = lips - rise + SHUT_TRAVEL[1] * own_gap
+    travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
+    travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
+    travel[4] -= 0.03 * shape.tuck * dome
+    travel[5] = (_JAW_SHARE * gap - 0.35 * float(own_gap.max())) * _fade(COLUMN_X / REACH)
+
+    target = np.maximum.accumulate(knots + travel, axis=0)
+    source = knots.copy()
+    source[2] -= overclose
+    source[3] += overclose
+    back = source - target  # what a target point has to add to find its source
+
+    y_low, y_high = face.y_range
+    rows = np.linspace(y_low, y_high, ROWS, dtype=np.float32)[:, None]
+    table = np.empty((ROWS, COLUMNS, 5), np.float32)
+    table[..., 0] = squeeze * _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
+    vertical = np.broadcast_to(back[0], (ROWS, COLUMNS)).copy()
+    for k in range(6):
+        span = np.maximum(target[k + 1] - target[k], 1e-4)
+        vertical += (back[k + 1] - back[k]) * np.clip((rows - target[k]) / span, 0, 1)
+    table[..., 1] = vertical
+    table[..., 2] = rows - target[2]
+    table[..., 3] = target[3] - rows
+    table[..., 4] = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
+    return WarpField(
+        table=table,
+        y_low=y_low,
+        y_high=y_high,
+        upper=target[2],
+        lower=target[3],
+        awake=awake,
+    )
+
+
+def _motion(shape: MouthShape) -> float:
+    return shape.open + abs(shape.wide) + shape.round + shape.press + shape.tuck
+
+
+def _smooth(t: float) -> float:
+    t = min(max(t, 0.0), 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def _fade(t: Floats) -> Floats:
+    """1 at 0, flat there and at the ends, 0 from -1 and 1 on."""
+    return np.asarray(np.square(1 - np.square(np.clip(t, -1, 1))), np.float32)
+
+
+def _dome(x: Floats, left: float, right: float, power: float) -> Floats:
+    """The opening's profile: 1 in the middle of the mouth, 0 at its corners and outside."""
+    across = np.where(x < 0, x / left, x / right)
+    return np.asarray(np.clip(1 - np.square(across), 0, 1) ** power, np.float32)
+
+
+def _at(x: Floats, curves: Floats) -> Floats:
+    """Curves over `COLUMN_X` (``[n, COLUMNS]``), read at other places ``x``."""
+    place = np.clip((x + REACH) * ((COLUMNS - 1) / (2 * REACH)), 0, COLUMNS - 1.001)
+    left = place.astype(np.intp)
+    part = place - left
+    return np.asarray(curves[:, left] * (1 - part) + curves[:, left + 1] * part, np.float32)

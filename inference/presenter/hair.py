@@ -1,0 +1,219 @@
+"""Hair, strand by strand, in three layers that move by their own depths when the head turns.
+
+A lock is the space between two guide curves; its strands run between them, each with a tone, a
+place in the light and a little will of its own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import skia
+
+from inference.presenter.paint import Point, Rgba, linear, mix, paint, spline, texture
+
+_DARK, _MID, _LIGHT, _SHINE = "25140E", "54301F", "8A5837", "E0A873"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Hair between the guides ``first`` and ``last``, both with the same number of points."""
+
+    first: tuple[Point, ...]
+    last: tuple[Point, ...]
+    strands: int
+    light: float = 0.5
+    """How much light falls on it, 0..1."""
+    shine: float = 0.6
+    band: float = 0.32
+    """Where along the strand the highlight lies, 0 root .. 1 tip."""
+    spread: float = 1.2
+    """How far strands leave their place, canonical pixels; more towards the tip."""
+
+
+def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    first, last = np.array(lock.first), np.array(lock.last)
+    body = [(float(x), float(y)) for x, y in first] + [(float(x), float(y)) for x, y in last[::-1]]
+    canvas.drawPath(
+        spline(body, closed=True, tension=0.75),
+        paint(mix(_DARK, _MID, 0.25 + 0.4 * lock.light), blur=1.0),
+    )
+    steps = np.linspace(0, 1, len(first))[:, None]
+    for _ in range(lock.strands):
+        at = random.random()
+        points = first * (1 - at) + last * at
+        points = points + random.normal(0, lock.spread, (1, 2)) * (0.25 + steps)
+        points = points + random.normal(0, 0.35 * lock.spread, points.shape) * steps
+        # ends are never cut to one length
+        short = float(random.uniform(0, 0.85))
+        points[-1] += (points[-2] - points[-1]) * short
+        # clumps: strands of neighbouring places share their tone
+        clump = 0.5 + 0.5 * np.sin(at * 33 + seed) * np.cos(at * 13 + 2 * seed)
+        tone = float(
+            np.clip(lock.light * 0.75 + 0.42 * (clump - 0.5) + random.normal(0, 0.13), 0, 1)
+        )
+        base = (
+            mix(_DARK, _MID, min(1, 1.5 * tone))
+            if tone < 0.6
+            else mix(_MID, _LIGHT, 2.2 * (tone - 0.6))
+        )
+        band = float(
+            np.clip(lock.band + random.normal(0, 0.05) + 0.06 * np.sin(at * 19), 0.12, 0.85)
+        )
+        glow = mix(
+            base,
+            _SHINE,
+            float(np.clip(lock.shine * (0.25 + 0.75 * tone) * (0.55 + 0.6 * clump), 0, 0.85)),
+        )
+        start, end = points[0], points[-1]
+        shader = linear(
+            (float(start[0]), float(start[1])),
+            (float(end[0]), float(end[1])),
+            (mix(base, _DARK, 0.45), base, glow, base, mix(base, _DARK, 0.35)),
+            (0.0, max(band - 0.16, 0.02), band, min(band + 0.2, 0.97), 1.0),
+        )
+        path = spline([(float(x), float(y)) for x, y in points])
+        width = float(random.uniform(0.5, 1.25))
+        canvas.drawPath(path, paint(stroke=width, shader=shader, alpha=0.8))
+
+
+def _flyaways(canvas: skia.Canvas, curves: tuple[tuple[Point, ...], ...], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for curve in curves:
+        for _ in range(5):
+            points = np.array(curve) + random.normal(0, 1.5, (len(curve), 2))
+            path = spline([(float(x), float(y)) for x, y in points])
+            canvas.drawPath(path, paint(_LIGHT, 0.42, stroke=0.45))
+
+
+def back() -> Rgba:
+    """What hangs behind neck and shoulders."""
+    left = Lock(
+        ((236, 62), (170, 82), (147.5, 160), (146, 236), (136, 318), (126, 378), (134, 428)),
+        ((250, 90), (214, 160), (206, 240), (208, 300), (206, 350), (196, 400), (186, 440)),
+        620, light=0.30, shine=0.30, band=0.62, spread=2.2,
+    )  # fmt: skip
+    right = Lock(
+        ((262, 90), (300, 160), (306, 240), (304, 300), (308, 350), (320, 400), (330, 440)),
+        ((290, 62), (346, 84), (366, 160), (371, 240), (378, 318), (386, 378), (376, 428)),
+        620, light=0.20, shine=0.16, band=0.6, spread=2.2,
+    )  # fmt: skip
+    wave = Lock(
+        ((160, 170), (154, 232), (148, 290), (150, 340), (134, 384), (142, 430)),
+        ((176, 190), (180, 240), (188, 290), (184, 340), (180, 386), (164, 432)),
+        320, light=0.52, shine=0.55, band=0.50, spread=2.0,
+    )  # fmt: skip
+
+    def draw(canvas: skia.Canvas) -> None:
+        canvas.drawPath(
+            spline(((256, 70), (190, 80), (160, 170), (156, 300), (150, 400), (256, 430),
+                    (362, 400), (356, 300), (352, 170), (322, 80)), closed=True), paint("170C08"),
+        )  # fmt: skip
+        _draw(canvas, right, 3)
+        _draw(canvas, left, 4)
+        _draw(canvas, wave, 5)
+        canvas.drawPath(
+            spline(
+                ((212, 250), (206, 320), (204, 400), (308, 400), (306, 320), (300, 250)),
+                closed=True,
+            ),
+            paint("0E0705", 0.6, blur=9),
+        )
+
+    return texture(draw)
+
+
+def swept() -> Rgba:
+    """From the parting over the forehead to behind the ear on the viewer's left."""
+    crown = Lock(
+        ((291, 45), (240, 41), (187, 60), (157, 104), (150, 156), (158, 216)),
+        ((287, 68), (244, 64), (204, 82), (176, 116), (160, 160), (158, 212)),
+        620, light=0.62, shine=0.85, band=0.34,
+    )  # fmt: skip
+    sweep = Lock(
+        ((286, 72), (246, 64), (206, 80), (176, 114), (160, 158), (158, 206)),
+        ((281, 97), (252, 99), (218, 112), (190, 140), (176, 172), (168, 200)),
+        620, light=0.70, shine=0.85, band=0.38,
+    )  # fmt: skip
+    edge = Lock(
+        ((282, 92), (254, 92), (220, 106), (192, 134), (175, 168), (166, 198)),
+        ((281, 99), (254, 102), (221, 117), (194, 145), (179, 176), (169, 200)),
+        150, light=0.50, shine=0.65, band=0.42, spread=0.9,
+    )  # fmt: skip
+
+    over_ear = Lock(
+        ((196, 132), (182, 154), (171, 174), (163, 190), (158, 206)),
+        ((200, 136), (188, 158), (178, 176), (168, 190), (160, 208)),
+        90, light=0.55, shine=0.6, band=0.35, spread=0.8,
+    )  # fmt: skip
+
+    def draw(canvas: skia.Canvas) -> None:
+        # no light comes through between the locks
+        under = (
+            (291, 49), (240, 46), (190, 65), (161, 107), (154, 160), (161, 206), (171, 198),
+            (182, 160), (208, 120), (246, 101), (283, 95),
+        )  # fmt: skip
+        canvas.drawPath(spline(under, closed=True, tension=0.7), paint(_DARK, blur=0.8))
+        _draw(canvas, crown, 11)
+        _draw(canvas, sweep, 12)
+        _draw(canvas, edge, 13)
+        _draw(canvas, over_ear, 15)
+        _flyaways(
+            canvas,
+            (
+                ((280, 56), (234, 44), (184, 58), (153, 102), (146, 158)),
+                ((281, 98), (250, 104), (220, 120), (198, 148), (184, 178)),
+            ),
+            14,
+        )
+
+    return texture(draw)
+
+
+def falling() -> Rgba:
+    """From the parting down past the cheek to the shoulder on the viewer's right."""
+    outer = Lock(
+        ((283, 45), (328, 50), (357, 86), (368, 146), (371, 208), (378, 268), (384, 326),
+         (374, 384), (352, 440)),
+        ((285, 70), (320, 75), (344, 108), (353, 156), (357, 214), (361, 270), (362, 326),
+         (350, 380), (340, 430)),
+        640, light=0.50, shine=0.70, band=0.24, spread=1.7,
+    )  # fmt: skip
+    inner = Lock(
+        ((285, 70), (320, 74), (344, 106), (353, 154), (357, 212), (361, 268), (362, 326),
+         (351, 380), (343, 432)),
+        ((282, 96), (306, 103), (326, 130), (336, 170), (340, 214), (343, 262), (338, 314),
+         (326, 362), (334, 414)),
+        640, light=0.62, shine=0.80, band=0.28, spread=1.6,
+    )  # fmt: skip
+    curl = Lock(
+        ((330, 132), (342, 180), (346, 232), (344, 282), (333, 330), (324, 372), (331, 410)),
+        ((332, 140), (346, 184), (352, 236), (352, 286), (343, 334), (336, 374), (344, 414)),
+        170, light=0.72, shine=0.78, band=0.46, spread=1.0,
+    )  # fmt: skip
+
+    def draw(canvas: skia.Canvas) -> None:
+        shadow = spline(
+            ((330, 330), (318, 370), (322, 416), (338, 442), (354, 436), (366, 400), (366, 340)),
+            closed=True,
+        )
+        canvas.drawPath(shadow, paint("0B0B0C", 0.42, blur=5))
+        root = spline(((287, 50), (286, 72), (284, 93)))
+        canvas.drawPath(root, paint(_DARK, stroke=8, blur=1.2))
+        _draw(canvas, outer, 21)
+        _draw(canvas, inner, 22)
+        _draw(canvas, curl, 23)
+        # the parting
+        canvas.drawPath(
+            spline(((284, 56), (284, 74), (281.5, 96))), paint("1A0D08", 0.55, stroke=1.6, blur=1.1)
+        )
+        _flyaways(
+            canvas,
+            (
+                ((290, 55), (330, 52), (362, 88), (373, 148), (377, 210)),
+                ((326, 130), (334, 172), (337, 216), (338, 262), (330, 312)),
+            ),
+            24,
+        )
+
+    return texture(draw)

@@ -1,0 +1,66 @@
+"""Avatars in memory: opened for the first of their sessions, and shared by all."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.assets.library import AvatarLibrary
+from inference.engines.base import Engine, LoadedAvatar
+from inference.media.profile import VideoProfile
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAvatar:
+    """One avatar: its clips, and what the engine keeps of it."""
+
+    clips: AvatarClips
+    avatar: LoadedAvatar
+
+
+class AvatarCache:
+    """By folder and version. ``in_use`` tells the clips of all sessions."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        library: AvatarLibrary,
+        cache: PictureCache,
+        profile: VideoProfile,
+        pool: Executor,
+        in_use: Callable[[], Iterable[AvatarClips]],
+    ) -> None:
+        self._engine = engine
+        self._library = library
+        self._cache = cache
+        self._profile = profile
+        self._pool = pool
+        self._in_use = in_use
+        self._opened: dict[tuple[str, str], OpenAvatar] = {}
+
+    async def open(self, name: str, version: str) -> OpenAvatar:
+        """The avatar in the folder ``name``; AvatarError if there is none, or it cannot be used.
+
+        One that nobody uses any more is kept until another is opened.
+        """
+        folder = self._library.find(name)
+        key = (name, version)
+        if key not in self._opened:
+            loop = asyncio.get_running_loop()
+            opened = await loop.run_in_executor(self._pool, self._open_folder, folder)
+            self._forget_unused()
+            self._opened.setdefault(key, opened)
+        return self._opened[key]
+
+    def _open_folder(self, folder: Path) -> OpenAvatar:
+        clips = AvatarClips(folder, self._cache, profile=self._profile)
+        return OpenAvatar(clips, self._engine.open_avatar(folder, clips.manifest))
+
+    def _forget_unused(self) -> None:
+        used = {id(clips) for clips in self._in_use()}
+        self._opened = {
+            key: opened for key, opened in self._opened.items() if id(opened.clips) in used
+        }

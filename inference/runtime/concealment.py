@@ -1,0 +1,57 @@
+"""What is shown in place of a mouth that the engine did not make in time, and for how long.
+
+* In mid-speech the last mouth is repeated, and its 640 samples count as shown, so that the sound
+  need not stop.
+* An utterance that was to begin waits: nobody has seen it speak yet, so it may start later.
+* Neither lasts for ever, or an engine that is far too slow would hold speech back and let a mouth
+  of long ago float over the face: past `MAX_START_DELAY_FRAMES` an utterance begins with the source
+  picture's mouth, and past `MAX_REPEATS` that is what is shown.
+
+Mouths can be made in any order, but what was shown last is known only in the order of the frames:
+so it is asked for, and told, when a picture goes to the encoder.
+
+Pure.
+"""
+
+from inference.media.types import Patch
+
+MAX_START_DELAY_FRAMES = 15
+"""So often does an utterance wait for its first mouth."""
+
+MAX_REPEATS = 12
+"""So many frames in a row may show the mouth of an earlier one."""
+
+
+class ErrorConcealment:
+    """One session's."""
+
+    def __init__(self) -> None:
+        self.patch: Patch | None = None
+        """What is shown instead; None: the source picture's mouth."""
+        self._start_delay_frames = 0
+        self._repeats = 0
+
+    def made(self, patch: Patch | None) -> None:
+        """This mouth is shown as it was planned; None: the source picture's."""
+        self.patch = patch
+        self._start_delay_frames = self._repeats = 0
+
+    def reset(self) -> None:
+        """What is waited for is not wanted any more."""
+        self._start_delay_frames = 0
+
+    def delay_start(self) -> bool:
+        """The utterance that was to begin waits a frame; False: it has waited long enough."""
+        if self._start_delay_frames == MAX_START_DELAY_FRAMES:
+            return False
+        self._start_delay_frames += 1
+        return True
+
+    def repeat(self, *, begins_utterance: bool) -> bool:
+        """``patch`` is shown once more; False: that was too often, and from now on it is None."""
+        self._repeats += 1
+        if not begins_utterance and self._repeats <= MAX_REPEATS:
+            return True
+        self._start_delay_frames = 0
+        self.patch = None
+        return False

@@ -1,0 +1,328 @@
+"""One session as the host keeps it: frames are planned, made and sent.
+
+Theory of operation
+-------------------
+A frame is planned shortly before it is due, by as much as the engine needs (`planner`),
+and lies in a slot until it leaves for the door (`frame_queue`). In between its mouth and its
+picture are made, and that may take too long:
+
+* A slot whose engine result is not there shortly before it is due is *cut off*: an utterance that
+  was to begin is planned again, a frame later; else another mouth stands in (`concealment`).
+* An interrupt takes back every slot with speech that has not left, and plans those frames again
+  from the state before them. Where an encoder had already seen such a picture, the next is an IDR.
+* Frames that have been due for more than a second are given up, sound put back, and the numbers
+  jump to now.
+
+Everything here runs on the host's event loop; the work itself is done in the pipeline's pools.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from inference.assets.clip_index import resolve_clip
+from inference.assets.clips import AvatarClips
+from inference.engines.base import Features, LoadedAvatar
+from inference.media.encoder import Encoder
+from inference.media.types import Patch
+from inference.messages import (
+    ActionStart,
+    AudioChunk,
+    ClipChange,
+    LayerMessage,
+    SessionAccepted,
+    SessionStart,
+    SpeechFailed,
+    SpeechInterrupt,
+    SpeechInterrupted,
+    VideoFrame,
+)
+from inference.metrics import FrameMetrics
+from inference.runtime.concealment import ErrorConcealment
+from inference.runtime.frame_queue import FrameQueue, Phase, PlannedFrame
+from inference.runtime.mouth import Mouth
+from inference.runtime.planner import Planner
+from inference.runtime.speech_queue import SpeechQueue
+from inference.runtime.timeline import Source
+from inference.timing import FrameClock
+
+log = logging.getLogger(__name__)
+
+MAX_LATE_S = 1.0
+"""A frame later than this is given up."""
+
+
+class RenderPipeline(Protocol):
+    """What a session asks of the pipeline."""
+
+    def render(self, session: "WorkerSession", slot: PlannedFrame) -> None:
+        """Have the engine make the slot's mouth.
+
+        Answered by `WorkerSession.on_rendered` or `WorkerSession.on_render_failed`; when the time
+        for that is over, `WorkerSession.deadline_missed` is called.
+        """
+
+    def withdraw(self, slot: PlannedFrame) -> None:
+        """The slot's mouth is no longer wanted."""
+
+    def encode(self, session: "WorkerSession", slot: PlannedFrame) -> None:
+        """Make the slot's picture and encode it; answered by `WorkerSession.on_encoded`."""
+
+    def decode_ahead(self, session: "WorkerSession", clip: str, index: int) -> None:
+        """Have the pictures around ``index`` decoded before they are needed."""
+
+
+class WorkerSession:
+    """See the module. ``start`` says what the door claimed, ``send`` sends it messages in order."""
+
+    def __init__(
+        self,
+        start: SessionStart,
+        clips: AvatarClips,
+        avatar: LoadedAvatar,
+        speech: SpeechQueue,
+        stage: RenderPipeline,
+        send: Callable[[LayerMessage], None],
+        *,
+        worker_channel: str,
+        lead_s: float,
+    ) -> None:
+        self.start = start
+        self.worker_channel = worker_channel
+        self.clips = clips
+        self.avatar = avatar
+        self.metrics = FrameMetrics()
+        self.encoder: Encoder | None = None
+        self.features: Features | None = None
+        """What the engine heard last: held or eased mouths show it."""
+        self.is_encoding = False
+        self.is_performing = False
+        self.last_message_s = 0.0
+        """When the door last said anything."""
+        self._pipeline = stage
+        self._send = send
+        self._planner = Planner(clips.repertoire, speech, lead_s=lead_s)
+        self._outbox = FrameQueue()
+        self._concealment = ErrorConcealment()
+        self._shown_position = 0
+        self._generation = 0
+        self._has_reported_failure = False
+
+    # ---- time
+
+    def perform(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
+        """The door accepted: the frame that it names is due at ``origin_s``."""
+        self._planner.begin(frame=accepted.next_frame, due_s=origin_s, clip=accepted.clip)
+        self._shown_position = accepted.next_position
+        self._generation = accepted.generation
+        self.is_performing = True
+        self._begin(self._planner.plan(now_s))
+
+    @property
+    def clock(self) -> FrameClock:
+        return self._planner.clock
+
+    @property
+    def newest_due_s(self) -> float:
+        """When `flush` wants to be called: the newest planned frame is due."""
+        return self._planner.newest_due_s
+
+    @property
+    def next_tick_s(self) -> float:
+        """When `tick` wants to be called: the next frame is to be planned."""
+        return self._planner.next_tick_s
+
+    def tick(self, now_s: float) -> None:
+        """Plan the next frame, unless time has run away."""
+        self.flush(now_s)
+        if self._outbox.lateness_s(now_s) > MAX_LATE_S:
+            self._give_up(now_s)
+        elif now_s - self.next_tick_s > MAX_LATE_S:
+            self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
+        self._begin(self._planner.plan(now_s))
+
+    def flush(self, now_s: float) -> None:
+        """Send the slots that are due and ready, in order."""
+        while (slot := self._outbox.take_due(now_s)) is not None:
+            self._send_frame(slot, now_s)
+
+    def _send_frame(self, slot: PlannedFrame, now_s: float) -> None:
+        plan = slot.plan
+        if plan.source is Source.CLIP:
+            self.encoder = None
+        if slot.speech is not None:
+            self._shown_position = slot.speech.end
+            self.metrics.spoken += 1
+        self.metrics.sent += 1
+        self.metrics.lateness.count(now_s - slot.due_s)
+        self._send(
+            VideoFrame(
+                claim_id=self.start.claim_id,
+                frame=plan.frame,
+                access_unit=slot.access_unit,
+                is_idr=slot.is_idr,
+                state=plan.state,
+                clip=plan.cursor.clip,
+                position=slot.speech.position if slot.speech else None,
+                samples=slot.speech.received if slot.speech else 0,
+                action_progress=plan.action_progress,
+                action_form=plan.action_form,
+            ),
+        )
+
+    def _give_up(self, now_s: float) -> None:
+        """The outbox is too late: start over from its first slot's state, at now."""
+        given_up = self._take_back(self._outbox.oldest)
+        log.warning(
+            "session %s: frames from %d on were over %.0f s late and are given up",
+            self.start.session_id,
+            given_up[0].plan.frame,
+            MAX_LATE_S,
+        )
+        self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
+
+    def _take_back(self, first: PlannedFrame | None) -> list[PlannedFrame]:
+        """Drop ``first`` and all behind it, and return to the state before them."""
+        dropped = self._outbox.drop_from(first)
+        for slot in dropped:
+            self._pipeline.withdraw(slot)
+        if dropped:
+            self._planner.take_back(dropped)
+        return dropped
+
+    # ---- from plan to picture
+
+    def _begin(self, slot: PlannedFrame) -> None:
+        """The planner made it: have made what it needs."""
+        self._outbox.put(slot)
+        plan, clip, index = slot.plan, slot.plan.cursor.clip, slot.plan.cursor.index
+        if plan.source is Source.CLIP:
+            slot.access_unit = self.clips[clip].access_unit(index)
+            slot.is_idr = self.clips[clip].is_idr(index)
+            slot.phase = Phase.READY
+            return
+        self._pipeline.decode_ahead(self, clip, index + self.clips.manifest.profile.gop)
+        if (wanted := self._planner.wanted_clip) != clip:
+            self._pipeline.decode_ahead(self, wanted, 0)
+        if plan.mouth is Mouth.HOLDING:
+            self.metrics.held += 1
+        if plan.mouth is Mouth.CLOSED or (slot.speech is None and self.features is None):
+            self._encode(slot, None)
+        else:
+            self._pipeline.render(self, slot)
+
+    # ---- the engine's answers
+
+    def on_rendered(self, slot: PlannedFrame, features: Features, patch: Patch | None) -> None:
+        """The engine made the mouth; a late one still tells what was heard."""
+        if not slot.is_dropped:
+            self.features = features
+        if slot.awaits_mouth:
+            self._encode(slot, patch)
+
+    def on_render_failed(self, slot: PlannedFrame, reason: str) -> None:
+        """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
+        self._report_failure(slot, reason)
+        if slot.awaits_mouth:
+            self._encode(slot, None)
+
+    def _report_failure(self, slot: PlannedFrame, reason: str) -> None:
+        if slot.plan.begins_utterance or not self._has_reported_failure:
+            self._has_reported_failure = True
+            self._send(SpeechFailed(claim_id=self.start.claim_id, reason=reason))
+
+    def deadline_missed(self, slot: PlannedFrame, now_s: float) -> None:
+        """The engine's time for this slot is over."""
+        if not slot.awaits_mouth:
+            return
+        self._pipeline.withdraw(slot)
+        if slot.plan.begins_utterance and self._concealment.delay_start():
+            taken_back = self._take_back(slot)
+            self.metrics.delayed_starts += 1
+            self._begin(self._planner.plan_in_silence(now_s))
+            for _ in taken_back[1:]:
+                self._begin(self._planner.plan(now_s))
+            return
+        self.metrics.skipped += 1
+        slot.has_missed_deadline = True
+        self._encode(slot, None)
+
+    def _encode(self, slot: PlannedFrame, patch: Patch | None) -> None:
+        slot.phase, slot.patch = Phase.ENCODING, patch
+        self._encode_next()
+
+    def _encode_next(self) -> None:
+        if self.is_encoding:
+            return
+        slot = self._outbox.next_to_encode
+        if slot is None:
+            return
+        if not slot.has_missed_deadline:
+            self._concealment.made(slot.patch)
+        else:
+            if not self._concealment.repeat(begins_utterance=slot.plan.begins_utterance):
+                self._report_failure(slot, "engine_late")
+            slot.patch = self._concealment.patch
+        self.is_encoding = True
+        self._pipeline.encode(self, slot)
+
+    def on_encoded(
+        self, slot: PlannedFrame, access_unit: bytes, *, is_idr: bool, now_s: float
+    ) -> None:
+        self.is_encoding = False
+        slot.access_unit, slot.is_idr, slot.phase = access_unit, is_idr, Phase.READY
+        slot.picture = slot.patch = None
+        self._encode_next()
+        self.flush(now_s)
+
+    # ---- the door's wishes
+
+    def push_audio(self, chunk: AudioChunk, now_s: float) -> None:
+        if chunk.generation < self._generation:
+            return
+        clip = self._known_clip(chunk.clip) if chunk.clip else None
+        self._planner.hear(chunk.position, chunk.pcm, now_s, clip)
+        if cursor := self._planner.idle_cursor:
+            self._pipeline.decode_ahead(self, cursor.clip, cursor.index + 1)
+
+    def change_clip(self, change: ClipChange) -> None:
+        if clip := self._known_clip(change.clip):
+            self._planner.change_clip(clip)
+
+    def start_action(self, action: ActionStart) -> None:
+        if clip := self._known_clip(action.clip):
+            self._planner.start_action(clip, action.form)
+
+    def interrupt(self, interrupt: SpeechInterrupt, now_s: float) -> None:
+        self._generation = interrupt.generation
+        taken_back = self._take_back(self._outbox.first_spoken)
+        self._planner.interrupt()
+        self._concealment.reset()
+        for _ in taken_back:
+            self._begin(self._planner.plan_in_silence(now_s))
+        self._has_reported_failure = False
+        self._send(
+            SpeechInterrupted(
+                claim_id=self.start.claim_id,
+                generation=interrupt.generation,
+                position=self._shown_position,
+            ),
+        )
+
+    def stop(self) -> None:
+        """The session is over: nothing more comes out of it."""
+        self.is_performing = False
+        for slot in self._outbox.drop_from(self._outbox.oldest):
+            self._pipeline.withdraw(slot)
+
+    def require_idr(self) -> None:
+        """An access unit got lost on its way to the door."""
+        self._planner.require_idr()
+
+    def _known_clip(self, name: str) -> str | None:
+        """The door resolves names against the same manifest; an unknown one is a fault of ours."""
+        try:
+            return resolve_clip(self.clips.repertoire, name)
+        except KeyError:
+            log.error("session %s: no clip %r", self.start.session_id, name)
+            return None

@@ -1,0 +1,37 @@
+"""The messages to one session's door, sent in order however long each takes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from inference.messages import LayerMessage, SessionStart
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[str, LayerMessage], Awaitable[None]]
+"""Send a message to a door's channel; raises if it could not be handed over."""
+
+
+class WorkerOutbox:
+    """A queue, and the loop that empties it. ``start`` says where the door is."""
+
+    def __init__(self, start: SessionStart, deliver: Deliver) -> None:
+        self._start = start
+        self._deliver = deliver
+        self._queue: asyncio.Queue[LayerMessage | None] = asyncio.Queue()
+
+    def put(self, message: LayerMessage) -> None:
+        self._queue.put_nowait(message)
+
+    def close(self) -> None:
+        """What was put before is still sent; what is put later is not."""
+        self._queue.put_nowait(None)
+
+    async def send_all(self, *, on_loss: Callable[[], None]) -> None:
+        """Send until closed; ``on_loss`` is called after each message that was not delivered."""
+        while (message := await self._queue.get()) is not None:
+            try:
+                await self._deliver(self._start.reply_channel, message)
+            except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
+                log.warning("session %s: not delivered: %r", self._start.session_id, error)
+                on_loss()

@@ -1,0 +1,214 @@
+"""Daphne, tamed: a server for streams that last for hours.
+
+Four things differ from the stock server.
+
+*Backpressure.* A client that reads too slowly is found out, and one that sends too fast is not read
+from: `backpressure` and `websocket` have that. The consumer hears of the first through
+``scope["extensions"]["musetalk.transport"]``, a `backpressure.WriteSide`.
+
+*Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
+just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
+Bodies of requests have a limit, too, and large ones are no burden to streams: `bodies` has that.
+
+*The end.* The stock server stumbles over connections that are less than a second old and leaves
+coroutines running while the interpreter exits, which can crash it. Here the listening stops first,
+then clients are told, then what still runs is cancelled and waited for.
+
+*Failures to start* are raised, not only logged.
+
+Importing this module installs Twisted's asyncio reactor.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from daphne.server import Server, twisted_loop
+from twisted.internet import defer, reactor
+from twisted.logger import STDLibLogObserver, globalLogPublisher
+
+from musetalk_site.server import request_body
+from musetalk_site.server.backpressure import Receive
+from musetalk_site.server.websocket import StreamProtocol
+
+log = logging.getLogger(__name__)
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+TRANSPORT_EXTENSION = "musetalk.transport"
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_BODY_BYTES = 500_000_000
+PING_INTERVAL_S = 20
+PING_TIMEOUT_S = 20
+FAREWELL_S = 2.0
+"""How long clients have, at the end, to read their last messages and close."""
+
+_READER = "musetalk.reader"
+"""In a scope: what the connection's ``receive`` is to be wrapped into."""
+
+
+def _with_readers(application: Application) -> Application:
+    """``application``, which receives in the way that its connection wants."""
+
+    async def run(scope: Any, receive: Receive, send: Any) -> None:
+        reader: Callable[[Receive], Receive] | None = scope.pop(_READER, None)
+        await application(scope, receive if reader is None else reader(receive), send)
+
+    return run
+
+
+class StartFailed(Exception):
+    """The server could not begin to listen, or what it should run could not start."""
+
+
+class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
+    """Daphne's server with a life before and after its connections.
+
+    ``started`` is awaited when the loop runs and connections are taken; if it raises, the server
+    ends and `run` raises StartFailed. ``told`` is awaited when no new connections are taken any
+    more: it says goodbye to clients. ``ended`` is awaited when all connections are gone.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        *,
+        endpoints: list[str],
+        started: Callable[[], Awaitable[None]],
+        told: Callable[[], Awaitable[None]],
+        ended: Callable[[], Awaitable[None]],
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        super().__init__(
+            _with_readers(application),
+            endpoints=endpoints,
+            signal_handlers=False,  # Twisted's complain about a second Ctrl-C; see `run`
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            websocket_timeout=-1,
+            websocket_max_message_size=MAX_MESSAGE_BYTES,
+            websocket_max_frame_size=MAX_MESSAGE_BYTES,
+            ready_callable=self._before_the_first_connection,
+        )
+        self.max_body_bytes = max_body_bytes
+        self._started = started
+        self._told = told
+        self._ended = ended
+        self._ports: list[Any] = []
+        self._failure: str | None = None
+        self._is_ending = False
+        self._none_open = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self) -> None:
+        """Serve until SIGINT, SIGTERM or `stop`; StartFailed if it could not begin."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            twisted_loop.add_signal_handler(number, self.stop)
+        reactor.callWhenRunning(self._begin)
+        super().run()
+        self._settle()
+        if self._failure is not None:
+            raise StartFailed(self._failure)
+
+    def stop(self) -> None:
+        """End the server; once is enough."""
+        if not self._is_ending:
+            self._is_ending = True
+            super().stop()
+
+    def fail(self, reason: str) -> None:
+        """End the server; `run` raises StartFailed with this reason."""
+        self._failure = reason
+        self.stop()
+
+    # ---- what Daphne calls
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ports.append(port)
+
+    def listen_error(self, failure: Any) -> None:
+        self.fail(failure.getErrorMessage())
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, StreamProtocol):
+            scope["extensions"] = {TRANSPORT_EXTENSION: protocol.write_side}
+            scope[_READER] = protocol.read_side.counting
+        elif isinstance(protocol, request_body.BodyRequest) and protocol.large_body is not None:
+            scope[_READER] = partial(request_body.BodyReader, protocol.large_body)
+        return super().create_application(protocol, scope)
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        super().protocol_disconnected(protocol)
+        if self._is_ending and not self._open():
+            self._none_open.set()
+
+    def kill_all_applications(self) -> Any:
+        """What Twisted waits for before it shuts down."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(), loop=twisted_loop))
+
+    # ---- the life of the server
+
+    def _before_the_first_connection(self) -> None:
+        # Daphne throws away what Twisted has to say, unhandled exceptions included.
+        globalLogPublisher.addObserver(STDLibLogObserver("twisted"))
+        request_body.use_for(self.http_factory)
+        self.ws_factory.protocol = StreamProtocol
+        self.ws_factory.setProtocolOptions(failByDrop=False)
+
+    def _begin(self) -> None:
+        async def begin() -> None:
+            try:
+                await self._started()
+            except Exception as error:
+                log.debug("start failed", exc_info=True)
+                self.fail(str(error) or repr(error))
+
+        task = twisted_loop.create_task(begin())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _open(self) -> list[Any]:
+        return [p for p, details in self.connections.items() if "disconnected" not in details]
+
+    async def _end(self) -> None:
+        """Stop listening, say goodbye, give everybody a moment, cancel the rest."""
+        for port in self._ports:
+            await defer.maybeDeferred(port.stopListening).asFuture(twisted_loop)
+        await self._attempt(self._told)
+        if self._open():
+            try:
+                await asyncio.wait_for(self._none_open.wait(), FAREWELL_S)
+            except TimeoutError:
+                log.info("%d connections did not close in time", len(self._open()))
+        # A finished request has no application any more, though its connection is still listed.
+        running = [
+            details["application_instance"]
+            for details in self.connections.values()
+            if "application_instance" in details
+        ]
+        for application in running:
+            application.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._attempt(self._ended)
+
+    @staticmethod
+    async def _attempt(step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception:
+            log.exception("the server ends in spite of a fault")
+
+    @staticmethod
+    def _settle() -> None:
+        """Leave nothing running in the loop: the interpreter may crash on it at exit."""
+        left = asyncio.all_tasks(twisted_loop)
+        for task in left:
+            task.cancel()
+        twisted_loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        twisted_loop.run_until_complete(twisted_loop.shutdown_asyncgens())
+        twisted_loop.run_until_complete(twisted_loop.shutdown_default_executor())
+        twisted_loop.close()

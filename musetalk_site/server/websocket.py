@@ -1,0 +1,69 @@
+"""One WebSocket of the server: Daphne's, made to tell whether its client keeps up.
+
+The kernel is told to take no more than it can send soon, or it would hide seconds of pictures from
+us. What else differs from the stock protocol are the places where that one stumbles, each named.
+"""
+
+import logging
+import socket
+from typing import Any
+
+from daphne.ws_protocol import WebSocketProtocol
+
+from musetalk_site.server import backpressure
+from musetalk_site.server.backpressure import ReadSide, WriteSide
+
+log = logging.getLogger(__name__)
+
+UNSENT_LIMIT_BYTES = 32 * 1024
+"""How much unsent data the kernel may hold: about two pictures."""
+CLOSE_SERVER_FAULT = 4500
+
+
+class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """``write_side`` and ``read_side`` are there from the handshake on."""
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
+        self.write_side = WriteSide()
+        self.read_side = ReadSide(self.transport)
+        return super().onConnect(request)
+
+    def onOpen(self) -> None:  # noqa: N802  named by Autobahn
+        super().onOpen()
+        # The HTTP channel registered itself before the upgrade; as long as it stays, ours is deaf.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self.write_side, True)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and hasattr(self.transport, "getHandle"):
+            self.transport.getHandle().setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
+            )
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
+        # A handshake that failed is closed, too, though it never became a connection.
+        if hasattr(self, "server"):
+            super().onClose(wasClean, code, reason)
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
+        # The peer may be gone while the application does not know it yet.
+        if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
+            super().serverSend(content, binary)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
+        super().onMessage(payload, isBinary)
+        self.read_side.arrived()
+
+    def check_timeouts(self) -> None:
+        if self.state == self.STATE_OPEN and self.write_side.is_stuck():
+            log.info(
+                "dropped a client that has read nothing for %.0f s", backpressure.PAUSED_LIMIT_S
+            )
+            self.dropConnection(abort=True)
+            return
+        super().check_timeouts()
+
+    def handle_exception(self, exception: BaseException) -> None:
+        # The stock code 1011 is one that Autobahn refuses to send.
+        if self.state == self.STATE_OPEN:
+            self.sendClose(code=CLOSE_SERVER_FAULT)
+        else:
+            super().handle_exception(exception)

@@ -1,0 +1,114 @@
+"""The connections of this process, and what they have done so far."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Protocol
+
+from inference.messages import SessionClaimed
+from streaming.gateway.takeover import key_of
+from streaming.protocol.errors import SessionIdTaken
+from streaming.session.metrics import SessionMetrics
+from streaming.session.session import Session
+
+
+class Connection(Protocol):
+    """What the registry knows of a consumer."""
+
+    session: Session
+    opened_at: datetime
+    last_message_at: datetime
+    """When the client last sent something."""
+
+    async def supersede(self) -> None: ...
+    async def shut_down(self) -> None: ...
+
+    def terminate_soon(self) -> None:
+        """End it because an operator wants that. Can be called from any thread."""
+
+
+class RegistryObserver(Protocol):
+    """Who wants to know who comes and goes; called in the event loop, so it must not wait."""
+
+    def entered(self) -> None: ...
+    def left(self, connection: Connection) -> None:
+        """All that it did is in its metrics."""
+
+
+class Registry:
+    """Changed in the event loop only; read from anywhere."""
+
+    def __init__(self) -> None:
+        self.is_closing = False
+        self.connections_ever = 0
+        self.watcher: RegistryObserver | None = None
+        self._connections: set[Connection] = set()
+        self._by_session_id: dict[str, Connection] = {}
+        self._past = SessionMetrics()
+        self._last_worker: SessionClaimed | None = None
+
+    def enter(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self.connections_ever += 1
+        if self.watcher is not None:
+            self.watcher.entered()
+
+    def leave(self, connection: Connection) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self._past.add(connection.session.metrics)
+        self._last_worker = _worker_of(connection) or self._last_worker
+        for key in [key for key, c in self._by_session_id.items() if c is connection]:
+            del self._by_session_id[key]
+        if self.watcher is not None:
+            self.watcher.left(connection)
+
+    def reserve(self, session_id: str, connection: Connection) -> Connection | None:
+        """Make ``connection`` the session's own.
+
+        Returns the older connection that has to give it up. SessionIdTaken if that one is another
+        user's.
+        """
+        key = key_of(session_id)
+        older = self._by_session_id.get(key)
+        if older is not None and older.session.user_id != connection.session.user_id:
+            raise SessionIdTaken
+        self._by_session_id[key] = connection
+        return older
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._connections))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def metrics(self) -> SessionMetrics:
+        """The sum over all sessions, those that are over included."""
+        total = SessionMetrics()
+        total.add(self._past)
+        for connection in self:
+            total.add(connection.session.metrics)
+        return total
+
+    def last_worker(self) -> SessionClaimed | None:
+        """One that took a session of this process; None if none ever did."""
+        return next(filter(None, map(_worker_of, self)), self._last_worker)
+
+    async def close_all(self) -> None:
+        """Let nobody in any more, and tell everybody that the server shuts down."""
+        self.is_closing = True
+        await asyncio.gather(*(connection.shut_down() for connection in self))
+
+
+def _worker_of(connection: Connection) -> SessionClaimed | None:
+    link = connection.session.link
+    return None if link is None else link.last_worker
+
+
+registry = Registry()
+
+
+async def close_all() -> None:
+    """Say goodbye to the clients of this process."""
+    await registry.close_all()

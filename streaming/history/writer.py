@@ -1,0 +1,270 @@
+"""Writes down what sessions do, beside them: no stream ever waits for the database.
+
+Theory of operation
+-------------------
+The registry knows the connections of this process. One thread looks at it every second, and writes
+what is new: a session that began, or one that ended, of which the registry told it. Every ten
+seconds it writes all that are alive, and the process's heartbeat. A write is one statement for many
+rows, which inserts or replaces. What could not be written is written the next time: all numbers are
+totals, so nothing needs to be added up.
+
+A process whose heartbeat stopped died. It and its sessions, as lost, are closed by whichever
+process looks next. Should it only have been asleep, its next write opens them again.
+
+At its start, and every day, the thread forgets what is older than HISTORY_DAYS.
+
+What an operator wants travels the other way: a mark in the row, seen with the heartbeat, or at once
+in the process that serves the operator.
+"""
+
+import atexit
+import logging
+import os
+import platform
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import F
+from django.utils import timezone
+
+from inference.timing import audio_timestamp_ms
+from streaming.gateway.registry import Connection, Registry, registry
+from streaming.history.retention import forget_some
+from streaming.models import GatewayProcess, SessionRecord
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+LOOK_EVERY_S = 1.0
+WRITE_EVERY_S = 10.0
+FORGET_EVERY_S = 24 * 3_600.0
+LOST_AFTER = timedelta(seconds=35)
+END_WITHIN_S = 5.0
+_ROWS_AT_ONCE = 200
+
+_LEFT_ALONE = {"id", "process", "session_id", "user_id", "started_at", "termination_requested"}
+"""What a later write does not touch; `termination_requested` is others' to write."""
+_WRITTEN = [f.name for f in SessionRecord._meta.fields if f.name not in _LEFT_ALONE]
+_BEATEN = [f.name for f in GatewayProcess._meta.fields if f.name not in {"id", "started_at"}]
+
+
+class HistoryWriter:
+    """One for each process, the `RegistryObserver` of its registry."""
+
+    has_database = True
+    """Whether it could be written to the last time."""
+
+    def __init__(self, watched: Registry) -> None:
+        self._registry = watched
+        self._process = GatewayProcess(
+            name=f"{platform.node()}:{os.getpid()}", started_at=timezone.now()
+        )
+        self._ids: dict[Connection, uuid.UUID] = {}
+        """Of the sessions that are known and alive."""
+        self._gone: queue.SimpleQueue[tuple[Connection, datetime]] = queue.SimpleQueue()
+        self._unwritten: dict[uuid.UUID, SessionRecord] = {}
+        """Ended, and not yet in the database."""
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._news = threading.Condition()
+        """Guards what follows."""
+        self._is_over = False
+        self._asked = self._answered = 0
+
+    # ---- called from anywhere
+
+    def entered(self) -> None:
+        """Somebody connected."""
+        if self._thread is None:
+            self.start()
+
+    def left(self, connection: Connection) -> None:
+        """Somebody is gone."""
+        self._gone.put((connection, timezone.now()))
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to write."""
+        with self._news:
+            if self._thread is not None or self._is_over:
+                return
+            self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+            self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Write what is left, and that this process is over. Waits for that, but not for ever."""
+        with self._news:
+            self._is_over = True
+            thread = self._thread
+        if thread is not None:
+            self._wake.set()
+            thread.join(END_WITHIN_S)
+
+    def refresh(self, within_s: float = 2.0) -> None:
+        """Look at everything now; returns when that is done, or when it takes too long."""
+        with self._news:
+            if self._thread is None or self._is_over:
+                return
+            self._asked += 1
+            asked = self._asked
+            self._wake.set()
+            self._news.wait_for(lambda: self._answered >= asked, within_s)
+
+    # ---- the thread
+
+    def _run(self) -> None:
+        next_write_s = next_forgetting_s = time.monotonic()
+        is_stopped = False
+        while not is_stopped:
+            self._wake.clear()
+            with self._news:
+                is_stopped, asked = self._is_over, self._asked
+            is_due = is_stopped or asked > self._answered or time.monotonic() >= next_write_s
+            if is_due:
+                next_write_s = time.monotonic() + WRITE_EVERY_S
+            self._try(partial(self.sweep, writes_all=is_due))
+            with self._news:
+                self._answered = asked
+                self._news.notify_all()
+            is_forgetting = is_due and not is_stopped and time.monotonic() >= next_forgetting_s
+            if is_forgetting and self._try(forget_some) == 0:
+                next_forgetting_s = time.monotonic() + FORGET_EVERY_S
+            if not is_stopped:
+                self._wake.wait(LOOK_EVERY_S)
+        connection.close()
+
+    def _try(self, step: Callable[[], Result]) -> Result | None:
+        """What ``step`` returns; nothing if it cannot be done now: another time it can."""
+        try:
+            close_old_connections()
+            return step()
+        except DatabaseError as error:
+            self.has_database = False
+            log.warning("the history of sessions cannot be written now: %s", error)
+        except Exception:
+            log.exception("the history of sessions cannot be written now")
+        return None
+
+    def sweep(self, *, writes_all: bool) -> None:
+        """Write what is new, or all that is alive. The first one must write all."""
+        self._take_in_those_gone()
+        connections = [c for c in self._registry if c.session.link is not None]
+        if not writes_all:
+            connections = [c for c in connections if c not in self._ids]
+        if writes_all:
+            self._beat()
+        records = [*self._unwritten.values(), *map(self._record, connections)]
+        if records:
+            SessionRecord.objects.bulk_create(
+                records,
+                batch_size=_ROWS_AT_ONCE,
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=_WRITTEN,
+            )
+            self._unwritten.clear()
+        if writes_all:
+            self._close_lost()
+            self._do_what_is_wished()
+
+    def _take_in_those_gone(self) -> None:
+        while not self._gone.empty():
+            connection, ended_at = self._gone.get()
+            if connection.session.link is not None:
+                record = self._record(connection, ended_at)
+                self._unwritten[record.id] = record
+            self._ids.pop(connection, None)
+
+    def _beat(self) -> None:
+        process, metrics = self._process, self._registry.metrics()
+        process.heartbeat_at = timezone.now()
+        process.is_stopped = self._is_over
+        process.connections_open = len(self._registry)
+        process.connections_ever = self._registry.connections_ever
+        process.samples = metrics.samples
+        process.frames_sent = metrics.frames_sent
+        process.frames_dropped = metrics.frames_held_back
+        process.video_bytes = metrics.video_bytes
+        process.workers_lost = metrics.workers_lost
+        process.errors = dict(metrics.errors)
+        GatewayProcess.objects.bulk_create(
+            [process], update_conflicts=True, unique_fields=["id"], update_fields=_BEATEN
+        )
+        self.has_database = True
+
+    def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:
+        """What is known of a session; it has one."""
+        session, link = connection.session, connection.session.link
+        assert link is not None
+        metrics, worker = session.metrics, link.last_worker
+        late = metrics.lateness
+        is_live = ended_at is None
+        return SessionRecord(
+            id=self._ids.setdefault(connection, uuid.uuid4()),
+            session_id=session.session_id or "",
+            user_id=session.user_id,
+            avatar=link.avatar.folder,
+            worker="" if worker is None else worker.worker,
+            engine="" if worker is None else worker.engine,
+            process=self._process,
+            started_at=connection.opened_at,
+            recorded_at=timezone.now(),
+            last_message_at=connection.last_message_at,
+            ended_at=ended_at,
+            close_cause=""
+            if is_live
+            else session.close_cause or SessionRecord.CloseCause.DISCONNECTED,
+            is_waiting=is_live and link.worker is None,
+            frames=metrics.frames_sent,
+            frames_dropped=metrics.frames_held_back,
+            video_bytes=metrics.video_bytes,
+            speech_ms=audio_timestamp_ms(metrics.samples),
+            queued_ms=audio_timestamp_ms(link.window.queued) if is_live else 0,
+            workers_lost=metrics.workers_lost,
+            lateness_p50_ms=late.percentile_ms(0.5),
+            lateness_p95_ms=late.percentile_ms(0.95),
+            lateness_p99_ms=late.percentile_ms(0.99),
+            errors=dict(metrics.errors),
+        )
+
+    def _close_lost(self) -> None:
+        """Processes that died, and their sessions, which ended when they were last seen."""
+        dead = GatewayProcess.objects.exclude(id=self._process.id).filter(
+            heartbeat_at__lt=timezone.now() - LOST_AFTER
+        )
+        lost = SessionRecord.objects.filter(ended_at=None, process__in=dead).update(
+            ended_at=F("recorded_at"),
+            close_cause=SessionRecord.CloseCause.LOST,
+            is_waiting=False,
+            queued_ms=0,
+        )
+        dead.filter(is_stopped=False).update(is_stopped=True)
+        if lost:
+            log.warning("sessions of processes that died: %d", lost)
+
+    def _do_what_is_wished(self) -> None:
+        wished = set(
+            SessionRecord.objects.filter(
+                process=self._process, ended_at=None, termination_requested=True
+            ).values_list("id", flat=True)
+        )
+        for live, id_ in self._ids.items():
+            if id_ in wished:
+                live.terminate_soon()
+
+
+writer = HistoryWriter(registry)
+
+
+def keep() -> None:
+    """Write the history of this process from its first connection on."""
+    registry.watcher = writer

@@ -1,0 +1,84 @@
+"""How the service is: what `/health` says.
+
+What a worker in this process knows about itself is told by whoever started it (`use`). A door whose
+workers run apart knows what it sees: the worker that took a session last.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from streaming.gateway.registry import registry
+from streaming.history import writer
+
+
+class WorkerHealth(msgspec.Struct, frozen=True):
+    """What is known of the workers that this door can reach."""
+
+    engine: str
+    is_ready: bool
+    message: str = ""
+    """What hinders it, or what it does beside speaking; for people."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """As existing clients read it."""
+
+    status: Literal["ready", "loading", "degraded"]
+    message: str
+    services: dict[str, bool]
+    models_loaded: bool
+    engine: str | None
+
+
+_embedded: Callable[[], WorkerHealth | None] | None = None
+
+
+def use(source: Callable[[], WorkerHealth | None] | None) -> None:
+    """Ask ``source`` for the worker of this process; it answers None while its engine loads.
+
+    Called once, by whoever starts the worker, before the first connection.
+    """
+    global _embedded
+    _embedded = source
+
+
+def health() -> Health:
+    """Can be called from any thread."""
+    worker = _embedded() if _embedded is not None else _last_seen()
+    links = [connection.session.link for connection in registry]
+    waiting = sum(link is not None and link.is_waiting for link in links)
+    if registry.is_closing:
+        return _health("degraded", "The server shuts down.", worker)
+    if not writer.writer.has_database:
+        return _health("degraded", "The database cannot be reached: no session can begin.", worker)
+    if worker is None:
+        return _health("loading", "No inference worker is known yet.", None)
+    if not worker.is_ready:
+        return _health("degraded", worker.message or "Lip-sync is not ready.", worker)
+    if waiting:
+        return _health("degraded", f"Sessions that wait for a worker: {waiting}.", worker)
+    return _health("ready", f"Avatars can speak. {worker.message}".rstrip(), worker)
+
+
+def _health(
+    status: Literal["ready", "loading", "degraded"], message: str, worker: WorkerHealth | None
+) -> Health:
+    is_ready = worker is not None and worker.is_ready
+    return Health(
+        status=status,
+        message=message,
+        services={
+            "streaming": not registry.is_closing,
+            "inference": is_ready,
+            "database": writer.writer.has_database,
+        },
+        models_loaded=is_ready,
+        engine=None if worker is None else worker.engine,
+    )
+
+
+def _last_seen() -> WorkerHealth | None:
+    worker = registry.last_worker()
+    return None if worker is None else WorkerHealth(worker.engine, worker.is_lipsync_ready)

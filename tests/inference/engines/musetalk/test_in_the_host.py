@@ -1,0 +1,89 @@
+"""A sentence through the host with the MuseTalk engine: claim, sound, access units, pictures."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from inference.assets.library import AvatarLibrary
+from inference.engines.musetalk.engine import MuseTalkEngine
+from inference.messages import VideoFrame
+from inference.runtime.host import Host
+from tests.factories import make_avatar
+from tests.fakes import InlinePool, ManualClock
+from tests.inference.conftest import Door
+from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def decoded(frames: list[VideoFrame]) -> list[np.ndarray]:
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    pictures = [decoder.decode(av.Packet(frame.access_unit)) for frame in frames]
+    return [some[0].to_ndarray(format="yuv420p") for some in pictures]
+
+
+@pytest.mark.slow
+async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -> None:
+    folder = tmp_path / "test"
+    manifest = make_avatar(folder, clips={"idle_0": 4})
+    np.save(folder / "clips" / "idle_0.landmarks.npy", np.repeat(mesh_of_a_face()[None], 4, 0))
+    engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1, prepares="all")
+    engine.load()
+    engine.open_avatar(folder, manifest)
+    engine.preparation.join(100)
+    clock = ManualClock()
+    doors: dict[str, Door] = {}
+
+    async def deliver(channel, message):
+        doors[channel].received.append(message)
+        doors[channel].arrivals_s.append(clock.now_s())
+
+    host = Host(
+        engine=engine,
+        library=AvatarLibrary(tmp_path, tmp_path),
+        clock=clock,
+        deliver=deliver,
+        engine_pool=InlinePool(),
+        media_pool=InlinePool(),
+        name="test worker",
+    )
+    running = asyncio.get_running_loop().create_task(host.run())
+    door = doors["a"] = Door(host, clock, "a")
+    await door.open()
+    await clock.advance(0.4)
+    rng = np.random.default_rng(1)
+    door.say((rng.normal(size=640 * 8) * 4_000).astype("<i2").tobytes(), 0)
+    await clock.advance(1.6)
+    await host.drain()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+    speaking = [n for n, frame in enumerate(door.frames) if frame.position is not None]
+    assert len(speaking) == 8
+    pictures = decoded(door.frames)
+    faces = engine.open_avatar(folder, manifest).clips["idle_0"]
+    patch = faces.patch(0)
+    rows = slice(patch.y + 20, patch.y + patch.height - 20)
+    columns = slice(patch.x + 40, patch.x + patch.width - 40)
+    before, after = pictures[speaking[0] - 2], pictures[speaking[3]]
+    off = np.abs(after[:512].astype(int) - before[:512])
+    assert off[rows, columns].mean() > 8
+    off[patch.y : patch.y + patch.height, patch.x : patch.x + patch.width] = 0
+    off[:70] = 0  # the test picture's own clock moves there
+    assert off.mean() < 1
+    last = np.abs(pictures[-1][:512].astype(int) - before[:512])
+    assert last[rows, columns].mean() < 2

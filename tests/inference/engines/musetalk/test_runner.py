@@ -1,0 +1,196 @@
+"""Every faster way of running the nets gives what the plain way gives."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import musetalk_paths as paths
+from benchmarks.published_nets import published_networks
+from inference.engines.musetalk import networks
+from inference.engines.musetalk.execution.runner import Runner, compile_regions, to_pixels
+from inference.engines.musetalk.weights import find_tree
+
+WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def nets():
+    return networks.load_networks(find_tree(WEIGHTS))
+
+
+def off(found, wanted) -> int:
+    return int((found.int() - wanted.int()).abs().max())
+
+
+def published_pixels(count):
+    """The plain path: the libraries' nets, one picture at a time."""
+    published = published_networks(find_tree(WEIGHTS))
+    latents, tokens = paths.inputs(count, 32)
+    positions = networks_positions()
+    with torch.inference_mode():
+        decoded = [
+            published.decoder(published.unet(one[None].float(), (heard + positions)[None]))
+            for one, heard in zip(latents, tokens, strict=True)
+        ]
+    return to_pixels(torch.cat(decoded))
+
+
+def networks_positions():
+    from inference.engines.musetalk.audio.speech import positional_table
+
+    return positional_table(32)
+
+
+def test_folded_stacked_padded_channels_last_is_the_libraries_picture(nets):
+    runner = Runner(nets.to(CPU, torch.float32), CPU, torch.float32, buckets=(1, 4))
+    pixels, is_finite = runner.generate(*paths.inputs(3, 32))
+    assert pixels.shape == (3, 3, 256, 256)
+    assert is_finite.tolist() == [True] * 3
+    wanted = published_pixels(3)
+    assert off(pixels, wanted) <= 1
+    assert (pixels != wanted).float().mean() < 0.002
+
+
+def test_the_bucket_does_not_change_a_picture(nets):
+    latents, tokens = paths.inputs(2, 32)
+    alone = Runner(nets, CPU, torch.float32, buckets=(1,))
+    wide = Runner(nets, CPU, torch.float32, buckets=(4,))
+    together = wide.generate(latents, tokens)[0]
+    for row in range(2):
+        found = alone.generate(latents[row, None], tokens[row, None])[0]
+        assert off(found[0], together[row]) <= 1
+
+
+def test_numbers_that_are_none_are_told(nets):
+    latents, tokens = paths.inputs(2, 32)
+    tokens[1, 0, 0] = float("nan")
+    _, is_finite = Runner(nets, CPU, torch.float32, buckets=(2,)).generate(latents, tokens)
+    assert is_finite.tolist() == [True, False]
+
+
+def test_bytes_are_rounded_half_to_even():
+    levels = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])  # 0 is 127.5
+    assert to_pixels(levels[None, None, None]).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_warming_up_drops_batches_that_memory_is_short_of(nets, monkeypatch):
+    runner = Runner(nets, CPU, torch.float32, buckets=(1, 2, 4))
+    right = Runner.plain
+
+    def short(self, latents, tokens):
+        if len(latents) > 2:
+            raise torch.OutOfMemoryError
+        return right(self, latents, tokens)
+
+    monkeypatch.setattr(Runner, "plain", short)
+    said: list[str] = []
+    runner.warm_up(said.append)
+    assert runner.buckets == (1, 2)
+    assert said == [f"warming up batches of {size}" for size in (4, 2, 1)]
+
+
+def test_a_way_that_cannot_be_recorded_is_called(nets, monkeypatch):
+    from inference.engines.musetalk.execution import graphs
+    from inference.engines.musetalk.execution import runner as module
+
+    class NoGraphs:
+        def __init__(self, way, inputs, device):
+            self._way, self._inputs = way, inputs
+
+        def warm(self, size):
+            self._way(*self._inputs(size))
+
+        def get(self, size):
+            raise graphs.RecordingFailed("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(module, "Graphs", NoGraphs)
+    runner = Runner(nets, CPU, torch.float32, buckets=(2,), records=True)
+    runner.warm_up(lambda text: None)
+    found = runner.generate(*paths.inputs(2, 32))[0]
+    wanted = Runner(nets, CPU, torch.float32, buckets=(2,)).generate(*paths.inputs(2, 32))[0]
+    assert (found == wanted).all()
+
+
+def test_nets_that_cannot_be_compiled_run_as_they_are(nets, monkeypatch):
+    """Such as where a machine has no C compiler."""
+    from inference.engines.musetalk.nets import blocks
+
+    def broken(self, *args, **kwargs):
+        def call(*args, **kwargs):
+            raise OSError("no gcc here")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(blocks.ResnetBlock, "compile", broken)
+    runner = Runner(nets, CPU, torch.float32, buckets=(1,), compiled=True)
+    runner.warm_up(lambda text: None)
+    pixels, _ = runner.generate(*paths.inputs(1, 32))
+    assert off(pixels, published_pixels(1)) <= 1
+
+
+def test_batches_are_cut_by_what_was_measured(nets):
+    runner = Runner(nets, CPU, torch.float32, buckets=(1, 2, 4))
+    assert runner.next_batch(3) == 3
+    runner.milliseconds.update({1: 10.0, 2: 20.0})
+    assert runner.next_batch(3) == 3
+    runner.milliseconds[4] = 40.0
+    assert runner.next_batch(3) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # of the compiler and what it imports
+def test_compiled_regions_give_the_same_numbers():
+    """Of each kind of region one: compiling whole nets takes minutes on a CPU."""
+    from inference.engines.musetalk.nets import blocks, unet, vae
+
+    torch.manual_seed(1)
+    regions = torch.nn.ModuleDict(
+        {
+            "resnet": blocks.ResnetBlock(8, 16, 8, 1e-5),
+            "transformer": unet.SpatialTransformer(16, unet.UNetShape((16,), 32, 8)),
+            "attention": vae.PixelAttention(16, 8),
+        }
+    ).eval()
+    x = torch.randn(2, 8, 16, 16).contiguous(memory_format=torch.channels_last)
+    context = torch.randn(2, 50, 32)
+
+    def run():
+        with torch.inference_mode():
+            hidden = regions["transformer"](regions["resnet"](x), context)
+            return regions["attention"](hidden)
+
+    wanted = run()
+    compile_regions(regions)
+    torch.testing.assert_close(run(), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_benchmark_needs_little(tmp_path):
+    """A bare GPU machine has torch, numpy, OpenCV and Pillow, and none of these."""
+    import subprocess
+    import sys
+
+    block = ["av", "channels", "diffusers", "django", "msgspec", "safetensors", "transformers"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({block!r})); "
+        "import benchmarks.musetalk, benchmarks.parity_fullsize"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[4],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,55 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from inference.engines.viseme.net import CLOSED, OUTPUTS, SPEAKING
+from inference.engines.viseme.shape import MouthShape
+from inference.engines.viseme.silence_gate import mouth_shapes
+
+SURELY = 20.0
+
+
+def outputs(*, closed: float, speaking: float, opening: float = 0.8) -> np.ndarray:
+    said = np.zeros(OUTPUTS, np.float32)
+    said[0], said[CLOSED], said[SPEAKING] = opening, closed, speaking
+    return said
+
+
+@given(arrays(np.float32, (5, OUTPUTS), elements=st.floats(-100, 100, width=32)))
+def test_shapes_stay_in_their_bounds(said):
+    shapes = mouth_shapes(said)
+    assert shapes.shape == (5, len(MouthShape._fields))
+    wide = MouthShape._fields.index("wide")
+    assert (np.delete(shapes, wide, 1) >= 0).all()
+    assert (np.abs(shapes) <= 1).all()
+
+
+def test_nobody_speaking_is_exactly_the_rest_pose():
+    assert not mouth_shapes(outputs(closed=-SURELY, speaking=-SURELY)).any()
+
+
+def test_speech_opens_as_far_as_the_net_says():
+    shape = MouthShape.from_features(mouth_shapes(outputs(closed=-SURELY, speaking=SURELY)))
+    assert shape.open == np.float32(0.8)
+    assert shape.press == 0
+
+
+def test_a_bilabial_shuts_the_lips():
+    shape = MouthShape.from_features(mouth_shapes(outputs(closed=SURELY, speaking=SURELY)))
+    assert shape.open == 0
+    assert shape.press == 1
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+def test_surer_of_closed_lips_never_opens_them(first, second):
+    surer, less = max(first, second), min(first, second)
+    opening = [mouth_shapes(outputs(closed=closed, speaking=SURELY))[0] for closed in (less, surer)]
+    assert opening[1] <= opening[0]
+
+
+def test_what_the_net_said_is_left_as_it_was():
+    said = outputs(closed=0.0, speaking=0.0, opening=3.0)
+    before = said.copy()
+    mouth_shapes(said)
+    np.testing.assert_array_equal(said, before)

@@ -1,0 +1,245 @@
+"""The warped mouth: still at rest, exact outside, continuous, and it opens when told to."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.assets.manifest import ClipEntry, Manifest, ProfileEntry
+from inference.engines.viseme.renderers.warp import WarpedMouth
+from inference.engines.viseme.shape import MouthShape
+from inference.errors import AvatarInvalid
+from inference.faces.mesh import FaceMesh
+from inference.media.types import Patch, Picture
+from tests.drawn_face import draw_face
+
+CLIP = "idle_0"
+AA = MouthShape(open=0.95, wide=0.15, teeth=0.8)
+
+
+def to_i420(rgb: np.ndarray) -> Picture:
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8)
+
+
+def to_rgb(picture: Picture) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420)
+
+
+def paste(picture: Picture, patch: Patch) -> Picture:
+    out = picture.copy()
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    chroma = out[height:].reshape(2, height // 2, width // 2)
+    h, w = patch.y_plane.shape
+    out[patch.y : patch.y + h, patch.x : patch.x + w] = patch.y_plane
+    rows = slice(patch.y // 2, patch.y // 2 + h // 2)
+    columns = slice(patch.x // 2, patch.x // 2 + w // 2)
+    chroma[0, rows, columns] = patch.u_plane
+    chroma[1, rows, columns] = patch.v_plane
+    return out
+
+
+def lip_gap(picture: Picture) -> float:
+    face = FaceMesh().find(to_rgb(picture))
+    assert face is not None
+    return float(np.linalg.norm(np.subtract(*face.landmarks[[13, 14], :2]))) / face.interocular
+
+
+@pytest.fixture(scope="module")
+def textured() -> Picture:
+    """A drawn face with grain all over, so that any movement of pixels can be seen."""
+    grain = np.random.default_rng(3).normal(0, 6, (512, 512, 1))
+    return to_i420(np.clip(draw_face() + grain, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def landmarks() -> np.ndarray:
+    closed = FaceMesh().find(draw_face())
+    smiling = FaceMesh().find(draw_face(mouth_open=0.3))
+    assert closed is not None
+    assert smiling is not None
+    return np.stack([closed.landmarks[:, :2], smiling.landmarks[:, :2]])
+
+
+@pytest.fixture
+def mouth(landmarks) -> WarpedMouth:
+    return WarpedMouth({CLIP: landmarks})
+
+
+def render(mouth: WarpedMouth, picture: Picture, shape: MouthShape, index: int = 0) -> Picture:
+    patch = mouth.render(CLIP, index, picture, shape)
+    return picture if patch is None else paste(picture, patch)
+
+
+def test_the_rest_pose_is_the_picture_itself(mouth, textured):
+    assert mouth.render(CLIP, 0, textured, MouthShape()) is None
+    assert mouth.render(CLIP, 0, textured, MouthShape(teeth=1, tongue=1)) is None
+
+
+def test_patch_is_even_inside_the_picture_and_of_matching_planes(mouth, textured):
+    patch = mouth.render(CLIP, 0, textured, AA)
+
+    assert patch is not None
+    height, width = patch.y_plane.shape
+    assert [v % 2 for v in (patch.x, patch.y, width, height)] == [0, 0, 0, 0]
+    assert patch.x >= 0
+    assert patch.y >= 0
+    assert patch.x + width <= 512
+    assert patch.y + height <= 512
+    assert patch.u_plane.shape == patch.v_plane.shape == (height // 2, width // 2)
+    assert {p.dtype for p in (patch.y_plane, patch.u_plane, patch.v_plane)} == {np.dtype(np.uint8)}
+    assert all(p.flags.c_contiguous for p in (patch.y_plane, patch.u_plane, patch.v_plane))
+
+
+def test_pixels_at_the_patch_edge_and_of_the_eyes_are_untouched(mouth, textured, landmarks):
+    patch = mouth.render(CLIP, 0, textured, AA)
+    assert patch is not None
+    shown = paste(textured, patch)
+    height, width = patch.y_plane.shape
+    before = textured[patch.y : patch.y + height, patch.x : patch.x + width]
+
+    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
+        np.testing.assert_array_equal(patch.y_plane[edge], before[edge])
+    nose = int(landmarks[0, 2, 1])
+    eyes = slice(0, int(landmarks[0, 195, 1]))
+    np.testing.assert_array_equal(shown[eyes], textured[eyes])
+    assert (shown[nose:512] != textured[nose:512]).any()
+
+
+def test_the_picture_given_is_not_written_to(mouth, textured):
+    before = textured.copy()
+    mouth.render(CLIP, 0, textured, AA)
+    np.testing.assert_array_equal(textured, before)
+
+
+def test_the_gap_of_the_lips_follows_open(mouth):
+    picture = to_i420(draw_face())
+    gaps = [lip_gap(render(mouth, picture, MouthShape(open=o, teeth=0.5))) for o in (0, 0.4, 0.9)]
+
+    assert gaps[0] < gaps[1] < gaps[2]
+    assert gaps[2] > gaps[0] + 0.15
+
+
+def test_press_shuts_an_open_mouth(mouth):
+    picture = to_i420(draw_face(mouth_open=0.3))
+    assert lip_gap(render(mouth, picture, MouthShape(press=1), index=1)) < 0.6 * lip_gap(picture)
+
+
+def test_wide_and_round_move_the_corners_apart_and_together(mouth):
+    picture = to_i420(draw_face())
+
+    def width(shape: MouthShape) -> float:
+        face = FaceMesh().find(to_rgb(render(mouth, picture, shape)))
+        assert face is not None
+        return float(np.linalg.norm(np.subtract(*face.landmarks[[61, 291], :2])))
+
+    rest = width(MouthShape())
+    assert width(MouthShape(wide=1)) > rest + 2
+    assert width(MouthShape(open=0.2, wide=-0.7, round=1)) < rest - 4
+
+
+unit = st.floats(0, 1, allow_subnormal=False)
+shapes = st.builds(
+    MouthShape, unit, st.floats(-1, 1, allow_subnormal=False), unit, unit, unit, unit, unit
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes, other=shapes, index=st.sampled_from([0, 1]))
+def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
+    landmarks, textured, shape, other, index
+):
+    """Continuity in all parameters, through rest, on a closed and on an open source mouth."""
+    mouth = WarpedMouth({CLIP: landmarks})
+    smooth = cv2.GaussianBlur(textured, (0, 0), 3)
+    near = MouthShape(*(a + 0.002 * (b - a) for a, b in zip(shape, other, strict=True)))
+    here, there = (render(mouth, smooth, s, index).astype(int) for s in (shape, near))
+
+    assert np.abs(here - there).max() <= 16
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=shapes)
+def test_any_shape_gives_a_patch_of_the_same_place(landmarks, textured, shape):
+    patch = WarpedMouth({CLIP: landmarks}).render(CLIP, 0, textured, shape)
+    full = WarpedMouth({CLIP: landmarks}).render(CLIP, 0, textured, AA)
+
+    assert full is not None
+    if patch is not None:
+        assert (patch.x, patch.y, patch.y_plane.shape) == (full.x, full.y, full.y_plane.shape)
+
+
+def test_a_face_at_the_picture_s_edge_gives_a_patch_inside_it():
+    drawn = draw_face(x=60, y=440)
+    face = FaceMesh().find(draw_face(x=256, y=250))
+    assert face is not None
+    moved = (face.landmarks[None, :, :2] + np.float32([60 - 256, 440 - 250])).astype(np.float32)
+
+    patch = WarpedMouth({CLIP: moved}).render(CLIP, 0, to_i420(drawn), AA)
+
+    assert patch is not None
+    assert patch.x == 0
+    assert patch.y + patch.y_plane.shape[0] == 512
+
+
+def test_a_picture_without_a_face_is_left_alone(landmarks, textured):
+    lost = landmarks.copy()
+    lost[1] = np.nan
+    mouth = WarpedMouth({CLIP: lost})
+
+    assert mouth.render(CLIP, 1, textured, AA) is None
+    assert mouth.render("action_1", 0, textured, AA) is None
+    assert mouth.render(CLIP, 0, textured, AA) is not None
+
+
+def test_threads_agree_with_one_another(landmarks, textured):
+    alone = WarpedMouth({CLIP: landmarks}).render(CLIP, 0, textured, AA)
+    mouth = WarpedMouth({CLIP: landmarks})
+    with ThreadPoolExecutor(4) as pool:
+        patches = list(pool.map(lambda i: mouth.render(CLIP, i % 2, textured, AA), range(32)))
+
+    assert alone is not None
+    for patch in patches[::2]:
+        assert patch is not None
+        np.testing.assert_array_equal(patch.y_plane, alone.y_plane)
+
+
+def manifest(frames: int) -> Manifest:
+    profile = ProfileEntry(512, 512, 25, 25, 21, 2500, "superfast", "3.0", "avc1.42C01E")
+    clip = ClipEntry(CLIP, "idle", [1] * frames, [0], [frames])
+    return Manifest(1, "v", "drawn", "warp", profile, [clip])
+
+
+def test_open_reads_the_landmarks_of_an_asset_folder(tmp_path: Path, landmarks, textured):
+    (tmp_path / "clips").mkdir()
+    np.save(tmp_path / "clips" / f"{CLIP}.landmarks.npy", landmarks)
+
+    patch = WarpedMouth.open(tmp_path, manifest(2)).render(CLIP, 0, textured, AA)
+
+    expected = WarpedMouth({CLIP: landmarks}).render(CLIP, 0, textured, AA)
+    assert patch is not None
+    assert expected is not None
+    np.testing.assert_array_equal(patch.y_plane, expected.y_plane)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path, points: None,
+        lambda path, points: np.save(path, points[:1]),
+        lambda path, points: np.save(path, points.astype(np.float64)),
+        lambda path, points: np.save(path, np.array([object()]), allow_pickle=True),
+        lambda path, points: path.write_bytes(b"\x93NUMPY"),
+        lambda path, points: path.write_bytes(b""),
+    ],
+    ids=["missing", "too few", "wrong type", "pickled", "truncated", "empty"],
+)
+def test_open_refuses_landmarks_that_do_not_fit(tmp_path: Path, landmarks, damage):
+    (tmp_path / "clips").mkdir()
+    damage(tmp_path / "clips" / f"{CLIP}.landmarks.npy", landmarks)
+
+    with pytest.raises(AvatarInvalid):
+        WarpedMouth.open(tmp_path, manifest(2))

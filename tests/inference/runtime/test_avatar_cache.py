@@ -1,0 +1,96 @@
+"""Avatars are opened once, for whoever wants them, and forgotten when nobody does."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.assets.library import AvatarLibrary
+from inference.errors import AvatarInvalid, AvatarNotFound
+from inference.media.profile import DEFAULT_PROFILE
+from inference.runtime.avatar_cache import AvatarCache, OpenAvatar
+from tests.factories import make_avatar
+from tests.fakes import InlinePool, LoudnessEngine
+
+
+class CountingEngine(LoudnessEngine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+
+    def open_avatar(self, folder, manifest):
+        self.opened.append(folder.name)
+        return super().open_avatar(folder, manifest)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shelf = tmp_path_factory.mktemp("shelf")
+    for name in ("ada", "bob"):
+        make_avatar(shelf / name, clips={"idle_0": 2}, name=name)
+    (shelf / "damaged").mkdir()
+    (shelf / "damaged" / "manifest.json").write_text("{")
+    return shelf
+
+
+class Avatars(AvatarCache):
+    """With an engine that counts, and clips that a test says are in use."""
+
+    def __init__(self, shelf: Path, pool=None) -> None:
+        self.engine = CountingEngine()
+        self.used: list[AvatarClips] = []
+        super().__init__(
+            engine=self.engine,
+            library=AvatarLibrary(shelf, shelf),
+            cache=PictureCache(),
+            profile=DEFAULT_PROFILE,
+            pool=pool or InlinePool(),
+            in_use=lambda: self.used,
+        )
+
+
+async def test_sessions_of_one_avatar_share_it(shelf: Path) -> None:
+    avatars = Avatars(shelf)
+    first = await avatars.open("ada", "1")
+    avatars.used.append(first.clips)
+    assert await avatars.open("ada", "1") is first
+    await avatars.open("bob", "1")
+    assert await avatars.open("ada", "1") is first
+    assert avatars.engine.opened == ["ada", "bob"]
+
+
+async def test_another_version_is_another_avatar(shelf: Path) -> None:
+    avatars = Avatars(shelf)
+    first = await avatars.open("ada", "1")
+    assert await avatars.open("ada", "2") is not first
+
+
+async def test_what_nobody_uses_is_forgotten_when_another_is_opened(shelf: Path) -> None:
+    avatars = Avatars(shelf)
+    await avatars.open("ada", "1")
+    await avatars.open("ada", "1")
+    assert avatars.engine.opened == ["ada"], "kept though nobody uses it"
+    await avatars.open("bob", "1")
+    await avatars.open("ada", "1")
+    assert avatars.engine.opened == ["ada", "bob", "ada"]
+
+
+async def test_who_asks_at_the_same_time_gets_the_same(shelf: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        avatars = Avatars(shelf, pool)
+
+        async def use() -> OpenAvatar:
+            opened = await avatars.open("ada", "1")
+            avatars.used.append(opened.clips)
+            return opened
+
+        one, two = await asyncio.gather(use(), use())
+    assert one is two
+
+
+@pytest.mark.parametrize(("name", "error"), [("eve", AvatarNotFound), ("damaged", AvatarInvalid)])
+async def test_what_cannot_be_opened_is_said(shelf: Path, name: str, error: type) -> None:
+    with pytest.raises(error):
+        await Avatars(shelf).open(name, "1")

@@ -1,0 +1,92 @@
+"""The outbox by itself: what leaves it when, and what is the encoder's next."""
+
+import pytest
+
+from inference.assets.clip_index import ClipInfo
+from inference.media.types import AudioWindow
+from inference.runtime.frame_queue import FrameQueue, Phase, PlannedFrame
+from inference.runtime.speech_queue import Speech, SpeechFrame
+from inference.runtime.timeline import advance, begin
+
+REPERTOIRE = {"idle_0": ClipInfo("idle_0", "idle", 50, frozenset({0, 25}), (25, 50))}
+SPEECH = SpeechFrame(position=0, received=640, window=AudioWindow(None, 1), clip=None)
+
+
+def slot(
+    frame: int, phase: Phase = Phase.READY, *, speech: SpeechFrame | None = None
+) -> PlannedFrame:
+    """Frame ``frame``, due as many seconds after nought."""
+    before = begin(REPERTOIRE, frame=frame)
+    _, plan = advance(before, REPERTOIRE, Speech.READY if speech else Speech.SILENT)
+    return PlannedFrame(
+        plan=plan, before=before, due_s=frame, deadline_s=frame, speech=speech, phase=phase
+    )
+
+
+def outbox_of(*slots: PlannedFrame) -> FrameQueue:
+    outbox = FrameQueue()
+    for one in slots:
+        outbox.put(one)
+    return outbox
+
+
+def test_slots_leave_in_order_when_they_are_due_and_ready():
+    first, second, third = slot(1), slot(2, Phase.ENCODING), slot(3)
+    outbox = outbox_of(first, second, third)
+    assert outbox.take_due(0.9) is None
+    assert outbox.take_due(5.0) is first
+    assert outbox.take_due(5.0) is None, "the second one is not ready, so the third one waits"
+    second.phase = Phase.READY
+    assert outbox.take_due(5.0) is second
+    assert outbox.take_due(2.9) is None
+    assert outbox.take_due(3.0) is third
+    assert outbox.take_due(9.0) is None
+
+
+def test_how_late_it_is_is_told_by_the_oldest():
+    assert FrameQueue().lateness_s(99.0) == 0
+    outbox = outbox_of(slot(1, Phase.RENDERING), slot(2))
+    assert outbox.lateness_s(4.5) == pytest.approx(3.5)
+    assert outbox.lateness_s(0.5) < 0
+
+
+@pytest.mark.parametrize(
+    ("phases", "next_"),
+    [
+        ([], None),
+        ([Phase.READY, Phase.READY], None),
+        ([Phase.READY, Phase.ENCODING, Phase.ENCODING], 1),
+        ([Phase.RENDERING, Phase.ENCODING], None),
+    ],
+)
+def test_pictures_are_encoded_as_planned(phases, next_):
+    slots = [slot(n, phase, speech=SPEECH) for n, phase in enumerate(phases)]
+    assert outbox_of(*slots).next_to_encode is (None if next_ is None else slots[next_])
+
+
+def test_a_slot_is_dropped_with_all_behind_it():
+    slots = [slot(n) for n in range(4)]
+    outbox = outbox_of(*slots)
+    assert outbox.drop_from(slots[2]) == slots[2:]
+    assert [one.is_dropped for one in slots] == [False, False, True, True]
+    assert outbox.newest is slots[1]
+    assert outbox.drop_from(outbox.oldest) == slots[:2]
+    assert outbox.drop_from(outbox.oldest) == []
+
+
+def test_the_first_with_speech_is_found():
+    assert outbox_of(slot(0), slot(1)).first_spoken is None
+    spoken = slot(1, speech=SPEECH)
+    assert outbox_of(slot(0), spoken, slot(2, speech=SPEECH)).first_spoken is spoken
+
+
+def test_an_answer_matters_until_the_slot_is_cut_off_or_dropped():
+    one = slot(0, Phase.RENDERING, speech=SPEECH)
+    assert one.awaits_mouth
+    assert not one.was_seen_by_encoder
+    one.phase = Phase.ENCODING
+    assert not one.awaits_mouth
+    assert one.was_seen_by_encoder
+    one.phase, one.is_dropped = Phase.RENDERING, True
+    assert not one.awaits_mouth
+    assert not slot(0).was_seen_by_encoder, "a clip's own access unit is nobody's encoder's"

@@ -1,0 +1,128 @@
+"""From speech and wishes to slots, and back again."""
+
+import pytest
+
+from inference.assets.clip_index import ClipInfo
+from inference.media.types import AudioContext
+from inference.runtime.frame_queue import Phase, PlannedFrame
+from inference.runtime.mouth import Mouth
+from inference.runtime.planner import MIN_RENDER_S, Planner
+from inference.runtime.speech_queue import SpeechQueue
+from inference.runtime.timeline import Cursor, Source
+from inference.timing import ENCODING_S
+
+REPERTOIRE = {
+    shape.name: shape
+    for shape in (
+        ClipInfo("idle_0", "idle", 100, frozenset(range(0, 100, 25)), (100,)),
+        ClipInfo("idle_1", "idle", 50, frozenset({0, 25}), (25, 50)),
+        ClipInfo("action_1", "action", 50, frozenset({0, 25}), (50,)),
+    )
+}
+FRAME_S, LEAD_S = 0.04, 0.03
+
+
+@pytest.fixture
+def planner() -> Planner:
+    speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
+    planner = Planner(REPERTOIRE, speech, lead_s=LEAD_S)
+    planner.begin(frame=100, due_s=10.0, clip="idle_0")
+    return planner
+
+
+def hear(planner: Planner, frames: int, position: int = 0) -> None:
+    planner.hear(position, bytes(1_280 * frames), 9.0, None)
+
+
+def plan(planner: Planner, frames: int) -> list[PlannedFrame]:
+    return [planner.plan(planner.next_tick_s) for _ in range(frames)]
+
+
+def test_frames_are_planned_before_they_are_due_and_cut_off_in_time(planner: Planner) -> None:
+    assert planner.next_tick_s == pytest.approx(10.0 - LEAD_S)
+    slot = planner.plan(planner.next_tick_s)
+    assert (slot.plan.frame, slot.due_s) == (100, pytest.approx(10.0))
+    assert slot.deadline_s == pytest.approx(10.0 - ENCODING_S)
+    assert planner.newest_due_s == pytest.approx(10.0)
+    assert planner.next_tick_s == pytest.approx(10.0 + FRAME_S - LEAD_S)
+
+
+def test_the_engine_gets_some_time_also_when_planning_is_late(planner: Planner) -> None:
+    assert planner.plan(10.2).deadline_s == pytest.approx(10.2 + MIN_RENDER_S)
+
+
+def test_speech_that_is_there_is_taken_frame_by_frame(planner: Planner) -> None:
+    hear(planner, 2)
+    slots = plan(planner, 3)
+    assert [slot.speech and slot.speech.position for slot in slots] == [0, 640, None]
+    assert [slot.plan.mouth for slot in slots] == [Mouth.SPEAKING, Mouth.SPEAKING, Mouth.EASING]
+
+
+def test_what_is_taken_back_is_planned_again_with_its_speech(planner: Planner) -> None:
+    plan(planner, 1)
+    hear(planner, 3)
+    first = plan(planner, 3)
+    planner.take_back(first)
+    again = plan(planner, 3)
+    assert [slot.plan for slot in again] == [slot.plan for slot in first]
+    assert [slot.speech.position for slot in again] == [0, 640, 1_280]
+
+
+def test_after_a_picture_that_the_encoder_saw_the_next_must_stand_alone(planner: Planner) -> None:
+    plan(planner, 1)
+    hear(planner, 3)
+    slots = plan(planner, 3)
+    slots[1].phase = Phase.ENCODING
+    planner.take_back(slots[1:])
+    assert planner.plan(planner.next_tick_s).plan.must_be_idr
+
+
+def test_an_utterance_that_cannot_begin_waits_a_frame(planner: Planner) -> None:
+    hear(planner, 1)
+    (slot,) = plan(planner, 1)
+    assert slot.plan.begins_utterance
+    planner.take_back([slot])
+    silent = planner.plan_in_silence(planner.next_tick_s)
+    assert (silent.plan.frame, silent.plan.source, silent.speech) == (100, Source.CLIP, None)
+    (slot,) = plan(planner, 1)
+    assert slot.plan.begins_utterance
+    assert slot.speech.position == 0
+
+
+def test_an_interrupt_forgets_what_was_taken_back(planner: Planner) -> None:
+    hear(planner, 10)
+    slots = plan(planner, 4)
+    planner.take_back(slots[2:])
+    planner.interrupt()
+    again = plan(planner, 2)
+    assert [slot.plan.mouth for slot in again] == [Mouth.EASING, Mouth.CLOSED]
+    assert [slot.speech for slot in again] == [None, None]
+
+
+def test_wishes_outlive_what_is_taken_back(planner: Planner) -> None:
+    slots = plan(planner, 2)
+    planner.change_clip("idle_1")
+    planner.start_action("action_1", "v1.1")
+    planner.take_back(slots)
+    assert planner.wanted_clip == "action_1"
+    seen = [slot.plan.cursor.clip for slot in plan(planner, 150)]
+    assert seen[-1] == "idle_1"
+    assert "action_1" in seen
+
+
+def test_where_the_clip_is_while_it_needs_no_pictures(planner: Planner) -> None:
+    assert planner.idle_cursor is None
+    plan(planner, 3)
+    assert planner.idle_cursor == Cursor("idle_0", 2)
+    hear(planner, 1)
+    plan(planner, 1)
+    assert planner.idle_cursor is None
+
+
+def test_after_a_stall_the_numbers_jump_behind_the_one_that_is_due(planner: Planner) -> None:
+    plan(planner, 2)
+    assert planner.skip_to_due_frame(12.01) == 49
+    slot = planner.plan(12.01)
+    assert slot.plan.frame == 151
+    assert slot.plan.must_be_idr
+    assert planner.skip_to_due_frame(12.01) == 0

@@ -1,0 +1,169 @@
+"""The speech queue: nothing lost, nothing invented, in whatever pieces it comes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.media.types import AudioContext
+from inference.runtime.speech_queue import START_MARGIN_S, Speech, SpeechQueue
+
+FRAME = 640
+
+
+def pcm(samples: int, first: int = 1) -> bytes:
+    """A ramp, so that each sample tells its position."""
+    return (np.arange(first, first + samples) % 30_000).astype("<i2").tobytes()
+
+
+def ramp(frame_window: np.ndarray) -> list[int]:
+    return [round(float(value) * 32768) for value in frame_window]
+
+
+def queue(*, before: int = 0, after: int = 0) -> SpeechQueue:
+    return SpeechQueue(AudioContext(before, after))
+
+
+def test_silent_until_something_comes() -> None:
+    assert queue().poll(0.0) is Speech.SILENT
+
+
+def test_first_frame_waits_for_its_margin() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME), 10.0)
+    assert speech.poll(10.0) is Speech.SILENT
+    assert speech.poll(10.001 + START_MARGIN_S) is Speech.READY
+
+
+def test_runs_dry_then_ends_once() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME), 10.0)
+    assert speech.poll(10.02) is Speech.READY
+    frame = speech.take()
+    assert (frame.position, frame.received) == (0, FRAME)
+    assert speech.poll(10.06) is Speech.STARVED
+    assert speech.poll(10.20) is Speech.STARVED
+    assert speech.poll(10.25) is Speech.ENDED
+    assert speech.poll(10.29) is Speech.SILENT
+
+
+def test_the_rest_is_padded_and_the_next_utterance_begins_at_its_true_end() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME + 100), 10.0)
+    speech.poll(10.02)
+    speech.take()
+    assert speech.poll(10.1) is Speech.STARVED
+    assert speech.poll(10.24) is Speech.READY
+    rest = speech.take()
+    assert (rest.position, rest.received, rest.end) == (FRAME, 100, FRAME + 100)
+    assert ramp(rest.window.samples)[99:101] == [FRAME + 100, 0]
+    assert speech.poll(10.28) is Speech.ENDED
+    speech.push(FRAME + 100, pcm(FRAME), 11.0)
+    assert speech.poll(11.02) is Speech.READY
+    assert speech.take().position == FRAME + 100
+
+
+def test_look_ahead_is_waited_for_until_it_is_a_frame_time_overdue() -> None:
+    speech = queue(after=320)
+    speech.push(0, pcm(FRAME), 10.0)
+    assert speech.poll(10.059) is Speech.SILENT
+    assert speech.poll(10.061) is Speech.READY
+    assert ramp(speech.take().window.samples)[FRAME:] == [0] * 320
+
+
+def test_context_is_the_utterances_own() -> None:
+    speech = queue(before=100, after=100)
+    speech.push(0, pcm(3 * FRAME), 10.0)
+    speech.poll(10.02)
+    first, second = speech.take(), speech.take()
+    assert ramp(first.window.samples)[:101] == [0] * 100 + [1]
+    assert ramp(second.window.samples) == list(range(FRAME - 99, 2 * FRAME + 101))
+
+
+def test_put_back_gives_the_same_frame_again() -> None:
+    speech = queue()
+    speech.push(0, pcm(2 * FRAME), 10.0)
+    speech.poll(10.02)
+    frame = speech.take()
+    speech.put_back(frame, is_first=True)
+    assert speech.poll(10.06) is Speech.READY
+    assert speech.take().position == frame.position
+
+
+def test_interrupt_forgets_and_the_next_chunk_is_a_new_utterance() -> None:
+    speech = queue()
+    speech.push(0, pcm(5 * FRAME), 10.0)
+    speech.poll(10.02)
+    speech.take()
+    speech.interrupt()
+    assert speech.poll(10.04) is Speech.SILENT
+    assert speech.queued_samples == 0
+    speech.push(5 * FRAME, pcm(FRAME), 10.05)
+    assert speech.poll(10.1) is Speech.READY
+    assert speech.take().position == 5 * FRAME
+
+
+def test_samples_sent_twice_count_once() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME), 10.0)
+    speech.push(0, pcm(FRAME), 10.0)
+    speech.push(FRAME - 10, pcm(20, FRAME - 9), 10.0)
+    assert speech.queued_samples == FRAME + 10
+
+
+def test_a_gap_ends_the_utterance() -> None:
+    speech = queue()
+    speech.push(0, pcm(100), 10.0)
+    speech.push(500, pcm(FRAME), 10.0)
+    assert speech.poll(10.02) is Speech.READY
+    assert speech.take().received == 100
+    assert speech.poll(10.06) is Speech.ENDED
+    assert speech.poll(10.1) is Speech.READY
+    assert speech.take().position == 500
+
+
+def test_a_clip_is_wished_for_once_where_it_begins() -> None:
+    speech = queue()
+    for number, clip in enumerate(["idle_1", "idle_1", "speaking_0"]):
+        speech.push(number * FRAME, pcm(FRAME), 10.0, clip)
+    speech.poll(10.02)
+    assert [speech.take().clip for _ in range(3)] == ["idle_1", None, "speaking_0"]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 3_000), min_size=1, max_size=40),
+    before=st.integers(0, 2_000),
+    after=st.integers(0, 640),
+)
+def test_every_sample_is_shown_exactly_once(sizes: list[int], before: int, after: int) -> None:
+    speech = queue(before=before, after=after)
+    now_s, pushed, shown = 0.0, 0, 0
+    for size in sizes:
+        speech.push(pushed, pcm(size, pushed + 1), now_s)
+        pushed += size
+        now_s += 0.04
+        if speech.poll(now_s) is Speech.READY:
+            frame = speech.take()
+            assert frame.position == shown
+            own = ramp(frame.window.samples)[before : before + frame.received]
+            assert own == [(p + 1) % 30_000 for p in range(shown, frame.end)]
+            shown = frame.end
+    for _ in range(sum(sizes) // FRAME + 20):
+        now_s += 0.04
+        if speech.poll(now_s) is Speech.READY:
+            frame = speech.take()
+            assert frame.position == shown
+            shown = frame.end
+    assert shown == pushed
+    assert speech.queued_samples == 0
+
+
+def test_memory_does_not_grow_with_the_utterance() -> None:
+    speech = queue(before=3_200)
+    for number in range(5_000):
+        speech.push(number * FRAME, pcm(FRAME), number * 0.04)
+        if speech.poll(number * 0.04) is Speech.READY:
+            speech.take()
+    held = sum(len(u.pcm) for u in speech._utterances)
+    assert held < 2 * 90 * FRAME
+    assert speech.queued_samples == pytest.approx(FRAME, abs=FRAME)

@@ -1,0 +1,206 @@
+"""The timeline's laws: order, seams, bounds."""
+
+import itertools
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.assets.clip_index import ClipInfo
+from inference.runtime import timeline as timelines
+from inference.runtime.mouth import Mouth
+from inference.runtime.speech_queue import Speech
+from inference.runtime.timeline import Cursor, FramePlan, Source, Timeline
+
+REPERTOIRE = {
+    shape.name: shape
+    for shape in (
+        ClipInfo("idle_0", "idle", 100, frozenset(range(0, 100, 25)), tuple(range(25, 101, 25))),
+        ClipInfo("idle_1", "idle", 60, frozenset({0, 25, 50}), (20, 40, 60)),
+        ClipInfo("speaking_0", "speaking", 75, frozenset({0, 25, 50}), (25, 50, 75)),
+        ClipInfo("action_1", "action", 60, frozenset({0, 25, 50}), (60,)),
+    )
+}
+SILENT, READY, STARVED, ENDED = Speech.SILENT, Speech.READY, Speech.STARVED, Speech.ENDED
+
+
+def run(timeline: Timeline, cues: Iterable[Speech]) -> tuple[Timeline, list[FramePlan]]:
+    plans = []
+    for cue in cues:
+        timeline, plan = timelines.advance(timeline, REPERTOIRE, cue)
+        plans.append(plan)
+    return timeline, plans
+
+
+def idle(base: str | None = None, frames: int = 10) -> Timeline:
+    timeline, _ = run(timelines.begin(REPERTOIRE, base=base), [SILENT] * frames)
+    return timeline
+
+
+def test_idle_is_the_clips_own_access_units_for_ever() -> None:
+    _, plans = run(timelines.begin(REPERTOIRE), [SILENT] * 250)
+    assert [plan.frame for plan in plans] == list(range(250))
+    assert [plan.cursor for plan in plans] == [Cursor("idle_0", n % 100) for n in range(250)]
+    assert {plan.source for plan in plans} == {Source.CLIP}
+
+
+def test_speech_is_seen_at_once_and_starts_with_an_idr() -> None:
+    _, plans = run(idle(), [READY, READY])
+    assert [plan.source for plan in plans] == [Source.LIVE] * 2
+    assert [plan.must_be_idr for plan in plans] == [True, False]
+    assert plans[0].cursor == Cursor("idle_0", 10)
+    assert [plan.begins_utterance for plan in plans] == [True, False]
+    assert {plan.state for plan in plans} == {"speaking"}
+
+
+def test_the_mouth_eases_shut_and_the_clip_is_entered_at_its_idr() -> None:
+    timeline, plans = run(idle("idle_0"), [READY] * 5 + [ENDED] + [SILENT] * 20)
+    eased = [plan for plan in plans if plan.mouth is Mouth.EASING]
+    assert [plan.frame for plan in eased] == [15, 16]
+    assert eased[0].strength > eased[1].strength > 0
+    first_clip = next(plan for plan in plans[1:] if plan.source is Source.CLIP)
+    assert first_clip.cursor == Cursor("idle_0", 25)
+    assert timeline.mouth.phase is Mouth.CLOSED
+
+
+def test_late_sound_holds_the_mouth_on_the_running_clip() -> None:
+    _, plans = run(idle(), [READY, STARVED, STARVED, READY])
+    assert [plan.mouth for plan in plans] == [
+        Mouth.SPEAKING,
+        Mouth.HOLDING,
+        Mouth.HOLDING,
+        Mouth.SPEAKING,
+    ]
+    assert [plan.cursor.index for plan in plans] == [10, 11, 12, 13]
+    assert [plan.begins_utterance for plan in plans] == [True, False, False, False]
+
+
+def test_speech_brings_a_speaking_clip_unless_a_clip_was_chosen() -> None:
+    _, plans = run(idle(), [READY] * 40)
+    assert plans[-1].cursor.clip == "speaking_0"
+    timeline = timelines.change_clip(idle(), "idle_1")
+    _, plans = run(timeline, [READY] * 60)
+    assert plans[-1].cursor.clip == "idle_1"
+
+
+def test_the_clip_wished_for_an_utterance_leaves_with_it() -> None:
+    timeline = idle(base="idle_0")
+    timeline, _plan = timelines.advance(timeline, REPERTOIRE, READY, "idle_1")
+    timeline, plans = run(timeline, [READY] * 30)
+    assert plans[-1].cursor.clip == "idle_1"
+    timeline, plans = run(timeline, [ENDED] + [SILENT] * 30)
+    assert plans[-1].cursor.clip == "idle_0"
+
+
+def test_state_change_under_speech_wins_over_the_utterances_clip() -> None:
+    timeline, _ = timelines.advance(idle(), REPERTOIRE, READY, "idle_1")
+    timeline, _ = run(timeline, [READY] * 30)
+    timeline, plans = run(timelines.change_clip(timeline, "speaking_0"), [READY] * 30)
+    assert plans[-1].cursor.clip == "speaking_0"
+    assert plans[-1].mouth is Mouth.SPEAKING
+
+
+def test_a_change_waits_for_the_exit_and_needs_no_encoder() -> None:
+    timeline = timelines.change_clip(idle(), "idle_1")
+    _, plans = run(timeline, [SILENT] * 30)
+    assert [plan.cursor for plan in plans[14:16]] == [Cursor("idle_0", 24), Cursor("idle_1", 0)]
+    assert {plan.source for plan in plans} == {Source.CLIP}
+
+
+def test_without_an_exit_in_time_the_clips_are_cross_faded() -> None:
+    timeline, _ = run(timelines.begin(REPERTOIRE, base="action_1"), [SILENT] * 10)
+    _, plans = run(timelines.change_clip(timeline, "idle_0"), [SILENT] * 30)
+    fades = [plan.fade for plan in plans if plan.fade]
+    assert [fade.weight for fade in fades] == [0.25, 0.5, 0.75]
+    assert {fade.outgoing for fade in fades} == {Cursor("action_1", 9)}
+    assert plans[0].must_be_idr
+    assert next(p for p in plans if p.source is Source.CLIP).cursor == Cursor("idle_0", 25)
+
+
+def test_an_action_runs_once_to_its_end_whatever_is_wished_for() -> None:
+    timeline = timelines.start_action(idle(), "action_1", "v1.0")
+    timeline, plans = run(timeline, [SILENT] * 20)
+    timeline, more = run(timelines.change_clip(timeline, "idle_1"), [SILENT] * 80)
+    action = [plan for plan in plans + more if plan.action_progress is not None]
+    assert [plan.cursor for plan in action] == [Cursor("action_1", n) for n in range(60)]
+    assert action[0].action_progress == 0.0
+    assert [p.frame for p in action if p.action_progress == 1.0] == [action[-1].frame]
+    assert {(plan.state, plan.action_form) for plan in action} == {("action", "v1.0")}
+    assert more[-1].cursor.clip == "idle_1"
+
+
+def test_an_interrupt_shuts_the_mouth_in_two_frames() -> None:
+    timeline, _ = run(idle(), [READY] * 5)
+    _, plans = run(timelines.stop_speech(timeline), [SILENT] * 3)
+    assert [plan.mouth for plan in plans] == [Mouth.EASING, Mouth.CLOSED, Mouth.CLOSED]
+
+
+def test_a_lost_access_unit_makes_the_next_one_stand_alone() -> None:
+    _, plans = run(timelines.require_idr(idle()), [SILENT] * 20)
+    assert (plans[0].source, plans[0].must_be_idr) == (Source.LIVE, True)
+    assert [p.must_be_idr for p in plans[1:]] == [False] * 19
+    assert plans[-1].source is Source.CLIP
+
+
+def test_rewinding_keeps_what_was_wished_for() -> None:
+    before = idle()
+    now, _ = run(before, [READY])
+    now = timelines.start_action(timelines.change_clip(now, "idle_1"), "action_1", "v1.1")
+    back = timelines.rewind(now, before)
+    assert (back.frame, back.base, back.is_base_chosen) == (before.frame, "idle_1", True)
+    assert back.action == now.action
+
+
+WISHES = st.sampled_from(["nothing"] * 8 + ["change", "action", "interrupt", "lost", "jump"])
+
+
+@settings(max_examples=200)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(Speech), WISHES, st.sampled_from(sorted(REPERTOIRE))),
+        max_size=300,
+    )
+)
+def test_laws_hold_whatever_happens(steps: list[tuple[Speech, str, str]]) -> None:
+    timeline = timelines.begin(REPERTOIRE)
+    plans: list[FramePlan] = []
+    is_fresh = True
+    wanted_for = 0
+    for speech, wish, clip in steps:
+        if wish == "change":
+            timeline = timelines.change_clip(timeline, clip)
+        elif wish == "action" and timeline.action is None:
+            timeline = timelines.start_action(timeline, "action_1", "v1.1")
+        elif wish == "interrupt":
+            timeline = timelines.stop_speech(timeline)
+        elif wish == "lost":
+            timeline, is_fresh = timelines.require_idr(timeline), True
+        elif wish == "jump":
+            timeline, is_fresh = timelines.skip_to(timeline, timeline.frame + 30), True
+        timeline, plan = timelines.advance(timeline, REPERTOIRE, speech)
+        at_idr = plan.cursor.index in REPERTOIRE[plan.cursor.clip].idr
+        if is_fresh:
+            assert plan.must_be_idr or (plan.source is Source.CLIP and at_idr)
+        elif plans:
+            assert plan.frame == plans[-1].frame + 1
+        if plans and plan.source is Source.LIVE and plans[-1].source is Source.CLIP:
+            assert plan.must_be_idr
+        if plan.source is Source.CLIP:
+            assert plan.mouth is Mouth.CLOSED
+            assert plan.fade is None
+            follows = (
+                not is_fresh
+                and bool(plans)
+                and plans[-1].source is Source.CLIP
+                and plans[-1].cursor == Cursor(plan.cursor.clip, plan.cursor.index - 1)
+            )
+            assert at_idr or follows
+        is_running = timeline.action is not None and timeline.action.is_running
+        arrived = plan.cursor.clip == timelines.wanted_clip(timeline) or is_running
+        wanted_for = 0 if arrived else wanted_for + 1
+        assert wanted_for <= timelines.MAX_WAIT + timelines.FADE_STEPS
+        assert (speech is READY) == (plan.mouth is Mouth.SPEAKING)
+        plans.append(plan)
+        is_fresh = False
+    for one, two in itertools.pairwise(plans):
+        assert two.frame > one.frame

@@ -1,0 +1,60 @@
+"""Messages to a door: in order, whatever the layer does."""
+
+import asyncio
+
+import pytest
+
+from inference.messages import LayerMessage, SessionStart, SpeechFailed
+from inference.runtime.worker_outbox import WorkerOutbox
+
+START = SessionStart(
+    claim_id="a",
+    session_id="s",
+    reply_channel="door",
+    avatar_folder="test",
+    avatar_version="1",
+)
+
+
+def message(number: int) -> SpeechFailed:
+    return SpeechFailed(claim_id="a", reason=str(number))
+
+
+class SlowLayer:
+    """Takes turns with everybody else before it sends, and loses what it is told to."""
+
+    def __init__(self, *lost: int) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self._lost = {str(number) for number in lost}
+
+    async def send(self, channel: str, message: LayerMessage) -> None:
+        await asyncio.sleep(0)
+        assert isinstance(message, SpeechFailed)
+        if message.reason in self._lost:
+            raise ConnectionError("the layer is gone")
+        self.sent.append((channel, message.reason))
+
+
+async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
+    layer = SlowLayer()
+    outgoing = WorkerOutbox(START, layer.send)
+    sending = asyncio.create_task(outgoing.send_all(on_loss=pytest.fail))
+    for number in range(5):
+        outgoing.put(message(number))
+        await asyncio.sleep(0)
+    outgoing.close()
+    outgoing.put(message(5))
+    await asyncio.wait_for(sending, 1)
+    assert layer.sent == [("door", str(number)) for number in range(5)]
+
+
+async def test_what_is_lost_is_told_and_the_rest_is_sent() -> None:
+    layer = SlowLayer(1, 2)
+    outgoing = WorkerOutbox(START, layer.send)
+    for number in range(4):
+        outgoing.put(message(number))
+    outgoing.close()
+    losses: list[list[tuple[str, str]]] = []
+    await outgoing.send_all(on_loss=lambda: losses.append(list(layer.sent)))
+    assert [reason for _, reason in layer.sent] == ["0", "3"]
+    assert losses == [[("door", "0")]] * 2, "at once, before anything else is sent"

@@ -1,0 +1,91 @@
+"""Both sides by themselves; `test_server` shows them at work on real sockets."""
+
+import pytest
+
+from musetalk_site.server import backpressure
+from musetalk_site.server.backpressure import WAITING_LIMIT, ReadSide, WriteSide
+
+
+def test_only_changes_are_told() -> None:
+    side = WriteSide()
+    told: list[bool] = []
+    side.on_change(told.append)
+    for step in (side.pauseProducing, side.pauseProducing, side.resumeProducing):
+        step()
+    side.resumeProducing()
+    assert told == [True, False]
+    side.stopProducing()
+    side.pauseProducing()
+    assert told == [True, False]
+    assert side.paused
+
+
+def test_who_reads_nothing_for_long_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr(backpressure.time, "monotonic", lambda: now_s)
+    side = WriteSide()
+    now_s += 500
+    assert not side.is_stuck()
+    side.pauseProducing()
+    now_s += backpressure.PAUSED_LIMIT_S
+    assert not side.is_stuck()
+    side.pauseProducing()  # no news, so it counts from the first time
+    now_s += 1
+    assert side.is_stuck()
+    side.resumeProducing()
+    assert not side.is_stuck()
+    side.pauseProducing()
+    assert not side.is_stuck()
+
+
+class Transport:
+    """One that writes down when it is read from."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
+        self.steps.append("pause")
+
+    def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
+        self.steps.append("resume")
+
+
+def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
+    transport = Transport()
+    side = ReadSide(transport)
+    for _ in range(WAITING_LIMIT - 1):
+        side.arrived()
+    assert transport.steps == []
+    for _ in range(10):  # what one read from the socket brought still comes
+        side.arrived()
+    assert transport.steps == ["pause"]
+    for _ in range(WAITING_LIMIT // 2 + 8):
+        side.taken()
+    assert transport.steps == ["pause"]
+    side.taken()
+    assert transport.steps == ["pause", "resume"]
+    for _ in range(WAITING_LIMIT):
+        side.taken()
+    for _ in range(WAITING_LIMIT):
+        side.arrived()
+    assert transport.steps == ["pause", "resume", "pause"]
+
+
+async def test_messages_count_as_taken_and_nothing_else_does() -> None:
+    transport = Transport()
+    side = ReadSide(transport)
+    for _ in range(WAITING_LIMIT):
+        side.arrived()
+    events = iter(["websocket.connect", *["websocket.receive"] * (WAITING_LIMIT // 2)])
+
+    async def receive() -> dict[str, str]:
+        return {"type": next(events)}
+
+    take = side.counting(receive)
+    assert await take() == {"type": "websocket.connect"}
+    for _ in range(WAITING_LIMIT // 2 - 1):
+        await take()
+    assert transport.steps == ["pause"]
+    await take()
+    assert transport.steps == ["pause", "resume"]

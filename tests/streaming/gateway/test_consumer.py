@@ -1,0 +1,482 @@
+import asyncio
+import contextlib
+import json
+import logging
+import threading
+
+import pytest
+from channels.exceptions import ChannelFull
+from channels.layers import channel_layers, get_channel_layer
+from channels.testing import WebsocketCommunicator
+from django.db import OperationalError
+
+from avatars_app.selectors import AvatarNotReady, AvatarRef
+from inference.assets.manifest import STANDARD_CLIPS
+from inference.messages import (
+    CLAIM_LAYER,
+    INFERENCE_CHANNEL,
+    MEDIA_LAYER,
+    AudioChunk,
+    SessionAccepted,
+    SessionClaimed,
+    SessionStop,
+    SpeechFailed,
+    SpeechInterrupt,
+    SpeechInterrupted,
+    from_layer,
+)
+from streaming.gateway import consumer
+from streaming.gateway import registry as live
+from streaming.gateway.registry import Registry
+from streaming.gateway.routing import streams
+from streaming.session import claims
+from tests.streaming.fakes import SESSION_ID, USER, chunk, frame, numbered, text
+
+SOON_S = 5.0
+AVATAR = AvatarRef(
+    folder="presenter",
+    version="v1",
+    clips=dict(STANDARD_CLIPS),
+    codec="avc1.42C01E",
+    width=512,
+    height=512,
+)
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """Layers, a registry and an avatar for one test."""
+    channel_layers.backends.clear()
+    fresh = Registry()
+    monkeypatch.setattr(consumer, "registry", fresh)
+    monkeypatch.setattr(live, "registry", fresh)
+    monkeypatch.setattr(consumer, "avatar_for", lambda user_id: AVATAR)
+    yield fresh
+    channel_layers.backends.clear()
+
+
+class Transport:
+    """What the server tells of its side of the connection."""
+
+    def __init__(self):
+        self.paused = False
+        self._callbacks = []
+
+    def on_change(self, callback):
+        self._callbacks.append(callback)
+
+    def set(self, paused):
+        self.paused = paused
+        for callback in self._callbacks:
+            callback(paused)
+
+
+class Client(WebsocketCommunicator):
+    """A client of the whole ASGI application of the streams."""
+
+    def __init__(self, user_id=USER, headers=(), path=None):
+        path = path if path is not None else f"/musetalk/v1/ws/{user_id}"
+        super().__init__(streams, "/", headers=list(headers))
+        self.user_id = user_id
+        self.transport = Transport()
+        self.scope["path"] = path
+        self.scope["extensions"] = {consumer.TRANSPORT_EXTENSION: self.transport}
+
+    async def say(self, type_, session_id=SESSION_ID, **data):
+        await self.send_to(text(type_, session_id, **data))
+
+    async def hear(self):
+        """The next message."""
+        return json.loads(await self.receive_from(SOON_S))
+
+    async def hear_all(self, *types):
+        """One message of each type, in this order."""
+        messages = [await self.hear() for _ in types]
+        assert [message["type"] for message in messages] == list(types)
+        return messages
+
+    async def closing(self):
+        """The close code; nothing but the close may come."""
+        closing = await self.receive_output(SOON_S)
+        assert closing["type"] == "websocket.close"
+        return closing["code"]
+
+    async def open(self, session_id=SESSION_ID):
+        assert await self.connect(SOON_S) == (True, None)
+        await self.say("INIT", session_id, user_id=self.user_id)
+
+
+@contextlib.asynccontextmanager
+async def connected(**options):
+    client = Client(**options)
+    try:
+        yield client
+    finally:
+        if not client.future.done():
+            await client.disconnect(timeout=SOON_S)
+
+
+class FakeWorker:
+    """Takes claims and does what a test says."""
+
+    def __init__(self):
+        self.claims = get_channel_layer(CLAIM_LAYER)
+        self.media = get_channel_layer(MEDIA_LAYER)
+
+    async def claim(self):
+        message = await asyncio.wait_for(self.claims.receive(INFERENCE_CHANNEL), SOON_S)
+        return from_layer(message)
+
+    async def take(self):
+        """The next claim, answered."""
+        self.start = await self.claim()
+        self.channel = await self.media.new_channel()
+        await self.send(
+            SessionClaimed(
+                claim_id=self.start.claim_id,
+                worker_channel=self.channel,
+                worker="fake",
+                engine="fake",
+                is_lipsync_ready=True,
+            )
+        )
+        return self
+
+    async def send(self, message):
+        await self.media.send(self.start.reply_channel, message.to_layer())
+
+    async def show(self, *numbers, **fields):
+        for number in numbers:
+            await self.send(frame(self.start.claim_id, number, **fields))
+
+    async def read(self):
+        return from_layer(await asyncio.wait_for(self.media.receive(self.channel), SOON_S))
+
+
+@contextlib.asynccontextmanager
+async def conversation(**options):
+    """A client and the worker that has its session."""
+    async with connected(**options) as client:
+        await client.open()
+        worker = await FakeWorker().take()
+        await client.hear_all("INIT_SUCCESS")
+        assert isinstance(await worker.read(), SessionAccepted)
+        yield client, worker
+
+
+# ---- a session from end to end
+
+
+async def test_a_session():
+    async with conversation() as (client, worker):
+        await worker.show(0, 1)
+        first, second = await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        assert [m["data"]["frame_timestamp"] for m in (first, second)] == [0, 40]
+        await client.say("GENERATE", audio_chunk=chunk(numbered(0, 640)))
+        audio = await worker.read()
+        assert isinstance(audio, AudioChunk)
+        assert (audio.pcm, audio.position) == (numbered(0, 640), 0)
+        await client.say("INTERRUPT")
+        interrupt = await worker.read()
+        assert isinstance(interrupt, SpeechInterrupt)
+        await worker.send(SpeechInterrupted(claim_id=interrupt.claim_id, generation=1, position=0))
+        [interrupted] = await client.hear_all("INTERRUPTED")
+        assert interrupted["data"] == {"dropped_ms": 40}
+        await client.say("CLOSE")
+        [ack] = await client.hear_all("CLOSE_ACK")
+        assert ack["data"] == {"reason": "client_request"}
+        assert await client.closing() == 1000
+        assert isinstance(await worker.read(), SessionStop)
+
+
+async def test_a_connection_that_breaks_frees_the_worker(registry):
+    async with conversation() as (client, worker):
+        assert len(registry) == 1
+        await client.disconnect(code=1006, timeout=SOON_S)
+        assert isinstance(await worker.read(), SessionStop)
+        assert len(registry) == 0
+
+
+async def test_a_cancelled_application_frees_the_worker(registry):
+    async with conversation() as (client, worker):
+        client.future.cancel()
+        await asyncio.wait([client.future])
+        assert isinstance(await worker.read(), SessionStop)
+        assert len(registry) == 0
+
+
+async def test_timers_ring(monkeypatch):
+    monkeypatch.setattr(claims, "NO_WORKER_S", 0.05)
+    async with connected() as client:
+        await client.open()
+        [error] = await client.hear_all("ERROR")
+        assert error["data"]["details"]["reason"] == "no_worker"
+        worker = await FakeWorker().take()
+        await client.hear_all("INIT_SUCCESS")
+        await worker.show(0)
+        await client.hear_all("VIDEO_FRAME")
+
+
+async def test_what_is_no_text_is_answered():
+    async with connected() as client:
+        assert await client.connect(SOON_S) == (True, None)
+        await client.send_to(bytes_data=b"\x00")
+        await client.send_input({"type": "websocket.receive", "text": ""})
+        errors = await client.hear_all("ERROR", "ERROR")
+        assert {m["data"]["code"] for m in errors} == {"INVALID_MESSAGE"}
+
+
+# ---- who is let in
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/musetalk/v1/ws/",
+        "/musetalk/v1/ws/ada/",
+        "/musetalk/v1/ws/ada\n",
+        "//musetalk/v1/ws/ada",
+        "/musetalk/v1/ws/../ada",
+        "/musetalk/v1/ws/é",
+        "/musetalk/v1/ws/" + "a" * 65,
+        "/musetalk/v2/ws/ada",
+    ],
+)
+async def test_any_other_path_is_refused_before_a_session_exists(path, registry):
+    async with connected(path=path) as client:
+        assert (await client.connect(SOON_S))[0] is False
+    assert registry.connections_ever == 0
+
+
+async def test_a_user_id_may_be_long():
+    async with connected(user_id="A-z_0" * 12 + "0123") as client:
+        await client.open()
+        assert (await FakeWorker().claim()).session_id == SESSION_ID
+
+
+# ---- avatars
+
+
+@pytest.mark.parametrize("reason", ["preparing", "failed"])
+async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
+    def not_ready(user_id):
+        raise AvatarNotReady(reason, 40)
+
+    monkeypatch.setattr(consumer, "avatar_for", not_ready)
+    async with connected() as client:
+        await client.open()
+        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "MODEL_NOT_FOUND"
+        assert error["data"]["details"] == {"reason": reason, "percent": 40}
+        assert await client.closing() == 4404
+
+
+async def test_a_database_that_is_away_ends_the_session_with_a_line_in_the_log(monkeypatch, caplog):
+    def look_up(user_id):
+        raise OperationalError("could not connect")
+
+    monkeypatch.setattr(consumer, "avatar_for", look_up)
+    async with connected() as client:
+        await client.open()
+        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "INTERNAL_ERROR"
+        assert await client.closing() == 4500
+    [line] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "could not connect" in line.getMessage()
+    assert line.exc_info is None
+
+
+async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
+    found = threading.Event()
+
+    def look_up(user_id):
+        assert user_id != "slow" or found.wait(SOON_S)
+        return AVATAR
+
+    monkeypatch.setattr(consumer, "avatar_for", look_up)
+    async with connected(user_id="slow") as slow:
+        await slow.open(session_id=None)
+        async with conversation() as (client, worker):
+            await worker.show(0)
+            await client.hear_all("VIDEO_FRAME")
+        assert await slow.receive_nothing()
+        found.set()
+        await FakeWorker().take()
+        await slow.hear_all("INIT_SUCCESS")
+
+
+# ---- one session, two connections
+
+
+async def test_the_newer_connection_of_a_user_wins():
+    async with conversation() as (older, worker), connected() as newer:
+        await newer.open()
+        error, _ = await older.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "INVALID_SESSION"
+        assert await older.closing() == 4409
+        assert isinstance(await worker.read(), SessionStop)
+        await older.disconnect(timeout=SOON_S)
+        await FakeWorker().take()
+        await newer.hear_all("INIT_SUCCESS")
+
+
+async def test_another_users_live_session_is_not_given_away():
+    async with conversation() as (client, worker), connected(user_id="mallory") as thief:
+        await thief.open()
+        [error] = await thief.hear_all("ERROR")
+        assert error["data"]["code"] == "INVALID_SESSION"
+        await worker.show(0)
+        await client.hear_all("VIDEO_FRAME")
+
+
+async def test_an_id_is_free_again_when_its_session_is_over():
+    async with conversation() as (client, _):
+        await client.disconnect(timeout=SOON_S)
+    async with connected(user_id="bob") as client:
+        await client.open()
+        await FakeWorker().take()
+        await client.hear_all("INIT_SUCCESS")
+
+
+# ---- the end of the server
+
+
+async def test_the_server_says_goodbye(registry):
+    async with conversation() as (client, worker), connected() as early:
+        await early.connect(SOON_S)
+        await live.close_all()
+        for one in (client, early):
+            [ack] = await one.hear_all("CLOSE_ACK")
+            assert ack["data"] == {"reason": "server_shutdown"}
+            assert await one.closing() == 4012
+        assert isinstance(await worker.read(), SessionStop)
+        async with connected() as late:
+            assert (await late.connect(SOON_S))[0] is False
+
+
+# ---- when something is wrong
+
+
+@pytest.mark.parametrize("where", ["text", "from_worker", "timer"])
+async def test_a_fault_of_ours_is_logged_and_told(monkeypatch, caplog, where):
+    async with conversation() as (client, worker):
+
+        def boom(*_):
+            raise RuntimeError("boom")
+
+        with caplog.at_level(logging.ERROR):
+            monkeypatch.setattr(f"streaming.session.session.Session.{where}", boom)
+            if where == "text":
+                await client.say("PONG")
+            elif where == "from_worker":
+                await worker.show(0)
+            error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "INTERNAL_ERROR"
+        assert await client.closing() == 4500
+        assert "RuntimeError: boom" in caplog.text
+
+
+async def test_a_layer_that_fails_is_told(monkeypatch):
+    layer = get_channel_layer(MEDIA_LAYER)
+    broken = asyncio.Event()
+    receive = layer.receive
+
+    async def failing(channel):
+        if channel.startswith("specific."):
+            await broken.wait()
+            raise OSError("gone")
+        return await receive(channel)
+
+    monkeypatch.setattr(layer, "receive", failing)
+    async with connected() as client:
+        await client.connect(SOON_S)
+        broken.set()
+        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "INTERNAL_ERROR"
+        assert await client.closing() == 4500
+
+
+async def test_a_message_of_another_version_is_ignored():
+    async with conversation() as (client, worker):
+        await worker.media.send(worker.start.reply_channel, {"type": "video.frame", "frame": "x"})
+        await worker.media.send(worker.start.reply_channel, {"type": "weather.report"})
+        await worker.show(0)
+        await client.hear_all("VIDEO_FRAME")
+
+
+async def test_a_full_channel_loses_no_audio(monkeypatch):
+    async with conversation() as (client, worker):
+        send, refusals = worker.media.send, [ChannelFull, ChannelFull, OSError]
+
+        async def full(channel, message):
+            if message["type"] == "audio.chunk" and refusals:
+                raise refusals.pop()
+            await send(channel, message)
+
+        monkeypatch.setattr(worker.media, "send", full)
+        for n in range(3):
+            await client.say("GENERATE", audio_chunk=chunk(numbered(n * 640, 640)))
+        heard = b""
+        while len(heard) < 3 * 1_280:
+            heard += (await worker.read()).pcm
+        assert heard == numbered(0, 3 * 640)
+
+
+async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch):
+    async with conversation() as (client, worker):
+        send = worker.media.send
+
+        async def full(channel, message):
+            if message["type"] == "clip.change":
+                raise ChannelFull
+            await send(channel, message)
+
+        monkeypatch.setattr(worker.media, "send", full)
+        await client.say("STATE_CHANGE", target_state="speaking")
+        await client.hear_all("STATE_CHANGED")
+        again = FakeWorker()
+        await again.take()
+        told = await again.read()
+        assert isinstance(told, SessionAccepted)
+        assert told.clip == "speaking_0"
+
+
+async def test_a_claim_that_cannot_be_sent_is_sent_again(monkeypatch):
+    monkeypatch.setattr(claims, "CLAIM_EVERY_S", 0.05)
+    layer = get_channel_layer(CLAIM_LAYER)
+    send, refusals = layer.send, [ChannelFull, OSError]
+
+    async def full(channel, message):
+        if refusals:
+            raise refusals.pop()
+        await send(channel, message)
+
+    monkeypatch.setattr(layer, "send", full)
+    async with connected() as client:
+        await client.open()
+        await FakeWorker().take()
+        await client.hear_all("INIT_SUCCESS")
+
+
+async def test_pictures_wait_while_the_client_reads_too_slowly():
+    async with conversation() as (client, worker):
+        await worker.show(0, 1)
+        await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        client.transport.set(True)
+        await worker.show(*range(2, 10))
+        await worker.send(SpeechFailed(claim_id=worker.start.claim_id, reason="none"))
+        await client.hear_all("ERROR")
+        client.transport.set(False)
+        await worker.show(*range(10, 27))
+        frames = await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        assert [m["data"]["frame_timestamp"] // 40 for m in frames] == [25, 26]
+
+
+async def test_a_server_that_does_not_tell_is_a_door_too(monkeypatch, caplog):
+    monkeypatch.setattr(consumer, "_missing_transport_told", False)
+    for _ in range(2):
+        async with connected() as client:
+            del client.scope["extensions"]
+            await client.connect(SOON_S)
+    assert caplog.text.count("does not tell when a client reads too slowly") == 1

@@ -1,0 +1,219 @@
+"""What is written down of sessions, and when."""
+
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from streaming.gateway.registry import Registry
+from streaming.history import writer
+from streaming.history.writer import HistoryWriter
+from streaming.models import GatewayProcess, SessionRecord
+from streaming.protocol.closing import CloseCauseName
+from tests.streaming.fakes import SESSION_ID, Worker, numbered
+from tests.streaming.gateway.test_registry import FakeConnection
+
+CloseCause = SessionRecord.CloseCause
+
+
+class Process:
+    """One that sweeps when a test says so."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.writer = self.registry.watcher = HistoryWriter(self.registry)
+        self.writer.start = lambda: None
+
+    def connect(self, user_id: str = "ada") -> FakeConnection:
+        connection = FakeConnection(user_id)
+        self.registry.enter(connection)
+        return connection
+
+    def begin(self, user_id: str = "ada") -> tuple[FakeConnection, Worker]:
+        """A connection whose session a worker has."""
+        connection = self.connect(user_id)
+        connection.door.say("INIT", user_id=user_id)
+        return connection, connection.door.take()
+
+    def sweep(self, *, writes_all: bool = True) -> None:
+        self.writer.sweep(writes_all=writes_all)
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+def only() -> SessionRecord:
+    return SessionRecord.objects.get()
+
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_session_is_written_at_its_start_and_at_its_end(process):
+    process.sweep()
+    connection = process.connect()
+    process.sweep(writes_all=False)
+    assert not SessionRecord.objects.exists()  # it has not said INIT
+
+    worker = connection.door.start()
+    process.sweep(writes_all=False)
+    record = only()
+    assert (record.session_id, record.user_id, record.avatar) == (SESSION_ID, "ada", "presenter")
+    assert (record.worker, record.engine, record.is_live) == ("w1", "viseme", True)
+    assert record.started_at == connection.opened_at
+
+    worker.show(30)
+    connection.door.speak(numbered(0, 1_600))
+    connection.door.say("NONSENSE")
+    process.sweep(writes_all=False)
+    assert only().frames == 0  # not its turn yet
+    process.sweep()
+    record = only()
+    assert (record.frames, record.speech_ms, record.queued_ms) == (30, 100, 100)
+    assert record.errors == {"INVALID_MESSAGE": 1}
+
+    connection.door.say("CLOSE")
+    process.registry.leave(connection)
+    process.sweep(writes_all=False)
+    record = only()
+    assert (record.close_cause, record.is_live, record.queued_ms) == (
+        CloseCause.CLIENT_REQUEST,
+        False,
+        0,
+    )
+    assert record.ended_at >= record.started_at
+    process.sweep()
+    assert only().ended_at == record.ended_at
+
+
+def test_a_session_that_was_over_before_anybody_looked_is_written(process):
+    process.sweep()
+    connection = process.connect()
+    connection.door.start()
+    process.registry.leave(connection)
+    process.sweep(writes_all=False)
+    assert only().close_cause == CloseCause.DISCONNECTED
+
+
+def test_connections_without_a_session_are_only_counted(process):
+    process.registry.leave(process.connect())
+    process.sweep()
+    assert not SessionRecord.objects.exists()
+    assert GatewayProcess.objects.get().connections_ever == 1
+
+
+def test_one_session_id_on_two_connections_is_two_records(process):
+    older, newer = process.connect(), process.connect()
+    older.door.start()
+    older.door.do(older.session.supersede())
+    newer.door.start()
+    process.registry.leave(older)
+    process.sweep()
+    endings = SessionRecord.objects.values_list("close_cause", flat=True)
+    assert sorted(endings) == ["", CloseCause.SUPERSEDED]
+
+
+def test_lateness_is_told_as_the_client_would_see_it(process):
+    connection = process.connect()
+    worker = connection.door.start()
+    worker.show(99)
+    connection.door.wait(0.1)
+    worker.show()
+    process.sweep()
+    record = only()
+    assert (record.lateness_p50_ms, record.lateness_p95_ms) == (1, 1)
+    assert record.lateness_p99_ms == 1
+    for _ in range(5):
+        worker.show()
+    process.sweep()
+    assert only().lateness_p99_ms == 160
+
+
+def test_sessions_of_a_process_that_died_are_closed_as_lost(process):
+    connection = process.connect()
+    connection.door.start()
+    process.sweep()
+    recorded_at = only().recorded_at
+    other = Process()
+    other.sweep()
+    assert only().is_live
+
+    long_ago = timezone.now() - writer.LOST_AFTER - timedelta(seconds=1)
+    GatewayProcess.objects.filter(name=process.writer._process.name).exclude(
+        id=other.writer._process.id
+    ).update(heartbeat_at=long_ago)
+    other.sweep()
+    record = only()
+    assert (record.close_cause, record.ended_at) == (CloseCause.LOST, recorded_at)
+    assert record.process.is_stopped
+    assert not GatewayProcess.objects.get(id=other.writer._process.id).is_stopped
+
+    process.sweep()  # it was only asleep
+    assert only().is_live
+    assert only().close_cause == ""
+    assert not only().process.is_stopped
+
+
+def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(process):
+    (connection, _), (bystander, _) = process.begin(), process.begin("bob")
+    process.sweep()
+    SessionRecord.objects.filter(user_id="ada").update(termination_requested=True)
+    Process().sweep()
+    assert connection.door.closed is None
+    process.sweep()
+    assert connection.door.closed == 4409
+    *_, error, acknowledgement = connection.door.said
+    assert error["data"]["code"] == "INVALID_SESSION"
+    assert error["data"]["details"] == {"reason": "ended_by_operator"}
+    assert acknowledgement["data"]["reason"] == "error"
+    assert bystander.door.closed is None
+    process.registry.leave(connection)
+    process.sweep(writes_all=False)
+    assert SessionRecord.objects.get(user_id="ada").close_cause == CloseCause.OPERATOR
+
+
+def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch):
+    process.sweep()
+    connection = process.connect()
+    connection.door.start().show(5)
+    process.registry.leave(connection)
+    manager = type(SessionRecord.objects)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager, "bulk_create", fail)
+        patch.setattr(writer, "close_old_connections", lambda: None)  # the test's own transaction
+        assert process.writer._try(process.sweep) is None
+    assert not SessionRecord.objects.exists()
+    assert not process.writer.has_database
+    process.sweep()
+    assert process.writer.has_database
+    assert only().frames == 5
+
+
+def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
+    for number in range(100):
+        process.begin(f"user{number}")
+    process.sweep()
+    with django_assert_max_num_queries(8):
+        process.sweep()
+    with django_assert_max_num_queries(0):
+        process.sweep(writes_all=False)
+    assert SessionRecord.objects.count() == 100
+
+
+def test_a_process_that_ends_says_so(process):
+    process.connect().door.start()
+    process.writer.stop()
+    process.sweep()
+    assert GatewayProcess.objects.get().is_stopped
+
+
+def test_every_ending_of_a_session_has_a_word():
+    assert set(get_args(CloseCauseName)) < set(CloseCause.values)

@@ -1,0 +1,65 @@
+"""The machine-readable description of the stream follows the message types."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from streaming.protocol.asyncapi import ALL_MESSAGES, MessageType, document, examples_of
+from streaming.protocol.client_messages import CLIENT_MESSAGES
+from streaming.protocol.codec import dump, parse, type_of
+from streaming.protocol.examples import CLIENT_EXAMPLES, SERVER_EXAMPLES
+from streaming.protocol.server_messages import SERVER_MESSAGES
+
+DOCUMENT = document(host="localhost:8000", is_secure=False)
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if "$ref" in part:
+            yield part["$ref"]
+        for value in part.values():
+            yield from references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    found = set(references(DOCUMENT))
+    assert found
+    for reference in found:
+        part: Any = DOCUMENT
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+
+
+@pytest.mark.parametrize(
+    ("action", "messages"), [("receive", CLIENT_MESSAGES), ("send", SERVER_MESSAGES)]
+)
+def test_an_operation_has_the_messages_of_its_direction(
+    action: str, messages: tuple[MessageType, ...]
+) -> None:
+    (operation,) = [one for one in DOCUMENT["operations"].values() if one["action"] == action]
+    names = [reference["$ref"].rsplit("/", 1)[1] for reference in operation["messages"]]
+    assert names == [type_of(message) for message in messages]
+
+
+@pytest.mark.parametrize("message", ALL_MESSAGES, ids=type_of)
+def test_every_message_has_a_summary_and_a_real_example(message: MessageType) -> None:
+    described = DOCUMENT["components"]["messages"][type_of(message)]
+    assert described["summary"]
+    assert described["examples"]
+    for example in examples_of(message):
+        assert example["type"] == type_of(message)
+        assert isinstance(msgspec.convert(example, message), message)
+
+
+def test_examples_of_a_client_are_taken_by_the_server() -> None:
+    for example in CLIENT_EXAMPLES:
+        assert parse(dump(example)) == example
+
+
+def test_no_example_is_of_an_unknown_type() -> None:
+    assert {type(example) for example in (*CLIENT_EXAMPLES, *SERVER_EXAMPLES)} == set(ALL_MESSAGES)

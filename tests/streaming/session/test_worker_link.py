@@ -1,0 +1,496 @@
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from inference.messages import (
+    ActionStart,
+    AudioChunk,
+    ClipChange,
+    SessionAccepted,
+    SessionAlive,
+    SessionEnded,
+    SessionRefused,
+    SpeechFailed,
+    SpeechInterrupt,
+    SpeechInterrupted,
+)
+from streaming.session.worker_link import TRANSITIONS, LinkEvent, LinkState
+from tests.streaming.fakes import SESSION_ID, Door, chunk, claimed, frame, numbered, text
+
+
+def frame_numbers(door: Door) -> list[int]:
+    return [m["data"]["frame_timestamp"] // 40 for m in door.of_type("VIDEO_FRAME")]
+
+
+# ---- claims
+
+
+def test_the_first_answer_wins_and_others_are_stopped():
+    door = Door()
+    door.init()
+    [claim] = door.claims
+    door.hear(claimed(claim, "w1"))
+    door.hear(claimed(claim, "w2"))
+    assert door.was_accepted("w1", claim)
+    assert door.was_stopped("w2", claim)
+    assert not door.was_stopped("w1", claim)
+
+
+def test_an_answer_that_comes_twice_changes_nothing():
+    door = Door()
+    worker = door.start()
+    door.hear(claimed(worker.claim, "w1"))
+    worker.show()
+    assert not door.was_stopped("w1", worker.claim)
+    assert frame_numbers(door) == [0]
+
+
+def test_without_a_worker_the_client_is_told_once_and_claims_go_on():
+    door = Door()
+    door.init()
+    door.wait(9)
+    assert [(m["data"]["code"], m["data"]["details"]) for m in door.of_type("ERROR")] == [
+        ("PROCESSING_ERROR", {"reason": "no_worker", "retry_after_ms": 2_000})
+    ]
+    assert len(door.claims) == 5
+    assert len({claim.claim_id for claim in door.claims}) == 5
+    door.take()
+    assert door.last["type"] == "INIT_SUCCESS"
+    assert door.closed is None
+
+
+def test_an_answer_to_an_older_claim_is_stopped():
+    door = Door()
+    door.init()
+    door.wait(2.5)
+    old, new = door.claims
+    door.hear(claimed(old, "w1"))
+    assert door.was_stopped("w1", old)
+    door.hear(claimed(new, "w2"))
+    assert door.was_accepted("w2", new)
+
+
+def test_frames_of_other_claims_never_reach_the_client():
+    door = Door()
+    door.init()
+    door.wait(2.5)
+    worker = door.take()
+    worker.show(3)
+    for claim_id in ("", "other", door.claims[0].claim_id):
+        door.hear(frame(claim_id, 3, is_idr=True, position=0))
+    worker.show(3)
+    assert frame_numbers(door) == [0, 1, 2, 3, 4, 5]
+
+
+def refuse(door: Door, reason: str) -> None:
+    door.hear(SessionRefused(claim_id=door.claims[-1].claim_id, reason=reason, message="sorry"))
+
+
+def test_full_workers_are_asked_again_and_then_the_client_is_sent_away():
+    door = Door()
+    door.init()
+    for _ in range(7):
+        refuse(door, "capacity")
+        door.wait(0.25)
+    assert len(door.claims) == 8
+    assert door.closed is None
+    refuse(door, "capacity")
+    door.wait(0.25)
+    assert door.errors == ["RATE_LIMIT_EXCEEDED"]
+    assert door.of_type("ERROR")[0]["data"]["details"] == {"reason": "capacity"}
+    assert door.closed == 4429
+
+
+def test_an_avatar_that_no_worker_can_open_ends_the_session():
+    door = Door()
+    door.init()
+    door.hear(SessionRefused(claim_id="other", reason="avatar", message="sorry"))
+    assert door.closed is None
+    refuse(door, "avatar")
+    assert door.errors == ["MODEL_NOT_FOUND"]
+    assert door.closed == 4404
+
+
+def test_a_running_session_survives_refusals():
+    door = Door()
+    door.start().show(5)
+    door.wait(1.5)
+    for reason in ("capacity", "avatar"):
+        refuse(door, reason)
+        door.wait(2.1)
+    assert door.errors == ["PROCESSING_ERROR"]
+    assert door.closed is None
+    door.take("w2").show()
+    assert door.last["type"] == "VIDEO_FRAME"
+
+
+def test_what_was_wanted_since_the_claim_reaches_the_worker():
+    door = Door()
+    door.init()
+    door.speak(numbered(0, 100))
+    door.say("INTERRUPT")
+    door.say("STATE_CHANGE", target_state="speaking")
+    door.say("ACTION", action_index=1)
+    door.speak(numbered(100, 50))
+    assert door.of_type("INTERRUPTED")[0]["data"] == {"dropped_ms": 6}
+    door.take()
+    kinds = [SessionAccepted, ActionStart, AudioChunk]
+    assert [type(m) for m in door.told_to("w1")] == kinds
+    [piece] = door.audio_to("w1")
+    assert (piece.position, piece.pcm, piece.generation) == (100, numbered(100, 50), 1)
+    accepted = door.accepted("w1")
+    assert (accepted.generation, accepted.next_position) == (1, 100)
+    assert accepted.clip == "speaking_0"
+
+
+# ---- losing the worker
+
+
+def test_a_silent_worker_is_replaced():
+    door = Door()
+    old = door.start()
+    door.say("STATE_CHANGE", target_state="idle", base_video="idle_4")
+    door.speak(numbered(0, 6_400))
+    for k in range(5):
+        old.speak(k * 640)
+    door.wait(1.2)
+    assert door.was_stopped("w1", old.claim)
+    claim = door.claims[-1]
+    assert claim.claim_id != old.claim.claim_id
+    new = door.take("w2")
+    assert new.accepted.next_position == 3_200
+    assert new.accepted.clip == "idle_4"
+    assert new.accepted.next_frame == 35  # frame 4 came at 160 ms, 1.24 s ago
+    assert b"".join(p.pcm for p in door.audio_to("w2")) == numbered(3_200, 3_200)
+    old.show(2)
+    new.speak(3_200)
+    assert frame_numbers(door) == [0, 1, 2, 3, 4, 35]
+    assert len(door.of_type("INIT_SUCCESS")) == 1
+    assert door.errors == []
+
+
+def test_a_worker_that_gives_the_session_back_is_replaced_at_once():
+    door = Door()
+    old = door.start()
+    old.show(3)
+    door.hear(SessionEnded(claim_id="other", reason="drain"))
+    assert len(door.claims) == 1
+    door.hear(SessionEnded(claim_id=old.claim.claim_id, reason="drain"))
+    assert len(door.claims) == 2
+    door.take("w2").show(2)
+    assert frame_numbers(door) == [0, 1, 2, 3, 4]
+
+
+def test_a_worker_that_answers_late_begins_where_it_is_due():
+    door = Door()
+    door.start().show(10)
+    door.wait(1.0)
+    door.wait(1.9)
+    late = door.take("w2")
+    assert late.accepted.next_frame == pytest.approx(10 + 2.9 / 0.04, abs=1)
+
+
+def test_the_worker_hears_that_the_door_is_there():
+    door = Door()
+    worker = door.start()
+    for _ in range(11 * 25):
+        worker.show()
+    alive = [m for m in door.told_to("w1") if isinstance(m, SessionAlive)]
+    assert len(alive) == 2
+
+
+def test_a_process_that_was_held_up_itself_reads_on_before_it_judges():
+    door = Door()
+    worker = door.start()
+    worker.show(2)
+    door.now_s += 3.0
+    door.do(door.session.timer(door.now_s))
+    assert len(door.claims) == 1
+    worker.show(3)
+    door.wait(0.5)
+    assert len(door.claims) == 1
+    door.wait(1.0)
+    assert len(door.claims) == 2
+
+
+def test_an_unfinished_action_begins_again():
+    door = Door()
+    old = door.start()
+    door.say("ACTION", action_index=1)
+    old.show(5, state="action", clip="action_1", action_progress=0.5, action_form="v1.1")
+    door.wait(1.2)
+    new = door.take("w2")
+    assert any(isinstance(m, ActionStart) for m in door.told_to("w2"))
+    new.show(state="action", clip="action_1", action_progress=1.0, action_form="v1.1")
+    door.wait(1.2)
+    door.take("w3")
+    assert not any(isinstance(m, ActionStart) for m in door.told_to("w3"))
+
+
+def test_a_worker_that_cannot_be_told_is_replaced():
+    door = Door()
+    worker = door.start()
+    change = ClipChange(claim_id=worker.claim.claim_id, clip="idle_1")
+    door.do(door.session.undelivered(change, door.now_s))
+    assert len(door.claims) == 2
+    door.do(door.session.undelivered(change, door.now_s))
+    assert len(door.claims) == 2
+
+
+# ---- handing on audio
+
+
+def test_a_full_channel_is_tried_again_and_nothing_is_lost():
+    door = Door()
+    worker = door.start()
+    door.full_channels.add("w1")
+    for n in range(5):
+        door.speak(numbered(n * 640, 640))
+        worker.show()
+    assert door.audio_to("w1") == []
+    door.full_channels.clear()
+    worker.show(3)
+    assert b"".join(p.pcm for p in door.audio_to("w1")) == numbered(0, 3_200)
+
+
+def test_a_whole_sentence_is_handed_on_as_it_is_shown():
+    door = Door()
+    worker = door.start()
+    for n in range(10):
+        door.speak(numbered(n * 16_000, 16_000))
+    assert sum(len(p.pcm) for p in door.audio_to("w1")) == 64_000
+    for k in range(250):
+        worker.speak(k * 640)
+    pieces = door.audio_to("w1")
+    assert b"".join(p.pcm for p in pieces) == numbered(0, 160_000)
+    assert [p.position for p in pieces[2:]] == [32_000 + n * 640 for n in range(200)]
+
+
+def test_what_is_handed_on_is_decided_when_its_turn_comes():
+    door = Door()
+    worker = door.start()
+    first, second = (chunk(numbered(n, 640)) for n in (0, 640))
+    waiting = door.session.text(text("GENERATE", audio_chunk=first), door.now_s)
+    waiting += door.session.text(text("INTERRUPT"), door.now_s)
+    waiting += door.session.text(text("GENERATE", audio_chunk=second), door.now_s)
+    door.do(waiting)
+    _, interrupt, piece = door.told_to("w1")
+    assert isinstance(interrupt, SpeechInterrupt)
+    assert (piece.position, piece.pcm, piece.generation) == (640, numbered(640, 640), 1)
+
+    waiting = door.session.text(text("GENERATE", audio_chunk=chunk(b"\0\0")), door.now_s)
+    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
+    door.do(waiting)
+    assert len(door.audio_to("w1")) == 1, "nothing more for a worker that is gone"
+
+
+# ---- interrupts
+
+
+def test_an_interrupt_is_answered_behind_the_last_old_frame():
+    door = Door()
+    worker = door.start()
+    door.speak(numbered(0, 16_000))
+    worker.speak(0)
+    door.say("INTERRUPT")
+    assert door.of_type("INTERRUPTED") == []
+    worker.speak(640)
+    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=1_280))
+    assert door.last == {
+        "type": "INTERRUPTED",
+        "session_id": SESSION_ID,
+        "data": {"dropped_ms": 920},
+    }
+    door.speak(numbered(16_000, 640))
+    piece = door.audio_to("w1")[-1]
+    assert (piece.position, piece.generation) == (16_000, 1)
+
+
+def test_an_interrupt_of_nothing_dropped_nothing():
+    door = Door()
+    worker = door.start()
+    door.say("INTERRUPT")
+    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=0))
+    assert door.last["data"] == {"dropped_ms": 0}
+
+
+@pytest.mark.parametrize("cause", ["no answer", "worker lost"])
+def test_an_interrupt_is_answered_whatever_the_worker_does(cause):
+    door = Door()
+    worker = door.start()
+    door.speak(numbered(0, 16_000))
+    worker.speak(0)
+    door.say("INTERRUPT")
+    if cause == "no answer":
+        worker.show(26)
+    else:
+        door.wait(1.1)
+    assert [m["data"] for m in door.of_type("INTERRUPTED")] == [{"dropped_ms": 960}]
+    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640))
+    assert len(door.of_type("INTERRUPTED")) == 1
+
+
+def test_speech_after_an_interrupt_is_not_taken_for_shown_by_an_old_frame():
+    door = Door()
+    worker = door.start()
+    door.speak(numbered(0, 1_000))
+    worker.speak(0)
+    door.say("INTERRUPT")
+    door.speak(numbered(1_000, 1_000))
+    worker.speak(640, samples=360)
+    door.wait(1.1)
+    door.take("w2")
+    assert door.accepted("w2").next_position == 1_000
+
+
+def test_failed_speech_is_told():
+    door = Door()
+    worker = door.start()
+    door.hear(SpeechFailed(claim_id="other", reason="x"))
+    door.hear(SpeechFailed(claim_id=worker.claim.claim_id, reason="out_of_memory"))
+    [error] = door.of_type("ERROR")
+    assert error["data"]["code"] == "PROCESSING_ERROR"
+    assert error["data"]["details"] == {"reason": "out_of_memory"}
+
+
+def test_the_link_ends_from_everywhere():
+    for state, ways in TRANSITIONS.items():
+        assert (LinkEvent.END in ways) == (state is not LinkState.ENDED)
+
+
+# ---- whatever happens
+
+
+class LinkMachine(RuleBasedStateMachine):
+    """Workers come, show, stall and die at any moment. Each sample that is not interrupted is
+    shown once, under its own number, and each interrupt is answered once."""
+
+    def __init__(self):
+        super().__init__()
+        self.door = Door()
+        self.door.init()
+        self.workers = 0
+        self.worker = None
+        self.heard = bytearray()
+        """What the worker has and has not shown."""
+        self.heard_from = 0
+        self.read = 0
+        """Messages of its channel that the worker has read."""
+        self.generation = 0
+        self.accepted = 0
+        self.shown: list[int] = []
+        """Every sample on the screen, in order."""
+        self.dropped: list[tuple[int, int]] = []
+        self.interrupts = 0
+
+    def _read(self):
+        """The worker reads its channel."""
+        channel = self.worker.channel
+        messages = self.door.told_to(channel)
+        for message in messages[self.read :]:
+            if isinstance(message, AudioChunk) and message.generation >= self.generation:
+                if not self.heard:
+                    self.heard_from = message.position
+                assert message.position == self.heard_from + len(self.heard) // 2
+                self.heard += message.pcm
+            elif isinstance(message, SpeechInterrupt):
+                self.generation = message.generation
+                self.heard.clear()
+                position = self.shown[-1] + 1 if self.shown else 0
+                self.door.hear(
+                    SpeechInterrupted(
+                        claim_id=message.claim_id,
+                        generation=message.generation,
+                        position=position,
+                    )
+                )
+        self.read = len(messages)
+
+    @rule(samples=st.integers(1, 4_000))
+    def speak(self, samples):
+        self.door.speak(numbered(self.accepted, samples))
+        self.accepted += samples
+
+    @rule()
+    def interrupt(self):
+        self.door.say("INTERRUPT")
+        self.interrupts += 1
+        self.dropped.append((self.shown[-1] + 1 if self.shown else 0, self.accepted))
+
+    @precondition(lambda self: self.worker is None)
+    @rule()
+    def a_worker_comes(self):
+        self.workers += 1
+        while self.door.session.link.worker is None:
+            self.worker = self.door.take(f"w{self.workers}")
+        self.heard.clear()
+        self.read = 0
+        self.generation = self.worker.accepted.generation
+        self.heard_from = self.worker.accepted.next_position
+
+    @precondition(lambda self: self.worker is not None)
+    @rule(frames=st.integers(1, 8))
+    def show(self, frames):
+        for _ in range(frames):
+            self._read()
+            if len(self.heard) < 1_280:
+                self.worker.show()
+                continue
+            pcm, position = bytes(self.heard[:1_280]), self.heard_from
+            assert pcm == numbered(position, 640)
+            del self.heard[:1_280]
+            self.heard_from += 640
+            self.shown += range(position, position + 640)
+            self.worker.speak(position)
+
+    @precondition(lambda self: self.worker is not None)
+    @rule(why=st.sampled_from(["silence", "drain"]))
+    def the_worker_goes(self, why):
+        if why == "silence":
+            self.door.wait(1.5)
+        else:
+            claim_id = self.worker.claim.claim_id
+            self.door.hear(SessionEnded(claim_id=claim_id, reason="drain"))
+        self.worker = None
+
+    @rule()
+    def an_old_worker_goes_on(self):
+        if len(self.door.claims) > 1:
+            old = self.door.claims[-2].claim_id
+            if self.worker is None or old != self.worker.claim.claim_id:
+                self.door.hear(frame(old, 10_000, is_idr=True, position=self.accepted))
+
+    @rule(seconds=st.sampled_from([0.1, 0.5]))
+    def time_passes(self, seconds):
+        if self.worker is None:
+            self.door.wait(seconds)
+
+    @invariant()
+    def what_is_on_the_screen_is_in_order_and_whole(self):
+        assert self.shown == sorted(set(self.shown))
+        gone = {n for start, end in self.dropped for n in range(start, end)}
+        missing = set(range(self.shown[-1] if self.shown else 0)) - set(self.shown)
+        assert missing <= gone
+
+    @invariant()
+    def time_never_turns_back(self):
+        numbers = frame_numbers(self.door)
+        assert numbers == sorted(set(numbers))
+        assert 10_000 not in numbers
+
+    def teardown(self):
+        """In the end all is shown but what was interrupted, and all interrupts are answered."""
+        if self.worker is None:
+            self.a_worker_comes()
+        left = self.accepted - (self.shown[-1] + 1 if self.shown else 0)
+        self.show(left // 640 + 2)
+        assert len(self.door.of_type("INTERRUPTED")) == self.interrupts
+        gone = {n for start, end in self.dropped for n in range(start, end)}
+        unshown = set(range(self.accepted)) - set(self.shown) - gone
+        assert len(unshown) < 640
+        assert all(n >= self.accepted - 640 for n in unshown)
+
+
+TestLinkMachine = LinkMachine.TestCase
+TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

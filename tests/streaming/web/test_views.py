@@ -1,0 +1,150 @@
+import pytest
+from django.test import Client
+
+from streaming.gateway import registry as live
+from streaming.gateway.registry import Registry
+from streaming.history import writer as history
+from streaming.history.writer import HistoryWriter
+from streaming.web import health
+from streaming.web.health import WorkerHealth
+from tests.streaming.fakes import SESSION_ID, numbered
+from tests.streaming.gateway.test_registry import FakeConnection
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    fresh = Registry()
+    for module in (health, live):
+        monkeypatch.setattr(module, "registry", fresh)
+    monkeypatch.setattr(health, "_embedded", None)
+    return fresh
+
+
+def get(path: str) -> dict:
+    answer = Client().get(path)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_health_before_a_worker_is_known():
+    assert get("/health") == {
+        "status": "loading",
+        "message": "No inference worker is known yet.",
+        "services": {"streaming": True, "inference": False, "database": True},
+        "models_loaded": False,
+        "engine": None,
+    }
+
+
+def test_health_of_the_worker_in_this_process():
+    health.use(lambda: WorkerHealth("viseme", is_ready=True))
+    said = get("/health")
+    assert (said["status"], said["engine"], said["models_loaded"]) == ("ready", "viseme", True)
+    health.use(lambda: WorkerHealth("musetalk", is_ready=True, message="Preparing idle_0."))
+    assert get("/health")["message"] == "Avatars can speak. Preparing idle_0."
+    health.use(lambda: WorkerHealth("musetalk", is_ready=False, message="CUDA was lost."))
+    said = get("/health")
+    assert (said["status"], said["message"]) == ("degraded", "CUDA was lost.")
+    health.use(lambda: None)
+    assert get("/health")["status"] == "loading"
+
+
+def test_health_of_workers_apart_is_what_sessions_saw(registry):
+    connection = FakeConnection()
+    registry.enter(connection)
+    connection.door.start().show()
+    assert get("/health")["status"] == "ready"
+    connection.door.wait(4)
+    said = get("/health")
+    assert (said["status"], said["message"]) == ("degraded", "Sessions that wait for a worker: 1.")
+
+
+def test_health_tells_of_a_database_that_is_away(monkeypatch):
+    health.use(lambda: WorkerHealth("viseme", is_ready=True))
+    monkeypatch.setattr(history.writer, "has_database", False)
+    said = get("/health")
+    assert said["status"] == "degraded"
+    assert said["services"] == {"streaming": True, "inference": True, "database": False}
+
+
+async def test_health_while_the_server_shuts_down(registry):
+    await registry.close_all()
+    said = health.health()
+    assert (said.status, said.services["streaming"]) == ("degraded", False)
+
+
+@pytest.fixture
+def writer(registry, monkeypatch):
+    """Writes when it is asked to, in the test's own thread."""
+    writer = registry.watcher = HistoryWriter(registry)
+    monkeypatch.setattr(writer, "start", lambda: None)
+    monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
+    monkeypatch.setattr(history, "writer", writer)
+    return writer
+
+
+@pytest.mark.django_db
+def test_sessions_of_an_idle_server(writer):
+    assert get("/sessions") == {
+        "active_sessions": {},
+        "stats": {
+            "avatar": {"streaming": 0, "waiting": 0, "workers_lost": 0},
+            "audio": {"total_ms": 0},
+            "video": {"frames_sent": 0, "frames_dropped": 0, "total_bytes": 0},
+            "connections": {"open": 0, "total": 0},
+            "errors": {},
+        },
+    }
+
+
+@pytest.mark.django_db
+def test_sessions_are_listed_from_init_to_their_end(registry, writer):
+    connection = FakeConnection()
+    registry.enter(connection)
+    assert get("/sessions")["active_sessions"] == {}
+    connection.door.init()
+    assert get("/sessions")["active_sessions"][SESSION_ID]["status"] == "waiting"
+    worker = connection.door.take()
+    connection.door.speak(numbered(0, 1_600))
+    worker.speak(0)
+    said = get("/sessions")
+    session = said["active_sessions"][SESSION_ID]
+    assert session.pop("created_at") == session.pop("updated_at")
+    assert session == {
+        "user_id": "ada",
+        "status": "streaming",
+        "frames_generated": 1,
+        "frames_dropped": 0,
+        "total_audio_ms": 100,
+        "queued_audio_ms": 60,
+        "worker": "w1",
+    }
+    assert said["stats"]["connections"] == {"open": 1, "total": 1}
+    assert said["stats"]["video"] == {"frames_sent": 1, "frames_dropped": 0, "total_bytes": 4}
+    connection.door.say("CLOSE")
+    registry.leave(connection)
+    said = get("/sessions")
+    assert said["active_sessions"] == {}
+    assert said["stats"]["audio"] == {"total_ms": 100}
+
+
+@pytest.mark.django_db
+def test_sessions_of_other_processes_are_listed_while_those_live(registry, writer):
+    others = Registry()
+    elsewhere = others.watcher = HistoryWriter(others)
+    elsewhere.start = lambda: None
+    connection = FakeConnection("bob")
+    others.enter(connection)
+    connection.door.say("INIT", user_id="bob")
+    connection.door.take().show(2)
+    connection.door.say("NONSENSE")
+    elsewhere.sweep(writes_all=True)
+    said = get("/sessions")
+    assert said["active_sessions"][SESSION_ID]["user_id"] == "bob"
+    assert said["stats"]["connections"] == {"open": 1, "total": 1}
+    assert said["stats"]["errors"] == {"INVALID_MESSAGE": 1}
+    elsewhere.stop()
+    elsewhere.sweep(writes_all=True)
+    said = get("/sessions")
+    assert said["active_sessions"] == {}
+    assert said["stats"]["connections"] == {"open": 0, "total": 0}
