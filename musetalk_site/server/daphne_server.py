@@ -6,7 +6,7 @@ Four things differ from the stock server.
 from: `backpressure` and `websocket` have that. The consumer hears of the first through
 ``scope["extensions"]["musetalk.transport"]``, a `backpressure.WriteSide`.
 
-*Limits.* A message over 256 KiB closes the connection with 1009, properly, where the stock server
+*Limits.* A message over 1 MiB closes the connection with 1009, properly, where the stock server
 just hangs up. There is no end to a session's length, and a peer that vanished is found by pings.
 Bodies of requests have a limit, too, and large ones are no burden to streams: `bodies` has that.
 
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 TRANSPORT_EXTENSION = "musetalk.transport"
-MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_BODY_BYTES = 500_000_000
 PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 20

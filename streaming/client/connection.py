@@ -29,9 +29,10 @@ from streaming.client.errors import (
 )
 from streaming.client.events import Closing, Event, Ping, Ready, ServerError
 from streaming.client.sound import SentSpeech, chunks_of, sending_time_s
-from streaming.protocol.client_messages import MAX_CHUNK_BYTES
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_CHUNK_BYTES = 32_000
+"""A second of speech, which every version takes in one message."""
 GOODBYE_S = 2.0
 
 

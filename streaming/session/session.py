@@ -36,7 +36,14 @@ from typing import Literal
 from inference import messages as layer
 from streaming.protocol import closing, codec
 from streaming.protocol import server_messages as told
-from streaming.protocol.client_messages import AnyClientMessage, Close, Init, Pong
+from streaming.protocol.client_messages import (
+    AnyClientMessage,
+    Close,
+    EndOfSpeech,
+    Init,
+    Pong,
+    UserSpeaking,
+)
 from streaming.protocol.closing import CloseCause, CloseCauseName
 from streaming.protocol.errors import ClosingError, ProtocolError
 from streaming.session.client_requests import ClientRequests
@@ -136,6 +143,8 @@ class Session:
             case Close():
                 self._end(closing.CLIENT_REQUEST)
             case Pong():
+                pass
+            case EndOfSpeech() | UserSpeaking():
                 pass
             case _:
                 assert self._requests is not None, "checked: the session is open"

@@ -97,9 +97,9 @@ async def test_a_client_that_goes_on_reading_nothing_is_dropped(port: int) -> No
 
 async def test_too_large_a_message_is_told_with_1009(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
-        await client.send("x" * 262_144)
+        await client.send("x" * 1_048_576)
         assert await client.recv() == "x" * 10
-        await client.send("x" * 262_145)
+        await client.send("x" * 1_048_577)
         with pytest.raises(websockets.ConnectionClosedError) as closed:
             await client.recv()
     assert closed.value.rcvd is not None

@@ -83,11 +83,13 @@ def test_any_envelope_is_a_message_or_refused(value):
 GOOD = {
     "INIT": text("INIT", user_id="ada"),
     "GENERATE": text("GENERATE", audio_chunk=chunk(b"\0\0"), video_state={"type": "speaking"}),
+    "END_OF_SPEECH": text("END_OF_SPEECH", utterance_id="a:1"),
     "STATE_CHANGE": text("STATE_CHANGE", target_state="idle", base_video="idle_3"),
     "ACTION": text("ACTION", action_type="action_1", audio_chunk=chunk(b"\0\0")),
+    "USER_SPEAKING": text("USER_SPEAKING", active=True),
+    "INTERRUPT": text("INTERRUPT"),
     "CLOSE": text("CLOSE"),
     "PONG": text("PONG"),
-    "INTERRUPT": text("INTERRUPT"),
 }
 
 
@@ -163,30 +165,41 @@ def test_both_forms_of_an_action(fields, index, form):
         ('{"type": "HELLO", "a": ' + "[" * 60_000, "nested too deeply"),
         ('{"type": "CLOSE", "a": ' + '{"a":' * 12_000, "nested too deeply"),
         ("9" * 5_000, "one of INIT"),
-        ('{"type": "CLOSE", "data": 5}', "no data"),
-        (text("INIT", "me", user_id="ada"), "a UUID"),
-        (text("INIT", SESSION_ID + "\n", user_id="ada"), "a UUID"),
-        (text("INIT", 5, user_id="ada"), "a UUID"),
+        ('{"type": "CLOSE", "data": 5}', '"data"?: {}'),
+        (text("INIT", "me", user_id="ada"), "A UUID"),
+        (text("INIT", SESSION_ID + "\n", user_id="ada"), "A UUID"),
+        (text("INIT", 5, user_id="ada"), "A UUID"),
         (text("INIT"), "user_id"),
-        (text("INIT", user_id="ada\n"), "as in the path"),
-        (text("INIT", user_id="ada", video_config={"fps": 30}), '"fps": 25'),
+        (text("INIT", user_id="ada\n"), "the same as in the path"),
+        (text("INIT", user_id="ada", video_config={"fps": 30}), '"fps"?: 25'),
         (text("INIT", user_id="ada", video_config={"resolution": "1x1"}), '"512x512"'),
         (text("INIT", user_id="ada", auth_token=5), "auth_token"),
         (text("GENERATE"), "audio_chunk"),
-        (text("GENERATE", audio_chunk=chunk(b"")), "even number of bytes from 2 to 32000"),
+        (
+            text("GENERATE", audio_chunk=chunk(b"")),
+            "whole samples, channels interleaved; at most 10 s",
+        ),
         (text("GENERATE", audio_chunk=chunk(b"abc")), "3 bytes"),
-        (text("GENERATE", audio_chunk=chunk(b"\0" * 32_002)), "from 2 to 32000"),
+        (text("GENERATE", audio_chunk=chunk(b"\0" * 320_002)), "a message may have 10 s"),
+        (text("GENERATE", audio_chunk=chunk(b"\0\0", channels=2)), "2 channel(s) has 4"),
+        (
+            text("GENERATE", audio_chunk=chunk(b"\0\0"), utterance_id="a b"),
+            "used once in a session",
+        ),
+        (text("INIT", user_id="ada", protocol_version="2.0"), "newest version the client knows"),
+        (text("INIT", user_id="ada", role="watch"), "watch_token"),
+        (text("INIT", user_id="ada", last_frame_timestamp=0.5), "whole number"),
         (text("GENERATE", audio_chunk=chunk(b"", data="!!!!")), "base64"),
         (text("GENERATE", audio_chunk=chunk(b"", data="AAA")), "base64"),
-        (text("GENERATE", audio_chunk=chunk(b"\0\0", sample_rate=8000)), "16000"),
-        (text("GENERATE", audio_chunk=chunk(b"\0\0", channels=2)), '"channels": 1'),
+        (text("GENERATE", audio_chunk=chunk(b"\0\0", sample_rate=11025)), "16000"),
+        (text("GENERATE", audio_chunk=chunk(b"\0\0", channels=3)), '"channels": 1 | 2'),
         (text("GENERATE", audio_chunk=chunk(b"\0\0", channels=True)), '"channels": 1'),
         (text("GENERATE", audio_chunk=chunk(b"\0\0", format="opus")), "pcm_s16le"),
         (text("GENERATE", audio_chunk=chunk(b"\0\0", duration_ms="long")), "number"),
         (text("GENERATE", audio_chunk=chunk(b"\0\0"), video_state={}), "speaking"),
         (text("STATE_CHANGE", target_state="asleep"), '"idle" | "speaking"'),
         (text("STATE_CHANGE", target_state="x" * 9_000), '"idle" | "speaking"'),
-        (text("STATE_CHANGE", target_state="idle", base_video=3), "clip name"),
+        (text("STATE_CHANGE", target_state="idle", base_video=3), "A clip name"),
         (text("ACTION", action_index=3), "1 | 2"),
         (text("ACTION", action_type="wave"), "action_1"),
         (text("ACTION"), "exactly one"),
@@ -198,18 +211,42 @@ def test_a_refusal_says_what_is_allowed(source, hint):
 
 
 def test_the_size_counts_in_bytes():
-    fits = '{"type": "CLOSE", "a": "' + "é" * 32_750 + '"}'
+    fits = '{"type": "CLOSE", "a": "' + "é" * (MAX_MESSAGE_BYTES // 2 - 20) + '"}'
     assert len(fits.encode()) < MAX_MESSAGE_BYTES
     assert parse(fits) == Close()
-    assert "65536 bytes" in refusal(fits.replace("é", "éé")[: MAX_MESSAGE_BYTES - 100]).message
-    assert "65536 bytes" in refusal("x" * (MAX_MESSAGE_BYTES + 1)).message
+    assert "1048576 bytes" in refusal(fits.replace("é", "éé")[: MAX_MESSAGE_BYTES - 100]).message
+    assert "1048576 bytes" in refusal("x" * (MAX_MESSAGE_BYTES + 1)).message
 
 
 def test_real_chunk_sizes_are_taken():
-    for size in (2, 640, 1_280, 2_048, 32_000):
+    for size in (2, 640, 1_280, 2_048, 32_000, 320_000):
         message = parse(text("GENERATE", audio_chunk=chunk(b"\1" * size)))
         assert isinstance(message, Generate)
         assert message.data.audio_chunk.data == b"\1" * size
+
+
+def test_numbers_follow_json_schema():
+    init = parse(text("INIT", user_id="ada", video_config={"fps": 25.0}, acknowledged_ms=40.0))
+    assert isinstance(init, Init)
+    assert init.data.video_config is not None
+    numbers = init.data.video_config.fps, init.data.acknowledged_ms
+    assert [(type(number), number) for number in numbers] == [(int, 25), (int, 40)]
+    generate = parse(text("GENERATE", audio_chunk=chunk(b"\0\0", sample_rate=24e3, channels=1.0)))
+    assert isinstance(generate, Generate)
+    assert generate.data.audio_chunk.sample_rate == 24_000
+    action = parse(text("ACTION", action_index=2.0))
+    assert isinstance(action, Action)
+    assert action.data.index == 2
+
+
+@pytest.mark.parametrize(
+    ("version", "is_understood"),
+    [(None, False), ("1.0", False), ("1.1", False), ("1.2", True), ("1.10", True)],
+)
+def test_who_is_sent_what_version_1_2_added(version, is_understood):
+    init = parse(text("INIT", user_id="ada", protocol_version=version))
+    assert isinstance(init, Init)
+    assert init.data.speaks_1_2 is is_understood
 
 
 @given(st.text(st.characters(codec=None)))

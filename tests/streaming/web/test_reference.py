@@ -27,7 +27,7 @@ def test_every_message_is_there_in_order() -> None:
 def test_fields_are_told_with_form_and_necessity() -> None:
     fields = {field.path: field for field in reference("GENERATE").fields}
     assert fields["audio_chunk"].form == "object"
-    assert fields["audio_chunk.sample_rate"].form == "16000"
+    assert fields["audio_chunk.sample_rate"].form.startswith("8000 | 16000 | 22050")
     assert fields["audio_chunk.data"].form == "base64"
     assert fields["audio_chunk.data"].is_required
     assert not fields["video_state"].is_required
@@ -45,5 +45,5 @@ def test_examples_are_json_behind_their_marks(one: MessageReference) -> None:
 
 
 def test_what_nobody_reads_is_marked_as_long() -> None:
-    (example,) = reference("GENERATE").examples
+    example = reference("GENERATE").examples[0]
     assert example.count("<span class=long>") == 1

@@ -1,0 +1,219 @@
+"""Utterances: which speech belongs together, when each begins and ends on the screen.
+
+An utterance is a run of accepted samples, ``start`` to ``end`` in 16 kHz positions. Another id, no
+id after one, END_OF_SPEECH, a change of the sample rate, an interrupt, or a time without audio
+closes it; then its end is known. What happened on the screen is told by the frames that come: the
+first that shows a sample of an utterance starts it, and it is finished once it is closed and its
+last sample was shown or given up. Each utterance of which audio was accepted is finished exactly
+once, in the order in which they were accepted.
+
+Pure. Positions are in samples at 16 kHz; `SPEECH_STARTED` and `SPEECH_FINISHED` of version 1.2 are
+made from `Started` and `Finished`.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from inference.timing import audio_timestamp_ms
+from streaming.protocol.codec import invalid_message, quoted
+
+MAX_IDS_REMEMBERED = 10_000
+"""Ids of finished utterances kept to refuse late audio; beyond it the oldest are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The next frame is the first of an utterance."""
+
+    utterance_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An utterance is over."""
+
+    utterance_id: str
+    played_ms: int
+    is_interrupted: bool
+
+
+UtteranceEvent = Started | Finished
+
+
+@dataclass(slots=True)
+class _Utterance:
+    id: str
+    is_named: bool
+    """The id is the client's."""
+    start: int
+    end: int
+    played: int = 0
+    """Samples shown."""
+    is_started: bool = False
+    is_closed: bool = False
+
+
+class Utterances:
+    """The utterances of one session that are not finished yet, oldest first."""
+
+    def __init__(self) -> None:
+        self._open: deque[_Utterance] = deque()
+        self._over: dict[str, None] = {}
+        self._refused: set[str] = set()
+        self._count = 0
+
+    @property
+    def current(self) -> str | None:
+        """The id of the utterance that new audio would continue; None if it begins one."""
+        newest = self._newest
+        return newest.id if newest is not None else None
+
+    @property
+    def _newest(self) -> _Utterance | None:
+        if self._open and not self._open[-1].is_closed:
+            return self._open[-1]
+        return None
+
+    def continues(self, utterance_id: str | None) -> bool:
+        """Whether audio with this id belongs to the current utterance.
+
+        Args:
+            utterance_id: As the client gave it; None if it gave none.
+        """
+        newest = self._newest
+        if newest is None:
+            return False
+        return newest.id == utterance_id if newest.is_named else utterance_id is None
+
+    def check(self, utterance_id: str | None) -> bool:
+        """Whether audio with this id is accepted.
+
+        Args:
+            utterance_id: As the client gave it.
+
+        Returns:
+            False if it is ignored: the utterance is over, and the client was told so before.
+
+        Raises:
+            ProtocolError: The utterance is over; raised once for each id.
+        """
+        if utterance_id is None or utterance_id not in self._over:
+            if utterance_id is None or self.continues(utterance_id):
+                return True
+            if any(one.id == utterance_id for one in self._open):
+                # closed, but not shown to its end yet
+                return self._refuse(utterance_id)
+            return True
+        return self._refuse(utterance_id)
+
+    def _refuse(self, utterance_id: str) -> bool:
+        if utterance_id in self._refused:
+            return False
+        self._refused.add(utterance_id)
+        raise invalid_message(
+            f"The utterance {quoted(utterance_id)} is over; give new speech another utterance_id.",
+            reason="utterance_over",
+            utterance_id=utterance_id,
+        )
+
+    def accept(self, utterance_id: str | None, start: int, end: int) -> None:
+        """Audio was accepted; `check` allowed its id.
+
+        Args:
+            utterance_id: As the client gave it.
+            start: Position of its first sample.
+            end: Position after its last sample.
+        """
+        newest = self._newest
+        if newest is None or not self.continues(utterance_id):
+            self.close()
+            self._count += 1
+            newest = _Utterance(
+                id=utterance_id or f"#{self._count}",
+                is_named=utterance_id is not None,
+                start=start,
+                end=start,
+            )
+            self._open.append(newest)
+        newest.end = end
+
+    def check_end(self, utterance_id: str | None) -> None:
+        """Raise ProtocolError if END_OF_SPEECH names an utterance that is not the newest."""
+        if utterance_id is None:
+            return
+        newest = self._open[-1].id if self._open else next(reversed(self._over), None)
+        if newest != utterance_id:
+            raise invalid_message(
+                f"END_OF_SPEECH names {quoted(utterance_id)}, but the newest utterance is "
+                + (quoted(newest) if newest else "none yet")
+                + "; name the newest, or none.",
+                utterance_id=utterance_id,
+            )
+
+    def extend(self, end: int) -> None:
+        """The newest utterance has samples up to ``end``: the tail of its resampler came."""
+        if self._open:
+            self._open[-1].end = max(self._open[-1].end, end)
+
+    def close(self) -> None:
+        """What comes next is another utterance."""
+        if self._open:
+            self._open[-1].is_closed = True
+
+    def show(self, start: int, end: int) -> list[UtteranceEvent]:
+        """A frame with the samples from ``start`` to ``end`` is due.
+
+        Returns:
+            What is to be told before the frame: utterances that are over without it, and the one
+            that begins.
+        """
+        events = self.settle(start)
+        for utterance in self._open:
+            overlap = min(end, utterance.end) - max(start, utterance.start)
+            if overlap <= 0:
+                continue
+            utterance.played += overlap
+            if not utterance.is_started:
+                utterance.is_started = True
+                events.append(Started(utterance.id, max(start, utterance.start)))
+        return events
+
+    def settle(self, position: int) -> list[UtteranceEvent]:
+        """Finish the utterances that are closed and end at ``position`` or before."""
+        events: list[UtteranceEvent] = []
+        while self._open and self._open[0].is_closed and self._open[0].end <= position:
+            events.append(self._finish(self._open.popleft(), is_interrupted=False))
+        return events
+
+    def interrupt(self, position: int, end: int) -> list[UtteranceEvent]:
+        """Speech from ``position`` to ``end`` was dropped.
+
+        Args:
+            position: The sample after the last one shown.
+            end: Up to here speech had been accepted when the interrupt came.
+
+        Returns:
+            The end of every utterance that began before ``end``, in order.
+        """
+        events = self.settle(position)
+        while self._open and self._open[0].start < end:
+            events.append(self._finish(self._open.popleft(), is_interrupted=True))
+        return events
+
+    def finish_all(self, position: int) -> list[UtteranceEvent]:
+        """The session is over: whatever was not shown to its end is interrupted."""
+        self.close()
+        return self.interrupt(position, self._open[-1].end if self._open else position)
+
+    def _finish(self, utterance: _Utterance, *, is_interrupted: bool) -> Finished:
+        self._over[utterance.id] = None
+        if len(self._over) > MAX_IDS_REMEMBERED:
+            oldest = next(iter(self._over))
+            del self._over[oldest]
+            self._refused.discard(oldest)
+        return Finished(
+            utterance.id,
+            played_ms=audio_timestamp_ms(utterance.played),
+            is_interrupted=is_interrupted,
+        )
