@@ -1,31 +1,31 @@
-"""What crosses the channel layer between a door (the consumer) and a worker.
+"""What crosses the channel layer between a gateway (the consumer) and a worker.
 
 Theory of operation
 -------------------
-A session has one door and, at any moment, at most one worker that the door has accepted.
+A session has one gateway and, at any moment, at most one worker that the gateway has accepted.
 
-*Claim.* The door sends `SessionStart` to the shared channel ``inference`` of the ``default``
-layer. A claim may reach two workers, or one of them late, so it carries a fresh ``claim_id``. Each
-worker that takes it answers `SessionClaimed` on the door's private channel of the ``media`` layer.
-The door answers the first one for its current claim with `SessionAccepted`, any other with
-`SessionStop`. Only an accepted worker sends frames. A claim may lie for seconds before a worker
-reads it, so where to begin is said on acceptance.
+*Claim.* The gateway sends `SessionStart` to the shared channel ``inference`` of the ``default``
+layer. A claim may reach two workers, one of them late, or one worker twice; so it carries a fresh
+``claim_id``. Each worker that takes it answers `SessionClaimed` on the gateway's private channel of
+the ``media`` layer. The gateway answers the first one for its current claim with `SessionAccepted`,
+any other with `SessionStop`. Only an accepted worker sends frames. Seconds may pass before a worker
+reads a claim, so the first frame and sample are part of the acceptance, not of the claim.
 
 *Life.* Everything after the claim goes over private channels, in order, and repeats ``claim_id``,
-so that whatever belongs to an earlier claim can be told and dropped. Frames are the worker's
-heartbeat and the acknowledgement of audio: a frame with ``position`` p says that all samples
-before p plus its ``samples`` are on their way to the screen. The other way round the door says
-`SessionAlive` every few seconds: a door that is heard no more is gone, and its session with it.
+so that messages of an earlier claim are recognized and dropped. Frames are the worker's heartbeat
+and the acknowledgement of audio: a frame with ``position`` p says that all samples before p plus
+its ``samples`` are on their way to the screen. In the other direction the gateway sends
+`SessionAlive` every few seconds; a worker ends the session of a gateway that is silent.
 
-*Handing on.* A door that has not seen a frame for a second claims anew, with a new ``claim_id``.
-The next worker goes on at the frame number that is due, with the first sample that was not shown.
-What the client sees is a gap in time.
+*Failover.* A gateway that has not received a frame for a second claims again, with a new
+``claim_id``. The next worker continues at the frame number that is due, with the first sample that
+was not shown. The client sees a gap in time.
 
 *Generations.* Each interrupt raises the session's generation. Audio of an older one is dropped
-wherever it is met.
+wherever it is found.
 
 A message on the layer is a dict of plain values (both layers pack them with msgpack); ``type`` is
-the Channels handler's name.
+the name of the Channels handler.
 """
 
 from typing import Any, ClassVar, Literal
@@ -40,6 +40,7 @@ CLAIM_LAYER = "default"
 MEDIA_LAYER = "media"
 
 ActionForm = Literal["v1.0", "v1.1"]
+LateAudio = Literal["keep", "drop"]
 
 
 class LayerMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,26 +50,26 @@ class LayerMessage(msgspec.Struct, frozen=True, kw_only=True):
     claim_id: str
 
     def to_layer(self) -> dict[str, Any]:
+        """The message as the channel layer takes it."""
         return {"type": self.type, **msgspec.structs.asdict(self)}
 
 
-# ---- door → worker
-
-
 class SessionStart(LayerMessage, frozen=True, kw_only=True):
-    """Somebody please show this avatar. The only message on the shared channel."""
+    """Gateway to workers: a session needs a worker. The only message on the shared channel."""
 
     type = "session.start"
     session_id: str
     reply_channel: str
-    """The door's private channel on the media layer."""
+    """The gateway's private channel on the media layer."""
     avatar_folder: str
-    """Name of the asset folder, to be found under AVATARS_DIR or among the shipped ones."""
+    """Name of the asset folder, under AVATARS_DIR or among the shipped ones."""
     avatar_version: str
+    late_audio: LateAudio = "keep"
+    """After a gap: keep all speech, or drop what was due more than 500 ms ago."""
 
 
 class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
-    """You are the session's worker: send frames."""
+    """Gateway to worker: the claim's answer is accepted; send frames."""
 
     type = "session.accepted"
     next_frame: int = 0
@@ -77,24 +78,26 @@ class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
     """The audio position, in samples, of the first audio that will be sent."""
     generation: int = 0
     clip: str | None = None
-    """The clip of the client's last STATE_CHANGE; None: the avatar's first idle clip."""
+    """The base clip to begin with; None: the avatar's first idle clip."""
+    is_clip_chosen: bool = False
+    """The client chose ``clip``; otherwise the worker varies the clips of its state."""
 
 
 class SessionAlive(LayerMessage, frozen=True, kw_only=True):
-    """The door is still there."""
+    """Gateway to worker: the gateway is alive."""
 
     type = "session.alive"
 
 
 class SessionStop(LayerMessage, frozen=True, kw_only=True):
-    """The session is over, or another worker has it. Nothing more is sent for this claim."""
+    """Gateway to worker: the session is over, or another worker has it."""
 
     type = "session.stop"
     reason: str = ""
 
 
 class AudioChunk(LayerMessage, frozen=True, kw_only=True):
-    """Speech, in order and without gaps but those that an interrupt tears."""
+    """Gateway to worker: speech, in order and without gaps except those of interrupts."""
 
     type = "audio.chunk"
     pcm: bytes
@@ -103,18 +106,38 @@ class AudioChunk(LayerMessage, frozen=True, kw_only=True):
     """Index of the first sample among those accepted in the session."""
     generation: int
     clip: str | None = None
-    """The clip wanted for this utterance (GENERATE's ``video_state``)."""
+    """The clip to play under this speech; None: no request."""
+    is_clip_chosen: bool = True
+    """The client chose ``clip``; otherwise the worker varies the clips of its state."""
+
+
+class SpeechEnd(LayerMessage, frozen=True, kw_only=True):
+    """Gateway to worker: the utterance ends at ``position``, without waiting for more audio."""
+
+    type = "speech.end"
+    position: int
+    """The sample after the utterance's last one."""
+    generation: int
 
 
 class ClipChange(LayerMessage, frozen=True, kw_only=True):
-    """The base clip from now on."""
+    """Gateway to worker: the base clip from now on."""
 
     type = "clip.change"
     clip: str
+    is_chosen: bool = True
+    """The client chose ``clip``; otherwise it is the first of its state, to be varied."""
+
+
+class ListeningChange(LayerMessage, frozen=True, kw_only=True):
+    """Gateway to worker: the user began or stopped speaking; the idle avatar turns attentive."""
+
+    type = "listening.change"
+    is_active: bool
 
 
 class ActionStart(LayerMessage, frozen=True, kw_only=True):
-    """Insert this action clip once."""
+    """Gateway to worker: insert this action clip once."""
 
     type = "action.start"
     clip: str
@@ -123,29 +146,29 @@ class ActionStart(LayerMessage, frozen=True, kw_only=True):
 
 
 class SpeechInterrupt(LayerMessage, frozen=True, kw_only=True):
-    """Drop all speech of older generations than ``generation``; answered by `SpeechInterrupted`."""
+    """Gateway to worker: drop all speech of generations older than ``generation``.
+
+    Answered by `SpeechInterrupted`.
+    """
 
     type = "speech.interrupt"
     generation: int
 
 
-# ---- worker → door
-
-
 class SessionClaimed(LayerMessage, frozen=True, kw_only=True):
-    """I can do it."""
+    """Worker to gateway: it can take the session."""
 
     type = "session.claimed"
     worker_channel: str
-    """My private channel on the media layer."""
+    """The worker's private channel on the media layer."""
     worker: str
-    """My name for people: host and process."""
+    """The worker's name for people: host and process."""
     engine: str
     is_lipsync_ready: bool
 
 
 class SessionRefused(LayerMessage, frozen=True, kw_only=True):
-    """I cannot: the avatar cannot be opened, or I am full."""
+    """Worker to gateway: it cannot open the avatar, or it is full."""
 
     type = "session.refused"
     reason: Literal["avatar", "capacity"]
@@ -153,7 +176,7 @@ class SessionRefused(LayerMessage, frozen=True, kw_only=True):
 
 
 class VideoFrame(LayerMessage, frozen=True, kw_only=True):
-    """One access unit, due now."""
+    """Worker to gateway: one access unit, due now."""
 
     type = "video.frame"
     frame: int
@@ -164,14 +187,14 @@ class VideoFrame(LayerMessage, frozen=True, kw_only=True):
     position: int | None = None
     """Audio position of the frame's first sample, on frames that show received audio."""
     samples: int = 0
-    """How many received samples it shows: 640, less where an utterance ends, 0 without audio."""
+    """How many received samples it shows: 640, fewer at the end of an utterance, 0 without audio."""
     action_progress: float | None = None
     """0..1 on the frames of an action, exactly 1 on its last."""
     action_form: ActionForm | None = None
 
 
 class SpeechInterrupted(LayerMessage, frozen=True, kw_only=True):
-    """Speech of older generations is gone; no later frame shows any.
+    """Worker to gateway: speech of older generations is gone; no later frame shows any.
 
     ``position``: the sample after the last one shown.
     """
@@ -181,15 +204,22 @@ class SpeechInterrupted(LayerMessage, frozen=True, kw_only=True):
     position: int
 
 
+class SpeechSkipped(LayerMessage, frozen=True, kw_only=True):
+    """Worker to gateway: late speech was dropped, as ``late_audio`` asked for."""
+
+    type = "speech.skipped"
+    samples: int
+
+
 class SpeechFailed(LayerMessage, frozen=True, kw_only=True):
-    """The engine failed; the base video goes on."""
+    """Worker to gateway: the engine failed; the base video continues."""
 
     type = "speech.failed"
     reason: str
 
 
 class SessionEnded(LayerMessage, frozen=True, kw_only=True):
-    """The worker gives the session back: it drains, or it failed. The door claims anew at once."""
+    """Worker to gateway: it drains, or it failed. The gateway claims again at once."""
 
     type = "session.ended"
     reason: Literal["drain", "error"]
@@ -201,23 +231,30 @@ TO_WORKER: tuple[type[LayerMessage], ...] = (
     SessionAlive,
     SessionStop,
     AudioChunk,
+    SpeechEnd,
     ClipChange,
+    ListeningChange,
     ActionStart,
     SpeechInterrupt,
 )
-TO_DOOR: tuple[type[LayerMessage], ...] = (
+TO_GATEWAY: tuple[type[LayerMessage], ...] = (
     SessionClaimed,
     SessionRefused,
     VideoFrame,
     SpeechInterrupted,
+    SpeechSkipped,
     SpeechFailed,
     SessionEnded,
 )
-_BY_TYPE = {message.type: message for message in (*TO_WORKER, *TO_DOOR)}
+_BY_TYPE = {message.type: message for message in (*TO_WORKER, *TO_GATEWAY)}
 
 
 def from_layer(message: dict[str, Any]) -> LayerMessage:
-    """The typed message of a layer dict; MessageInvalid if it is none of ours."""
+    """The typed message of a layer dict.
+
+    Raises:
+        MessageInvalid: It is no message of this version.
+    """
     try:
         return msgspec.convert(message, _BY_TYPE[message["type"]])
     except (KeyError, TypeError, msgspec.ValidationError) as error:

@@ -32,7 +32,7 @@ def test_there_and_back(message: messages.LayerMessage) -> None:
 
 
 def test_every_message_has_a_type_of_its_own() -> None:
-    kinds = [*messages.TO_WORKER, *messages.TO_DOOR]
+    kinds = [*messages.TO_WORKER, *messages.TO_GATEWAY]
     assert len({kind.type for kind in kinds}) == len(kinds)
 
 
