@@ -187,7 +187,7 @@ class VideoFrame(LayerMessage, frozen=True, kw_only=True):
     position: int | None = None
     """Audio position of the frame's first sample, on frames that show received audio."""
     samples: int = 0
-    """How many received samples it shows: 640, fewer at the end of an utterance, 0 without audio."""
+    """Received samples that it shows: 640, fewer at the end of an utterance, 0 without audio."""
     action_progress: float | None = None
     """0..1 on the frames of an action, exactly 1 on its last."""
     action_form: ActionForm | None = None
@@ -205,10 +205,13 @@ class SpeechInterrupted(LayerMessage, frozen=True, kw_only=True):
 
 
 class SpeechSkipped(LayerMessage, frozen=True, kw_only=True):
-    """Worker to gateway: late speech was dropped, as ``late_audio`` asked for."""
+    """Worker to gateway: late speech, or late silence, was dropped."""
 
     type = "speech.skipped"
+    position: int
+    """The sample after the last one dropped."""
     samples: int
+    """How many were dropped."""
 
 
 class SpeechFailed(LayerMessage, frozen=True, kw_only=True):

@@ -141,10 +141,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         self.last_message_at = timezone.now()
         now_s = self._now_s()
-        if text_data is None:
-            await self._carry_out(self.session.binary(now_s))
-        else:
+        if text_data is not None:
             await self._carry_out(self.session.text(text_data, now_s))
+        elif bytes_data is not None:
+            await self._carry_out(self.session.binary(bytes_data, now_s))
 
     async def websocket_disconnect(self, message: Any) -> None:
         # The stock one ends with the hop that `dispatch` avoids; `_leave` does the rest.

@@ -228,7 +228,7 @@ class HistoryWriter:
             frames_dropped=metrics.frames_held_back,
             video_bytes=metrics.video_bytes,
             speech_ms=audio_timestamp_ms(metrics.samples),
-            queued_ms=audio_timestamp_ms(link.window.queued) if is_live else 0,
+            queued_ms=link.queued_ms if is_live else 0,
             workers_lost=metrics.workers_lost,
             lateness_p50_ms=late.percentile_ms(0.5),
             lateness_p95_ms=late.percentile_ms(0.95),

@@ -1,31 +1,48 @@
-"""How many messages a client may send."""
+"""How many messages, and how many bytes, a client may send: two token buckets."""
 
 from streaming.protocol.errors import ProtocolError
 
 MESSAGE_BURST = 5_000
 MESSAGES_PER_S = 500
+BYTE_BURST = 4 * 1024 * 1024
+BYTES_PER_S = 1024 * 1024
 REPORT_EVERY_S = 1.0
 
 
-class TokenBucket:
-    """A token bucket, and the account of what found it empty."""
+class Bucket:
+    """Tokens up to ``burst``, refilled at ``per_s``."""
+
+    def __init__(self, burst: float, per_s: float, now_s: float) -> None:
+        self._tokens = self._burst = burst
+        self._per_s = per_s
+        self._filled_s = now_s
+
+    def take(self, tokens: float, now_s: float) -> bool:
+        """Take tokens; False, and none are taken, if there are fewer."""
+        gained = max(0.0, now_s - self._filled_s) * self._per_s
+        self._tokens = min(self._burst, self._tokens + gained)
+        self._filled_s = now_s
+        if self._tokens < tokens:
+            return False
+        self._tokens -= tokens
+        return True
+
+
+class MessageLimit:
+    """Which messages of a client are read, and the report of those that were not."""
 
     def __init__(self, now_s: float) -> None:
-        self._tokens = float(MESSAGE_BURST)
-        self._filled_s = now_s
+        self._messages = Bucket(MESSAGE_BURST, MESSAGES_PER_S, now_s)
+        self._bytes = Bucket(BYTE_BURST, BYTES_PER_S, now_s)
         self._ignored = 0
         self._may_report_s = now_s
 
-    def admits(self, now_s: float) -> bool:
-        """Whether one message more is to be looked at; else it counts as ignored."""
-        gained = max(0.0, now_s - self._filled_s) * MESSAGES_PER_S
-        self._tokens = min(MESSAGE_BURST, self._tokens + gained)
-        self._filled_s = now_s
-        if self._tokens < 1:
-            self._ignored += 1
-            return False
-        self._tokens -= 1
-        return True
+    def admits(self, size_bytes: int, now_s: float) -> bool:
+        """Whether a message is read; otherwise it counts as ignored."""
+        if self._messages.take(1, now_s) and self._bytes.take(size_bytes, now_s):
+            return True
+        self._ignored += 1
+        return False
 
     @property
     def report_s(self) -> float | None:
@@ -33,12 +50,13 @@ class TokenBucket:
         return self._may_report_s if self._ignored else None
 
     def report(self, now_s: float) -> ProtocolError:
-        """What the client is to be told; the account begins anew."""
+        """What the client is to be told; the count starts over."""
         ignored, self._ignored = self._ignored, 0
         self._may_report_s = now_s + REPORT_EVERY_S
         return ProtocolError(
             "RATE_LIMIT_EXCEEDED",
-            f"Too many messages, ignored: {ignored}. At most {MESSAGES_PER_S} a second are "
-            f"read, after a burst of {MESSAGE_BURST}.",
+            f"Too many messages or bytes; messages ignored: {ignored}. At most {MESSAGES_PER_S} "
+            f"messages and {BYTES_PER_S} bytes a second are read, after a burst of "
+            f"{MESSAGE_BURST} messages and {BYTE_BURST} bytes.",
             ignored=ignored,
         )

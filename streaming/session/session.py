@@ -1,9 +1,9 @@
-"""One client's conversation with an avatar, as the door sees it. No I/O, no clock.
+"""One client's conversation with an avatar, as the gateway sees it. No I/O, no clock.
 
 Theory of operation
 -------------------
-A `Session` begins with the connection. What happens is handed in, each time with the moment on a
-monotonic clock, and every call returns the effects that it has, in order (`effects`):
+A `Session` begins with the connection. Inputs are methods, each with the moment on a monotonic
+clock, and every one returns its effects, in order (`effects`):
 
 ====================================  ==========================================================
 `text`, `binary`                      the client sent something
@@ -12,19 +12,19 @@ monotonic clock, and every call returns the effects that it has, in order (`effe
 `opened`, `id_taken`,
 `avatar_missing`                      the answers to the effect `OpenSession`
 `undelivered`                         a message could not be sent to its worker
-`set_paused`                          the client reads too slowly, or again fast enough
+`set_paused`                          the client reads too slowly, or fast enough again
 `supersede`, `terminate`,
 `shut_down`, `fail`                   the server ends it
 `disconnected`                        the connection is gone
 ====================================  ==========================================================
 
-`next_for_worker` is asked while `FlushSpeech` is carried out. None of them raises on anything that
-a
-client or a worker does: an exception out of here is a fault of ours, and `fail` the answer to it.
+`next_for_worker` is called while `FlushSpeech` is carried out. None of them raises on anything that
+a client or a worker does: an exception out of here is a fault of the server, and `fail` the answer.
 
-The states are those of `connection_state`, the ways to end those of `closing`. The link
-to a worker (`worker_link`) exists while the session is OPEN. The client's messages pass four
-doors in this order: the token bucket, the parser, the session check, the reaction to each type.
+The states are those of `connection_state`, the ways to end those of `protocol.closing`. While the
+session is OPEN it has a link to a worker (`worker_link`), speech (`session_speech`) and requests
+(`client_requests`). A client's message passes four stages in this order: the token bucket, the
+parser, the session check, the reaction to its type.
 """
 
 import logging
@@ -33,52 +33,67 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from inference import messages as layer
-from streaming.protocol import closing, codec
-from streaming.protocol import server_messages as told
+from inference.messages import LayerMessage, SessionClaimed
+from streaming.protocol import binary, closing, codec
 from streaming.protocol.client_messages import (
+    MAX_CHUNK_S,
+    SAMPLE_RATES_HZ,
     AnyClientMessage,
     Close,
-    EndOfSpeech,
     Init,
     Pong,
-    UserSpeaking,
 )
 from streaming.protocol.closing import CloseCause, CloseCauseName
 from streaming.protocol.errors import ClosingError, ProtocolError
-from streaming.session.client_requests import ClientRequests
-from streaming.session.clip_choice import Avatar
-from streaming.session.connection_state import TRANSITIONS, Event, State, check, invalid_session
-from streaming.session.effects import (
-    CloseConnection,
-    Effect,
-    EffectQueue,
-    OpenSession,
-    SendToWorker,
+from streaming.protocol.server_messages import (
+    CloseAck,
+    CloseAckFields,
+    InitSuccess,
+    InitSuccessFields,
+    Limits,
+    Ping,
+    SessionWarning,
+    VideoDescription,
+    WarningFields,
 )
-from streaming.session.frames import FrameRelay
-from streaming.session.gate import DecodableFilter
+from streaming.session.client_requests import ClientRequests
+from streaming.session.clip_choice import Avatar, clip_names, first_clip
+from streaming.session.connection_state import TRANSITIONS, Event, State, check, invalid_session
+from streaming.session.context import Negotiated, SessionContext
+from streaming.session.effects import CloseConnection, Effect, OpenSession, SendToWorker
 from streaming.session.metrics import SessionMetrics
-from streaming.session.rate_limit import TokenBucket
-from streaming.session.timers import Timer, Timers
+from streaming.session.outgoing_video import FrameRelay
+from streaming.session.rate_limit import MessageLimit
+from streaming.session.session_speech import SessionSpeech
+from streaming.session.timers import Timer
 from streaming.session.worker_link import WorkerLink
 
 log = logging.getLogger(__name__)
 
+PROTOCOL_VERSION = "1.2"
 INIT_WITHIN_S = 10.0
 PING_EVERY_S = 30.0
+WARN_BEFORE_S = 30.0
+"""How long before its session ends a client is warned; at most half the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What whoever runs the server decides."""
+    """Limits set by the operator."""
 
     max_queued_speech_s: float = 60
+    """Seconds of speech that may wait to be shown."""
     idle_s: float = 0
-    """How long a client may be silent; 0: for ever."""
+    """Seconds without a message of the client until the session is closed; 0: no limit."""
+    max_session_s: float = 0
+    """Seconds until an open session is closed; 0: no limit."""
+    end_of_speech_s: float = 0.24
+    """Seconds without a chunk that end an utterance."""
 
 
 class Session:
+    """The session of one connection, from its opening to its close."""
+
     def __init__(
         self,
         *,
@@ -86,54 +101,82 @@ class Session:
         reply_channel: str,
         now_s: float,
         rules: SessionLimits | None = None,
+        is_binary: bool = False,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
+        """Begin with a connection that was accepted.
+
+        Args:
+            user_id: From the path; names the avatar.
+            reply_channel: Where workers answer.
+            now_s: The moment, on the monotonic clock that all calls use.
+            rules: Limits set by the operator.
+            is_binary: The subprotocol musetalk.v1.binary was negotiated.
+            new_id: Makes session and claim ids.
+        """
         self.user_id = user_id
-        self.session_id: str | None = None
         self.state = State.CONNECTED
         self.close_cause: CloseCauseName | None = None
         """Why the server closed the connection; None if it did not, or not yet."""
-        self.metrics = SessionMetrics()
         self.link: WorkerLink | None = None
+        """None before the session is open."""
+        self.speech: SessionSpeech | None = None
+        """None before the session is open."""
         self._reply_channel = reply_channel
         self._rules = rules or SessionLimits()
+        self._is_binary = is_binary
         self._new_id = new_id
-        self._outbox = EffectQueue()
-        self._gate = DecodableFilter()
-        self._timers = Timers()
-        self._limit = TokenBucket(now_s)
+        self._context = SessionContext()
+        self._limit = MessageLimit(now_s)
         self._requests: ClientRequests | None = None
-        self._timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
+        self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
         self._restart_idle_timer(now_s)
 
-    # ---- the client
+    @property
+    def session_id(self) -> str | None:
+        """None before INIT."""
+        return self._context.session_id
+
+    @property
+    def metrics(self) -> SessionMetrics:
+        """What the session has done so far."""
+        return self._context.metrics
 
     def text(self, text: str, now_s: float) -> list[Effect]:
-        if self._admit(now_s):
+        """The client sent a text message."""
+        return self._receive(lambda: codec.parse(text), len(text), now_s)
+
+    def binary(self, message: bytes, now_s: float) -> list[Effect]:
+        """The client sent a binary message."""
+        if self._is_binary:
+            return self._receive(
+                lambda: binary.unpack_speech(message, self.session_id), len(message), now_s
+            )
+        return self._receive(_refuse_binary, len(message), now_s)
+
+    def _receive(
+        self, parse: Callable[[], AnyClientMessage], size_bytes: int, now_s: float
+    ) -> list[Effect]:
+        if self._admit(size_bytes, now_s):
             try:
-                message = codec.parse(text)
+                message = parse()
                 check(message, self.state, self.session_id)
                 self._react(message, now_s)
             except ClosingError as error:
                 self._end(closing.of(error))
             except ProtocolError as error:
-                self._error(error)
-        return self._outbox.take()
+                self._context.error(error)
+        return self._context.outbox.take()
 
-    def binary(self, now_s: float) -> list[Effect]:
-        if self._admit(now_s):
-            self._error(codec.not_text())
-        return self._outbox.take()
-
-    def _admit(self, now_s: float) -> bool:
-        """Whether the client's message is to be looked at."""
+    def _admit(self, size_bytes: int, now_s: float) -> bool:
+        """Whether the client's message is parsed; otherwise it counts as ignored."""
         if self.state is State.CLOSED:
             return False
         self.metrics.messages += 1
         self._restart_idle_timer(now_s)
-        is_admitted = self._limit.admits(now_s)
+        is_admitted = self._limit.admits(size_bytes, now_s)
         if (report_s := self._limit.report_s) is not None:
-            self._timers.set(Timer.IGNORED, report_s)
+            self._context.timers.set(Timer.IGNORED, report_s)
         return is_admitted
 
     def _react(self, message: AnyClientMessage, now_s: float) -> None:
@@ -144,66 +187,58 @@ class Session:
                 self._end(closing.CLIENT_REQUEST)
             case Pong():
                 pass
-            case EndOfSpeech() | UserSpeaking():
-                pass
             case _:
                 assert self._requests is not None, "checked: the session is open"
                 self._requests.receive(message, now_s)
 
     def _init(self, message: Init) -> None:
         if message.data.user_id != self.user_id:
-            raise ProtocolError(
-                "INVALID_MESSAGE",
+            raise codec.invalid_message(
                 f"data.user_id is {codec.quoted(message.data.user_id)}, but this address is "
-                f"{self.user_id}'s: both must be the same.",
+                f"{self.user_id}'s: both must be the same."
             )
-        self.session_id = message.session_id or self._new_id()
+        if message.data.role == "watch" or message.data.resume_token is not None:
+            raise invalid_session("The token is not valid here; open a session of your own.")
+        self._context.session_id = message.session_id or self._new_id()
+        self._context.negotiated = Negotiated.of(message.data)
         self._go(Event.INIT)
-        self._timers.stop(Timer.INIT)
-        self._outbox.put(OpenSession(self.session_id, self.user_id))
-
-    # ---- opening
+        self._context.timers.stop(Timer.INIT)
+        self._context.outbox.put(OpenSession(self._context.session_id, self.user_id))
 
     def opened(self, avatar: Avatar, now_s: float) -> list[Effect]:
         """The session_id is reserved, and this is the user's avatar."""
-        if self.state is State.OPENING and self.session_id is not None:
+        if self.state is State.OPENING:
             self._go(Event.OPEN)
-            self._timers.set(Timer.PING, now_s + PING_EVERY_S)
+            self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
+            self._start_max_session_timer(now_s)
+            self.speech = SessionSpeech(
+                self._context,
+                max_queued_s=self._rules.max_queued_speech_s,
+                end_of_speech_s=self._rules.end_of_speech_s,
+            )
             self.link = WorkerLink(
-                session_id=self.session_id,
+                self._context,
                 reply_channel=self._reply_channel,
                 avatar=avatar,
-                outbox=self._outbox,
-                timers=self._timers,
-                frames=FrameRelay(
-                    session_id=self.session_id,
-                    gate=self._gate,
-                    outbox=self._outbox,
-                    metrics=self.metrics,
-                ),
-                metrics=self.metrics,
+                speech=self.speech,
+                frames=FrameRelay(self._context, is_binary=self._is_binary),
+                observer=self,
                 new_id=self._new_id,
             )
-            self._requests = ClientRequests(
-                session_id=self.session_id,
-                link=self.link,
-                outbox=self._outbox,
-                metrics=self.metrics,
-                max_queued_speech_s=self._rules.max_queued_speech_s,
-            )
+            self._requests = ClientRequests(self._context, self.link, self.speech)
             self.link.search(now_s)
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def id_taken(self, now_s: float) -> list[Effect]:
         """The session_id is live on another user's connection."""
         if self.state is State.OPENING:
             self._go(Event.REFUSE_ID)
-            self.session_id = None
-            self._timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
-            self._error(
+            self._context.session_id = None
+            self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
+            self._context.error(
                 invalid_session("This session_id is another user's; propose another, or null.")
             )
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def avatar_missing(
         self, reason: Literal["preparing", "failed", "none"], percent: int
@@ -211,119 +246,181 @@ class Session:
         """There is no face to show for this user; ``percent`` of its preparation is done."""
         if self.state is State.OPENING:
             self._end(closing.no_avatar(reason, percent))
-        return self._outbox.take()
+        return self._context.outbox.take()
 
-    # ---- workers
+    def on_first_worker(self, worker: SessionClaimed) -> None:
+        """The link found a worker: the client can be told that the session is open."""
+        assert self.link is not None, "it is the link that calls"
+        avatar = self.link.avatar
+        fields = InitSuccessFields(
+            model_loaded=worker.is_lipsync_ready,
+            available_videos=clip_names(avatar),
+            default_video=first_clip(avatar, "idle").name,
+            engine=worker.engine,
+            video=VideoDescription(codec=avatar.codec, width=avatar.width, height=avatar.height),
+        )
+        if self._context.negotiated.has_1_2:
+            fields = _with_1_2(fields, self._rules)
+        self._context.outbox.to_client(InitSuccess(session_id=self.session_id, data=fields))
 
-    def from_worker(self, message: layer.LayerMessage, now_s: float) -> list[Effect]:
+    def from_worker(self, message: LayerMessage, now_s: float) -> list[Effect]:
+        """A worker sent a message."""
         if self.link is not None:
             try:
                 self.link.receive(message, now_s)
             except ClosingError as error:
                 self._end(closing.of(error))
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def next_for_worker(self, claim_id: str) -> SendToWorker | None:
         """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
         return None if self.link is None else self.link.next_for_worker(claim_id)
 
-    def undelivered(self, message: layer.LayerMessage, now_s: float) -> list[Effect]:
+    def undelivered(self, message: LayerMessage, now_s: float) -> list[Effect]:
         """A message could not be sent to its worker: the channel is full, or the layer gone."""
         if self.link is not None:
             self.link.undelivered(message, now_s)
-        return self._outbox.take()
-
-    # ---- time
+        return self._context.outbox.take()
 
     @property
     def next_deadline_s(self) -> float | None:
-        """When `timer` wants to be called."""
-        return self._timers.next_s
+        """When `timer` is to be called; None: not before another input."""
+        return self._context.timers.next_s
 
     def timer(self, now_s: float) -> list[Effect]:
-        while (due := self._timers.take_due(now_s)) is not None:
+        """`next_deadline_s` has come."""
+        while (due := self._context.timers.take_due(now_s)) is not None:
             timer, due_s = due
             try:
                 self._on_timer(timer, due_s, now_s)
             except ClosingError as error:
                 self._end(closing.of(error))
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def _on_timer(self, timer: Timer, due_s: float, now_s: float) -> None:
         match timer:
-            case Timer.INIT | Timer.IDLE:
+            case Timer.INIT | Timer.IDLE | Timer.MAX_SESSION:
                 self._end(closing.TIMEOUT)
+            case Timer.IDLE_WARNING:
+                self._warn("idle", _warning_s(self._rules.idle_s))
+            case Timer.MAX_SESSION_WARNING:
+                self._warn("max_session", _warning_s(self._rules.max_session_s))
             case Timer.PING:
-                self._timers.set(Timer.PING, now_s + PING_EVERY_S)
-                self._outbox.to_client(told.Ping(session_id=self.session_id))
+                self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
+                self._context.outbox.to_client(Ping(session_id=self.session_id))
             case Timer.IGNORED:
-                self._error(self._limit.report(now_s))
+                self._context.error(self._limit.report(now_s))
+            case Timer.SPEECH_TAIL | Timer.END_OF_SPEECH:
+                assert self.speech is not None, "the session is open"
+                assert self.link is not None, "the session is open"
+                self.speech.on_timer(timer, now_s)
+                self.link.flush_speech()
             case _:
                 assert self.link is not None, "its timers run while it exists"
                 self.link.on_timer(timer, due_s, now_s)
 
-    # ---- the connection
+    def _warn(self, reason: Literal["idle", "max_session"], in_s: float) -> None:
+        if self._context.negotiated.has_1_2:
+            self._context.outbox.to_client(
+                SessionWarning(
+                    session_id=self.session_id,
+                    data=WarningFields(reason=reason, in_ms=round(in_s * 1_000)),
+                )
+            )
+
+    def _restart_idle_timer(self, now_s: float) -> None:
+        idle_s = self._rules.idle_s
+        if idle_s > 0:
+            self._context.timers.set(Timer.IDLE, now_s + idle_s)
+            self._context.timers.set(Timer.IDLE_WARNING, now_s + idle_s - _warning_s(idle_s))
+
+    def _start_max_session_timer(self, now_s: float) -> None:
+        max_s = self._rules.max_session_s
+        if max_s > 0:
+            self._context.timers.set(Timer.MAX_SESSION, now_s + max_s)
+            self._context.timers.set(Timer.MAX_SESSION_WARNING, now_s + max_s - _warning_s(max_s))
 
     def set_paused(self, is_paused: bool) -> None:
         """Whether the client reads too slowly for more to be sent to it."""
-        self._outbox.is_paused = self._gate.is_paused = is_paused
+        self._context.outbox.is_paused = is_paused
 
     def supersede(self) -> list[Effect]:
         """The same user opened this session on a newer connection."""
         self._end(closing.SUPERSEDED)
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def terminate(self) -> list[Effect]:
-        """Somebody who runs the server wants it to end."""
+        """An operator ends it."""
         self._end(closing.OPERATOR)
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def shut_down(self) -> list[Effect]:
+        """The server shuts down."""
         self._end(closing.SERVER_SHUTDOWN)
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def fail(self) -> list[Effect]:
-        """A fault of the server's."""
-        self._outbox.take()  # half of an answer is none
+        """A fault of the server."""
+        self._context.outbox.take()  # discard the partially built reply
         self._end(closing.SERVER_FAULT)
-        return self._outbox.take()
+        return self._context.outbox.take()
 
     def disconnected(self) -> list[Effect]:
         """Nothing more can be sent to the client."""
         if self.state is not State.CLOSED:
-            self._leave()
-        return self._outbox.take()
+            self._close()
+        return self._context.outbox.take()
 
-    def _end(self, close_cause: CloseCause) -> None:
+    def _end(self, cause: CloseCause) -> None:
         if self.state is State.CLOSED:
             return
-        if close_cause.error is not None:
-            self._error(close_cause.error)
-        self.close_cause = close_cause.word
-        self._outbox.to_client(
-            told.CloseAck(
-                session_id=self.session_id, data=told.CloseAckFields(reason=close_cause.reason)
-            )
+        if cause.error is not None:
+            self._context.error(cause.error)
+        if self.speech is not None:
+            self.speech.end()
+        self.close_cause = cause.word
+        self._context.outbox.to_client(
+            CloseAck(session_id=self.session_id, data=CloseAckFields(reason=cause.reason))
         )
-        self._leave()
-        self._outbox.put(CloseConnection(close_cause.close_code))
+        self._close()
+        self._context.outbox.put(CloseConnection(cause.close_code))
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         self._go(Event.CLOSE)
-        self._timers.stop_all()
+        self._context.timers.stop_all()
         if self.link is not None:
             self.link.end()
-
-    # ---- small things
 
     def _go(self, event: Event) -> None:
         before, self.state = self.state, TRANSITIONS[self.state][event]
         log.info("session %s: %s -> %s", self.session_id, before.name, self.state.name)
 
-    def _restart_idle_timer(self, now_s: float) -> None:
-        if self._rules.idle_s > 0:
-            self._timers.set(Timer.IDLE, now_s + self._rules.idle_s)
 
-    def _error(self, error: ProtocolError) -> None:
-        self.metrics.errors[error.code] += 1
-        self._outbox.error(error, self.session_id)
+def _refuse_binary() -> AnyClientMessage:
+    raise codec.not_text()
+
+
+def _warning_s(limit_s: float) -> float:
+    """How long before a limit the client is warned."""
+    return min(WARN_BEFORE_S, limit_s / 2)
+
+
+def _with_1_2(fields: InitSuccessFields, rules: SessionLimits) -> InitSuccessFields:
+    """What version 1.2 added to INIT_SUCCESS."""
+    limits = Limits(
+        max_message_bytes=codec.MAX_MESSAGE_BYTES,
+        max_audio_ms=MAX_CHUNK_S * 1_000,
+        max_queued_speech_ms=round(rules.max_queued_speech_s * 1_000),
+        session_idle_s=rules.idle_s,
+        max_session_s=rules.max_session_s,
+        sample_rates=SAMPLE_RATES_HZ,
+    )
+    return InitSuccessFields(
+        model_loaded=fields.model_loaded,
+        available_videos=fields.available_videos,
+        default_video=fields.default_video,
+        engine=fields.engine,
+        video=fields.video,
+        protocol_version=PROTOCOL_VERSION,
+        limits=limits,
+    )

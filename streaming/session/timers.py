@@ -4,23 +4,36 @@ from enum import Enum, auto
 
 
 class Timer(Enum):
+    """What a session waits for."""
+
     INIT = auto()
     """The client must have sent INIT."""
+    IDLE_WARNING = auto()
+    """Warn the client that it has sent nothing for long."""
     IDLE = auto()
     """The client must have sent something."""
+    MAX_SESSION_WARNING = auto()
+    """Warn the client that the session will reach its longest time."""
+    MAX_SESSION = auto()
+    """The session has reached its longest time."""
     PING = auto()
+    """Send PING."""
     IGNORED = auto()
     """Tell the client how many messages were ignored."""
+    SPEECH_TAIL = auto()
+    """Send the last milliseconds of resampled speech."""
+    END_OF_SPEECH = auto()
+    """The utterance ends if it was shown."""
     NO_WORKER = auto()
     """Tell the client that no worker took the session."""
     CLAIM = auto()
-    """Claim anew."""
+    """Claim again."""
     SILENCE = auto()
     """A frame must have come."""
     ALIVE = auto()
-    """Tell the worker that this door is there."""
+    """Tell the worker that this gateway is alive."""
     AUDIO = auto()
-    """Try again to hand on audio."""
+    """Try again to send speech."""
     INTERRUPT = auto()
     """The worker must have confirmed an interrupt."""
 

@@ -52,6 +52,8 @@ class _Utterance:
     """Samples shown."""
     is_started: bool = False
     is_closed: bool = False
+    dropped_by: int | None = None
+    """The generation of the interrupt that dropped what was not shown of it."""
 
 
 class Utterances:
@@ -183,28 +185,45 @@ class Utterances:
         """Finish the utterances that are closed and end at ``position`` or before."""
         events: list[UtteranceEvent] = []
         while self._open and self._open[0].is_closed and self._open[0].end <= position:
+            # An interrupted one whose last sample was shown all the same is not interrupted.
             events.append(self._finish(self._open.popleft(), is_interrupted=False))
         return events
 
-    def interrupt(self, position: int, end: int) -> list[UtteranceEvent]:
-        """Speech from ``position`` to ``end`` was dropped.
+    def drop(self, generation: int) -> None:
+        """An interrupt was accepted: nothing that was accepted so far is shown any more.
 
         Args:
-            position: The sample after the last one shown.
-            end: Up to here speech had been accepted when the interrupt came.
+            generation: The interrupt's.
+        """
+        self.close()
+        for utterance in self._open:
+            if utterance.dropped_by is None:
+                utterance.dropped_by = generation
+
+    def confirm_drop(self, generation: int, position: int) -> list[UtteranceEvent]:
+        """The interrupts up to ``generation`` took effect.
+
+        Args:
+            generation: The newest of them.
+            position: The sample after the last one shown of what they dropped.
 
         Returns:
-            The end of every utterance that began before ``end``, in order.
+            The end of every utterance that they dropped, in order.
         """
         events = self.settle(position)
-        while self._open and self._open[0].start < end:
+        while self._open and (dropped_by := self._open[0].dropped_by) is not None:
+            if dropped_by > generation:
+                break
             events.append(self._finish(self._open.popleft(), is_interrupted=True))
         return events
 
     def finish_all(self, position: int) -> list[UtteranceEvent]:
-        """The session is over: whatever was not shown to its end is interrupted."""
+        """The session is over: whatever was not shown up to ``position`` is interrupted."""
         self.close()
-        return self.interrupt(position, self._open[-1].end if self._open else position)
+        events = self.settle(position)
+        while self._open:
+            events.append(self._finish(self._open.popleft(), is_interrupted=True))
+        return events
 
     def _finish(self, utterance: _Utterance, *, is_interrupted: bool) -> Finished:
         self._over[utterance.id] = None

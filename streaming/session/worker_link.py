@@ -1,22 +1,23 @@
-"""A session's link to its worker: who has it, what it is told, what comes back.
+"""A session's link to its worker: finding one, following it, replacing it.
 
 Theory of operation
 -------------------
-`inference.messages` tells the protocol between a door and a worker; this is the door's half.
+`inference.messages` describes the protocol between a gateway and a worker; this is the gateway's
+half.
 
-*Searching* is `claims`. The first worker that answers is accepted, any other is told to
-stop.
+*Searching* is done by `claims.ClaimLoop`. The first worker that answers is accepted, any other is
+told to stop.
 
-*Performing.* Speech goes to the worker through `feed`, frames go to the client through
-`frames`. Frames are the worker's sign of life: without one for `SILENCE_S` it counts as
-lost, and the search begins anew from what the door knows: the frame that is due by the clock of
-those that came, the first sample that was not shown, the clip of the last STATE_CHANGE, an action
-that has not ended. What belongs to an earlier claim is dropped.
+*Streaming.* Speech goes to the worker through `incoming_speech.SpeechFeed`, frames go to the client
+through `outgoing_video.FrameRelay`. Frames are the worker's heartbeat: without one for `SILENCE_S`
+it counts as lost, and the search begins again from what the gateway knows: the frame that is due by
+the clock of those that came, the first sample that was not shown, the base clip, an action that has
+not ended. Messages of an earlier claim are dropped.
 """
 
 import logging
 from collections.abc import Callable
-from enum import Enum, auto
+from typing import Protocol
 
 from inference.messages import (
     ActionForm,
@@ -24,6 +25,7 @@ from inference.messages import (
     AudioChunk,
     ClipChange,
     LayerMessage,
+    ListeningChange,
     SessionAccepted,
     SessionAlive,
     SessionClaimed,
@@ -31,20 +33,23 @@ from inference.messages import (
     SessionRefused,
     SessionStart,
     SessionStop,
+    SpeechEnd,
     SpeechFailed,
     SpeechInterrupted,
+    SpeechSkipped,
     VideoFrame,
 )
-from streaming.protocol import server_messages as told
+from inference.timing import audio_timestamp_ms
 from streaming.protocol.errors import ProtocolError
+from streaming.protocol.server_messages import SessionWarning, WarningFields
 from streaming.session.claims import ClaimLoop
-from streaming.session.clip_choice import Avatar, Clip, clip_names, first_clip
-from streaming.session.effects import EffectQueue, FlushSpeech, SendToWorker
-from streaming.session.feed import SpeechFeed
-from streaming.session.frames import FrameRelay
-from streaming.session.metrics import SessionMetrics
-from streaming.session.timers import Timer, Timers
-from streaming.session.window import Window
+from streaming.session.clip_choice import Avatar
+from streaming.session.context import SessionContext
+from streaming.session.effects import FlushSpeech, SendToWorker
+from streaming.session.incoming_speech import ClipRequest
+from streaming.session.outgoing_video import FrameRelay
+from streaming.session.session_speech import SessionSpeech
+from streaming.session.timers import Timer
 
 log = logging.getLogger(__name__)
 
@@ -55,64 +60,65 @@ AUDIO_RETRY_S = 0.1
 INTERRUPT_ANSWER_S = 1.0
 
 
-class LinkState(Enum):
-    SEARCHING = auto()
-    PERFORMING = auto()
-    ENDED = auto()
+class LinkObserver(Protocol):
+    """What a link reports to its session."""
 
-
-class LinkEvent(Enum):
-    ACCEPT = auto()
-    LOSE = auto()
-    END = auto()
-
-
-TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
-    LinkState.SEARCHING: {
-        LinkEvent.ACCEPT: LinkState.PERFORMING,
-        LinkEvent.END: LinkState.ENDED,
-    },
-    LinkState.PERFORMING: {
-        LinkEvent.LOSE: LinkState.SEARCHING,
-        LinkEvent.END: LinkState.ENDED,
-    },
-    LinkState.ENDED: {},
-}
+    def on_first_worker(self, worker: SessionClaimed) -> None:
+        """The session's first worker was accepted."""
 
 
 class WorkerLink:
-    """One session's. Every method puts what is to be done into the outbox."""
+    """The worker of one session; ``worker`` is None while one is searched.
+
+    Every method puts its effects into the context's outbox.
+    """
 
     def __init__(
         self,
+        context: SessionContext,
         *,
-        session_id: str,
         reply_channel: str,
         avatar: Avatar,
-        outbox: EffectQueue,
-        timers: Timers,
+        speech: SessionSpeech,
         frames: FrameRelay,
-        metrics: SessionMetrics,
+        observer: LinkObserver,
         new_id: Callable[[], str],
     ) -> None:
-        self.state = LinkState.SEARCHING
+        """Without a worker, until `search`.
+
+        Args:
+            context: The session's.
+            reply_channel: Where workers answer.
+            avatar: What the worker is to show.
+            speech: What the worker is to say.
+            frames: Where its frames go.
+            observer: Told of the first worker.
+            new_id: Makes claim ids.
+        """
         self.avatar = avatar
-        self.window = Window()
         self.worker: SessionClaimed | None = None
-        """The accepted one, while performing."""
+        """The accepted one, while it streams."""
         self.last_worker: SessionClaimed | None = None
-        self._session_id = session_id
+        self._context = context
         self._reply_channel = reply_channel
-        self._outbox = outbox
-        self._timers = timers
+        self._speech = speech
         self._frames = frames
-        self._metrics = metrics
-        self._search = ClaimLoop(
-            write_claim=self._write_claim, outbox=outbox, timers=timers, new_id=new_id
+        self._observer = observer
+        self._claims = ClaimLoop(
+            write_claim=self._write_claim,
+            outbox=context.outbox,
+            timers=context.timers,
+            new_id=new_id,
         )
-        self._feed = SpeechFeed(self.window)
-        self._base_clip: str | None = None
+        self._is_over = False
+        self._base_clip: ClipRequest | None = None
         self._action: tuple[str, ActionForm] | None = None
+        self._is_listening = False
+
+    @property
+    def queued_ms(self) -> int:
+        """Speech accepted and not shown."""
+        return audio_timestamp_ms(self._speech.window.queued)
 
     @property
     def has_action(self) -> bool:
@@ -122,236 +128,229 @@ class WorkerLink:
     @property
     def is_waiting(self) -> bool:
         """No worker took the session in time."""
-        return self.state is LinkState.SEARCHING and self._search.is_missed
+        return self.worker is None and not self._is_over and self._claims.is_missed
 
     def search(self, now_s: float) -> None:
         """Begin to look for a worker."""
-        self._search.begin(now_s)
+        self._claims.begin(now_s)
 
-    # ---- what the client wants
+    def flush_speech(self) -> None:
+        """Have the worker sent the speech that it may have."""
+        if self.worker is not None and self._speech.feed.has_next:
+            self._context.outbox.put(FlushSpeech(self.worker.claim_id))
 
-    def accept_speech(self, pcm: bytes, clip: str | None) -> None:
-        self.window.accept(pcm, clip)
-        self._flush_speech()
+    def change_clip(self, request: ClipRequest) -> None:
+        """Change the base clip."""
+        self._base_clip = request
+        self._send_if_streaming(
+            lambda claim_id: ClipChange(
+                claim_id=claim_id, clip=request.clip, is_chosen=request.is_chosen
+            )
+        )
 
-    def change_clip(self, clip: Clip) -> None:
-        self._base_clip = clip.name
-        self._tell_clip(clip.name)
+    def start_action(self, clip: str, form: ActionForm) -> None:
+        """Insert an action clip once."""
+        self._action = clip, form
+        self._send_action()
 
-    def start_action(self, clip: Clip, form: ActionForm) -> None:
-        self._action = clip.name, form
-        self._tell_action(clip.name, form)
+    def change_listening(self, *, is_active: bool) -> None:
+        """The user began or stopped speaking."""
+        self._is_listening = is_active
+        self._send_if_streaming(
+            lambda claim_id: ListeningChange(claim_id=claim_id, is_active=is_active)
+        )
 
     def interrupt(self, now_s: float) -> None:
-        self._feed.interrupt()
+        """Drop all speech that was not shown."""
+        self._speech.interrupt()
         if self.worker is None:
-            self._answer_interrupts(self._feed.on_interrupt_timeout())
+            self._speech.on_interrupt_timeout()
         else:
-            self._flush_speech()
-            self._timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
+            self.flush_speech()
+            self._context.timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
 
     def end(self) -> None:
         """The session is over."""
-        self._tell_stop("the session is over")
-        self._go(LinkEvent.END)
-        self._search.end()
+        self._send_stop("the session is over")
+        self._is_over = True
+        self._claims.end()
         self.worker = None
-
-    # ---- time
 
     def on_timer(self, timer: Timer, due_s: float, now_s: float) -> None:
         """One of the link's timers is due."""
         match timer:
             case Timer.NO_WORKER:
-                self._error(self._search.miss())
+                self._context.error(self._claims.miss())
             case Timer.CLAIM:
-                self._search.claim(now_s)
+                self._claims.claim(now_s)
             case Timer.AUDIO:
-                self._flush_speech()
+                self.flush_speech()
             case Timer.INTERRUPT:
-                self._answer_interrupts(self._feed.on_interrupt_timeout())
+                self._speech.on_interrupt_timeout()
             case Timer.SILENCE:
                 self._miss_frame(due_s, now_s)
             case Timer.ALIVE:
-                self._timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
-                self._tell_alive()
+                self._context.timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
+                self._send_if_streaming(lambda claim_id: SessionAlive(claim_id=claim_id))
             case _:
                 raise AssertionError(f"{timer} is not the link's")
 
-    # ---- what workers say
-
     def receive(self, message: LayerMessage, now_s: float) -> None:
+        """A worker sent a message.
+
+        Raises:
+            ClosingError: There can be no session.
+        """
         if isinstance(message, SessionClaimed):
             self._claimed(message, now_s)
         elif isinstance(message, SessionRefused):
-            self._search.refused(message, now_s)
+            self._claims.refused(message, now_s)
         elif self.worker is not None and message.claim_id == self.worker.claim_id:
             match message:
                 case VideoFrame():
-                    self._show(message, now_s)
+                    self._receive_frame(message, now_s)
                 case SpeechInterrupted(generation=generation, position=position):
-                    self._answer_interrupts(self._feed.confirm(generation, position))
+                    self._speech.confirm_interrupt(generation, position)
+                case SpeechSkipped():
+                    self._receive_skip(message)
                 case SpeechFailed():
-                    self._error(_lipsync_failed(message.reason))
+                    self._context.error(_lipsync_failed(message.reason))
                 case SessionEnded():
                     self._lose(message.reason, now_s)
 
     def _claimed(self, answer: SessionClaimed, now_s: float) -> None:
         if answer == self.worker:
             return  # the accepted worker's answer, delivered twice
-        if not self._search.claimed(answer):
+        if not self._claims.claimed(answer):
             stop = SessionStop(claim_id=answer.claim_id, reason="another claim or another worker")
-            self._outbox.put(SendToWorker(answer.worker_channel, stop))
+            self._context.outbox.put(SendToWorker(answer.worker_channel, stop))
             return
-        self._go(LinkEvent.ACCEPT)
-        log.info("session %s: worker %s, %s", self._session_id, answer.worker, answer.engine)
+        log.info(
+            "session %s: worker %s, %s", self._context.session_id, answer.worker, answer.engine
+        )
+        is_first = self.last_worker is None
         self.worker = self.last_worker = answer
         self._frames.begin()
-        self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
-        self._timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
-        self._tell(
+        self._context.timers.set(Timer.SILENCE, now_s + SILENCE_S)
+        self._context.timers.set(Timer.ALIVE, now_s + ALIVE_EVERY_S)
+        base = self._base_clip
+        self._send(
             SessionAccepted(
                 claim_id=answer.claim_id,
                 next_frame=self._frames.next_frame(now_s),
-                next_position=self.window.shown,
-                generation=self._feed.generation,
-                clip=self._base_clip,
+                next_position=self._speech.window.shown,
+                generation=self._speech.feed.generation,
+                clip=None if base is None else base.clip,
+                is_clip_chosen=base is not None and base.is_chosen,
             )
         )
-        self._feed.begin()
-        if self._metrics.workers == 0:
-            self._outbox.to_client(self._introduction(answer))
-        self._metrics.workers += 1
-        if self._action is not None:
-            self._tell_action(*self._action)
-        self._flush_speech()
+        self._speech.feed.begin()
+        if is_first:
+            self._observer.on_first_worker(answer)
+        self._context.metrics.workers += 1
+        if self._is_listening:
+            self._send(ListeningChange(claim_id=answer.claim_id, is_active=True))
+        self._send_action()
+        self.flush_speech()
 
-    def _introduction(self, worker: SessionClaimed) -> told.InitSuccess:
-        avatar = self.avatar
-        return told.InitSuccess(
-            session_id=self._session_id,
-            data=told.InitSuccessFields(
-                model_loaded=worker.is_lipsync_ready,
-                available_videos=clip_names(avatar),
-                default_video=first_clip(avatar, "idle").name,
-                engine=worker.engine,
-                video=told.VideoDescription(
-                    codec=avatar.codec, width=avatar.width, height=avatar.height
-                ),
-            ),
-        )
-
-    def _show(self, frame: VideoFrame, now_s: float) -> None:
-        self._timers.set(Timer.SILENCE, now_s + SILENCE_S)
+    def _receive_frame(self, frame: VideoFrame, now_s: float) -> None:
+        self._context.timers.set(Timer.SILENCE, now_s + SILENCE_S)
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
+        sound = self._speech.begin_frame(frame)
+        receives_sound = "audio" in self._context.negotiated.receive
+        self._frames.send(frame, sound if receives_sound else None, now_s)
+        self._speech.end_frame(frame, now_s)
         if frame.position is not None:
-            self._feed.shown(frame.position + frame.samples)
-            self._flush_speech()
-        self._frames.pass_on(frame, now_s)
+            self.flush_speech()
 
-    # ---- what is handed on
+    def _receive_skip(self, skipped: SpeechSkipped) -> None:
+        self._speech.advance_to(skipped.position)
+        negotiated = self._context.negotiated
+        if negotiated.has_1_2 and negotiated.late_audio == "drop":
+            self._context.outbox.to_client(
+                SessionWarning(
+                    session_id=self._context.session_id,
+                    data=WarningFields(
+                        reason="audio_dropped", ms=audio_timestamp_ms(skipped.samples)
+                    ),
+                )
+            )
+        self.flush_speech()
 
     def next_for_worker(self, claim_id: str) -> SendToWorker | None:
         """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
         worker = self.worker
         if worker is None or worker.claim_id != claim_id:
             return None
-        message = self._feed.take(claim_id)
+        message = self._speech.feed.take(claim_id)
         return None if message is None else SendToWorker(worker.worker_channel, message)
 
-    def _flush_speech(self) -> None:
-        if self.worker is not None and self._feed.has_next:
-            self._outbox.put(FlushSpeech(self.worker.claim_id))
-
-    # ---- losing the worker
-
     def undelivered(self, message: LayerMessage, now_s: float) -> None:
-        """Audio can wait; a worker that cannot be told anything else is lost.
+        """A message could not be sent to its worker.
 
-        Another one will know all from its claim.
+        Speech can wait; a worker that cannot be sent anything else is lost. Another one learns
+        everything from its acceptance.
         """
         if self.worker is None or message.claim_id != self.worker.claim_id:
             return
-        if isinstance(message, AudioChunk):
-            if self._feed.unread(message):
-                self._timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
+        if isinstance(message, AudioChunk | SpeechEnd):
+            if self._speech.feed.unread(message):
+                self._context.timers.set(Timer.AUDIO, now_s + AUDIO_RETRY_S)
         elif not isinstance(message, SessionStop):
             self._lose(f"{message.type} could not be delivered", now_s)
 
     def _miss_frame(self, due_s: float, now_s: float) -> None:
         if now_s - due_s > LATE_TIMER_S:
-            # This process itself was held up; what came meanwhile is still to be read.
-            self._timers.set(Timer.SILENCE, now_s + LATE_TIMER_S)
+            # This process itself was delayed; what came during that time is still to be read.
+            self._context.timers.set(Timer.SILENCE, now_s + LATE_TIMER_S)
             return
-        self._tell_stop("no frame came")
+        self._send_stop("no frame came")
         self._lose("no frame came", now_s)
 
     def _lose(self, why: str, now_s: float) -> None:
-        self._go(LinkEvent.LOSE)
-        log.warning("session %s: lost its worker: %s", self._session_id, why)
-        self._metrics.workers_lost += 1
+        log.warning("session %s: worker lost: %s", self._context.session_id, why)
+        self._context.metrics.workers_lost += 1
         self.worker = None
-        self._answer_interrupts(self._feed.on_interrupt_timeout())
-        self._timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
-        self._feed.rewind()
+        self._speech.on_interrupt_timeout()
+        self._context.timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
+        self._speech.feed.rewind()
         self.search(now_s)
 
-    # ---- small things
-
     def _write_claim(self, claim_id: str) -> SessionStart:
+        assert self._context.session_id is not None, "a link exists after INIT"
         return SessionStart(
             claim_id=claim_id,
-            session_id=self._session_id,
+            session_id=self._context.session_id,
             reply_channel=self._reply_channel,
             avatar_folder=self.avatar.folder,
             avatar_version=self.avatar.version,
+            late_audio=self._context.negotiated.late_audio,
         )
 
-    def _go(self, event: LinkEvent) -> None:
-        before, self.state = self.state, TRANSITIONS[self.state][event]
-        log.debug("session %s: %s -> %s", self._session_id, before.name, self.state.name)
+    def _send(self, message: LayerMessage) -> None:
+        assert self.worker is not None, "only a streaming worker is sent messages"
+        self._context.outbox.put(SendToWorker(self.worker.worker_channel, message))
 
-    def _tell(self, message: LayerMessage) -> None:
-        assert self.worker is not None
-        self._outbox.put(SendToWorker(self.worker.worker_channel, message))
-
-    def _tell_alive(self) -> None:
+    def _send_if_streaming(self, message_of: Callable[[str], LayerMessage]) -> None:
+        """Send the message of a claim id; without a worker the acceptance will say it."""
         if self.worker is not None:
-            self._tell(SessionAlive(claim_id=self.worker.claim_id))
+            self._send(message_of(self.worker.claim_id))
 
-    def _tell_stop(self, reason: str) -> None:
-        if self.worker is not None:
-            self._tell(SessionStop(claim_id=self.worker.claim_id, reason=reason))
+    def _send_stop(self, reason: str) -> None:
+        self._send_if_streaming(lambda claim_id: SessionStop(claim_id=claim_id, reason=reason))
 
-    def _tell_clip(self, clip: str) -> None:
-        if self.worker is not None:
-            self._tell(ClipChange(claim_id=self.worker.claim_id, clip=clip))
-
-    def _tell_action(self, clip: str, form: ActionForm) -> None:
-        if self.worker is not None:
-            self._tell(ActionStart(claim_id=self.worker.claim_id, clip=clip, form=form))
-
-    def _answer_interrupts(self, dropped: list[int]) -> None:
-        """Tell the client of each interrupt that is over how many ms of speech it dropped."""
-        for dropped_ms in dropped:
-            self._outbox.to_client(
-                told.Interrupted(
-                    session_id=self._session_id,
-                    data=told.InterruptedFields(dropped_ms=dropped_ms),
-                )
+    def _send_action(self) -> None:
+        if self._action is not None:
+            clip, form = self._action
+            self._send_if_streaming(
+                lambda claim_id: ActionStart(claim_id=claim_id, clip=clip, form=form)
             )
-        if not self._feed.awaits_confirmation:
-            self._timers.stop(Timer.INTERRUPT)
-
-    def _error(self, error: ProtocolError) -> None:
-        self._metrics.errors[error.code] += 1
-        self._outbox.error(error, self._session_id)
 
 
 def _lipsync_failed(reason: str) -> ProtocolError:
     return ProtocolError(
         "PROCESSING_ERROR",
-        f"Lip-sync failed ({reason}); the video goes on without it.",
+        f"Lip-sync failed ({reason}); the video continues without it.",
         reason=reason,
     )

@@ -218,7 +218,7 @@ def test_a_wrong_message_never_ends_the_connection(begin):
     begin(door)
     for wrong in ("", "[", "null", "x" * 70_000, '{"type": "NEWS"}', "[" * 60_000):
         door.do(door.session.text(wrong, door.now_s))
-    door.do(door.session.binary(door.now_s))
+    door.do(door.session.binary(b"\0", door.now_s))
     assert door.errors == ["INVALID_MESSAGE"] * 7
     assert door.closed is None
 
@@ -438,7 +438,7 @@ def test_after_the_end_nothing_happens(begin):
     said, claims = len(door.said), len(door.claims)
     door.say("CLOSE")
     door.init()
-    door.do(door.session.binary(door.now_s))
+    door.do(door.session.binary(b"\0", door.now_s))
     door.do(door.session.opened(door.avatar, door.now_s))
     door.do(door.session.shut_down())
     door.do(door.session.fail())
@@ -475,7 +475,7 @@ def test_whatever_happens_every_answer_is_well_formed(steps):
             case "garbage":
                 door.do(door.session.text('{"type": ', door.now_s))
             case "binary":
-                door.do(door.session.binary(door.now_s))
+                door.do(door.session.binary(b"\0", door.now_s))
             case "wait":
                 door.wait(0.7)
             case "pause" | "resume":
@@ -502,6 +502,6 @@ def test_whatever_happens_every_answer_is_well_formed(steps):
 def test_internal_errors_leave_no_half_answers():
     door = Door()
     door.start()
-    door.session._outbox.put(object())  # what a method that raised had left behind
+    door.session._context.outbox.put(object())  # what a method that raised had left behind
     door.do(door.session.fail())
     assert [m["type"] for m in door.said] == ["INIT_SUCCESS", "ERROR", "CLOSE_ACK"]

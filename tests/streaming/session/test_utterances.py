@@ -58,7 +58,8 @@ def test_the_end_of_speech_names_the_newest_utterance():
     utterances.check_end(None)
     with pytest.raises(ProtocolError, match="newest utterance is 'b'"):
         utterances.check_end("a")
-    utterances.interrupt(0, 2 * FRAME)
+    utterances.drop(1)
+    utterances.confirm_drop(1, 0)
     utterances.check_end("b")
 
 
@@ -67,9 +68,9 @@ def test_an_interrupt_finishes_all_that_was_queued_in_order():
     utterances.accept("a", 0, 4 * FRAME)
     utterances.accept("b", 4 * FRAME, 8 * FRAME)
     utterances.show(0, FRAME)
-    utterances.close()
-    utterances.accept("c", 8 * FRAME, 9 * FRAME)  # after the interrupt
-    assert utterances.interrupt(FRAME, 8 * FRAME) == [
+    utterances.drop(1)
+    utterances.accept("c", 8 * FRAME, 9 * FRAME)
+    assert utterances.confirm_drop(1, FRAME) == [
         Finished("a", 40, is_interrupted=True),
         Finished("b", 0, is_interrupted=True),
     ]
@@ -89,7 +90,7 @@ actions = st.lists(
 
 @given(actions)
 def test_each_utterance_is_finished_exactly_once_in_order_with_what_was_played(steps):
-    utterances, accepted, shown = Utterances(), 0, 0
+    utterances, accepted, shown, generation = Utterances(), 0, 0, 0
     fresh = {"a": 0, "b": 0}
     sent: list[str] = []
     played: dict[str, int] = {}
@@ -129,8 +130,9 @@ def test_each_utterance_is_finished_exactly_once_in_order_with_what_was_played(s
                 utterances.close()
                 tell(utterances.settle(shown))
             case ("interrupt",):
-                utterances.close()
-                tell(utterances.interrupt(shown, accepted))
+                generation += 1
+                utterances.drop(generation)
+                tell(utterances.confirm_drop(generation, shown))
                 shown = accepted
     tell(utterances.finish_all(shown))
 

@@ -15,7 +15,6 @@ from inference.messages import (
     SpeechInterrupt,
     SpeechInterrupted,
 )
-from streaming.session.worker_link import TRANSITIONS, LinkEvent, LinkState
 from tests.streaming.fakes import SESSION_ID, Door, chunk, claimed, frame, numbered, text
 
 
@@ -352,11 +351,6 @@ def test_failed_speech_is_told():
     [error] = door.of_type("ERROR")
     assert error["data"]["code"] == "PROCESSING_ERROR"
     assert error["data"]["details"] == {"reason": "out_of_memory"}
-
-
-def test_the_link_ends_from_everywhere():
-    for state, ways in TRANSITIONS.items():
-        assert (LinkEvent.END in ways) == (state is not LinkState.ENDED)
 
 
 # ---- whatever happens

@@ -1,0 +1,328 @@
+"""A session's speech: from the client's chunks to the worker, kept until it is shown.
+
+Theory of operation
+-------------------
+A session's accepted samples are numbered from 0, at 16 kHz. Three positions say where each is::
+
+    0 ........ shown ........ sent ........ accepted
+      forgotten     in flight      waiting
+
+``accepted``  the number of the next sample that the client sends
+``sent``      what is before it was sent to the session's worker
+``shown``     what is before it is on its way to the screen, or was dropped by an interrupt
+
+`SpeechWindow` keeps what lies between ``shown`` and ``accepted``. At most two seconds of it are in
+flight, so that a worker never holds more than it needs. When the worker is lost, ``sent`` returns
+to ``shown``: what was in flight is sent again, so nothing is shown twice and nothing is lost.
+
+`SpeechFeed` decides what the worker is sent, at the moment when it can be sent, so that an
+interrupt always overtakes the speech that it drops. Each interrupt empties the window and raises
+the *generation*, by which old speech is recognized everywhere. The client's answer waits for the
+worker's, which comes after the last frame of the old speech; without a worker, or if none answers,
+the gateway's own account serves.
+
+`SpeechInput` converts the client's chunks to 16 kHz mono.
+
+Pure: no clock, no channel.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from inference.media.resampling import Resampler, mix_down
+from inference.messages import AudioChunk, SpeechEnd, SpeechInterrupt
+from inference.timing import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, audio_timestamp_ms
+
+MAX_IN_FLIGHT = 2 * SAMPLE_RATE_HZ
+MAX_PIECE = SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """The clip to play under an utterance."""
+
+    clip: str
+    is_chosen: bool = True
+    """The client chose it; otherwise it is the first of its state, to be varied."""
+
+
+class SpeechInput:
+    """Converts the chunks of one session to 16 kHz mono, utterance by utterance."""
+
+    def __init__(self) -> None:
+        self._resampler: Resampler | None = None
+        self._format: tuple[int, int] | None = None
+
+    def has_format(self, sample_rate: int, channels: int) -> bool:
+        """Whether the utterance that is being sent has this format, or none is."""
+        return self._format in (None, (sample_rate, channels))
+
+    def convert(self, pcm: bytes, sample_rate: int, channels: int) -> bytes:
+        """Convert the next chunk of an utterance.
+
+        Args:
+            pcm: s16le, whole samples of all channels.
+            sample_rate: In Hz; the same as in the chunks before, see `has_format`.
+            channels: 1 or 2.
+
+        Returns:
+            s16le, 16 kHz, mono: what can be computed so far.
+        """
+        if sample_rate == SAMPLE_RATE_HZ and channels == 1:
+            self._format = sample_rate, channels
+            return pcm
+        if self._resampler is None:
+            self._resampler = Resampler(sample_rate)
+        self._format = sample_rate, channels
+        return _bytes_of(self._resampler.push(mix_down(pcm, channels)))
+
+    def flush(self) -> bytes:
+        """The tail of what was converted; more chunks of the utterance may follow."""
+        return b"" if self._resampler is None else _bytes_of(self._resampler.flush())
+
+    def end(self) -> bytes:
+        """The utterance is over: its tail. The next chunk begins another one, of any format."""
+        tail = self.flush()
+        self._resampler = self._format = None
+        return tail
+
+
+def _bytes_of(samples: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> bytes:
+    return samples.astype("<i2").tobytes()
+
+
+def samples_at_16_khz(size_bytes: int, sample_rate: int, channels: int) -> int:
+    """How many samples PCM of this size becomes."""
+    samples = size_bytes // (BYTES_PER_SAMPLE * channels)
+    return -(-samples * SAMPLE_RATE_HZ // sample_rate)
+
+
+class SpeechWindow:
+    """Accepted speech that was not shown yet. Positions are in samples; PCM is s16le, 16 kHz."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.sent = 0
+        self.shown = 0
+        self._pcm = bytearray()
+        self._requests: deque[tuple[int, ClipRequest | None]] = deque()
+        """Where another clip is requested: first sample, request. Ascending; the first one holds
+        at ``shown``."""
+        self._ends: deque[int] = deque()
+        """Where utterances end that the client ended, from ``shown`` on. Ascending."""
+        self._sent_end = -1
+        """The last of them that the worker was told."""
+
+    @property
+    def queued(self) -> int:
+        """Samples accepted and not shown."""
+        return self.accepted - self.shown
+
+    @property
+    def has_next(self) -> bool:
+        """Whether the worker can be sent something: speech, or the end of an utterance."""
+        return (
+            self.sent < min(self.accepted, self.shown + MAX_IN_FLIGHT)
+            or self._next_end == self.sent
+        )
+
+    @property
+    def _next_end(self) -> int | None:
+        """The first end that the worker was not told."""
+        return next((end for end in self._ends if end > self._sent_end), None)
+
+    def accept(self, pcm: bytes, request: ClipRequest | None) -> None:
+        """Append speech.
+
+        Args:
+            pcm: s16le, 16 kHz, mono.
+            request: The clip to play under it; None for no request.
+        """
+        if not self._requests or self._requests[-1][1] != request:
+            self._requests.append((self.accepted, request))
+        self._pcm += pcm
+        self.accepted += len(pcm) // BYTES_PER_SAMPLE
+
+    def end_utterance(self) -> None:
+        """The utterance ends with the last sample accepted."""
+        if self.accepted > self.shown and (not self._ends or self._ends[-1] < self.accepted):
+            self._ends.append(self.accepted)
+
+    def take_end(self) -> int | None:
+        """The end that follows the speech sent so far; it counts as sent. None: there is none."""
+        if self._next_end != self.sent:
+            return None
+        self._sent_end = self.sent
+        return self.sent
+
+    def take(self) -> tuple[int, bytes, ClipRequest | None]:
+        """The next piece of speech; it counts as sent. Only if `has_next` and no end is next.
+
+        Returns:
+            Position of its first sample, PCM, requested clip.
+        """
+        start = self.sent
+        end = min(self.accepted, self.shown + MAX_IN_FLIGHT, start + MAX_PIECE)
+        if (next_end := self._next_end) is not None:
+            end = min(end, next_end)
+        request = None
+        for first, requested in self._requests:
+            if first > start:
+                end = min(end, first)
+                break
+            request = requested
+        self.sent = end
+        base = self.shown
+        piece = self._pcm[(start - base) * BYTES_PER_SAMPLE : (end - base) * BYTES_PER_SAMPLE]
+        return start, bytes(piece), request
+
+    def unread(self, position: int) -> None:
+        """The piece at ``position`` could not be sent: it comes next again."""
+        self.sent = max(self.shown, min(self.sent, position))
+        self._sent_end = min(self._sent_end, self.sent - 1)
+
+    def acknowledge(self, position: int) -> None:
+        """All samples before ``position`` are on their way to the screen."""
+        # A padded last frame claims more than there is.
+        position = min(position, self.sent)
+        if position <= self.shown:
+            return
+        del self._pcm[: (position - self.shown) * BYTES_PER_SAMPLE]
+        self.shown = position
+        while len(self._requests) > 1 and self._requests[1][0] <= position:
+            self._requests.popleft()
+        while self._ends and self._ends[0] < position:
+            self._ends.popleft()
+
+    def drop(self) -> None:
+        """Forget everything queued. The numbering continues."""
+        self._pcm.clear()
+        self._requests.clear()
+        self._ends.clear()
+        self.shown = self.sent = self.accepted
+
+    def rewind(self) -> None:
+        """Another worker: send again what was not shown."""
+        self.sent = self.shown
+        self._sent_end = self.shown - 1
+
+
+@dataclass(slots=True)
+class _Interrupt:
+    generation: int
+    shown: int
+    """Up to here the interrupted speech is on its way to the screen."""
+    end: int
+    """Up to here it had been accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptAnswer:
+    """An interrupt is over."""
+
+    generation: int
+    position: int
+    """The sample after the last one shown of the interrupted speech."""
+    dropped_ms: int
+
+
+class SpeechFeed:
+    """What a session's workers are sent of its speech, one worker after the other."""
+
+    def __init__(self, window: SpeechWindow) -> None:
+        self.generation = 0
+        self._sent_generation = 0
+        """The one that the worker knows."""
+        self._window = window
+        self._interrupts: deque[_Interrupt] = deque()
+        """Not confirmed by a worker yet."""
+
+    @property
+    def has_next(self) -> bool:
+        return self._window.has_next or self._sent_generation != self.generation
+
+    def take(self, claim_id: str) -> SpeechInterrupt | AudioChunk | SpeechEnd | None:
+        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        if self._sent_generation != self.generation:
+            self._sent_generation = self.generation
+            return SpeechInterrupt(claim_id=claim_id, generation=self.generation)
+        if (end := self._window.take_end()) is not None:
+            return SpeechEnd(claim_id=claim_id, position=end, generation=self.generation)
+        if not self._window.has_next:
+            return None
+        position, pcm, request = self._window.take()
+        return AudioChunk(
+            claim_id=claim_id,
+            pcm=pcm,
+            position=position,
+            generation=self.generation,
+            clip=None if request is None else request.clip,
+            is_clip_chosen=request is None or request.is_chosen,
+        )
+
+    def unread(self, message: AudioChunk | SpeechEnd) -> bool:
+        """A message could not be sent.
+
+        Returns:
+            Whether it comes again; False if an interrupt dropped it in the meantime.
+        """
+        if message.generation != self.generation:
+            return False
+        self._window.unread(message.position)
+        return True
+
+    def shown(self, end: int) -> None:
+        """All samples before ``end`` are on their way to the screen."""
+        if not self._interrupts:
+            self._window.acknowledge(end)
+            return
+        # Frames that come before a confirmation show the old speech only, whatever the padding of
+        # their last one claims.
+        first = self._interrupts[0]
+        first.shown = max(first.shown, min(end, first.end))
+
+    def begin(self) -> None:
+        """A worker was accepted, and the acceptance told it the generation."""
+        self._sent_generation = self.generation
+
+    def rewind(self) -> None:
+        """The worker is lost: what was not shown is sent to the next one."""
+        self._window.rewind()
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether an interrupt was not answered yet."""
+        return bool(self._interrupts)
+
+    def interrupt(self) -> None:
+        """Drop everything that was not shown."""
+        self.generation += 1
+        self._interrupts.append(
+            _Interrupt(self.generation, self._window.shown, self._window.accepted)
+        )
+        self._window.drop()
+
+    def confirm(self, generation: int, position: int) -> list[InterruptAnswer]:
+        """The worker has shown nothing old from ``position`` on.
+
+        Returns:
+            The answer of each interrupt up to ``generation`` that was not answered before.
+        """
+        if self._interrupts:
+            first = self._interrupts[0]
+            first.shown = max(first.shown, min(position, first.end))
+        return self._answers(generation)
+
+    def on_interrupt_timeout(self) -> list[InterruptAnswer]:
+        """As `confirm`, of all interrupts, by the frames that came."""
+        return self._answers(self.generation)
+
+    def _answers(self, generation: int) -> list[InterruptAnswer]:
+        answers = []
+        while self._interrupts and self._interrupts[0].generation <= generation:
+            interrupt = self._interrupts.popleft()
+            dropped_ms = audio_timestamp_ms(interrupt.end - interrupt.shown)
+            answers.append(InterruptAnswer(interrupt.generation, interrupt.shown, dropped_ms))
+        return answers

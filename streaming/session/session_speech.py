@@ -1,0 +1,278 @@
+"""What a session does with speech: accept it, follow it to the screen, tell the client of both.
+
+It joins the parts that `incoming_speech`, `utterances` and `sound_track` describe: a chunk is
+checked, converted to 16 kHz, queued in the window, and counted to its utterance; a frame that shows
+speech acknowledges it, and starts or finishes utterances.
+
+An utterance that the client does not end itself ends when all its speech was shown and no chunk
+came for ``end_of_speech_s``. The worker pads and ends it by the same rule and its own clock; if the
+two disagree for a moment, the positions of the frames still say exactly what was played.
+
+Pure: time is an argument.
+"""
+
+from inference.messages import VideoFrame
+from inference.timing import (
+    BYTES_PER_SAMPLE,
+    SAMPLE_RATE_HZ,
+    audio_timestamp_ms,
+    frame_timestamp_ms,
+)
+from streaming.protocol.client_messages import SpeechChunk
+from streaming.protocol.errors import ProtocolError
+from streaming.protocol.server_messages import (
+    FrameSound,
+    Interrupted,
+    InterruptedFields,
+    SpeechFinished,
+    SpeechFinishedFields,
+    SpeechStarted,
+    SpeechStartedFields,
+)
+from streaming.session.context import SessionContext
+from streaming.session.incoming_speech import (
+    ClipRequest,
+    InterruptAnswer,
+    SpeechFeed,
+    SpeechInput,
+    SpeechWindow,
+    samples_at_16_khz,
+)
+from streaming.session.sound_track import SoundTrack
+from streaming.session.timers import Timer
+from streaming.session.utterances import Finished, Started, UtteranceEvent, Utterances
+
+TAIL_S = 0.06
+"""Seconds without a chunk until the resampler's last 5 ms are sent, as if the utterance ended."""
+
+
+class SessionSpeech:
+    """The speech of one session, from worker to worker."""
+
+    def __init__(
+        self, context: SessionContext, *, max_queued_s: float, end_of_speech_s: float
+    ) -> None:
+        """Start without speech.
+
+        Args:
+            context: The session's.
+            max_queued_s: Seconds of speech that may wait to be shown.
+            end_of_speech_s: Seconds without a chunk that end an utterance.
+        """
+        self.window = SpeechWindow()
+        self.feed = SpeechFeed(self.window)
+        self._context = context
+        self._max_queued_s = max_queued_s
+        self._end_of_speech_s = end_of_speech_s
+        self._input = SpeechInput()
+        self._utterances = Utterances()
+        self._track = SoundTrack()
+        self._request: ClipRequest | None = None
+        self._chunks = 0
+        self._last_chunk_s = 0.0
+        self._frame = 0
+        self._played_to = 0
+        """Unlike ``window.shown``, an interrupt does not move it to the end of what it drops."""
+
+    # From the client.
+
+    def accept(
+        self,
+        chunk: SpeechChunk,
+        utterance_id: str | None,
+        request: ClipRequest | None,
+        now_s: float,
+    ) -> None:
+        """Queue a chunk.
+
+        Args:
+            chunk: The client's.
+            utterance_id: As the client gave it.
+            request: The clip to play under it.
+            now_s: When it came.
+
+        Raises:
+            ProtocolError: It was not accepted, and why.
+        """
+        number, self._chunks = self._chunks, self._chunks + 1
+        rate, channels = int(chunk.sample_rate), int(chunk.channels)
+        try:
+            if not self._utterances.check(utterance_id):
+                return
+            self._check_room(samples_at_16_khz(len(chunk.data), rate, channels))
+        except ProtocolError as error:
+            if self._context.negotiated.has_1_2:
+                error.details["chunk"] = number
+                error.details["utterance_id"] = utterance_id
+            raise
+        if not (
+            self._utterances.continues(utterance_id) and self._input.has_format(rate, channels)
+        ):
+            self._end_utterance()
+        begins = self._utterances.current is None
+        start = self.window.accepted
+        pcm = self._input.convert(chunk.data, rate, channels)
+        if self._keeps_sound:
+            self._track.append(chunk.data, rate, channels, start, begins=begins)
+        self._request = request
+        self._queue(pcm)
+        self._utterances.accept(utterance_id, start, self.window.accepted)
+        self._last_chunk_s = now_s
+        self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
+        self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
+
+    @property
+    def _keeps_sound(self) -> bool:
+        negotiated = self._context.negotiated
+        return "audio" in negotiated.receive or negotiated.allows_watchers
+
+    def _check_room(self, samples: int) -> None:
+        queued, limit_s = self.window.queued, self._max_queued_s
+        surplus = queued + samples - int(limit_s * SAMPLE_RATE_HZ)
+        if surplus <= 0:
+            return
+        details = {"queued_ms": audio_timestamp_ms(queued), "limit_ms": int(limit_s * 1_000)}
+        if self._context.negotiated.has_1_2:
+            details["retry_after_ms"] = audio_timestamp_ms(surplus)
+        raise ProtocolError(
+            "RATE_LIMIT_EXCEEDED",
+            f"{details['queued_ms']} ms of speech wait to be shown and this chunk has "
+            f"{audio_timestamp_ms(samples)} ms, but at most {details['limit_ms']} ms may wait: it "
+            f"was not accepted, send it again in {audio_timestamp_ms(surplus)} ms.",
+            **details,
+        )
+
+    def _queue(self, pcm: bytes) -> None:
+        self.window.accept(pcm, self._request)
+        self._context.metrics.samples += len(pcm) // BYTES_PER_SAMPLE
+
+    def end_of_speech(self, utterance_id: str | None) -> None:
+        """END_OF_SPEECH: the current utterance ends now.
+
+        Raises:
+            ProtocolError: It names an utterance that is not the newest.
+        """
+        self._utterances.check_end(utterance_id)
+        self._end_utterance()
+        self._tell(self._utterances.settle(self._played_to))
+
+    def _end_utterance(self) -> None:
+        """What comes next is another utterance; the worker is told so."""
+        self._flush(self._input.end())
+        if self._utterances.current is not None:
+            self._utterances.close()
+            self.window.end_utterance()
+
+    def _flush(self, tail: bytes) -> None:
+        if tail and self._utterances.current is not None:
+            self._queue(tail)
+            self._utterances.extend(self.window.accepted)
+
+    def interrupt(self) -> None:
+        """INTERRUPT: drop everything that was not shown."""
+        self._input.end()
+        self._track.clear()
+        self.feed.interrupt()
+        self._utterances.drop(self.feed.generation)
+
+    # Time.
+
+    def on_timer(self, timer: Timer, now_s: float) -> None:
+        """SPEECH_TAIL or END_OF_SPEECH is due."""
+        if timer is Timer.SPEECH_TAIL:
+            self._flush(self._input.flush())
+        else:
+            self._end_if_silent(now_s)
+
+    def _end_if_silent(self, now_s: float) -> None:
+        is_silent = now_s - self._last_chunk_s >= self._end_of_speech_s
+        if is_silent and self._utterances.current is not None and self.window.queued == 0:
+            self._input.end()
+            self._utterances.close()
+            self._tell(self._utterances.settle(self._played_to))
+
+    # From the worker.
+
+    def begin_frame(self, frame: VideoFrame) -> FrameSound | None:
+        """A frame came: tell the client which utterance starts with it.
+
+        Args:
+            frame: The frame; it is sent next.
+
+        Returns:
+            Its sound, if that is kept.
+        """
+        self._frame = frame.frame
+        if frame.position is None:
+            return None
+        # Frames that come between an interrupt and its confirmation show old speech: it was played.
+        self._tell(self._utterances.show(frame.position, frame.position + frame.samples))
+        return self._track.take(frame.position, frame.samples)
+
+    def end_frame(self, frame: VideoFrame, now_s: float) -> None:
+        """The frame was sent: its speech is acknowledged, an utterance may be finished."""
+        if frame.position is not None:
+            self.advance_to(frame.position + frame.samples)
+        self._end_if_silent(now_s)
+
+    def advance_to(self, position: int) -> None:
+        """Speech before ``position`` was shown, or dropped by the worker because it was late."""
+        self._played_to = max(self._played_to, position)
+        self.feed.shown(position)
+        self._tell(self._utterances.settle(self._played_to))
+
+    def confirm_interrupt(self, generation: int, position: int) -> None:
+        """The worker has shown nothing old from ``position`` on."""
+        self._answer(self.feed.confirm(generation, position))
+
+    def on_interrupt_timeout(self) -> None:
+        """No worker confirms the interrupts: they are answered by the frames that came."""
+        self._answer(self.feed.on_interrupt_timeout())
+
+    def _answer(self, answers: list[InterruptAnswer]) -> None:
+        for answer in answers:
+            self._tell(self._utterances.confirm_drop(answer.generation, answer.position))
+            self._context.outbox.to_client(
+                Interrupted(
+                    session_id=self._context.session_id,
+                    data=InterruptedFields(dropped_ms=answer.dropped_ms),
+                )
+            )
+        if not self.feed.awaits_confirmation:
+            self._context.timers.stop(Timer.INTERRUPT)
+
+    def end(self) -> None:
+        """The session is over."""
+        self._tell(self._utterances.finish_all(self._played_to))
+
+    # To the client.
+
+    def _tell(self, events: list[UtteranceEvent]) -> None:
+        negotiated = self._context.negotiated
+        if not negotiated.has_1_2 or "events" not in negotiated.receive:
+            return
+        for event in events:
+            self._context.outbox.to_client(self._message_of(event))
+
+    def _message_of(self, event: UtteranceEvent) -> SpeechStarted | SpeechFinished:
+        timestamp = frame_timestamp_ms(self._frame)
+        match event:
+            case Started(utterance_id, position):
+                return SpeechStarted(
+                    session_id=self._context.session_id,
+                    data=SpeechStartedFields(
+                        utterance_id=utterance_id,
+                        frame_timestamp=timestamp,
+                        audio_timestamp=audio_timestamp_ms(position),
+                    ),
+                )
+            case Finished(utterance_id, played_ms, is_interrupted):
+                return SpeechFinished(
+                    session_id=self._context.session_id,
+                    data=SpeechFinishedFields(
+                        utterance_id=utterance_id,
+                        played_ms=played_ms,
+                        interrupted=is_interrupted,
+                        frame_timestamp=timestamp,
+                    ),
+                )
