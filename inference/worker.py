@@ -44,6 +44,8 @@ from inference.runtime.host import Host, HostReport
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1.0
+STOP_CLAIMS_WITHIN_S = 0.5
+DRAIN_WITHIN_S = 3.0
 REPORT_EVERY_S = 10.0
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
@@ -168,8 +170,16 @@ class InferenceWorker:
 
     async def drain(self) -> None:
         """Take no more claims, give the sessions back, and stop."""
+        # First: a claim read from now on would be answered by nobody, and sent again seconds later.
+        if claims := [task for task in self._tasks if task.get_name() == "claims"]:
+            claims[0].cancel()
+            await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)
         if self._host is not None:
-            await self._host.drain()
+            try:
+                async with asyncio.timeout(DRAIN_WITHIN_S):
+                    await self._host.drain()
+            except TimeoutError:
+                log.warning("not all sessions could be given back in %.0f s", DRAIN_WITHIN_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -23,15 +23,28 @@ def layers_in_process() -> dict[str, dict[str, Any]]:
 
 def layers_over_redis(url: str) -> dict[str, dict[str, Any]]:
     """Between processes, by the Redis server at ``url``."""
-    # Without this the client drops a reader that has waited for five seconds.
-    hosts = [{"address": url, "socket_timeout": None}]
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    from musetalk_site.redis_availability import CALL_WITHIN_S
+
+    # The layers have deadlines of their own and reconnect by themselves; the client library's would
+    # drop a reader that has waited for five seconds, and hide from the layer what was lost.
+    hosts = [
+        {
+            "address": url,
+            "socket_timeout": None,
+            "socket_connect_timeout": CALL_WITHIN_S,
+            "retry": Retry(NoBackoff(), 0),
+        }
+    ]
     return {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "musetalk_site.redis_layers.RedisClaimLayer",
             "CONFIG": {"hosts": hosts, "prefix": "musetalk-claims", "expiry": CLAIM_EXPIRY_S},
         },
         "media": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "musetalk_site.redis_layers.RedisMediaLayer",
             "CONFIG": {"hosts": hosts, "prefix": "musetalk-media"},
         },
     }

@@ -191,8 +191,8 @@ def test_a_redis_address_makes_both_layers_redis() -> None:
     )
     said = _manage("shell", "--no-imports", "-c", code, CHANNEL_REDIS_URL="redis://localhost:1")
     assert said.stdout == (
-        "[('default', 'channels_redis.core.RedisChannelLayer', None), "
-        "('media', 'channels_redis.pubsub.RedisPubSubChannelLayer', None)] 5\n"
+        "[('default', 'musetalk_site.redis_layers.RedisClaimLayer', None), "
+        "('media', 'musetalk_site.redis_layers.RedisMediaLayer', None)] 5\n"
     )
 
 

@@ -33,5 +33,7 @@ class WorkerOutbox:
             try:
                 await self._deliver(self._start.reply_channel, message)
             except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-                log.warning("session %s: not delivered: %r", self._start.session_id, error)
+                # A layer that has lost its server logs that itself, once.
+                level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
+                log.log(level, "session %s: not delivered: %r", self._start.session_id, error)
                 on_loss()

@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 The session decides, this carries out. Three things drive it: the messages of the client and those
 of workers, which Channels dispatches one at a time, and one task that waits for the session's next
-deadline. Effects of all three go through one queue and are carried out in the order in which the
-session made them, by whoever is there first.
+deadline. Effects for the client are carried out at once, in the order in which the session made
+them. Effects for the channel layers have a queue and a task of their own, in order as well: a layer
+that does not answer holds up neither the client's messages nor what the client is sent.
 
 Nothing here ends a session without a word: an exception is logged with its traceback, and the
 client gets INTERNAL_ERROR and close code 4500.
@@ -60,6 +61,8 @@ log = logging.getLogger(__name__)
 
 TRANSPORT_EXTENSION = "musetalk.transport"
 LOOK_UP_WITHIN_S = 10.0
+LEAVE_WITHIN_S = 2.5
+"""How long a connection that is gone may take to say so to its worker and to other processes."""
 
 # Threads of their own: the one that Django's code usually shares may be busy with a slow page.
 _look_ups = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
@@ -82,6 +85,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._deadline_s: float | None = None
         self._deadline_moved = asyncio.Event()
         self._time_keeper: asyncio.Task[None] | None = None
+        self._for_layers: asyncio.Queue[Effect | None] = asyncio.Queue()
+        """None is the last."""
+        self._layer_sender: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -136,6 +142,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._watch_transport()
         await self.accept()
         registry.enter(self)
+        self._layer_sender = asyncio.create_task(self._send_to_layers(), name="session layers")
         self._time_keeper = asyncio.create_task(self._keep_time(), name="session timers")
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -235,6 +242,45 @@ class StreamConsumer(AsyncWebsocketConsumer):
         match effect:
             case SendToClient(message):
                 await self.send(text_data=dump(message))
+            case OpenSession(session_id):
+                await self._open(effect, session_id)
+            case CloseConnection(code):
+                await self.close(code=int(code))
+            case FlushSpeech() | SendToWorker() | SendClaim():
+                self._for_layers.put_nowait(effect)
+
+    async def _open(self, effect: OpenSession, session_id: str) -> None:
+        try:
+            older = registry.reserve(session_id, self)
+        except SessionIdTaken:
+            self._todo.extend(self.session.id_taken(self._now_s()))
+            return
+        if older is not None and older is not self:
+            await older.supersede()
+        self._for_layers.put_nowait(effect)
+        try:
+            avatar = await _look_up(self.session.user_id)
+        except AvatarNotReady as missing:
+            self._todo.extend(self.session.avatar_missing(missing.reason, missing.percent))
+        except (DatabaseError, TimeoutError) as error:
+            log.error("session %s: no avatar could be looked up: %r", session_id, error)
+            self._todo.extend(self.session.fail())
+        else:
+            self._todo.extend(self.session.opened(avatar, self._now_s()))
+
+    # ---- effects for the layers
+
+    async def _send_to_layers(self) -> None:
+        """Carry out what concerns the layers, however long each takes."""
+        while (effect := await self._for_layers.get()) is not None:
+            try:
+                await self._send_to_layer(effect)
+            except Exception:
+                log.exception("an effect could not be carried out: %s", type(effect).__name__)
+                await self._guarded(self.session.fail)
+
+    async def _send_to_layer(self, effect: Effect) -> None:
+        match effect:
             case FlushSpeech(claim_id):
                 await self._flush_speech(claim_id)
             case SendToWorker(channel, message):
@@ -242,9 +288,12 @@ class StreamConsumer(AsyncWebsocketConsumer):
             case SendClaim(message):
                 await self._claim(message)
             case OpenSession(session_id):
-                await self._open(session_id)
-            case CloseConnection(code):
-                await self.close(code=int(code))
+                await takeover.take_over(
+                    self.channel_layer,
+                    session_id,
+                    user_id=self.session.user_id,
+                    channel=self.channel_name,
+                )
 
     async def _flush_speech(self, claim_id: str) -> None:
         while (sending := self.session.next_for_worker(claim_id)) is not None:
@@ -256,8 +305,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         try:
             await self.channel_layer.send(channel, message.to_layer())
         except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-            log.warning("session %s: %s: %r", self.session.session_id, message.type, error)
-            self._todo.extend(self.session.undelivered(message, self._now_s()))
+            takeover.log_failure("session %s: %s: %r", self.session.session_id, message.type, error)
+            await self._carry_out(self.session.undelivered(message, self._now_s()))
             return False
         return True
 
@@ -267,28 +316,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         try:
             await layer.send(INFERENCE_CHANNEL, claim.to_layer())
         except Exception as error:  # noqa: BLE001 - as above; the session claims again by itself
-            log.warning("session %s: claim: %r", self.session.session_id, error)
-
-    async def _open(self, session_id: str) -> None:
-        try:
-            older = registry.reserve(session_id, self)
-        except SessionIdTaken:
-            self._todo.extend(self.session.id_taken(self._now_s()))
-            return
-        if older is not None and older is not self:
-            await older.supersede()
-        await takeover.take_over(
-            self.channel_layer, session_id, user_id=self.session.user_id, channel=self.channel_name
-        )
-        try:
-            avatar = await _look_up(self.session.user_id)
-        except AvatarNotReady as missing:
-            self._todo.extend(self.session.avatar_missing(missing.reason, missing.percent))
-        except (DatabaseError, TimeoutError) as error:
-            log.error("session %s: no avatar could be looked up: %r", session_id, error)
-            self._todo.extend(self.session.fail())
-        else:
-            self._todo.extend(self.session.opened(avatar, self._now_s()))
+            takeover.log_failure("session %s: claim: %r", self.session.session_id, error)
 
     # ---- endings
 
@@ -306,8 +334,21 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._time_keeper
         registry.leave(self)
         await self._guarded(self.session.disconnected)
-        if self.session.session_id:
-            await takeover.let_go(self.channel_layer, self.session.session_id, self.channel_name)
+        await self._leave_layers()
+
+    async def _leave_layers(self) -> None:
+        """Send what is still to be sent, if the layers take it in time."""
+        assert self._layer_sender is not None, "started with the time keeper"
+        self._for_layers.put_nowait(None)
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await self._layer_sender
+                if self.session.session_id:
+                    await takeover.let_go(
+                        self.channel_layer, self.session.session_id, self.channel_name
+                    )
+        except TimeoutError:
+            log.debug("session %s: the layers took too long", self.session.session_id)
 
 
 async def _look_up(user_id: str) -> AvatarRef:

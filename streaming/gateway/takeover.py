@@ -31,7 +31,7 @@ async def take_over(
         await layer.group_send(group, message)
         await layer.group_add(group, channel)
     except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-        log.warning("session %s: other doors were not told: %r", session_id, error)
+        log_failure("session %s: other gateways were not told: %r", session_id, error)
 
 
 async def let_go(layer: BaseChannelLayer, session_id: str, channel: str) -> None:
@@ -39,7 +39,19 @@ async def let_go(layer: BaseChannelLayer, session_id: str, channel: str) -> None
     try:
         await layer.group_discard(_group(session_id), channel)
     except Exception as error:  # noqa: BLE001 - as above; groups forget by themselves in the end
-        log.warning("session %s: its group was not left: %r", session_id, error)
+        log_failure("session %s: its group was not left: %r", session_id, error)
+
+
+def log_failure(line: str, *details: object) -> None:
+    """Log a call of a layer that failed; the last of ``details`` is the exception.
+
+    A connection that is lost is the layer's own affair: it logs that once, for all sessions.
+    """
+    log.log(
+        logging.DEBUG if isinstance(details[-1], ConnectionError) else logging.WARNING,
+        line,
+        *details,
+    )
 
 
 def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> bool:

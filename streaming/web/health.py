@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+from channels.layers import get_channel_layer
 
+from inference.messages import CLAIM_LAYER, MEDIA_LAYER
 from streaming.gateway.registry import registry
 from streaming.history import writer
 
@@ -53,6 +55,8 @@ def health() -> Health:
         return _health("degraded", "The server shuts down.", worker)
     if not writer.writer.has_database:
         return _health("degraded", "The database cannot be reached: no session can begin.", worker)
+    if reason := _outage_of_layers():
+        return _health("degraded", f"Redis cannot be reached: {reason}.", worker)
     if worker is None:
         return _health("loading", "No inference worker is known yet.", None)
     if not worker.is_ready:
@@ -77,6 +81,12 @@ def _health(
         models_loaded=is_ready,
         engine=None if worker is None else worker.engine,
     )
+
+
+def _outage_of_layers() -> str:
+    """Why the channel layers cannot carry anything; empty while they can, or if they do not say."""
+    layers = (get_channel_layer(alias) for alias in (CLAIM_LAYER, MEDIA_LAYER))
+    return next(filter(None, (getattr(layer, "outage", "") for layer in layers)), "")
 
 
 def _last_seen() -> WorkerHealth | None:

@@ -23,6 +23,7 @@ from inference.messages import (
     VideoFrame,
     from_layer,
 )
+from inference.runtime.host import Host
 from inference.worker import ClaimListener, InferenceConsumer, InferenceWorker
 from tests.fakes import LoudnessEngine
 
@@ -147,6 +148,25 @@ async def test_a_worker_of_its_own_ends_with_an_engine_that_is_lost(
         await asyncio.sleep(0.1)
         assert deaths.empty()
     await worker.drain()
+
+
+async def test_draining_has_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A session that cannot be given back does not keep the process."""
+
+    async def never(_: Host) -> None:
+        await asyncio.Future()
+
+    monkeypatch.setattr(
+        workers, "choose_engine", lambda **_: EngineChoice(LoudnessEngine(), "test")
+    )
+    monkeypatch.setattr(workers, "DRAIN_WITHIN_S", 0.1)
+    monkeypatch.setattr(Host, "drain", never)
+    worker = InferenceWorker(ChannelNameRouter({}))
+    await worker.start()
+    await asyncio.wait_for(worker.drain(), 2)
+    assert "not all sessions could be given back" in caplog.text
 
 
 async def test_claims_are_read_again_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:

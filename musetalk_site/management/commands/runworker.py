@@ -60,7 +60,9 @@ async def _work_until_told_to_end(
     application: "Application", preparation_runner: "PreparationRunner | None"
 ) -> None:
     from inference.worker import InferenceWorker
+    from musetalk_site.watchdog import Watchdog
 
+    watchdog = Watchdog()
     told = asyncio.Event()
     faults: list[str] = []
 
@@ -78,6 +80,7 @@ async def _work_until_told_to_end(
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
+        watchdog.start()  # not before: loading an engine may hold the loop up for long
     await ending
     log.info("ending: sessions are given back")
     await worker.drain()
@@ -85,6 +88,7 @@ async def _work_until_told_to_end(
         await preparation_runner.stop()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
+    watchdog.stop()
     if faults:
         raise CommandError(f"Ended by a fault: {faults[0]}")
     log.info("ended")

@@ -6,11 +6,14 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from inference.messages import MEDIA_LAYER
 
 if TYPE_CHECKING:
     from inference.worker import InferenceWorker
@@ -52,6 +55,7 @@ class Command(BaseCommand):
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.server.daphne_server import StartFailed, StreamServer
+        from musetalk_site.watchdog import Watchdog
         from streaming.gateway import registry
         from streaming.history import writer
         from streaming.web import health
@@ -65,8 +69,11 @@ class Command(BaseCommand):
             health.use(partial(_health_of, worker))
         preparation_runner = None if options["no_prepare"] else PreparationRunner()
 
+        watchdog = Watchdog()
+
         async def started() -> None:
             _say_where(host, port)
+            _connect_to_redis()
             writer.writer.start()
             if preparation_runner is not None:
                 preparation_runner.start()
@@ -74,6 +81,7 @@ class Command(BaseCommand):
                 await worker.start()
             else:
                 log.info("no worker here: start some with `python manage.py runworker inference`")
+            watchdog.start()  # not before: loading an engine may hold the loop up for long
 
         async def told() -> None:
             log.info("ending: clients are told")
@@ -85,6 +93,7 @@ class Command(BaseCommand):
             if worker is not None:
                 await worker.drain()
             await asyncio.to_thread(writer.writer.stop)
+            watchdog.stop()
             log.info("ended")
 
         server = StreamServer(
@@ -109,6 +118,16 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
         return None
     state = report.engine_state
     return WorkerHealth(report.engine, is_ready=state.is_healthy, message=state.message)
+
+
+def _connect_to_redis() -> None:
+    """Not with the first connection of a client: /health is to know an outage before that."""
+    if settings.CHANNEL_REDIS_URL:
+        from musetalk_site.redis_layers import RedisMediaLayer
+
+        layer = get_channel_layer(MEDIA_LAYER)
+        if isinstance(layer, RedisMediaLayer):
+            layer.connect()
 
 
 def _check_database() -> None:

@@ -442,6 +442,47 @@ async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch):
         assert told.clip == "speaking_0"
 
 
+async def test_a_layer_that_does_not_answer_holds_up_nothing_for_the_client(monkeypatch):
+    async with conversation() as (client, worker):
+        answers = asyncio.Event()
+        sent, send = [], worker.media.send
+
+        async def slow(channel, message):
+            await answers.wait()
+            sent.append(message["type"])
+            await send(channel, message)
+
+        monkeypatch.setattr(worker.media, "send", slow)
+        await client.say("GENERATE", audio_chunk=chunk(numbered(0, 640)))
+        await client.say("INTERRUPT")
+        await client.say("NONSENSE")
+        await client.say("STATE_CHANGE", target_state="speaking")
+        await client.hear_all("ERROR", "STATE_CHANGED")
+        await client.say("CLOSE")
+        await client.hear_all("CLOSE_ACK")
+        assert await client.closing() == 1000
+        answers.set()
+        while not isinstance(await worker.read(), SessionStop):
+            pass
+        assert sent == ["audio.chunk", "clip.change", "session.stop"]
+
+
+async def test_a_layer_that_never_answers_does_not_keep_a_connection_that_is_gone(
+    monkeypatch, registry
+):
+    monkeypatch.setattr(consumer, "LEAVE_WITHIN_S", 0.1)
+    async with conversation() as (client, worker):
+
+        async def never(*_):
+            await asyncio.Future()
+
+        for method in ("send", "group_discard"):
+            monkeypatch.setattr(worker.media, method, never)
+        await client.disconnect(timeout=1)
+        assert client.future.done()
+        assert len(registry) == 0
+
+
 async def test_a_claim_that_cannot_be_sent_is_sent_again(monkeypatch):
     monkeypatch.setattr(claims, "CLAIM_EVERY_S", 0.05)
     layer = get_channel_layer(CLAIM_LAYER)
