@@ -37,6 +37,7 @@ MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 
 # The door.
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
+MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
 HISTORY_DAYS: int = _values["HISTORY_DAYS"]
 

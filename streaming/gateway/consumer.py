@@ -8,8 +8,8 @@ deadline. Effects for the client are carried out at once, in the order in which 
 them. Effects for the channel layers have a queue and a task of their own, in order as well: a layer
 that does not answer holds up neither the client's messages nor what the client is sent.
 
-Nothing here ends a session without a word: an exception is logged with its traceback, and the
-client gets INTERNAL_ERROR and close code 4500.
+No session ends silently: an exception is logged with its traceback, and the client gets
+INTERNAL_ERROR and close code 4500.
 
 Claims go over the layer that keeps them until a worker reads; all else goes over the media layer,
 where this consumer's own channel is.
@@ -19,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -44,8 +44,10 @@ from inference.messages import (
 )
 from streaming.gateway import takeover
 from streaming.gateway.registry import registry
+from streaming.protocol import binary
 from streaming.protocol.codec import dump
 from streaming.protocol.errors import SessionIdTaken
+from streaming.protocol.server_messages import ActionFrame, ServerMessage, VideoFrame
 from streaming.session.effects import (
     CloseConnection,
     Effect,
@@ -62,19 +64,20 @@ log = logging.getLogger(__name__)
 TRANSPORT_EXTENSION = "musetalk.transport"
 LOOK_UP_WITHIN_S = 10.0
 LEAVE_WITHIN_S = 2.5
-"""How long a connection that is gone may take to say so to its worker and to other processes."""
+"""How long a closed connection may take to tell its worker and other processes."""
 
 # Threads of their own: the one that Django's code usually shares may be busy with a slow page.
 _look_ups = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
-_missing_transport_told = False
+_has_warned_of_transport = False
 
 
 class StreamConsumer(AsyncWebsocketConsumer):
-    """One connection."""
+    """The consumer of one connection."""
 
     channel_layer_alias = MEDIA_LAYER
 
     session: Session
+    """Set on connection, as the two times are."""
     opened_at: datetime
     last_message_at: datetime
 
@@ -85,8 +88,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._deadline_s: float | None = None
         self._deadline_moved = asyncio.Event()
         self._time_keeper: asyncio.Task[None] | None = None
+        self._is_binary = False
         self._for_layers: asyncio.Queue[Effect | None] = asyncio.Queue()
-        """None is the last."""
+        """None ends it."""
         self._layer_sender: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -101,10 +105,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._leave()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """To the handler of a WebSocket event, or to the session.
+        """Pass an event to its WebSocket handler, or a worker's message to the session.
 
-        Not the stock one: it hops through a thread that all consumers share to look after database
-        connections, so that one slow query would hold up every stream.
+        The stock method hops through a thread that all consumers share to clean up database
+        connections; with it one slow query would hold up every stream.
         """
         try:
             if message["type"].startswith("websocket."):
@@ -120,10 +124,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except Exception:
             if self._time_keeper is None:
                 raise
-            log.exception("this could not be worked on: %s", message["type"])
+            log.exception("failed to handle %s", message["type"])
             await self._fail()
-
-    # ---- the WebSocket
 
     async def connect(self) -> None:
         if registry.is_closing:
@@ -131,16 +133,22 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         self._loop = asyncio.get_running_loop()
         self.opened_at = self.last_message_at = timezone.now()
+        subprotocol = _choose_subprotocol(list(self.scope.get("subprotocols") or ()))
+        self._is_binary = subprotocol == binary.BINARY_SUBPROTOCOL
         self.session = Session(
             user_id=self.scope["url_route"]["kwargs"]["user_id"],
             reply_channel=self.channel_name,
             now_s=self._now_s(),
             rules=SessionLimits(
-                max_queued_speech_s=settings.MAX_QUEUED_SPEECH_S, idle_s=settings.SESSION_IDLE_S
+                max_queued_speech_s=settings.MAX_QUEUED_SPEECH_S,
+                idle_s=settings.SESSION_IDLE_S,
+                max_session_s=settings.MAX_SESSION_S,
+                end_of_speech_s=settings.END_OF_SPEECH_MS / 1_000,
             ),
+            is_binary=self._is_binary,
         )
-        self._watch_transport()
-        await self.accept()
+        self._observe_transport()
+        await self.accept(subprotocol=subprotocol)
         registry.enter(self)
         self._layer_sender = asyncio.create_task(self._send_to_layers(), name="session layers")
         self._time_keeper = asyncio.create_task(self._keep_time(), name="session timers")
@@ -157,22 +165,20 @@ class StreamConsumer(AsyncWebsocketConsumer):
         # The stock one ends with the hop that `dispatch` avoids; `_leave` does the rest.
         raise StopConsumer
 
-    def _watch_transport(self) -> None:
+    def _observe_transport(self) -> None:
         """Let the session know when the client reads too slowly."""
-        global _missing_transport_told
+        global _has_warned_of_transport
         extensions: dict[str, Any] = self.scope.get("extensions") or {}
         transport = extensions.get(TRANSPORT_EXTENSION)
         if transport is not None:
             self.session.set_paused(transport.paused)
             transport.on_change(self.session.set_paused)
-        elif not _missing_transport_told:
-            _missing_transport_told = True
+        elif not _has_warned_of_transport:
+            _has_warned_of_transport = True
             log.warning(
-                "this server does not tell when a client reads too slowly: pictures for it will "
-                "pile up in memory; `manage.py serve` does tell"
+                "this server does not report when a client reads too slowly: frames for it will "
+                "pile up in memory; `manage.py serve` does report it"
             )
-
-    # ---- the registry's wishes, and those of other doors
 
     async def supersede(self) -> None:
         await self._guarded(self.session.supersede)
@@ -192,13 +198,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._terminating = asyncio.create_task(self._guarded(self.session.terminate))
 
     async def _guarded(self, end: Callable[[], list[Effect]]) -> None:
-        """End the session; no fault of it may reach whoever asks for that."""
+        """End the session; a fault of it must not reach the caller."""
         try:
             await self._carry_out(end())
         except Exception:
             log.exception("a session could not be ended")
-
-    # ---- time
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -219,17 +223,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
                     await self._fail()
 
     def _watch_deadline(self) -> None:
-        """A deadline that moved away is found out when the old one comes; an earlier one is not."""
+        """Wake the timer task if the deadline moved forward; a later one is noticed by itself."""
         next_s = self.session.next_deadline_s
         if next_s is not None and (self._deadline_s is None or next_s < self._deadline_s):
             self._deadline_moved.set()
 
-    # ---- effects
-
     async def _carry_out(self, effects: list[Effect]) -> None:
         self._todo.extend(effects)
         if self._is_carrying_out:
-            return  # whoever does it comes to these too
+            return  # the first caller drains the queue
         self._is_carrying_out = True
         try:
             while self._todo:
@@ -241,13 +243,19 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def _carry_out_one(self, effect: Effect) -> None:
         match effect:
             case SendToClient(message):
-                await self.send(text_data=dump(message))
+                await self._send_to_client(message)
             case OpenSession(session_id):
                 await self._open(effect, session_id)
             case CloseConnection(code):
                 await self.close(code=int(code))
             case FlushSpeech() | SendToWorker() | SendClaim():
                 self._for_layers.put_nowait(effect)
+
+    async def _send_to_client(self, message: ServerMessage) -> None:
+        if self._is_binary and isinstance(message, VideoFrame | ActionFrame):
+            await self.send(bytes_data=binary.pack_message(message))
+        else:
+            await self.send(text_data=dump(message))
 
     async def _open(self, effect: OpenSession, session_id: str) -> None:
         try:
@@ -268,10 +276,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         else:
             self._todo.extend(self.session.opened(avatar, self._now_s()))
 
-    # ---- effects for the layers
-
     async def _send_to_layers(self) -> None:
-        """Carry out what concerns the layers, however long each takes."""
+        """Carry out the effects for the channel layers, one after the other."""
         while (effect := await self._for_layers.get()) is not None:
             try:
                 await self._send_to_layer(effect)
@@ -284,7 +290,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             case FlushSpeech(claim_id):
                 await self._flush_speech(claim_id)
             case SendToWorker(channel, message):
-                await self._tell(channel, message)
+                await self._send_to_worker(channel, message)
             case SendClaim(message):
                 await self._claim(message)
             case OpenSession(session_id):
@@ -297,11 +303,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def _flush_speech(self, claim_id: str) -> None:
         while (sending := self.session.next_for_worker(claim_id)) is not None:
-            if not await self._tell(sending.channel, sending.message):
+            if not await self._send_to_worker(sending.channel, sending.message):
                 return
 
-    async def _tell(self, channel: str, message: LayerMessage) -> bool:
-        """Whether the worker could be told."""
+    async def _send_to_worker(self, channel: str, message: LayerMessage) -> bool:
+        """Send a message to a worker; False if that failed."""
         try:
             await self.channel_layer.send(channel, message.to_layer())
         except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
@@ -318,10 +324,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except Exception as error:  # noqa: BLE001 - as above; the session claims again by itself
             takeover.log_failure("session %s: claim: %r", self.session.session_id, error)
 
-    # ---- endings
-
     async def _fail(self) -> None:
-        """A fault of ours: what is left to do is to say so."""
+        """End the session after a fault of the server."""
         self._todo.clear()
         await self._carry_out(self.session.fail())
 
@@ -337,7 +341,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         await self._leave_layers()
 
     async def _leave_layers(self) -> None:
-        """Send what is still to be sent, if the layers take it in time."""
+        """Send what is left to send, within `LEAVE_WITHIN_S`."""
         assert self._layer_sender is not None, "started with the time keeper"
         self._for_layers.put_nowait(None)
         try:
@@ -349,6 +353,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
                     )
         except TimeoutError:
             log.debug("session %s: the layers took too long", self.session.session_id)
+
+
+def _choose_subprotocol(offered: Sequence[str]) -> str | None:
+    """The subprotocol to select of those that the client offers; None: the plain JSON stream."""
+    for known in (binary.BINARY_SUBPROTOCOL, binary.JSON_SUBPROTOCOL):
+        if known in offered:
+            return known
+    return None
 
 
 async def _look_up(user_id: str) -> AvatarRef:

@@ -23,6 +23,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from streaming.protocol.client_messages import (
     SAMPLE_RATES_HZ,
     UTTERANCE_ID_PATTERN,
@@ -31,6 +33,7 @@ from streaming.protocol.client_messages import (
     SpeechChunk,
 )
 from streaming.protocol.codec import MAX_MESSAGE_BYTES, invalid_message, too_large
+from streaming.protocol.server_messages import ActionFrame, ActionFrameFields, VideoFrame
 
 JSON_SUBPROTOCOL: Final = "musetalk.v1.json"
 BINARY_SUBPROTOCOL: Final = "musetalk.v1.binary"
@@ -94,6 +97,26 @@ def pack_frame(
     progress = b"" if action_progress is None else _PROGRESS.pack(round(action_progress * 65535))
     appended = b"" if sound is None else _RATE.pack(sound.sample_rate) + sound.data
     return b"".join((header, progress, appended, access_unit))
+
+
+def pack_message(message: VideoFrame | ActionFrame) -> bytes:
+    """Encode a frame that would otherwise go out as JSON.
+
+    Args:
+        message: The JSON form.
+
+    Returns:
+        The binary form; ``state`` and ``base_video`` are left to FRAME_INFO.
+    """
+    data = message.data
+    return pack_frame(
+        data.frame_data,
+        frame_timestamp=data.frame_timestamp,
+        is_keyframe=data.keyframe,
+        audio_timestamp=None if data.audio_timestamp is UNSET else data.audio_timestamp,
+        action_progress=data.action_progress if isinstance(data, ActionFrameFields) else None,
+        sound=(None if data.audio is UNSET else Sound(data.audio.sample_rate, data.audio.data)),
+    )
 
 
 def unpack_speech(message: bytes, session_id: str | None) -> Generate:

@@ -515,7 +515,7 @@ async def test_pictures_wait_while_the_client_reads_too_slowly():
 
 
 async def test_a_server_that_does_not_tell_is_a_door_too(monkeypatch, caplog):
-    monkeypatch.setattr(consumer, "_missing_transport_told", False)
+    monkeypatch.setattr(consumer, "_has_warned_of_transport", False)
     for _ in range(2):
         async with connected() as client:
             del client.scope["extensions"]
