@@ -520,4 +520,4 @@ async def test_a_server_that_does_not_tell_is_a_door_too(monkeypatch, caplog):
         async with connected() as client:
             del client.scope["extensions"]
             await client.connect(SOON_S)
-    assert caplog.text.count("does not tell when a client reads too slowly") == 1
+    assert caplog.text.count("does not report when a client reads too slowly") == 1
