@@ -79,7 +79,7 @@ class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
     generation: int = 0
     clip: str | None = None
     """The base clip to begin with; None: the avatar's first idle clip."""
-    is_clip_chosen: bool = False
+    is_clip_chosen: bool = True
     """The client chose ``clip``; otherwise the worker varies the clips of its state."""
 
 
@@ -109,6 +109,8 @@ class AudioChunk(LayerMessage, frozen=True, kw_only=True):
     """The clip to play under this speech; None: no request."""
     is_clip_chosen: bool = True
     """The client chose ``clip``; otherwise the worker varies the clips of its state."""
+    age_ms: int = 0
+    """How long ago it came to the gateway: more than a moment after a gap only."""
 
 
 class SpeechEnd(LayerMessage, frozen=True, kw_only=True):

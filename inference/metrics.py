@@ -60,6 +60,8 @@ class FrameMetrics(MetricsSum):
     """Frames by which utterances began later because the engine was late."""
     given_up: int = 0
     """Frame numbers that were jumped over after a stall."""
+    skipped_samples: int = 0
+    """Late speech that was left out."""
     lateness: LatenessHistogram = field(default_factory=LatenessHistogram)
 
     def __str__(self) -> str:

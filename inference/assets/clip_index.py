@@ -1,13 +1,11 @@
-"""The clips of an avatar, as whoever walks through them needs to know them.
-
-Of a clip's pictures and bytes nothing is known here: only how many frames it has, where it may be
-entered (at an IDR) and where it may be left (at an exit).
+"""The clips of an avatar for the timeline: how many frames each has, where it may be entered (at an
+IDR) and where it may be left (at an exit). Pictures and bytes are in `clips`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inference.assets import manifest as manifests
+from inference.assets import manifest
 from inference.assets.manifest import STATES, ClipState, Manifest
 
 
@@ -26,30 +24,39 @@ class ClipInfo:
         return next(e for e in self.exits if e >= index) - index
 
 
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """A clip to run until another is requested."""
+
+    name: str
+    is_chosen: bool = True
+    """The client chose it; otherwise other clips of its state follow it."""
+
+
 ClipIndex = Mapping[str, ClipInfo]
 """The clips of an avatar by name, in the manifest's order."""
 
 
-def repertoire_of(manifest: Manifest) -> ClipIndex:
+def index_of(of: Manifest) -> ClipIndex:
     return {
         clip.name: ClipInfo(
             clip.name, clip.state, clip.frames, frozenset(clip.idr), tuple(clip.exits)
         )
-        for clip in manifest.clips
+        for clip in of.clips
     }
 
 
-def first_clip(repertoire: ClipIndex, state: ClipState) -> str:
+def first_clip(index: ClipIndex, state: ClipState) -> str:
     """The first clip of a state; of idle where the avatar has none of that state."""
-    names = _names(repertoire, state) or _names(repertoire, "idle")
+    names = clips_of(index, state) or clips_of(index, "idle")
     return names[0]
 
 
-def resolve_clip(repertoire: ClipIndex, name: str) -> str:
-    """The clip seen when ``name`` is asked for; see `manifest.resolve_clip`."""
-    by_state = {state: _names(repertoire, state) for state in STATES}
-    return manifests.resolve_clip(by_state, name)[1]
+def resolve_clip(index: ClipIndex, name: str) -> str:
+    """The clip shown when ``name`` is requested; see `manifest.resolve_clip`."""
+    by_state = {state: clips_of(index, state) for state in STATES}
+    return manifest.resolve_clip(by_state, name)[1]
 
 
-def _names(repertoire: ClipIndex, state: ClipState) -> list[str]:
-    return [clip.name for clip in repertoire.values() if clip.state == state]
+def clips_of(index: ClipIndex, state: ClipState) -> list[str]:
+    return [clip.name for clip in index.values() if clip.state == state]

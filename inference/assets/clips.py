@@ -21,7 +21,7 @@ import av
 import numpy as np
 
 from inference.assets import manifest as manifests
-from inference.assets.clip_index import ClipIndex, repertoire_of
+from inference.assets.clip_index import ClipIndex, index_of
 from inference.assets.manifest import ClipEntry, Manifest
 from inference.errors import AvatarInvalid
 from inference.media.profile import VideoProfile
@@ -158,7 +158,7 @@ class AvatarClips:
         self.folder = folder
         self.manifest: Manifest = manifests.read(folder)
         _check_profile(self.manifest, profile)
-        self.repertoire: ClipIndex = repertoire_of(self.manifest)
+        self.index: ClipIndex = index_of(self.manifest)
         self._clips = {
             entry.name: Clip(
                 f"{folder.name}@{self.manifest.version}/{entry.name}",

@@ -86,6 +86,9 @@ class Engine(Protocol):
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""
 
+    def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
+        """Whether lips can be made on a clip now; called from the event loop."""
+
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Features of each frame of each window."""
 

@@ -2,14 +2,17 @@
 
 Theory of operation
 -------------------
-Whatever is due stands in one `deadlines`: a session's tick (plan the next frame), a frame, or a
-slot's
-cut-off (stop waiting for the engine). Sessions are spread over the 40 ms, so that they do not all
-burst at once. What takes time happens in the pools of the `pipeline`.
+Everything that is due stands in one `DeadlineQueue`: a session's tick (plan the next frame), a
+frame, or the moment to stop waiting for the engine. Sessions are spread over the 40 ms, so that
+they do not all burst at once. Long work runs in the pools of the `pipeline`.
 
-The host knows nothing of Django or Channels: messages go out through ``deliver`` and come in
-through `Host.submit`, which never blocks. A fault in one session ends that session, says so to its
-door, and leaves the others alone.
+The host depends on neither Django nor Channels: messages go out through ``deliver`` and come in
+through `Host.submit`, which never blocks. A fault in one session ends that session, tells its
+gateway, and leaves the others alone.
+
+A claim is answered with an offer. The session counts from then on, but an offer that the gateway
+does not accept within `OFFER_S` is withdrawn. A claim may arrive twice: it is answered again, and
+otherwise ignored.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from inference.assets.clips import PictureCache
@@ -32,12 +36,14 @@ from inference.messages import (
     AudioChunk,
     ClipChange,
     LayerMessage,
+    ListeningChange,
     SessionAccepted,
     SessionClaimed,
     SessionEnded,
     SessionRefused,
     SessionStart,
     SessionStop,
+    SpeechEnd,
     SpeechInterrupt,
 )
 from inference.metrics import FrameMetrics
@@ -52,8 +58,15 @@ from inference.timing import FRAME_S
 
 log = logging.getLogger(__name__)
 
-DOOR_SILENCE_S = 15.0
-"""A door that has said nothing for so long is gone: it says `SessionAlive` far more often."""
+GATEWAY_SILENCE_S = 15.0
+"""A gateway that was silent for so long is gone: it sends `SessionAlive` far more often."""
+
+OFFER_S = 1.0
+"""An offer that was not accepted for so long is withdrawn: the gateway answers within a round trip
+of the channel layer, or its client is gone."""
+
+DRAIN_S = 3.0
+"""How long `Host.drain` may take."""
 
 SWITCH_INTERVAL_S = 0.001
 """How long a pool thread may keep the GIL from the loop."""
@@ -61,9 +74,17 @@ SWITCH_INTERVAL_S = 0.001
 _ORIGIN_SLOTS = 8
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hosted:
+    """A session, and where its messages go."""
+
+    session: WorkerSession
+    outbox: WorkerOutbox
+
+
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """What the host is doing, for /health, the log and benchmarks."""
+    """The state of the host, for /health, the log and benchmarks."""
 
     sessions: int
     engine: str
@@ -77,7 +98,7 @@ class HostReport:
 
 
 class Host:
-    """See the module. Construct, `load`, then keep `run` going as a task."""
+    """The sessions of a process. Construct it, `load`, then run `run` as a task."""
 
     def __init__(
         self,
@@ -99,14 +120,14 @@ class Host:
         self._engine_pool = engine_pool
         self._name = name
         self._end_of_speech_ms = end_of_speech_ms
-        self._agenda = DeadlineQueue(clock)
+        self._deadlines = DeadlineQueue(clock)
         self._avatars = AvatarCache(
             engine=engine,
             library=library,
             cache=cache or PictureCache(),
             profile=profile,
             pool=media_pool,
-            in_use=lambda: [session.clips for session in self._sessions.values()],
+            in_use=lambda: [hosted.session.clips for hosted in self._hosted.values()],
         )
         self._pipeline = Pipeline(
             engine=engine,
@@ -114,16 +135,16 @@ class Host:
             media_pool=media_pool,
             profile=profile,
             clock=clock,
-            deadlines=self._agenda,
+            deadlines=self._deadlines,
             guard=self._guard,
         )
-        self._sessions: dict[str, WorkerSession] = {}
-        self._outgoing: dict[str, WorkerOutbox] = {}
+        self._hosted: dict[str, _Hosted] = {}
+        """By claim id."""
+        self._opening: set[str] = set()
+        """Claim ids whose avatars are being opened."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = FrameMetrics()
         self._is_draining = False
-
-    # ---- life
 
     async def load(self) -> None:
         """Load the engine; EngineUnavailable if it cannot run here."""
@@ -132,71 +153,101 @@ class Host:
     async def run(self) -> None:
         """Keep time, until cancelled."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        await self._agenda.run()
+        await self._deadlines.run()
 
     async def drain(self) -> None:
-        """Give all sessions back to their doors and send what is on its way."""
+        """End all sessions, so that their gateways claim again, and send what is on its way.
+
+        Takes at most `DRAIN_S`.
+        """
         self._is_draining = True
-        for session in list(self._sessions.values()):
+        for session in self._sessions():
             self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="drain"))
-        await asyncio.gather(*(task for task in self._tasks), return_exceptions=True)
+        if self._tasks:
+            _, unfinished = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            for task in unfinished:
+                task.cancel()
 
     def report(self) -> HostReport:
         totals = FrameMetrics()
-        for metrics in (self._past, *(session.metrics for session in self._sessions.values())):
+        for metrics in (self._past, *(session.metrics for session in self._sessions())):
             totals.add(metrics)
         return HostReport(
-            len(self._sessions),
+            len(self._hosted),
             self._engine.name,
             self._engine.state(),
             self._pipeline.waiting_jobs,
             totals,
         )
 
+    def _sessions(self) -> list[WorkerSession]:
+        return [hosted.session for hosted in self._hosted.values()]
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # ---- messages from doors
-
     def claim(self, start: SessionStart, *, worker_channel: str) -> None:
-        """Offer to take a session, whose door is then to use ``worker_channel``. Never blocks."""
-        if not self._is_draining:
-            self._spawn(self._claim(start, worker_channel))
+        """Offer to take a session. Never blocks.
+
+        Args:
+            start: The claim.
+            worker_channel: Where the gateway is to send its messages.
+        """
+        if self._is_draining or start.claim_id in self._opening:
+            return
+        hosted = self._hosted.get(start.claim_id)
+        if hosted is not None:  # delivered twice
+            hosted.outbox.put(self._offer(hosted.session))
+            return
+        self._opening.add(start.claim_id)
+        self._spawn(self._open(start, worker_channel))
 
     def abandon(self, worker_channel: str) -> None:
-        """Nobody reads ``worker_channel`` any more: its sessions go back to their doors."""
-        for session in list(self._sessions.values()):
+        """``worker_channel`` is read no more: end its sessions, so that they are claimed again."""
+        for session in self._sessions():
             if session.worker_channel == worker_channel:
                 self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="error"))
 
     def submit(self, message: LayerMessage) -> None:
-        """Take any other message from a door. Never blocks, never raises."""
-        session = self._sessions.get(message.claim_id)
-        if session is None:
-            return  # of an earlier claim, or one that was ended here
+        """Take any other message from a gateway. Never blocks, never raises."""
+        hosted = self._hosted.get(message.claim_id)
+        if hosted is None:
+            return  # of an earlier claim, or of a session that ended here
+        session = hosted.session
         with self._guard(session):
             now_s = session.last_message_s = self._clock.now_s()
             match message:
                 case SessionAccepted():
-                    self._perform(session, message, now_s)
+                    self._accept(session, message, now_s)
                 case SessionStop():
                     self._end(session, None)
                 case AudioChunk():
                     session.push_audio(message, now_s)
+                case SpeechEnd():
+                    session.end_speech(message)
                 case ClipChange():
                     session.change_clip(message)
+                case ListeningChange():
+                    session.change_listening(message)
                 case ActionStart():
                     session.start_action(message)
                 case SpeechInterrupt():
                     session.interrupt(message, now_s)
 
-    async def _claim(self, start: SessionStart, worker_channel: str) -> None:
-        """Open the avatar and make the offer; tell the door why if that fails."""
+    async def _open(self, start: SessionStart, worker_channel: str) -> None:
+        """Open the avatar and make the offer, or refuse with the reason."""
+        try:
+            await self._make_offer(start, worker_channel)
+        finally:
+            self._opening.discard(start.claim_id)
+
+    async def _make_offer(self, start: SessionStart, worker_channel: str) -> None:
         capacity = self._engine.capacity
-        if capacity is not None and len(self._sessions) >= max(capacity, 1):
-            await self._refuse(start, "capacity", f"{capacity} sessions are on")
+        if capacity is not None and len(self._hosted) >= max(capacity, 1):
+            taken = f"{len(self._hosted)} of {max(capacity, 1)} sessions are taken"
+            await self._refuse(start, "capacity", taken)
             return
         try:
             opened = await self._avatars.open(start.avatar_folder, start.avatar_version)
@@ -204,31 +255,43 @@ class Host:
             log.warning("session %s: %s", start.session_id, error)
             await self._refuse(start, "avatar", str(error))
             return
-        outgoing = WorkerOutbox(start, self._deliver)
+        outbox = WorkerOutbox(start, self._deliver)
         session = WorkerSession(
             start,
             opened.clips,
             opened.avatar,
-            SpeechQueue(self._engine.context, end_of_speech_ms=self._end_of_speech_ms),
+            SpeechQueue(
+                self._engine.context,
+                end_of_speech_ms=self._end_of_speech_ms,
+                late_audio=start.late_audio,
+            ),
             self._pipeline,
-            outgoing.put,
+            outbox.put,
             worker_channel=worker_channel,
             lead_s=self._engine.lead_s,
+            is_ready=partial(self._engine.is_ready, opened.avatar),
         )
-        self._sessions[start.claim_id] = session
-        self._outgoing[start.claim_id] = outgoing
-        self._spawn(outgoing.send_all(on_loss=session.require_idr))
-        outgoing.put(
-            SessionClaimed(
-                claim_id=start.claim_id,
-                worker_channel=worker_channel,
-                worker=self._name,
-                engine=self._engine.name,
-                is_lipsync_ready=self._engine.state().is_healthy,
-            )
-        )
+        self._hosted[start.claim_id] = _Hosted(session, outbox)
+        self._spawn(outbox.send_all(on_loss=session.require_idr))
+        outbox.put(self._offer(session))
         session.last_message_s = self._clock.now_s()
-        self._listen_for(session)
+        self._deadlines.at(
+            session.last_message_s + OFFER_S, lambda _: self._withdraw_offer(session)
+        )
+
+    def _offer(self, session: WorkerSession) -> SessionClaimed:
+        return SessionClaimed(
+            claim_id=session.start.claim_id,
+            worker_channel=session.worker_channel,
+            worker=self._name,
+            engine=self._engine.name,
+            is_lipsync_ready=self._engine.state().is_healthy,
+        )
+
+    def _withdraw_offer(self, session: WorkerSession) -> None:
+        if not session.is_streaming and session.start.claim_id in self._hosted:
+            log.info("session %s: the offer was not accepted", session.start.session_id)
+            self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="drain"))
 
     async def _refuse(
         self, start: SessionStart, reason: Literal["avatar", "capacity"], message: str
@@ -236,27 +299,28 @@ class Host:
         refusal = SessionRefused(claim_id=start.claim_id, reason=reason, message=message)
         await self._deliver(start.reply_channel, refusal)
 
-    def _listen_for(self, session: WorkerSession) -> None:
-        """End the session once its door has been silent for too long, before acceptance or after.
+    def _accept(self, session: WorkerSession, accepted: SessionAccepted, now_s: float) -> None:
+        if not session.is_streaming:
+            session.start_streaming(accepted, self._free_origin(now_s), now_s)
+            self._schedule_next(session)
+            self._watch_gateway(session)
 
-        A session must not live on because a door died, or an answer of ours never reached it.
+    def _watch_gateway(self, session: WorkerSession) -> None:
+        """End the session once its gateway has been silent for too long.
+
+        A session must not outlive a gateway that died.
         """
 
         def check(now_s: float) -> None:
-            if session.start.claim_id not in self._sessions:
+            if session.start.claim_id not in self._hosted:
                 return
-            if now_s - session.last_message_s < DOOR_SILENCE_S:
-                self._listen_for(session)
+            if now_s - session.last_message_s < GATEWAY_SILENCE_S:
+                self._watch_gateway(session)
                 return
-            log.warning("session %s: its door is gone", session.start.session_id)
+            log.warning("session %s: gateway timed out", session.start.session_id)
             self._end(session, None)
 
-        self._agenda.at(session.last_message_s + DOOR_SILENCE_S, check)
-
-    def _perform(self, session: WorkerSession, accepted: SessionAccepted, now_s: float) -> None:
-        if not session.is_performing:
-            session.perform(accepted, self._free_origin(now_s), now_s)
-            self._await_next(session)
+        self._deadlines.at(session.last_message_s + GATEWAY_SILENCE_S, check)
 
     def _free_origin(self, now_s: float) -> float:
         """A moment within the next frame time at which the fewest other sessions are due."""
@@ -265,42 +329,40 @@ class Host:
         def slot(moment_s: float) -> int:
             return round(moment_s / width_s) % _ORIGIN_SLOTS
 
-        taken = Counter(slot(s.clock.origin_s) for s in self._sessions.values() if s.is_performing)
+        taken = Counter(slot(s.clock.origin_s) for s in self._sessions() if s.is_streaming)
         moments = [now_s + step * width_s for step in range(_ORIGIN_SLOTS)]
         return min(moments, key=lambda moment_s: (taken[slot(moment_s)], moment_s))
 
     def _end(self, session: WorkerSession, farewell: LayerMessage | None) -> None:
-        if self._sessions.pop(session.start.claim_id, None) is None:
+        hosted = self._hosted.pop(session.start.claim_id, None)
+        if hosted is None:
             return
         session.stop()
-        outgoing = self._outgoing.pop(session.start.claim_id)
         if farewell is not None:
-            outgoing.put(farewell)
-        outgoing.close()
+            hosted.outbox.put(farewell)
+        hosted.outbox.close()
         self._past.add(session.metrics)
 
-    # ---- ticks
-
     def _tick(self, session: WorkerSession, now_s: float) -> None:
-        if session.start.claim_id not in self._sessions:
+        if session.start.claim_id not in self._hosted:
             return
         with self._guard(session):
             session.tick(now_s)
-            self._await_next(session)
+            self._schedule_next(session)
 
-    def _await_next(self, session: WorkerSession) -> None:
+    def _schedule_next(self, session: WorkerSession) -> None:
         """Send what was just planned when it is due, and plan what follows in time."""
 
         def flush(now_s: float) -> None:
             with self._guard(session):
                 session.flush(now_s)
 
-        self._agenda.at(session.newest_due_s, flush)
-        self._agenda.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
+        self._deadlines.at(session.newest_due_s, flush)
+        self._deadlines.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
     @contextmanager
     def _guard(self, session: WorkerSession) -> Iterator[None]:
-        """A fault inside belongs to this session alone: it ends, and its door claims anew."""
+        """A fault inside ends this session alone, so that its gateway claims again."""
         try:
             yield
         except Exception:

@@ -1,4 +1,4 @@
-"""What a mouth does while sound comes, is late, or ends.
+"""The state of the mouth while sound comes, is late, or ends.
 
 It is closed, speaking, holding (the sound is late: the mouth keeps its shape and the speech clock
 stands), or easing shut::
@@ -30,7 +30,7 @@ class Mouth(Enum):
 
     @property
     def is_in_utterance(self) -> bool:
-        """Whether an utterance goes on, be its sound there or late."""
+        """Whether an utterance is running, its sound there or late."""
         return self in (Mouth.SPEAKING, Mouth.HOLDING)
 
 
@@ -44,26 +44,24 @@ class MouthState:
     steps: tuple[float, ...] = ()
     """Strengths of the steps of easing that are still to come."""
 
+    def advance(self, speech: Speech) -> "MouthState":
+        """One tick, by the table above."""
+        if speech is Speech.READY:
+            return MouthState(Mouth.SPEAKING, 1.0)
+        if self.phase is Mouth.CLOSED:
+            return self
+        if self.phase.is_in_utterance and speech is Speech.STARVED:
+            return MouthState(Mouth.HOLDING, 1.0)
+        return _ease(_EASE_AFTER_SPEECH if self.phase.is_in_utterance else self.steps)
+
+    def interrupt(self) -> "MouthState":
+        """The utterance is dropped: the next ticks shut the mouth quickly."""
+        if self.phase.is_in_utterance:
+            return MouthState(Mouth.EASING, self.strength, _EASE_AFTER_INTERRUPT)
+        return self
+
 
 SHUT = MouthState()
-
-
-def advance(state: MouthState, speech: Speech) -> MouthState:
-    """One tick, by the table above."""
-    if speech is Speech.READY:
-        return MouthState(Mouth.SPEAKING, 1.0)
-    if state.phase is Mouth.CLOSED:
-        return state
-    if state.phase.is_in_utterance and speech is Speech.STARVED:
-        return MouthState(Mouth.HOLDING, 1.0)
-    return _ease(_EASE_AFTER_SPEECH if state.phase.is_in_utterance else state.steps)
-
-
-def interrupt(state: MouthState) -> MouthState:
-    """What the mouth was saying is gone: the next ticks shut it quickly."""
-    if state.phase.is_in_utterance:
-        return MouthState(Mouth.EASING, state.strength, _EASE_AFTER_INTERRUPT)
-    return state
 
 
 def _ease(steps: tuple[float, ...]) -> MouthState:

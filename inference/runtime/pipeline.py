@@ -56,7 +56,7 @@ class Pipeline:
         self._media_pool = media_pool
         self._profile = profile
         self._clock = clock
-        self._agenda = deadlines
+        self._deadlines = deadlines
         self._guard = guard
         self._batcher: Batcher[PlannedFrame] = Batcher(concurrency=engine.concurrency)
         self._waiting: dict[PlannedFrame, WorkerSession] = {}
@@ -81,7 +81,7 @@ class Pipeline:
             with self._guard(session):
                 session.deadline_missed(slot, now_s)
 
-        self._agenda.at(slot.deadline_s, deadline_missed)
+        self._deadlines.at(slot.deadline_s, deadline_missed)
 
     def withdraw(self, slot: PlannedFrame) -> None:
         """The slot's mouth is not wanted any more."""

@@ -1,42 +1,65 @@
-"""From speech and wishes to slots: what one session's frames show, and when they are due.
+"""From speech and requests to planned frames: what a session's frames show, and when they are due.
 
-The planner moves the timeline along with what the speech queue has for each tick. The slots that it
-makes can be taken back, newest first, as long as nobody has seen them: then the timeline is again
-what it was before them, but for what was wished for since, and their speech waits again.
+The planner moves the timeline along with what the speech queue has for each tick. The frames that
+it plans can be rolled back, newest first, as long as none was sent: then the timeline is again what
+it was before them, except for requests made since, and their speech waits again.
 
 Pure: time is an argument.
 """
 
 from collections.abc import Sequence
 
-from inference.assets.clip_index import ClipIndex
+from inference.assets.clip_index import ClipIndex, ClipRequest
 from inference.messages import ActionForm
-from inference.runtime import timeline as timelines
 from inference.runtime.frame_queue import PlannedFrame
 from inference.runtime.speech_queue import Speech, SpeechFrame, SpeechQueue
-from inference.runtime.timeline import Cursor, Source
+from inference.runtime.timeline import Cursor, IsReady, Source, Timeline
 from inference.timing import ENCODING_S, FRAME_S, FrameClock
 
 MIN_RENDER_S = 0.015
-"""What the engine gets at the least, also when planning itself was late."""
+"""The least time the engine gets, also when planning itself was late."""
 
 
 class Planner:
-    """One session's. Frames are planned ``lead_s`` before they are due."""
+    """Plans the frames of one session, ``lead_s`` before each is due."""
 
-    def __init__(self, repertoire: ClipIndex, speech: SpeechQueue, *, lead_s: float) -> None:
+    def __init__(
+        self,
+        index: ClipIndex,
+        speech: SpeechQueue,
+        *,
+        lead_s: float,
+        seed: int = 0,
+        is_ready: IsReady = lambda _: True,
+    ) -> None:
+        """Plan nothing yet.
+
+        Args:
+            index: The avatar's clips.
+            speech: The session's.
+            lead_s: How long before it is due a frame is planned.
+            seed: The source of chance for clips that are not chosen.
+            is_ready: Which clips may follow by chance.
+        """
         self.clock = FrameClock(0.0)
-        self._repertoire = repertoire
+        self._index = index
         self._speech = speech
         self._lead_s = lead_s
-        self._timeline = timelines.begin(repertoire)
+        self._seed = seed
+        self._is_ready = is_ready
+        self._timeline = Timeline.start(index, seed=seed)
 
-    def begin(self, *, frame: int, due_s: float, clip: str | None) -> None:
-        """``frame`` is the first one, due at ``due_s``; ``clip`` is the base the client chose."""
-        self._timeline = timelines.begin(self._repertoire, frame=frame, base=clip)
+    def begin(self, *, frame: int, due_s: float, base: ClipRequest | None) -> None:
+        """Begin with a frame.
+
+        Args:
+            frame: Number of the first frame.
+            due_s: When it is due.
+            base: The base clip; None for the first idle one.
+        """
+        seed = self._seed + frame
+        self._timeline = Timeline.start(self._index, frame=frame, base=base, seed=seed)
         self.clock = FrameClock(due_s - frame * FRAME_S)
-
-    # ---- when
 
     @property
     def newest_due_s(self) -> float:
@@ -49,28 +72,31 @@ class Planner:
         return self.clock.due_s(self._timeline.frame) - self._lead_s
 
     def skip_to_due_frame(self, now_s: float) -> int:
-        """Go on with the frame after the one that is due; how many are left out."""
+        """Continue with the frame after the one that is due.
+
+        Returns:
+            How many frames are left out.
+        """
         frame = self.clock.frame_due_at(now_s) + 1
         left_out = max(frame - self._timeline.frame, 0)
-        self._timeline = timelines.skip_to(self._timeline, frame)
+        self._timeline = self._timeline.skip_to(frame)
         return left_out
 
-    # ---- what
-
     def plan(self, now_s: float) -> PlannedFrame:
-        """The next frame, with the speech that is ready."""
+        """Plan the next frame, with the speech that is ready."""
+        self._speech.skip_late(now_s)
         speech = self._speech.poll(now_s)
         taken = self._speech.take() if speech is Speech.READY else None
         return self._plan(now_s, speech, taken)
 
     def plan_in_silence(self, now_s: float) -> PlannedFrame:
-        """The next frame, as if there were no speech."""
+        """Plan the next frame as if there were no speech."""
         return self._plan(now_s, Speech.SILENT, None)
 
     def _plan(self, now_s: float, speech: Speech, taken: SpeechFrame | None) -> PlannedFrame:
         before = self._timeline
-        self._timeline, plan = timelines.advance(
-            before, self._repertoire, speech, taken.clip if taken else None
+        self._timeline, plan = before.advance(
+            self._index, speech, taken.clip if taken else None, self._is_ready
         )
         due_s = self.clock.due_s(plan.frame)
         return PlannedFrame(
@@ -81,45 +107,58 @@ class Planner:
             speech=taken,
         )
 
-    def take_back(self, slots: Sequence[PlannedFrame]) -> None:
-        """Forget these slots, the newest ones, in order; their speech waits again."""
-        self._timeline = timelines.rewind(self._timeline, slots[0].before)
+    def rollback(self, slots: Sequence[PlannedFrame]) -> None:
+        """Drop these planned frames, the newest ones, in order; their speech waits again."""
+        self._timeline = self._timeline.rewind(slots[0].before)
         if any(slot.was_seen_by_encoder for slot in slots):
-            self._timeline = timelines.require_idr(self._timeline)
+            self._timeline = self._timeline.require_idr()
         for slot in slots:
             if slot.speech is not None:
-                self._speech.put_back(slot.speech, is_first=slot.plan.begins_utterance)
+                self._speech.unread(slot.speech, is_first=slot.plan.begins_utterance)
                 return
-
-    # ---- where the clips are
 
     @property
     def wanted_clip(self) -> str:
         """The clip that runs, or will as soon as the running one can be left."""
-        return timelines.wanted_clip(self._timeline)
+        return self._timeline.wanted_clip(self._index)
 
     @property
     def idle_cursor(self) -> Cursor | None:
         """Where the last planned frame was in its clip, if that needed no picture."""
         return self._timeline.cursor if self._timeline.source is Source.CLIP else None
 
-    # ---- what the door tells
+    def push_audio(self, position: int, pcm: bytes, now_s: float, clip: ClipRequest | None) -> None:
+        """Speech came.
 
-    def hear(self, position: int, pcm: bytes, now_s: float, clip: str | None) -> None:
-        """Speech, s16le, from sample ``position`` on; ``clip``: the one wanted under it."""
+        Args:
+            position: Of its first sample.
+            pcm: s16le, 16 kHz, mono.
+            now_s: When it came.
+            clip: The clip requested under it.
+        """
         self._speech.push(position, pcm, now_s, clip)
 
-    def change_clip(self, clip: str) -> None:
-        self._timeline = timelines.change_clip(self._timeline, clip)
+    def end_speech(self, position: int) -> None:
+        """The utterance ends at ``position``, without waiting for more audio."""
+        self._speech.end_utterance(position)
+
+    def change_clip(self, base: ClipRequest) -> None:
+        """STATE_CHANGE."""
+        self._timeline = self._timeline.change_clip(base)
+
+    def change_listening(self, *, is_active: bool) -> None:
+        """USER_SPEAKING."""
+        self._timeline = self._timeline.listen(is_active=is_active)
 
     def start_action(self, clip: str, form: ActionForm) -> None:
-        self._timeline = timelines.start_action(self._timeline, clip, form)
+        """ACTION."""
+        self._timeline = self._timeline.start_action(clip, form)
 
     def interrupt(self) -> None:
-        """What was heard and not planned is forgotten, and the mouth shuts."""
+        """INTERRUPT: speech that was not planned is dropped, and the mouth shuts."""
         self._speech.interrupt()
-        self._timeline = timelines.stop_speech(self._timeline)
+        self._timeline = self._timeline.stop_speech()
 
     def require_idr(self) -> None:
-        """An access unit got lost on its way to the door."""
-        self._timeline = timelines.require_idr(self._timeline)
+        """An access unit was lost on its way to the gateway."""
+        self._timeline = self._timeline.require_idr()

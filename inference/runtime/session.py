@@ -17,10 +17,11 @@ Everything here runs on the host's event loop; the work itself is done in the pi
 """
 
 import logging
+import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from inference.assets.clip_index import resolve_clip
+from inference.assets.clip_index import ClipRequest, resolve_clip
 from inference.assets.clips import AvatarClips
 from inference.engines.base import Features, LoadedAvatar
 from inference.media.encoder import Encoder
@@ -30,11 +31,14 @@ from inference.messages import (
     AudioChunk,
     ClipChange,
     LayerMessage,
+    ListeningChange,
     SessionAccepted,
     SessionStart,
+    SpeechEnd,
     SpeechFailed,
     SpeechInterrupt,
     SpeechInterrupted,
+    SpeechSkipped,
     VideoFrame,
 )
 from inference.metrics import FrameMetrics
@@ -43,7 +47,7 @@ from inference.runtime.frame_queue import FrameQueue, Phase, PlannedFrame
 from inference.runtime.mouth import Mouth
 from inference.runtime.planner import Planner
 from inference.runtime.speech_queue import SpeechQueue
-from inference.runtime.timeline import Source
+from inference.runtime.timeline import IsReady, Source
 from inference.timing import FrameClock
 
 log = logging.getLogger(__name__)
@@ -86,6 +90,7 @@ class WorkerSession:
         *,
         worker_channel: str,
         lead_s: float,
+        is_ready: IsReady = lambda _: True,
     ) -> None:
         self.start = start
         self.worker_channel = worker_channel
@@ -96,12 +101,18 @@ class WorkerSession:
         self.features: Features | None = None
         """What the engine heard last: held or eased mouths show it."""
         self.is_encoding = False
-        self.is_performing = False
+        self.is_streaming = False
         self.last_message_s = 0.0
         """When the door last said anything."""
         self._pipeline = stage
         self._send = send
-        self._planner = Planner(clips.repertoire, speech, lead_s=lead_s)
+        self._planner = Planner(
+            clips.index,
+            speech,
+            lead_s=lead_s,
+            seed=zlib.crc32(start.session_id.encode()),
+            is_ready=is_ready,
+        )
         self._outbox = FrameQueue()
         self._concealment = ErrorConcealment()
         self._shown_position = 0
@@ -110,12 +121,13 @@ class WorkerSession:
 
     # ---- time
 
-    def perform(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
+    def start_streaming(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
         """The door accepted: the frame that it names is due at ``origin_s``."""
-        self._planner.begin(frame=accepted.next_frame, due_s=origin_s, clip=accepted.clip)
+        base = _request(accepted.clip, is_chosen=accepted.is_clip_chosen)
+        self._planner.begin(frame=accepted.next_frame, due_s=origin_s, base=base)
         self._shown_position = accepted.next_position
         self._generation = accepted.generation
-        self.is_performing = True
+        self.is_streaming = True
         self._begin(self._planner.plan(now_s))
 
     @property
@@ -152,6 +164,15 @@ class WorkerSession:
             self.encoder = None
         if slot.speech is not None:
             self._shown_position = slot.speech.end
+            if slot.speech.skipped:
+                self.metrics.skipped_samples += slot.speech.skipped
+                self._send(
+                    SpeechSkipped(
+                        claim_id=self.start.claim_id,
+                        position=slot.speech.position,
+                        samples=slot.speech.skipped,
+                    )
+                )
             self.metrics.spoken += 1
         self.metrics.sent += 1
         self.metrics.lateness.count(now_s - slot.due_s)
@@ -172,7 +193,7 @@ class WorkerSession:
 
     def _give_up(self, now_s: float) -> None:
         """The outbox is too late: start over from its first slot's state, at now."""
-        given_up = self._take_back(self._outbox.oldest)
+        given_up = self._rollback(self._outbox.oldest)
         log.warning(
             "session %s: frames from %d on were over %.0f s late and are given up",
             self.start.session_id,
@@ -181,13 +202,13 @@ class WorkerSession:
         )
         self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
 
-    def _take_back(self, first: PlannedFrame | None) -> list[PlannedFrame]:
+    def _rollback(self, first: PlannedFrame | None) -> list[PlannedFrame]:
         """Drop ``first`` and all behind it, and return to the state before them."""
         dropped = self._outbox.drop_from(first)
         for slot in dropped:
             self._pipeline.withdraw(slot)
         if dropped:
-            self._planner.take_back(dropped)
+            self._planner.rollback(dropped)
         return dropped
 
     # ---- from plan to picture
@@ -237,10 +258,10 @@ class WorkerSession:
             return
         self._pipeline.withdraw(slot)
         if slot.plan.begins_utterance and self._concealment.delay_start():
-            taken_back = self._take_back(slot)
+            dropped = self._rollback(slot)
             self.metrics.delayed_starts += 1
             self._begin(self._planner.plan_in_silence(now_s))
-            for _ in taken_back[1:]:
+            for _ in dropped[1:]:
                 self._begin(self._planner.plan(now_s))
             return
         self.metrics.skipped += 1
@@ -278,16 +299,31 @@ class WorkerSession:
     # ---- the door's wishes
 
     def push_audio(self, chunk: AudioChunk, now_s: float) -> None:
+        """Speech came from the gateway."""
         if chunk.generation < self._generation:
             return
-        clip = self._known_clip(chunk.clip) if chunk.clip else None
-        self._planner.hear(chunk.position, chunk.pcm, now_s, clip)
+        request = None
+        if chunk.clip is not None:
+            request = self._known_request(chunk.clip, is_chosen=chunk.is_clip_chosen)
+        arrived_s = now_s - chunk.age_ms / 1_000
+        self._planner.push_audio(chunk.position, chunk.pcm, arrived_s, request)
         if cursor := self._planner.idle_cursor:
             self._pipeline.decode_ahead(self, cursor.clip, cursor.index + 1)
 
+    def end_speech(self, end: SpeechEnd) -> None:
+        """The client ended the utterance."""
+        if end.generation == self._generation:
+            self._planner.end_speech(end.position)
+
     def change_clip(self, change: ClipChange) -> None:
-        if clip := self._known_clip(change.clip):
-            self._planner.change_clip(clip)
+        """STATE_CHANGE."""
+        request = self._known_request(change.clip, is_chosen=change.is_chosen)
+        if request is not None:
+            self._planner.change_clip(request)
+
+    def change_listening(self, change: ListeningChange) -> None:
+        """USER_SPEAKING."""
+        self._planner.change_listening(is_active=change.is_active)
 
     def start_action(self, action: ActionStart) -> None:
         if clip := self._known_clip(action.clip):
@@ -295,10 +331,10 @@ class WorkerSession:
 
     def interrupt(self, interrupt: SpeechInterrupt, now_s: float) -> None:
         self._generation = interrupt.generation
-        taken_back = self._take_back(self._outbox.first_spoken)
+        dropped = self._rollback(self._outbox.first_spoken)
         self._planner.interrupt()
         self._concealment.reset()
-        for _ in taken_back:
+        for _ in dropped:
             self._begin(self._planner.plan_in_silence(now_s))
         self._has_reported_failure = False
         self._send(
@@ -311,7 +347,7 @@ class WorkerSession:
 
     def stop(self) -> None:
         """The session is over: nothing more comes out of it."""
-        self.is_performing = False
+        self.is_streaming = False
         for slot in self._outbox.drop_from(self._outbox.oldest):
             self._pipeline.withdraw(slot)
 
@@ -319,10 +355,18 @@ class WorkerSession:
         """An access unit got lost on its way to the door."""
         self._planner.require_idr()
 
+    def _known_request(self, name: str, *, is_chosen: bool) -> ClipRequest | None:
+        clip = self._known_clip(name)
+        return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)
+
     def _known_clip(self, name: str) -> str | None:
         """The door resolves names against the same manifest; an unknown one is a fault of ours."""
         try:
-            return resolve_clip(self.clips.repertoire, name)
+            return resolve_clip(self.clips.index, name)
         except KeyError:
             log.error("session %s: no clip %r", self.start.session_id, name)
             return None
+
+
+def _request(clip: str | None, *, is_chosen: bool) -> ClipRequest | None:
+    return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)

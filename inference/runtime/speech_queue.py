@@ -2,19 +2,28 @@
 
 Theory of operation
 -------------------
-Chunks arrive in any size and at any pace; frames want exactly 640 samples each. The queue keeps the
-samples under the *position* that the door gave them (their index among all samples accepted in the
-session) and cuts them into utterances:
+Chunks arrive in any size and at any pace; frames need exactly 640 samples each. The queue keeps the
+samples under the *position* that the gateway gave them (their index among all samples accepted in
+the session) and cuts them into utterances:
 
 * An utterance begins with the first sample after silence. Its frames are aligned to that sample.
-* It ends when less than a frame is left and nothing arrived for ``end_of_speech_ms``; what is left
-  then is padded with zeros. The next utterance begins at the true, unpadded end.
+* It ends when less than a frame is left and nothing arrived for ``end_of_speech_ms``, or when the
+  client ends it; the remainder is padded with zeros. The next utterance begins at the true,
+  unpadded end.
 * A jump in the positions (an interrupt, or audio lost on the way) ends it too.
 
 A frame is ready when its own samples and the engine's look-ahead are there. It does not wait for
 look-ahead that is a frame time overdue: what is missing then counts as zeros. An utterance's first
 frame is held back until all that it needs is ``START_MARGIN_S`` old: a client that sends in step
 with the clock, give or take a few ms, then never runs dry right after the start.
+
+*Late speech.* A gap (a lost worker, an overloaded one) makes everything after it late. A chunk is
+due when it arrives, or when the one before it was shown, whichever is later; an utterance is *live*
+while its chunks arrive no more than `LIVE_S` before they are due. Live speech that is shown more
+than `LATE_S` after
+it was due is brought back into step: by default where nobody hears it, by leaving out all but
+`KEPT_PAUSE_S` of a pause; with ``late_audio="drop"`` at once. Speech that was sent ahead of time is
+never shortened.
 
 Pure: time is an argument, in seconds of the caller's monotonic clock.
 """
@@ -25,10 +34,25 @@ from enum import Enum, auto
 
 import numpy as np
 
+from inference.assets.clip_index import ClipRequest
 from inference.media.types import AudioContext, AudioWindow
+from inference.messages import LateAudio
 from inference.timing import BYTES_PER_SAMPLE, FRAME_S, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 START_MARGIN_S = 0.008
+
+LIVE_S = 0.3
+"""Speech that arrived longer before it was due was sent ahead of time, as a synthesizer does."""
+LATE_S = 0.5
+"""Delay from which on live speech is brought back into step."""
+IN_STEP_S = 0.1
+"""Delay that is left then: the usual one."""
+MIN_PAUSE_S = 0.2
+KEPT_PAUSE_S = 0.12
+PAUSE_LEVEL = 10 ** (-45 / 20)
+"""RMS of full scale below which 10 ms are silent."""
+_BLOCK = SAMPLE_RATE_HZ // 100
+
 _FULL_SCALE = np.float32(1 / 32768)
 
 
@@ -52,22 +76,43 @@ class SpeechFrame:
     position: int
     received: int
     window: AudioWindow
-    clip: str | None
-    """The clip that the client wants from this frame on; None: no new wish."""
+    clip: ClipRequest | None
+    """The clip requested from this frame on; None: no new request."""
+    skipped: int = 0
+    """Samples before it that were left out because they were late."""
 
     @property
     def end(self) -> int:
         return self.position + self.received
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    end: int
+    """Position after its last sample."""
+    arrived_s: float
+    due_s: float
+    """When its first sample was due."""
+    start: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it arrived when it was due, and not ahead of time."""
+        return self.due_s - self.arrived_s <= LIVE_S
+
+    def lateness_s(self, position: int, now_s: float) -> float:
+        """How late one of its samples would be shown now."""
+        return now_s - self.due_s - (position - self.start) / SAMPLE_RATE_HZ
+
+
 @dataclass(slots=True)
 class _Utterance:
     start: int
     pcm: bytearray = field(default_factory=bytearray)
-    arrivals: deque[tuple[int, float]] = field(default_factory=deque)
-    """(position after the chunk, when it arrived), ascending."""
-    clips: list[tuple[int, str]] = field(default_factory=list)
-    """(position from which on, clip wanted), ascending, each unlike the one before."""
+    chunks: deque[_Chunk] = field(default_factory=deque)
+    """Ascending."""
+    clips: list[tuple[int, ClipRequest]] = field(default_factory=list)
+    """(position from which on, clip requested), ascending, each unlike the one before."""
     is_closed: bool = False
 
     @property
@@ -76,7 +121,11 @@ class _Utterance:
 
     def arrival_s(self, end: int) -> float:
         """When the samples before ``end`` had all arrived."""
-        return next(when for position, when in self.arrivals if position >= end)
+        return next(chunk.arrived_s for chunk in self.chunks if chunk.end >= end)
+
+    def chunk_at(self, position: int) -> _Chunk | None:
+        """The chunk that a sample came with; None if it has not come."""
+        return next((chunk for chunk in self.chunks if chunk.end > position), None)
 
     def samples(self, begin: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         """Samples at positions ``begin`` to ``end``, zeros where there are none."""
@@ -84,41 +133,45 @@ class _Utterance:
         first, last = max(begin, self.start), min(end, self.end)
         if first < last:
             # a copy: a view would forbid the bytearray to grow
-            received = np.frombuffer(
-                bytes(
-                    memoryview(self.pcm)[
-                        (first - self.start) * BYTES_PER_SAMPLE : (last - self.start)
-                        * BYTES_PER_SAMPLE
-                    ]
-                ),
-                "<i2",
-            )
+            begin_byte = (first - self.start) * BYTES_PER_SAMPLE
+            end_byte = (last - self.start) * BYTES_PER_SAMPLE
+            received = np.frombuffer(bytes(memoryview(self.pcm)[begin_byte:end_byte]), "<i2")
             window[first - begin : last - begin] = received * _FULL_SCALE
         return window
 
 
 class SpeechQueue:
-    """See the module. One per session; not thread-safe."""
+    """The speech of one session; see the module. Not thread-safe."""
 
-    def __init__(self, context: AudioContext, *, end_of_speech_ms: int = 240) -> None:
+    def __init__(
+        self,
+        context: AudioContext,
+        *,
+        end_of_speech_ms: int = 240,
+        late_audio: LateAudio = "keep",
+    ) -> None:
+        """Start without speech.
+
+        Args:
+            context: How much sound around a frame the engine needs.
+            end_of_speech_ms: How long nothing arrives until an utterance ends.
+            late_audio: What happens to live speech after a gap.
+        """
         self._context = context
         self._look_ahead_s = context.after / SAMPLE_RATE_HZ
         self._end_of_speech_s = end_of_speech_ms / 1000
         self._utterances: deque[_Utterance] = deque()
+        self._late_audio = late_audio
         self._cursor = 0
         self._has_begun = False
         self._last_arrival_s = 0.0
+        self._shown_by_s = 0.0
+        """When all that arrived would have been shown, had nothing been late."""
+        self._skipped = 0
 
-    @property
-    def queued_samples(self) -> int:
-        """Samples received and not yet taken."""
-        if not self._utterances:
-            return 0
-        return sum(u.end - u.start for u in self._utterances) - (
-            self._cursor - self._utterances[0].start
-        )
-
-    def push(self, position: int, pcm: bytes, now_s: float, clip: str | None = None) -> None:
+    def push(
+        self, position: int, pcm: bytes, now_s: float, clip: ClipRequest | None = None
+    ) -> None:
         """Append a chunk: s16le ``pcm`` whose first sample has index ``position``.
 
         Samples that are already there (sent again after a hand-over) are ignored.
@@ -132,23 +185,66 @@ class SpeechQueue:
         if last is None or last.is_closed or position != last.end:
             if last is None:
                 self._cursor = position
+                self._skipped = 0
             else:
                 last.is_closed = True
             last = _Utterance(start=position)
             self._utterances.append(last)
         if clip is not None and (not last.clips or last.clips[-1][1] != clip):
             last.clips.append((position, clip))
+        due_s = max(now_s, self._shown_by_s)
+        self._shown_by_s = due_s + len(pcm) / (BYTES_PER_SAMPLE * SAMPLE_RATE_HZ)
+        start = last.end
         last.pcm += pcm
-        last.arrivals.append((last.end, now_s))
+        last.chunks.append(_Chunk(end=last.end, arrived_s=now_s, due_s=due_s, start=start))
         self._last_arrival_s = now_s
+
+    def end_utterance(self, position: int) -> None:
+        """The utterance that reaches to ``position`` is complete: nothing of it is awaited."""
+        for utterance in self._utterances:
+            if utterance.end == position:
+                utterance.is_closed = True
 
     def interrupt(self) -> None:
         """Forget everything; what comes next is a new utterance."""
         self._utterances.clear()
         self._has_begun = False
+        self._shown_by_s = 0.0
+        self._skipped = 0
+
+    def skip_late(self, now_s: float) -> None:
+        """Leave out late speech, as the module says; to be called before `poll`."""
+        if not self._utterances:
+            return
+        current = self._utterances[0]
+        chunk = current.chunk_at(self._cursor)
+        if chunk is None or not (chunk.is_live and current.chunks[-1].is_live):
+            return
+        lateness_s = chunk.lateness_s(self._cursor, now_s)
+        if lateness_s <= LATE_S:
+            return
+        surplus = round((lateness_s - IN_STEP_S) * SAMPLE_RATE_HZ)
+        if self._late_audio == "keep":
+            surplus = min(surplus, self._pause(current) - round(KEPT_PAUSE_S * SAMPLE_RATE_HZ))
+        # A frame is left that carries the report.
+        surplus = min(surplus, current.end - self._cursor - SAMPLES_PER_FRAME)
+        if surplus > 0:
+            self._cursor += surplus
+            self._skipped += surplus
+
+    def _pause(self, current: _Utterance) -> int:
+        """Samples of silence from the cursor on; 0 if they are no pause."""
+        available = (current.end - self._cursor) // _BLOCK * _BLOCK
+        if available < MIN_PAUSE_S * SAMPLE_RATE_HZ:
+            return 0
+        samples = current.samples(self._cursor, self._cursor + available).reshape(-1, _BLOCK)
+        is_loud = np.sqrt(np.mean(np.square(samples), axis=1)) >= PAUSE_LEVEL
+        silent = int(np.argmax(is_loud)) if is_loud.any() else len(is_loud)
+        pause = silent * _BLOCK
+        return pause if pause >= MIN_PAUSE_S * SAMPLE_RATE_HZ else 0
 
     def poll(self, now_s: float) -> Speech:
-        """What there is to show at ``now_s``. READY promises that `take` succeeds."""
+        """What can be shown at ``now_s``. READY promises that `take` succeeds."""
         if not self._utterances:
             return Speech.SILENT
         current = self._utterances[0]
@@ -185,26 +281,29 @@ class SpeechQueue:
         window = current.samples(
             begin - self._context.before, begin + SAMPLES_PER_FRAME + self._context.after
         )
-        wishes = [clip for at, clip in current.clips if begin <= at < begin + SAMPLES_PER_FRAME]
+        requests = [clip for at, clip in current.clips if begin <= at < begin + SAMPLES_PER_FRAME]
         self._has_begun = True
         self._cursor = min(begin + SAMPLES_PER_FRAME, current.end)
         self._forget_taken(current)
+        skipped, self._skipped = self._skipped, 0
         return SpeechFrame(
             position=begin,
             received=self._cursor - begin,
             window=AudioWindow(window, frames=1),
-            clip=wishes[-1] if wishes else None,
+            clip=requests[-1] if requests else None,
+            skipped=skipped,
         )
 
-    def put_back(self, frame: SpeechFrame, *, is_first: bool) -> None:
-        """Undo the latest `take`; ``is_first``: that frame began its utterance."""
+    def unread(self, frame: SpeechFrame, *, is_first: bool) -> None:
+        """Undo the latest takes back to ``frame``; ``is_first``: it began its utterance."""
         self._cursor = frame.position
+        self._skipped = frame.skipped
         self._has_begun = not is_first
 
     def _forget_taken(self, current: _Utterance) -> None:
         """Drop what lies further back than the context, now and then; two seconds stay for undo."""
-        while current.arrivals and current.arrivals[0][0] < self._cursor:
-            current.arrivals.popleft()
+        while current.chunks and current.chunks[0].end < self._cursor:
+            current.chunks.popleft()
         keep_from = self._cursor - self._context.before - 2 * SAMPLE_RATE_HZ
         surplus = keep_from - current.start
         if surplus > 25 * SAMPLES_PER_FRAME:

@@ -2,18 +2,21 @@
 
 Theory of operation
 -------------------
-The avatar's life is three layers, advanced together once per tick by `advance`, a pure step from
-one `Timeline` to the next that also says what to show (`FramePlan`). Because the state is a value,
-the host can plan a frame, throw the plan away and plan it again (after an interrupt, or when the
-engine was too late for an utterance to begin) by keeping the state from before.
+A `Timeline` is a value: the state after the last planned frame. `Timeline.advance` is a pure step
+from one to the next that also says what to show (`FramePlan`). Because the state is a value, the
+host can plan a frame, drop the plan and plan it again (after an interrupt, or when the engine was
+too late for an utterance to begin) by keeping the state from before.
 
-*Clips.* The cursor walks through a clip and loops. Another clip may be wanted: the base clip of
-the last STATE_CHANGE, the clip of the running utterance, or an action. It takes over at the
+Three layers advance together, once per tick:
+
+*Clips.* The cursor walks through a clip. At its end the clip repeats, if the client chose it;
+otherwise another clip of its state follows (`variety`). Another clip may be wanted: the base clip
+of the last STATE_CHANGE, the clip of the running utterance, or an action. It takes over at the
 running clip's next exit, where the picture is near the rest pose that all clips begin with. If no
 exit comes within `MAX_WAIT` frames the two clips are cross-faded, at once. An action runs to its
-end and is left by nothing.
+end; nothing interrupts it.
 
-*Mouth.* Closed, speaking, holding on the running clip because the sound is late, or easing shut:
+*Mouth.* Closed, speaking, holding because the sound is late, or easing shut:
 `inference.runtime.mouth` has the table.
 
 *Source.* An idle mouth needs no encoder: the access units made at preparation are sent as they are
@@ -22,23 +25,27 @@ units may be entered at an IDR only, and live encoding always begins with a forc
 CLIP → LIVE happens at once, and LIVE → CLIP waits, encoding unaltered pictures, until the cursor
 reaches an IDR.
 
-Pure: no clock, no bytes, no pictures.
+Pure: no clock, no bytes, no pictures. Chance comes from a seed in the state.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from inference.assets.clip_index import ClipIndex, first_clip
+from inference.assets.clip_index import ClipIndex, ClipRequest, clips_of, first_clip
 from inference.assets.manifest import ClipState
 from inference.messages import ActionForm
-from inference.runtime import mouth as mouths
-from inference.runtime.mouth import Mouth, MouthState
+from inference.runtime import variety
+from inference.runtime.mouth import SHUT, Mouth, MouthState
 from inference.runtime.speech_queue import Speech
 
 MAX_WAIT = 23
 """Frames. With the tick of planning and the one of lead, a change is seen within a second."""
 
 FADE_STEPS = 3
+
+IsReady = Callable[[str], bool]
+"""Whether the engine can make lips on a clip now."""
 
 
 class Source(Enum):
@@ -88,158 +95,205 @@ class FramePlan:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The state after the last planned frame; begin with `begin`."""
+    """The state after the last planned frame; the first one is made by `start`."""
 
     frame: int
     """The number of the next frame."""
-    base: str
-    """The clip that runs when nobody wants another."""
-    is_base_chosen: bool
-    """Whether the client ever chose it; else speech brings its own clip."""
+    base: ClipRequest
+    """What runs without speech and actions."""
+    requests: int = 0
+    """How many times the client requested a base clip."""
     cursor: Cursor | None = None
     source: Source = Source.CLIP
-    speech_clip: str | None = None
+    speech_clip: ClipRequest | None = None
+    """What runs under the current utterance; None: the base clip."""
     action: Action | None = None
+    is_listening: bool = False
+    """The user speaks: the idle avatar shows its calmest clip."""
     waited: int = 0
     """Frames since another clip has been wanted."""
-    mouth: MouthState = mouths.SHUT
+    mouth: MouthState = SHUT
     fade: tuple[Cursor, int] | None = None
     """The picture left behind, and the step reached."""
     needs_idr: bool = False
+    seed: int = 0
+    """The source of chance for clips that are not chosen."""
 
+    @classmethod
+    def start(
+        cls, index: ClipIndex, *, frame: int = 0, base: ClipRequest | None = None, seed: int = 0
+    ) -> "Timeline":
+        """The state of a new session, or of one taken over from another worker at ``frame``.
 
-def begin(repertoire: ClipIndex, *, frame: int = 0, base: str | None = None) -> Timeline:
-    """A new session, or one taken over from another worker at ``frame``."""
-    is_chosen = base is not None and base in repertoire
-    return Timeline(
-        frame=frame,
-        base=base if is_chosen and base else first_clip(repertoire, "idle"),
-        is_base_chosen=is_chosen,
-    )
+        Args:
+            index: The avatar's clips.
+            frame: Number of the first frame.
+            base: What runs; None, or a clip the avatar lacks: the first idle clip, not chosen.
+            seed: The source of chance.
+        """
+        if base is None or base.name not in index:
+            base = ClipRequest(first_clip(index, "idle"), is_chosen=False)
+        return cls(frame=frame, base=base, requests=int(base.is_chosen), seed=seed)
 
+    def change_clip(self, base: ClipRequest) -> "Timeline":
+        """STATE_CHANGE: ``base`` runs from now on, under speech too."""
+        return replace(self, base=base, requests=self.requests + 1, speech_clip=None)
 
-def change_clip(timeline: Timeline, clip: str) -> Timeline:
-    """STATE_CHANGE: ``clip`` is the base from now on, under speech too."""
-    return replace(timeline, base=clip, is_base_chosen=True, speech_clip=None)
+    def start_action(self, clip: str, form: ActionForm) -> "Timeline":
+        """Insert an action; the gateway admits one at a time."""
+        return replace(self, action=Action(clip, form))
 
+    def listen(self, *, is_active: bool) -> "Timeline":
+        """USER_SPEAKING."""
+        return replace(self, is_listening=is_active)
 
-def start_action(timeline: Timeline, clip: str, form: ActionForm) -> Timeline:
-    """Insert an action; the door sees to it that there is only one at a time."""
-    return replace(timeline, action=Action(clip, form))
+    def stop_speech(self) -> "Timeline":
+        """INTERRUPT: the utterance is dropped."""
+        return replace(self, mouth=self.mouth.interrupt(), speech_clip=None)
 
+    def rewind(self, before: "Timeline") -> "Timeline":
+        """The state ``before`` some frames that are dropped, with the requests made since."""
+        has_new_base = self.requests != before.requests
+        has_new_action = self.action is not None and not self.action.is_running
+        return replace(
+            before,
+            base=self.base if has_new_base else before.base,
+            requests=self.requests,
+            speech_clip=None if has_new_base else before.speech_clip,
+            action=self.action if has_new_action else before.action,
+            is_listening=self.is_listening,
+            needs_idr=self.needs_idr or before.needs_idr,
+        )
 
-def stop_speech(timeline: Timeline) -> Timeline:
-    """INTERRUPT: what the mouth was saying is gone."""
-    return replace(timeline, mouth=mouths.interrupt(timeline.mouth), speech_clip=None)
+    def skip_to(self, frame: int) -> "Timeline":
+        """Frames were lost: continue at ``frame``, with a picture that needs none before it."""
+        return replace(self, frame=max(frame, self.frame), needs_idr=True)
 
+    def require_idr(self) -> "Timeline":
+        """The last access unit planned was never sent: the next must stand alone."""
+        return replace(self, needs_idr=True)
 
-def rewind(now: Timeline, before: Timeline) -> Timeline:
-    """The state ``before`` some frames that are taken back, with what was wished for since."""
-    has_new_base = (now.base, now.is_base_chosen) != (before.base, before.is_base_chosen)
-    has_new_action = now.action is not None and not now.action.is_running
-    return replace(
-        before,
-        base=now.base,
-        is_base_chosen=now.is_base_chosen,
-        speech_clip=None if has_new_base else before.speech_clip,
-        action=now.action if has_new_action else before.action,
-        needs_idr=now.needs_idr or before.needs_idr,
-    )
+    def wanted_clip(self, index: ClipIndex) -> str:
+        """The clip that runs, or will as soon as the running one can be left."""
+        return self.action.clip if self.action else self._running_base(index).name
 
+    def _running_base(self, index: ClipIndex) -> ClipRequest:
+        """What runs but for an action."""
+        if self.speech_clip is not None:
+            return self.speech_clip
+        is_idle = index[self.base.name].state == "idle"
+        if self.is_listening and is_idle and not self.base.is_chosen:
+            return ClipRequest(first_clip(index, "idle"))
+        return self.base
 
-def wanted_clip(timeline: Timeline) -> str:
-    """The clip that runs, or will as soon as the running one can be left."""
-    if timeline.action:
-        return timeline.action.clip
-    return timeline.speech_clip or timeline.base
+    def advance(
+        self,
+        index: ClipIndex,
+        speech: Speech,
+        clip: ClipRequest | None = None,
+        is_ready: IsReady = lambda _: True,
+    ) -> "tuple[Timeline, FramePlan]":
+        """One tick.
 
+        Args:
+            index: The avatar's clips.
+            speech: What the session's queue has for this tick. READY obliges the caller to take
+                that frame if the plan's mouth is SPEAKING, which it then always is.
+            clip: The clip requested under that utterance.
+            is_ready: Which clips may follow by chance.
 
-def skip_to(timeline: Timeline, frame: int) -> Timeline:
-    """Frames were lost: go on at ``frame``, with a picture that needs none before it."""
-    return replace(timeline, frame=max(frame, timeline.frame), needs_idr=True)
+        Returns:
+            The state after it, and what its frame shows.
+        """
+        was_in_utterance = self.mouth.phase.is_in_utterance
+        mouth = self.mouth.advance(speech)
+        speech_clip = self._next_speech_clip(index, mouth.phase, clip)
+        timeline = replace(self, mouth=mouth, speech_clip=speech_clip)
+        timeline = timeline._advance_cursor(index, is_ready)
+        cursor = timeline.cursor
+        assert cursor is not None, "the cursor was advanced"
+        timeline, fade = _advance_fade(timeline)
+        is_altered = mouth.phase is not Mouth.CLOSED or fade is not None
+        source, must_be_idr = _choose_source(
+            timeline, is_altered=is_altered, at_idr=cursor.index in index[cursor.clip].idr
+        )
+        action = timeline.action if timeline.action and timeline.action.is_running else None
+        plan = FramePlan(
+            frame=timeline.frame,
+            source=source,
+            cursor=cursor,
+            must_be_idr=must_be_idr,
+            mouth=mouth.phase,
+            strength=mouth.strength,
+            begins_utterance=mouth.phase is Mouth.SPEAKING and not was_in_utterance,
+            fade=fade,
+            state=_seen_state(action, mouth.phase, index[cursor.clip].state),
+            action_progress=_progress(cursor.index, index[cursor.clip].frames) if action else None,
+            action_form=action.form if action else None,
+        )
+        return replace(timeline, frame=timeline.frame + 1, source=source, needs_idr=False), plan
 
+    def _next_speech_clip(
+        self, index: ClipIndex, mouth: Mouth, clip: ClipRequest | None
+    ) -> ClipRequest | None:
+        """The clip under the running utterance: the client's, else a speaking one, else none."""
+        if not mouth.is_in_utterance:
+            return None
+        running = self.speech_clip
+        if mouth is Mouth.SPEAKING and clip is not None:
+            # A request that leaves the choice to the server does not restart what runs.
+            if (
+                running is not None
+                and not (running.is_chosen or clip.is_chosen)
+                and index[running.name].state == index[clip.name].state
+            ):
+                return running
+            return clip
+        if self.mouth.phase.is_in_utterance:
+            return running
+        if self.base.is_chosen:
+            return None
+        return ClipRequest(first_clip(index, "speaking"), is_chosen=False)
 
-def require_idr(timeline: Timeline) -> Timeline:
-    """The last access unit planned was never sent: the next must stand alone."""
-    return replace(timeline, needs_idr=True)
+    def _advance_cursor(self, index: ClipIndex, is_ready: IsReady) -> "Timeline":
+        base, action = self._running_base(index), self.action
+        if self.cursor is None:
+            return replace(self, cursor=Cursor(base.name, 0))
+        clip = index[self.cursor.clip]
+        following = self.cursor.index + 1
+        if action and action.is_running:
+            if following < clip.frames:
+                return replace(self, cursor=Cursor(clip.name, following))
+            return replace(self, cursor=Cursor(base.name, 0), action=None, waited=0)
 
+        if (action or base.name != clip.name) and self.fade is None:
+            wait = clip.frames_to_exit(following)
+            if wait == 0 or self.waited + wait > MAX_WAIT:
+                fade = None if wait == 0 else (self.cursor, 0)
+                entered = base.name
+                if action:
+                    action = replace(action, is_running=True)
+                    entered = action.clip
+                return replace(self, cursor=Cursor(entered, 0), action=action, waited=0, fade=fade)
+            timeline = replace(self, waited=self.waited + 1)
+        elif following == clip.frames and base.name == clip.name:
+            return self._vary(base, index, is_ready)
+        else:
+            timeline = replace(self, waited=0)
+        return replace(timeline, cursor=Cursor(clip.name, following % clip.frames))
 
-def advance(
-    timeline: Timeline, repertoire: ClipIndex, speech: Speech, clip: str | None = None
-) -> tuple[Timeline, FramePlan]:
-    """One tick: the state after it, and what its frame shows.
-
-    ``speech``: what the session's queue has for this tick. READY obliges the caller to take that
-    frame if the plan's mouth is SPEAKING, which it then always is. ``clip``: the clip that the
-    client wants under that utterance.
-    """
-    was_in_utterance = timeline.mouth.phase.is_in_utterance
-    mouth = mouths.advance(timeline.mouth, speech)
-    speech_clip = _speech_clip(timeline, repertoire, mouth.phase, clip)
-    timeline = replace(timeline, mouth=mouth, speech_clip=speech_clip)
-    timeline = _advance_cursor(timeline, repertoire)
-    cursor = timeline.cursor
-    assert cursor is not None
-    timeline, fade = _advance_fade(timeline)
-    is_altered = mouth.phase is not Mouth.CLOSED or fade is not None
-    source, must_be_idr = _choose_source(
-        timeline, is_altered=is_altered, at_idr=cursor.index in repertoire[cursor.clip].idr
-    )
-    action = timeline.action if timeline.action and timeline.action.is_running else None
-    clip_frames = repertoire[cursor.clip].frames
-    plan = FramePlan(
-        frame=timeline.frame,
-        source=source,
-        cursor=cursor,
-        must_be_idr=must_be_idr,
-        mouth=mouth.phase,
-        strength=mouth.strength,
-        begins_utterance=mouth.phase is Mouth.SPEAKING and not was_in_utterance,
-        fade=fade,
-        state=_seen_state(action, mouth.phase, repertoire[cursor.clip].state),
-        action_progress=_progress(cursor.index, clip_frames) if action else None,
-        action_form=action.form if action else None,
-    )
-    return replace(timeline, frame=timeline.frame + 1, source=source, needs_idr=False), plan
-
-
-def _speech_clip(
-    timeline: Timeline, repertoire: ClipIndex, mouth: Mouth, clip: str | None
-) -> str | None:
-    """The clip wanted under the running utterance: the client's, else a speaking one, else none."""
-    if not mouth.is_in_utterance:
-        return None
-    if mouth is Mouth.SPEAKING and clip is not None:
-        return clip
-    if timeline.mouth.phase.is_in_utterance:
-        return timeline.speech_clip
-    return None if timeline.is_base_chosen else first_clip(repertoire, "speaking")
-
-
-def _advance_cursor(timeline: Timeline, repertoire: ClipIndex) -> Timeline:
-    base = timeline.speech_clip or timeline.base
-    action = timeline.action
-    if timeline.cursor is None:
-        return replace(timeline, cursor=Cursor(base, 0))
-    clip = repertoire[timeline.cursor.clip]
-    following = timeline.cursor.index + 1
-    if action and action.is_running:
-        if following < clip.frames:
-            return replace(timeline, cursor=Cursor(clip.name, following))
-        return replace(timeline, cursor=Cursor(base, 0), action=None, waited=0)
-
-    if (action or base != clip.name) and timeline.fade is None:
-        wait = clip.frames_to_exit(following)
-        if wait == 0 or timeline.waited + wait > MAX_WAIT:
-            fade = None if wait == 0 else (timeline.cursor, 0)
-            if action:
-                action = replace(action, is_running=True)
-                base = action.clip
-            return replace(timeline, cursor=Cursor(base, 0), action=action, waited=0, fade=fade)
-        timeline = replace(timeline, waited=timeline.waited + 1)
-    else:
-        timeline = replace(timeline, waited=0)
-    return replace(timeline, cursor=Cursor(clip.name, following % clip.frames))
+    def _vary(self, base: ClipRequest, index: ClipIndex, is_ready: IsReady) -> "Timeline":
+        """The running clip is at its end: repeat it, or another of its state follows."""
+        state = index[base.name].state
+        following, seed = base, self.seed
+        if not base.is_chosen and state != "action":
+            names = [name for name in clips_of(index, state) if is_ready(name)]
+            name, seed = variety.next_clip(names, base.name, self.seed)
+            following = replace(base, name=name)
+        timeline = replace(self, cursor=Cursor(following.name, 0), waited=0, seed=seed)
+        if self.speech_clip is not None:
+            return replace(timeline, speech_clip=following)
+        return timeline if self.is_listening else replace(timeline, base=following)
 
 
 def _advance_fade(timeline: Timeline) -> tuple[Timeline, Fade | None]:

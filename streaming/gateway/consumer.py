@@ -302,7 +302,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 )
 
     async def _flush_speech(self, claim_id: str) -> None:
-        while (sending := self.session.next_for_worker(claim_id)) is not None:
+        while (sending := self.session.next_for_worker(claim_id, self._now_s())) is not None:
             if not await self._send_to_worker(sending.channel, sending.message):
                 return
 

@@ -1,5 +1,6 @@
 """What the client of an open session requests: whether it is possible, and the answer."""
 
+from inference.assets.clip_index import ClipRequest
 from streaming.protocol.client_messages import (
     Action,
     EndOfSpeech,
@@ -18,7 +19,6 @@ from streaming.protocol.server_messages import (
 )
 from streaming.session.clip_choice import Clip, clip_named, first_clip
 from streaming.session.context import SessionContext
-from streaming.session.incoming_speech import ClipRequest
 from streaming.session.session_speech import SessionSpeech
 from streaming.session.worker_link import WorkerLink
 

@@ -31,21 +31,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.assets.clip_index import ClipRequest
 from inference.media.resampling import Resampler, mix_down
 from inference.messages import AudioChunk, SpeechEnd, SpeechInterrupt
 from inference.timing import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, audio_timestamp_ms
 
 MAX_IN_FLIGHT = 2 * SAMPLE_RATE_HZ
 MAX_PIECE = SAMPLE_RATE_HZ
-
-
-@dataclass(frozen=True, slots=True)
-class ClipRequest:
-    """The clip to play under an utterance."""
-
-    clip: str
-    is_chosen: bool = True
-    """The client chose it; otherwise it is the first of its state, to be varied."""
 
 
 class SpeechInput:
@@ -110,6 +102,8 @@ class SpeechWindow:
         self._requests: deque[tuple[int, ClipRequest | None]] = deque()
         """Where another clip is requested: first sample, request. Ascending; the first one holds
         at ``shown``."""
+        self._arrivals: deque[tuple[int, float]] = deque()
+        """When speech came: position after a chunk, moment. Ascending, from ``shown`` on."""
         self._ends: deque[int] = deque()
         """Where utterances end that the client ended, from ``shown`` on. Ascending."""
         self._sent_end = -1
@@ -133,17 +127,19 @@ class SpeechWindow:
         """The first end that the worker was not told."""
         return next((end for end in self._ends if end > self._sent_end), None)
 
-    def accept(self, pcm: bytes, request: ClipRequest | None) -> None:
+    def accept(self, pcm: bytes, request: ClipRequest | None, now_s: float = 0.0) -> None:
         """Append speech.
 
         Args:
             pcm: s16le, 16 kHz, mono.
             request: The clip to play under it; None for no request.
+            now_s: When it came.
         """
         if not self._requests or self._requests[-1][1] != request:
             self._requests.append((self.accepted, request))
         self._pcm += pcm
         self.accepted += len(pcm) // BYTES_PER_SAMPLE
+        self._arrivals.append((self.accepted, now_s))
 
     def end_utterance(self) -> None:
         """The utterance ends with the last sample accepted."""
@@ -178,6 +174,10 @@ class SpeechWindow:
         piece = self._pcm[(start - base) * BYTES_PER_SAMPLE : (end - base) * BYTES_PER_SAMPLE]
         return start, bytes(piece), request
 
+    def arrived_s(self, position: int) -> float:
+        """When the sample at a position that was not shown yet came."""
+        return next(arrived_s for end, arrived_s in self._arrivals if end > position)
+
     def unread(self, position: int) -> None:
         """The piece at ``position`` could not be sent: it comes next again."""
         self.sent = max(self.shown, min(self.sent, position))
@@ -195,12 +195,15 @@ class SpeechWindow:
             self._requests.popleft()
         while self._ends and self._ends[0] < position:
             self._ends.popleft()
+        while self._arrivals and self._arrivals[0][0] <= position:
+            self._arrivals.popleft()
 
     def drop(self) -> None:
         """Forget everything queued. The numbering continues."""
         self._pcm.clear()
         self._requests.clear()
         self._ends.clear()
+        self._arrivals.clear()
         self.shown = self.sent = self.accepted
 
     def rewind(self) -> None:
@@ -243,7 +246,9 @@ class SpeechFeed:
     def has_next(self) -> bool:
         return self._window.has_next or self._sent_generation != self.generation
 
-    def take(self, claim_id: str) -> SpeechInterrupt | AudioChunk | SpeechEnd | None:
+    def take(
+        self, claim_id: str, now_s: float = 0.0
+    ) -> SpeechInterrupt | AudioChunk | SpeechEnd | None:
         """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
         if self._sent_generation != self.generation:
             self._sent_generation = self.generation
@@ -258,8 +263,9 @@ class SpeechFeed:
             pcm=pcm,
             position=position,
             generation=self.generation,
-            clip=None if request is None else request.clip,
+            clip=None if request is None else request.name,
             is_clip_chosen=request is None or request.is_chosen,
+            age_ms=max(0, round((now_s - self._window.arrived_s(position)) * 1_000)),
         )
 
     def unread(self, message: AudioChunk | SpeechEnd) -> bool:

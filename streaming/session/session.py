@@ -272,9 +272,9 @@ class Session:
                 self._end(closing.of(error))
         return self._context.outbox.take()
 
-    def next_for_worker(self, claim_id: str) -> SendToWorker | None:
+    def next_for_worker(self, claim_id: str, now_s: float) -> SendToWorker | None:
         """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
-        return None if self.link is None else self.link.next_for_worker(claim_id)
+        return None if self.link is None else self.link.next_for_worker(claim_id, now_s)
 
     def undelivered(self, message: LayerMessage, now_s: float) -> list[Effect]:
         """A message could not be sent to its worker: the channel is full, or the layer gone."""

@@ -11,6 +11,7 @@ two disagree for a moment, the positions of the frames still say exactly what wa
 Pure: time is an argument.
 """
 
+from inference.assets.clip_index import ClipRequest
 from inference.messages import VideoFrame
 from inference.timing import (
     BYTES_PER_SAMPLE,
@@ -31,7 +32,6 @@ from streaming.protocol.server_messages import (
 )
 from streaming.session.context import SessionContext
 from streaming.session.incoming_speech import (
-    ClipRequest,
     InterruptAnswer,
     SpeechFeed,
     SpeechInput,
@@ -115,7 +115,7 @@ class SessionSpeech:
         if self._keeps_sound:
             self._track.append(chunk.data, rate, channels, start, begins=begins)
         self._request = request
-        self._queue(pcm)
+        self._queue(pcm, now_s)
         self._utterances.accept(utterance_id, start, self.window.accepted)
         self._last_chunk_s = now_s
         self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
@@ -142,8 +142,8 @@ class SessionSpeech:
             **details,
         )
 
-    def _queue(self, pcm: bytes) -> None:
-        self.window.accept(pcm, self._request)
+    def _queue(self, pcm: bytes, now_s: float) -> None:
+        self.window.accept(pcm, self._request, now_s)
         self._context.metrics.samples += len(pcm) // BYTES_PER_SAMPLE
 
     def end_of_speech(self, utterance_id: str | None) -> None:
@@ -165,7 +165,7 @@ class SessionSpeech:
 
     def _flush(self, tail: bytes) -> None:
         if tail and self._utterances.current is not None:
-            self._queue(tail)
+            self._queue(tail, self._last_chunk_s)
             self._utterances.extend(self.window.accepted)
 
     def interrupt(self) -> None:

@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
+from inference.assets.clip_index import ClipRequest
 from inference.messages import (
     ActionForm,
     ActionStart,
@@ -46,7 +47,6 @@ from streaming.session.claims import ClaimLoop
 from streaming.session.clip_choice import Avatar
 from streaming.session.context import SessionContext
 from streaming.session.effects import FlushSpeech, SendToWorker
-from streaming.session.incoming_speech import ClipRequest
 from streaming.session.outgoing_video import FrameRelay
 from streaming.session.session_speech import SessionSpeech
 from streaming.session.timers import Timer
@@ -144,7 +144,7 @@ class WorkerLink:
         self._base_clip = request
         self._send_if_streaming(
             lambda claim_id: ClipChange(
-                claim_id=claim_id, clip=request.clip, is_chosen=request.is_chosen
+                claim_id=claim_id, clip=request.name, is_chosen=request.is_chosen
             )
         )
 
@@ -240,7 +240,7 @@ class WorkerLink:
                 next_frame=self._frames.next_frame(now_s),
                 next_position=self._speech.window.shown,
                 generation=self._speech.feed.generation,
-                clip=None if base is None else base.clip,
+                clip=None if base is None else base.name,
                 is_clip_chosen=base is not None and base.is_chosen,
             )
         )
@@ -278,12 +278,12 @@ class WorkerLink:
             )
         self.flush_speech()
 
-    def next_for_worker(self, claim_id: str) -> SendToWorker | None:
+    def next_for_worker(self, claim_id: str, now_s: float) -> SendToWorker | None:
         """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
         worker = self.worker
         if worker is None or worker.claim_id != claim_id:
             return None
-        message = self._speech.feed.take(claim_id)
+        message = self._speech.feed.take(claim_id, now_s)
         return None if message is None else SendToWorker(worker.worker_channel, message)
 
     def undelivered(self, message: LayerMessage, now_s: float) -> None:

@@ -138,7 +138,7 @@ class Door:
                     self.closed = int(code)
 
     def _flush_speech(self, claim_id: str, todo: deque[Effect]) -> None:
-        while (sending := self.session.next_for_worker(claim_id)) is not None:
+        while (sending := self.session.next_for_worker(claim_id, self.now_s)) is not None:
             if sending.channel in self.full_channels:
                 todo.extend(self.session.undelivered(sending.message, self.now_s))
                 return

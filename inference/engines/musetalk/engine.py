@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from inference.assets.manifest import ClipEntry, Manifest
-from inference.engines.base import EngineState, Features, RenderJob, RenderRefusal
+from inference.engines.base import (
+    EngineState,
+    Features,
+    LoadedAvatar,
+    RenderJob,
+    RenderRefusal,
+)
 from inference.engines.musetalk.audio.feature_packing import pack, unpack
 from inference.engines.musetalk.audio.silence_gate import speech_weight
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
@@ -201,6 +207,10 @@ class MuseTalkEngine:
         return prepare
 
     # ---- work
+
+    def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
+        """Whether the clip is prepared."""
+        return clip in cast(MuseTalkAvatar, avatar).clips
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Tokens of each frame with the weight of its mouth, see `pack`.

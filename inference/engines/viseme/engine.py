@@ -95,6 +95,10 @@ class VisemeEngine:
             renderer = WarpedMouth.open(folder, manifest)
         return VisemeAvatar(renderer)
 
+    def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
+        """Every clip is."""
+        return True
+
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Mouth shapes, float32 ``[7]`` each, of each frame of each window.
 

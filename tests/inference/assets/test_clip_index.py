@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.assets.clip_index import ClipInfo, first_clip, repertoire_of, resolve_clip
+from inference.assets.clip_index import ClipInfo, first_clip, index_of, resolve_clip
 from tests.factories import make_avatar
 
 REPERTOIRE = {
@@ -20,7 +20,7 @@ REPERTOIRE = {
 
 def test_it_is_read_off_the_manifest(tmp_path: Path) -> None:
     manifest = make_avatar(tmp_path / "test", clips={"idle_0": 30, "speaking_0": 10})
-    assert repertoire_of(manifest) == {
+    assert index_of(manifest) == {
         "idle_0": ClipInfo("idle_0", "idle", 30, frozenset({0, 25}), (25, 30)),
         "speaking_0": ClipInfo("speaking_0", "speaking", 10, frozenset({0}), (10,)),
     }

@@ -6,7 +6,7 @@ from inference.assets.clip_index import ClipInfo
 from inference.media.types import AudioWindow
 from inference.runtime.frame_queue import FrameQueue, Phase, PlannedFrame
 from inference.runtime.speech_queue import Speech, SpeechFrame
-from inference.runtime.timeline import advance, begin
+from inference.runtime.timeline import Timeline
 
 REPERTOIRE = {"idle_0": ClipInfo("idle_0", "idle", 50, frozenset({0, 25}), (25, 50))}
 SPEECH = SpeechFrame(position=0, received=640, window=AudioWindow(None, 1), clip=None)
@@ -16,8 +16,8 @@ def slot(
     frame: int, phase: Phase = Phase.READY, *, speech: SpeechFrame | None = None
 ) -> PlannedFrame:
     """Frame ``frame``, due as many seconds after nought."""
-    before = begin(REPERTOIRE, frame=frame)
-    _, plan = advance(before, REPERTOIRE, Speech.READY if speech else Speech.SILENT)
+    before = Timeline.start(REPERTOIRE, frame=frame)
+    _, plan = before.advance(REPERTOIRE, Speech.READY if speech else Speech.SILENT)
     return PlannedFrame(
         plan=plan, before=before, due_s=frame, deadline_s=frame, speech=speech, phase=phase
     )

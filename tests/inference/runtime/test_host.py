@@ -1,5 +1,6 @@
 """The host on a held clock: hours of session in seconds, and each rule of lateness on its own."""
 
+import asyncio
 import itertools
 
 import av
@@ -12,7 +13,9 @@ from inference.media.types import AudioContext
 from inference.messages import (
     ActionStart,
     ClipChange,
+    LayerMessage,
     SessionAlive,
+    SessionClaimed,
     SessionEnded,
     SessionRefused,
     SessionStop,
@@ -23,6 +26,7 @@ from inference.messages import (
 )
 from inference.runtime import timeline
 from inference.runtime.concealment import MAX_REPEATS, MAX_START_DELAY_FRAMES
+from inference.runtime.host import OFFER_S
 from tests.factories import picture
 from tests.fakes import MOUTH, settle
 from tests.inference.conftest import Door, Stage
@@ -415,7 +419,7 @@ async def test_a_fault_in_one_session_leaves_the_other_alone(
     await one.open()
     await two.open()
     await stage.clock.advance(1)
-    broken = stage.host._sessions["a"]
+    broken = stage.host._hosted["a"].session
 
     def fault(*_: object) -> None:
         raise ZeroDivisionError
@@ -480,7 +484,7 @@ async def test_an_unknown_avatar_is_refused(stage: Stage) -> None:
 async def test_sessions_are_spread_over_the_frame_time(stage: Stage) -> None:
     for number in range(8):
         await stage.door(str(number)).open()
-    phases = {round(s.clock.origin_s % TICK, 4) for s in stage.host._sessions.values()}
+    phases = {round(s.clock.origin_s % TICK, 4) for s in stage.host._sessions()}
     assert len(phases) == 8
 
 
@@ -491,3 +495,58 @@ async def test_a_worker_channel_that_is_gone_gives_its_sessions_back(stage: Stag
     await settle()
     assert [message.reason for message in door.of(SessionEnded)] == ["error"]
     assert stage.host.report().sessions == 0
+
+
+async def test_a_claim_that_comes_twice_is_answered_twice_and_opened_once(stage: Stage) -> None:
+    door = stage.door()
+    await door.open()
+    door.say(tone(10), 0)
+    await stage.clock.advance(15 * TICK)
+    spoken = [frame.position for frame in door.frames if frame.position is not None]
+    stage.host.claim(door.start(), worker_channel="worker!1")
+    await settle()
+    assert len(door.of(SessionClaimed)) == 2
+    door.say(tone(10), 6_400)
+    await stage.clock.advance(20 * TICK)
+    spoken = [frame.position for frame in door.frames if frame.position is not None]
+    assert spoken == [640 * number for number in range(20)]
+    assert_contiguous(door)
+    await asyncio.wait_for(stage.host.drain(), 2)
+
+
+async def test_two_claims_at_once_open_one_session(stage: Stage) -> None:
+    door = stage.door()
+    for _ in range(2):
+        stage.host.claim(door.start(), worker_channel="worker!1")
+    await settle()
+    assert stage.host.report().sessions == 1
+    await asyncio.wait_for(stage.host.drain(), 2)
+
+
+async def test_an_offer_that_is_not_accepted_is_withdrawn(stage: Stage) -> None:
+    door = stage.door()
+    stage.engine.capacity = 1
+    stage.host.claim(door.start(), worker_channel="worker!1")
+    await settle()
+    assert stage.host.report().sessions == 1
+    other = stage.door("b")
+    stage.host.claim(other.start(), worker_channel="worker!1")
+    await settle()
+    assert other.of(SessionRefused)[0].message == "1 of 1 sessions are taken"
+    await stage.clock.advance(OFFER_S + TICK)
+    assert stage.host.report().sessions == 0
+    await stage.door("c").open()
+    assert stage.host.report().sessions == 1
+
+
+async def test_draining_ends_although_nothing_is_delivered(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.runtime.host.DRAIN_S", 0.1)
+    await stage.door().open()
+
+    async def hang(channel: str, message: LayerMessage) -> None:
+        await asyncio.Event().wait()
+
+    stage.host._hosted["a"].outbox._deliver = hang
+    await asyncio.wait_for(stage.host.drain(), 2)

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.runtime import mouth as mouths
 from inference.runtime.mouth import SHUT, Mouth, MouthState
 from inference.runtime.speech_queue import Speech
 
@@ -34,36 +33,36 @@ CELLS = [
 
 @pytest.mark.parametrize(("before", "cue", "after"), CELLS)
 def test_the_table(before: Mouth, cue: Speech, after: Mouth) -> None:
-    assert mouths.advance(STATES[before], cue).phase is after
+    assert STATES[before].advance(cue).phase is after
 
 
 @pytest.mark.parametrize("cue", CUES[1:])
 def test_after_the_last_step_of_easing_it_is_closed(cue: Speech) -> None:
-    assert mouths.advance(MouthState(EASING, 0.2), cue) == SHUT
+    assert MouthState(EASING, 0.2).advance(cue) == SHUT
 
 
 def strengths(state: MouthState) -> list[float]:
     """Of the pictures until it is closed."""
     shown = []
-    while (state := mouths.advance(state, Speech.SILENT)).phase is not CLOSED:
+    while (state := state.advance(Speech.SILENT)).phase is not CLOSED:
         shown.append(state.strength)
     return shown
 
 
 def test_speech_eases_in_two_steps_and_an_interrupt_in_one() -> None:
     assert strengths(STATES[SPEAKING]) == [0.6, 0.2]
-    assert strengths(mouths.interrupt(STATES[SPEAKING])) == [0.4]
-    assert strengths(mouths.interrupt(STATES[HOLDING])) == [0.4]
+    assert strengths(STATES[SPEAKING].interrupt()) == [0.4]
+    assert strengths(STATES[HOLDING].interrupt()) == [0.4]
 
 
 @pytest.mark.parametrize("phase", [CLOSED, EASING])
 def test_an_interrupt_of_nothing_changes_nothing(phase: Mouth) -> None:
-    assert mouths.interrupt(STATES[phase]) is STATES[phase]
+    assert STATES[phase].interrupt() is STATES[phase]
 
 
 @given(st.lists(st.sampled_from(Speech)))
 def test_it_never_opens_by_itself(cues: list[Speech]) -> None:
-    states = list(itertools.accumulate(cues, mouths.advance, initial=SHUT))
+    states = list(itertools.accumulate(cues, MouthState.advance, initial=SHUT))
     for before, after, cue in zip(states, states[1:], cues, strict=False):
         assert 0 <= after.strength <= 1
         assert (after.strength == 0) == (after.phase is CLOSED)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.assets.clip_index import ClipInfo
+from inference.assets.clip_index import ClipInfo, ClipRequest
 from inference.media.types import AudioContext
 from inference.runtime.frame_queue import Phase, PlannedFrame
 from inference.runtime.mouth import Mouth
@@ -26,12 +26,12 @@ FRAME_S, LEAD_S = 0.04, 0.03
 def planner() -> Planner:
     speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
     planner = Planner(REPERTOIRE, speech, lead_s=LEAD_S)
-    planner.begin(frame=100, due_s=10.0, clip="idle_0")
+    planner.begin(frame=100, due_s=10.0, base=ClipRequest("idle_0"))
     return planner
 
 
 def hear(planner: Planner, frames: int, position: int = 0) -> None:
-    planner.hear(position, bytes(1_280 * frames), 9.0, None)
+    planner.push_audio(position, bytes(1_280 * frames), 9.0, None)
 
 
 def plan(planner: Planner, frames: int) -> list[PlannedFrame]:
@@ -62,7 +62,7 @@ def test_what_is_taken_back_is_planned_again_with_its_speech(planner: Planner) -
     plan(planner, 1)
     hear(planner, 3)
     first = plan(planner, 3)
-    planner.take_back(first)
+    planner.rollback(first)
     again = plan(planner, 3)
     assert [slot.plan for slot in again] == [slot.plan for slot in first]
     assert [slot.speech.position for slot in again] == [0, 640, 1_280]
@@ -73,7 +73,7 @@ def test_after_a_picture_that_the_encoder_saw_the_next_must_stand_alone(planner:
     hear(planner, 3)
     slots = plan(planner, 3)
     slots[1].phase = Phase.ENCODING
-    planner.take_back(slots[1:])
+    planner.rollback(slots[1:])
     assert planner.plan(planner.next_tick_s).plan.must_be_idr
 
 
@@ -81,7 +81,7 @@ def test_an_utterance_that_cannot_begin_waits_a_frame(planner: Planner) -> None:
     hear(planner, 1)
     (slot,) = plan(planner, 1)
     assert slot.plan.begins_utterance
-    planner.take_back([slot])
+    planner.rollback([slot])
     silent = planner.plan_in_silence(planner.next_tick_s)
     assert (silent.plan.frame, silent.plan.source, silent.speech) == (100, Source.CLIP, None)
     (slot,) = plan(planner, 1)
@@ -92,7 +92,7 @@ def test_an_utterance_that_cannot_begin_waits_a_frame(planner: Planner) -> None:
 def test_an_interrupt_forgets_what_was_taken_back(planner: Planner) -> None:
     hear(planner, 10)
     slots = plan(planner, 4)
-    planner.take_back(slots[2:])
+    planner.rollback(slots[2:])
     planner.interrupt()
     again = plan(planner, 2)
     assert [slot.plan.mouth for slot in again] == [Mouth.EASING, Mouth.CLOSED]
@@ -101,9 +101,9 @@ def test_an_interrupt_forgets_what_was_taken_back(planner: Planner) -> None:
 
 def test_wishes_outlive_what_is_taken_back(planner: Planner) -> None:
     slots = plan(planner, 2)
-    planner.change_clip("idle_1")
+    planner.change_clip(ClipRequest("idle_1"))
     planner.start_action("action_1", "v1.1")
-    planner.take_back(slots)
+    planner.rollback(slots)
     assert planner.wanted_clip == "action_1"
     seen = [slot.plan.cursor.clip for slot in plan(planner, 150)]
     assert seen[-1] == "idle_1"

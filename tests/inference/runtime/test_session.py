@@ -63,7 +63,7 @@ def session(avatars_dir, stage):
         worker_channel="w",
         lead_s=FRAME_S,
     )
-    session.perform(SessionAccepted(claim_id="a"), 0.0, 0.0)
+    session.start_streaming(SessionAccepted(claim_id="a"), 0.0, 0.0)
     return session
 
 

@@ -80,12 +80,12 @@ def test_context_is_the_utterances_own() -> None:
     assert ramp(second.window.samples) == list(range(FRAME - 99, 2 * FRAME + 101))
 
 
-def test_put_back_gives_the_same_frame_again() -> None:
+def test_unread_gives_the_same_frame_again() -> None:
     speech = queue()
     speech.push(0, pcm(2 * FRAME), 10.0)
     speech.poll(10.02)
     frame = speech.take()
-    speech.put_back(frame, is_first=True)
+    speech.unread(frame, is_first=True)
     assert speech.poll(10.06) is Speech.READY
     assert speech.take().position == frame.position
 
@@ -97,7 +97,6 @@ def test_interrupt_forgets_and_the_next_chunk_is_a_new_utterance() -> None:
     speech.take()
     speech.interrupt()
     assert speech.poll(10.04) is Speech.SILENT
-    assert speech.queued_samples == 0
     speech.push(5 * FRAME, pcm(FRAME), 10.05)
     assert speech.poll(10.1) is Speech.READY
     assert speech.take().position == 5 * FRAME
@@ -108,7 +107,8 @@ def test_samples_sent_twice_count_once() -> None:
     speech.push(0, pcm(FRAME), 10.0)
     speech.push(0, pcm(FRAME), 10.0)
     speech.push(FRAME - 10, pcm(20, FRAME - 9), 10.0)
-    assert speech.queued_samples == FRAME + 10
+    speech.end_utterance(FRAME + 10)
+    assert speech.take().received + speech.take().received == FRAME + 10
 
 
 def test_a_gap_ends_the_utterance() -> None:
@@ -155,7 +155,6 @@ def test_every_sample_is_shown_exactly_once(sizes: list[int], before: int, after
             assert frame.position == shown
             shown = frame.end
     assert shown == pushed
-    assert speech.queued_samples == 0
 
 
 def test_memory_does_not_grow_with_the_utterance() -> None:
@@ -166,4 +165,90 @@ def test_memory_does_not_grow_with_the_utterance() -> None:
             speech.take()
     held = sum(len(u.pcm) for u in speech._utterances)
     assert held < 2 * 90 * FRAME
-    assert speech.queued_samples == pytest.approx(FRAME, abs=FRAME)
+
+
+def test_an_utterance_that_the_client_ends_waits_for_nothing() -> None:
+    speech = queue(after=320)
+    speech.push(0, pcm(FRAME + 100), 10.0)
+    assert speech.poll(10.0) is Speech.SILENT
+    speech.end_utterance(FRAME + 100)
+    assert speech.poll(10.0) is Speech.READY
+    assert (speech.take().received, speech.take().received) == (FRAME, 100)
+    assert speech.poll(10.0) is Speech.ENDED
+
+
+def test_speech_after_an_explicit_end_is_another_utterance() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME), 10.0)
+    speech.end_utterance(FRAME)
+    speech.push(FRAME, pcm(FRAME), 10.0)
+    speech.take()
+    assert speech.poll(10.04) is Speech.ENDED
+    assert speech.poll(10.08) is Speech.READY
+
+
+LOUD, QUIET = np.full(FRAME, 8_000, "<i2").tobytes(), np.zeros(FRAME, "<i2").tobytes()
+
+
+def microphone(speech: SpeechQueue, pattern: str, *, from_s: float = 10.0) -> None:
+    """Chunks of 40 ms as they are spoken: ``x`` loud, ``-`` silent."""
+    for number, kind in enumerate(pattern):
+        pcm_ = LOUD if kind == "x" else QUIET
+        speech.push(number * FRAME, pcm_, from_s + 0.04 * (number + 1))
+
+
+def shown(speech: SpeechQueue, now_s: float) -> tuple[list[int], int]:
+    """Positions of all frames that can be taken from ``now_s`` on, and what was skipped."""
+    positions, skipped = [], 0
+    while True:
+        speech.skip_late(now_s)
+        if speech.poll(now_s) is not Speech.READY:
+            return positions, skipped
+        frame = speech.take()
+        positions.append(frame.position)
+        skipped += frame.skipped
+        now_s += 0.04
+
+
+def test_a_delay_is_taken_back_in_the_pauses_of_live_speech() -> None:
+    speech = queue()
+    microphone(speech, "x" * 10 + "-" * 25 + "x" * 10)
+    positions, skipped = shown(speech, 12.5)  # two seconds after the first chunk
+    loud = [p for p in positions if p < 10 * FRAME or p >= 35 * FRAME]
+    assert len(loud) == 20, "nothing audible is lost"
+    kept_pause = len(positions) - 20
+    assert kept_pause == 3
+    assert skipped == 22 * FRAME
+
+
+def test_what_is_in_step_is_not_shortened() -> None:
+    speech = queue()
+    microphone(speech, "x" * 5 + "-" * 25 + "x" * 5)
+    positions, skipped = shown(speech, 10.06)
+    assert (len(positions), skipped) == (35, 0)
+
+
+def test_speech_sent_ahead_is_never_shortened() -> None:
+    speech = queue()
+    for number in range(100):
+        speech.push(number * FRAME, QUIET if number % 20 > 5 else LOUD, 10.0)
+    positions, skipped = shown(speech, 14.0)
+    assert (len(positions), skipped) == (100, 0)
+
+
+def test_late_live_speech_is_dropped_at_once_where_that_is_wanted() -> None:
+    speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
+    microphone(speech, "x" * 50)
+    positions, skipped = shown(speech, 12.0)
+    # due at 10.04; 1.96 s late, of which 0.1 s may stay
+    assert skipped == pytest.approx(1.86 * 16_000, abs=FRAME)
+    assert positions[0] == skipped
+
+
+def test_a_skip_is_reported_again_after_an_undone_take() -> None:
+    speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
+    microphone(speech, "x" * 50)
+    speech.skip_late(12.0)
+    frame = speech.take()
+    speech.unread(frame, is_first=True)
+    assert speech.take().skipped == frame.skipped > 0

@@ -1,11 +1,11 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from inference.assets.clip_index import ClipRequest
 from inference.messages import AudioChunk, SpeechEnd, SpeechInterrupt
 from streaming.session.incoming_speech import (
     MAX_IN_FLIGHT,
     MAX_PIECE,
-    ClipRequest,
     SpeechFeed,
     SpeechInput,
     SpeechWindow,
