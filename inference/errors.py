@@ -7,7 +7,8 @@ InferenceError
 ├── EngineError             the lip-sync engine failed
 │   ├── EngineUnavailable   it cannot run here: weights or device missing
 │   ├── EngineOutOfMemory   the batch was too large; a smaller one may pass
-│   └── EngineLost          its device failed and does not come back in this process
+│   ├── EngineLost          its device failed and does not come back in this process
+│   └── EngineStopped       it was closed while it worked
 ├── MessageInvalid          a message on the layer is not what it should be
 └── PreparationError        a video cannot become an avatar; says why and what to do
 """
@@ -43,6 +44,10 @@ class EngineOutOfMemory(EngineError):
 
 class EngineLost(EngineError):
     pass
+
+
+class EngineStopped(EngineError):
+    """The engine was closed while it worked: the process is ending."""
 
 
 class MessageInvalid(InferenceError):

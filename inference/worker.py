@@ -29,7 +29,7 @@ from inference import malloc
 from inference.assets.library import AvatarLibrary
 from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
-from inference.errors import EngineLost, MessageInvalid
+from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
@@ -130,6 +130,7 @@ class InferenceWorker:
         self._tasks: list[asyncio.Task[None]] = []
         self._pools: list[ThreadPoolExecutor] = []
         self._host: Host | None = None
+        self._engine: Engine | None = None
 
     @property
     def name(self) -> str:
@@ -154,8 +155,12 @@ class InferenceWorker:
             },
         )
         log.info("engine: %s, %s", choice.engine.name, choice.reason)
+        self._engine = choice.engine
         host = self._make_host(choice.engine)
-        await host.load()
+        try:
+            await host.load()
+        except EngineStopped:
+            return  # `drain` was called while it loaded
         self._host = host
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
@@ -180,6 +185,8 @@ class InferenceWorker:
                     await self._host.drain()
             except TimeoutError:
                 log.warning("not all sessions could be given back in %.0f s", DRAIN_WITHIN_S)
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -119,6 +119,9 @@ class LoudnessEngine:
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         return manifest.version
 
+    def close(self) -> None:
+        return None
+
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         return True
 

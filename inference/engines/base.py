@@ -24,6 +24,10 @@ Features = NDArray[np.float32]
 """What an engine hears for one frame; its shape is the engine's own affair."""
 
 
+CLOSE_WITHIN_S = 2.0
+"""How long an engine may take to end its threads."""
+
+
 class LoadedAvatar(Protocol):
     """An avatar as one engine keeps it in memory."""
 
@@ -94,6 +98,12 @@ class Engine(Protocol):
 
     def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         """A patch for each job; None where the source picture shows the right mouth already."""
+
+    def close(self) -> None:
+        """End the engine's own threads, within `CLOSE_WITHIN_S`; the process is ending.
+
+        Called once, from any thread. Calls in progress may raise EngineStopped.
+        """
 
     def state(self) -> EngineState:
         """How the engine is; called from the event loop, so at once."""

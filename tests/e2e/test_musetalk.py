@@ -14,6 +14,7 @@ pytest.importorskip("torch")
 from inference.engines.musetalk.prepare.avatar import read_clip
 from tests.factories import make_avatar
 from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
+from tests.processes import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +110,28 @@ async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: P
         else:
             pytest.fail(f"nothing was prepared:\n{door.process.output}")
     assert "Traceback" not in door.process.output, door.process.output
+
+
+async def test_a_stop_while_clips_are_prepared_is_no_crash(serve, tmp_path: Path) -> None:
+    folder = tmp_path / "avatars" / "somebody"
+    make_avatar(folder, clips={"idle_0": 400, "speaking_0": 400}, name=folder.name)
+    for clip in ("idle_0", "speaking_0"):
+        meshes = np.repeat(mesh_of_a_face()[None], 400, 0)
+        np.save(folder / "clips" / f"{clip}.landmarks.npy", meshes)
+    door = serve(**MUSETALK)
+    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
+    async with door.stream() as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        await stream.say(SPEECH)
+        await asyncio.to_thread(door.process.wait_for, "preparing", 60)
+        assert await asyncio.to_thread(door.process.end) == 0, door.process.output
+
+
+@pytest.mark.parametrize("after_s", [1.5, 3.0])
+async def test_a_stop_while_the_engine_loads_ends_soon(start, after_s: float) -> None:
+    process = start("manage.py", "serve", "--port", str(free_port()), **MUSETALK)
+    await asyncio.to_thread(process.wait_for, "serving on", 30)
+    await asyncio.sleep(after_s)
+    began_s = asyncio.get_running_loop().time()
+    assert await asyncio.to_thread(process.end) == 0, process.output
+    assert asyncio.get_running_loop().time() - began_s < 3 * 3

@@ -5,6 +5,7 @@ torch is imported when an engine loads, not when this module is.
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from inference.assets.manifest import ClipEntry, Manifest
 from inference.engines.base import (
+    CLOSE_WITHIN_S,
     EngineState,
     Features,
     LoadedAvatar,
@@ -30,7 +32,7 @@ from inference.engines.musetalk.prepare.background import (
     Task,
 )
 from inference.engines.musetalk.weights import find_tree
-from inference.errors import EngineUnavailable
+from inference.errors import EngineStopped, EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
@@ -96,12 +98,26 @@ class MuseTalkEngine:
         self.nets = DeviceLifecycle(self._load)
         self._patience = CircuitBreaker(MOST_LEAD_S - ENCODING_S)
         self.preparation = BackgroundPreparation()
+        self._is_closing = threading.Event()
 
     # ---- life
 
     def load(self) -> None:
         """Load nets, warm up, measure; EngineUnavailable says what is missing or does not fit."""
         self.nets.begin()
+
+    def close(self) -> None:
+        """Stop preparation after the picture in progress, and loading after the step in progress.
+
+        A thread inside torch must not meet the end of the interpreter: Python would end it there,
+        which C++ answers by aborting the process.
+        """
+        self._is_closing.set()
+        self.preparation.close(CLOSE_WITHIN_S)
+
+    def _check_open(self) -> None:
+        if self._is_closing.is_set():
+            raise EngineStopped("the engine was closed")
 
     def _load(self) -> "LoadedModel":
         try:
@@ -110,6 +126,7 @@ class MuseTalkEngine:
             raise EngineUnavailable(
                 "torch is not installed: pip install -r requirements.txt"
             ) from None
+        self._check_open()
         from inference.engines.musetalk.loaded import load_nets
 
         if self._compiled:
@@ -125,6 +142,7 @@ class MuseTalkEngine:
             context=self.context,
             max_batch=self._max_batch,
             memory_gb=self._memory_gb,
+            check_open=self._check_open,
         )
         self.max_batch = loaded.max_batch
         sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)

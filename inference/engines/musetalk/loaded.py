@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -121,10 +121,12 @@ def load_nets(
     context: AudioContext,
     max_batch: int,
     memory_gb: float = 0,
+    check_open: Callable[[], None] = lambda: None,
 ) -> LoadedModel:
     """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
 
-    Half precision that does not work on this device gives way to single.
+    Half precision that does not work on this device gives way to single. ``check_open`` is called
+    between steps; what it raises ends the load.
     """
     where = find_device(device)
     if memory_gb:
@@ -142,10 +144,11 @@ def load_nets(
         sizes = sizes[:3]
 
     def load(dtype: torch.dtype) -> LoadedModel:
+        check_open()
         nets = load_networks(tree, tiny=tiny).to(where, dtype)
         runner = Runner(nets, where, dtype, buckets=sizes, compiled=compiled)
         if compiled or where.type != "cpu":
-            runner.warm_up()
+            runner.warm_up(check_open=check_open)
         return LoadedModel(
             nets=nets,
             device=where,
@@ -166,7 +169,7 @@ def load_nets(
                 loaded = load(torch.float32)
             synchronize(where)
             with loaded.live:
-                _measure_all(loaded, context)
+                _measure_all(loaded, context, check_open)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if is_out_of_memory(error):
@@ -188,13 +191,15 @@ def _is_finite(loaded: LoadedModel) -> bool:
     return bool(loaded.runner.generate(latents, torch.from_numpy(tokens))[1].all())
 
 
-def _measure_all(loaded: LoadedModel, context: AudioContext) -> None:
+def _measure_all(
+    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
+) -> None:
     """What a batch of each bucket takes; none larger than one that is too slow for a stream, or
     that memory is short of.
     """
     runner = loaded.runner
     for size in runner.buckets:
-        took_ms = _measure(loaded, size, context)
+        took_ms = _measure(loaded, size, context, check_open)
         if took_ms is None:
             runner.forget(size)
             break
@@ -206,7 +211,9 @@ def _measure_all(loaded: LoadedModel, context: AudioContext) -> None:
             break
 
 
-def _measure(loaded: LoadedModel, size: int, context: AudioContext) -> float | None:
+def _measure(
+    loaded: LoadedModel, size: int, context: AudioContext, check_open: Callable[[], None]
+) -> float | None:
     """Milliseconds from sound to patches on the host for ``size`` sessions, best of three; once
     where it is slow. None if memory is too short for it.
     """
@@ -220,6 +227,7 @@ def _measure(loaded: LoadedModel, size: int, context: AudioContext) -> float | N
     )
     best = float("inf")
     for turn in range(3):
+        check_open()
         began = time.perf_counter()
         heard = loaded.tokens(windows)
         jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]

@@ -95,6 +95,9 @@ class VisemeEngine:
             renderer = WarpedMouth.open(folder, manifest)
         return VisemeAvatar(renderer)
 
+    def close(self) -> None:
+        """The engine has no threads of its own."""
+
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Every clip is."""
         return True

@@ -50,10 +50,13 @@ class Command(BaseCommand):
         from musetalk_site.asgi import application
 
         preparation_runner = PreparationRunner() if options["prepare"] else None
+        from musetalk_site.process_end import end_process
+
         try:
             asyncio.run(_work_until_told_to_end(application, preparation_runner))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
+        end_process()
 
 
 async def _work_until_told_to_end(

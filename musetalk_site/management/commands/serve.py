@@ -54,6 +54,7 @@ class Command(BaseCommand):
         from avatars_app.preparation_runner import PreparationRunner
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
+        from musetalk_site.process_end import end_process
         from musetalk_site.server.daphne_server import StartFailed, StreamServer
         from musetalk_site.watchdog import Watchdog
         from streaming.gateway import registry
@@ -108,6 +109,7 @@ class Command(BaseCommand):
             server.run()
         except StartFailed as error:
             raise CommandError(f"Cannot start: {error}") from None
+        end_process()
 
 
 def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":

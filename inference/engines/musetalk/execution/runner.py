@@ -149,18 +149,25 @@ class Runner:
         )
         return latents, torch.zeros(size, TOKENS, self._width, device=self.device)
 
-    def warm_up(self, say: Callable[[str], None] = log.info) -> None:
+    def warm_up(
+        self,
+        say: Callable[[str], None] = log.info,
+        check_open: Callable[[], None] = lambda: None,
+    ) -> None:
         """Compile, choose algorithms, record; drop the buckets that memory is short of.
 
         All sizes run before the first is recorded, largest first: the memory of a plain call is
         given back before a recording takes the same again for good. RuntimeError as it comes where
-        the nets cannot run at all; OutOfMemoryError where not a single picture fits.
+        the nets cannot run at all; OutOfMemoryError where not a single picture fits. ``check_open``
+        is called between sizes; what it raises ends the warm-up.
         """
         with torch.inference_mode(), using(self.device):
             for size in reversed(self.buckets):
+                check_open()
                 say(f"warming up batches of {size}")
                 self._or_smaller(size, self._warm)
             for size in reversed(self.buckets) if self._graphs is not None else ():
+                check_open()
                 self._or_smaller(size, self._record)
 
     def _or_smaller(self, size: int, work: Callable[[int], None]) -> None:

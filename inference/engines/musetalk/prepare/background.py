@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from inference.engines.musetalk.execution.thread_priority import give_way
 from inference.engines.musetalk.prepare.avatar import FaceClip
-from inference.errors import EngineError
+from inference.errors import EngineError, EngineStopped
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class BackgroundPreparation:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._at_work: tuple[Task, int, int] | None = None
+        self._is_closing = False
         self._news = threading.Event()
         """More is wanted: look again, even if the engine needed time."""
 
@@ -101,6 +102,18 @@ class BackgroundPreparation:
             text = f"Preparing {task}: {done} of {count} pictures"
             return f"{text}, {len(self._queue)} clips wait." if self._queue else f"{text}."
 
+    def close(self, timeout_s: float) -> None:
+        """Drop what is queued, and end the thread after the picture in progress.
+
+        Args:
+            timeout_s: How long to wait for it.
+        """
+        with self._lock:
+            self._is_closing = True
+            self._queue.clear()
+        self._news.set()
+        self.join(timeout_s)
+
     def join(self, timeout_s: float | None = None) -> None:
         """Wait until nothing is queued any more."""
         thread = self._thread
@@ -109,7 +122,9 @@ class BackgroundPreparation:
 
     def _work(self) -> None:
         self._news.set()
-        if self._thread is None and self._queue:
+        if self._is_closing:
+            self._queue.clear()
+        elif self._thread is None and self._queue:
             self._thread = threading.Thread(
                 target=self._run, name="musetalk-preparation", daemon=True
             )
@@ -136,6 +151,8 @@ class BackgroundPreparation:
 
         def note(done: int, count: int) -> None:
             with self._lock:
+                if self._is_closing:
+                    raise EngineStopped("the engine was closed")
                 self._at_work = task, done, count
             percent, before = (100 * n // count for n in (done, done - 1))
             if percent // TELL_EVERY_PERCENT > before // TELL_EVERY_PERCENT:
@@ -144,6 +161,8 @@ class BackgroundPreparation:
         task.tries += 1
         try:
             task.avatar.clips[task.clip] = task.prepare(note)
+        except EngineStopped:
+            log.info("%s is prepared after the next start", task)
         except Exception as error:
             if isinstance(error, EngineError) and task.tries < MOST_TRIES:
                 log.warning("%s is not prepared yet: %s", task, error)
