@@ -13,8 +13,7 @@ def uploads_are_not_open(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
         return []
     return [
         CheckWarning(
-            "OPEN_UPLOADS is true: whoever reaches this server may upload, replace and remove"
-            " avatars.",
+            "OPEN_UPLOADS is true: everybody who reaches this server may upload new avatars.",
             hint="Set OPEN_UPLOADS=false; staff who are logged in can still upload.",
             id="avatars.W001",
         )

@@ -1,5 +1,8 @@
 """Who may change avatars: this machine, and staff who are logged in and have the right to.
 
+OPEN_UPLOADS lets strangers make avatars under names that are free; replacing and deleting is left
+to those above.
+
 "This machine" is told by the address of the connection. But a proxy on this machine connects from
 here for everybody, and a page from elsewhere can make the browser of somebody who sits here send
 requests. So what was forwarded does not count as coming from here, nor does what a foreign page
@@ -25,17 +28,22 @@ and then does not say for whom it asks."""
 class MayChangeAvatars(BasePermission):
     message = (
         "Only this machine and staff who are logged in may change avatars; the setting"
-        " OPEN_UPLOADS=true lets everybody."
+        " OPEN_UPLOADS=true lets everybody make new ones."
     )
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if request.method in SAFE_METHODS or is_local(request):
+        if request.method in SAFE_METHODS or may_replace(request):
             return True
-        if settings.OPEN_UPLOADS and _may_call(request):
-            return True
-        right = "delete_avatar" if request.method == "DELETE" else "add_avatar"
-        user = request.user
-        return bool(user.is_staff and user.has_perm(f"avatars_app.{right}"))
+        return settings.OPEN_UPLOADS and request.method != "DELETE" and _may_call(request)
+
+
+def may_replace(request: Request) -> bool:
+    """Whether the request may change or delete avatars that exist."""
+    if is_local(request):
+        return True
+    right = "delete_avatar" if request.method == "DELETE" else "add_avatar"
+    user = request.user
+    return bool(user.is_staff and user.has_perm(f"avatars_app.{right}"))
 
 
 def is_local(request: Request | HttpRequest) -> bool:

@@ -31,6 +31,14 @@ class AvatarRetired(Exception):
     """It is not to be shown to anybody; reinstate it first."""
 
 
+class AvatarTaken(Exception):
+    """The name belongs to an avatar that the sender may not replace."""
+
+
+class QueueFull(Exception):
+    """Too many preparations wait already."""
+
+
 class PreparationLost(Exception):
     """The row is gone or says another job: what this one makes is not wanted any more."""
 
@@ -38,17 +46,40 @@ class PreparationLost(Exception):
 # ---- people's wishes
 
 
-def avatar_receive(*, user_id: str, kind: uploads.Kind, files: Mapping[str, IO[bytes]]) -> Avatar:
-    """Keep what somebody sent, and have an avatar made of it.
+MAX_OPEN_QUEUE = 5
+"""Preparations that may wait when strangers add to them."""
 
-    Raises as `avatar_queue`, or OSError if it cannot be stored; then nothing of it is left.
+
+def avatar_receive(
+    *,
+    user_id: str,
+    kind: uploads.Kind,
+    files: Mapping[str, IO[bytes]],
+    may_replace: bool = True,
+) -> Avatar:
+    """Keep an upload, and queue an avatar to be made of it.
+
+    Without ``may_replace`` the name must be free, and few preparations may wait. Raises as
+    `avatar_queue`, AvatarTaken, QueueFull, or OSError if it cannot be stored; then nothing of it
+    is left.
     """
+    if not may_replace:
+        _check_stranger(user_id)
     upload = uploads.keep(kind, files)
     try:
         return avatar_queue(user_id=user_id, upload=upload)
     except BaseException:
         uploads.forget(upload)
         raise
+
+
+def _check_stranger(user_id: str) -> None:
+    is_shipped = (settings.SHIPPED_AVATARS_DIR / user_id).exists()
+    is_prepared = asset_folders.is_usable(user_id)
+    if is_shipped or is_prepared or Avatar.objects.filter(user_id=user_id).exists():
+        raise AvatarTaken(user_id)
+    if Avatar.objects.filter(status=Avatar.Status.QUEUED).count() >= MAX_OPEN_QUEUE:
+        raise QueueFull(user_id)
 
 
 def avatar_queue(*, user_id: str, upload: str) -> Avatar:

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from avatars_app import selectors, services
 from avatars_app.exceptions import AvatarConflict, UploadTooLarge
 from avatars_app.models import Avatar
-from avatars_app.permissions import MayChangeAvatars
+from avatars_app.permissions import MayChangeAvatars, may_replace
 from avatars_app.range_response import file_response
 from avatars_app.serializers import (
     UPLOAD_THE_FILE,
@@ -78,7 +78,13 @@ class AvatarView(APIView):
     def receive(self, user_id: str, files: dict[str, Any]) -> Avatar:
         """Queue the upload; the refusal that fits if that cannot be."""
         try:
-            return services.avatar_receive(user_id=user_id, **files)
+            return services.avatar_receive(
+                user_id=user_id, may_replace=may_replace(self.request), **files
+            )
+        except services.AvatarTaken:
+            raise PermissionDenied(_TAKEN) from None
+        except services.QueueFull:
+            raise AvatarConflict(_QUEUE_FULL) from None
         except services.AvatarBusy:
             raise AvatarConflict(_BUSY) from None
         except services.AvatarRetired:
@@ -256,6 +262,8 @@ class ClipView(FileView):
         return file_response(request, content, content_type="video/mp4", version=manifest.version)
 
 
+_TAKEN = "This name has an avatar already, which only its owner may replace; choose another name."
+_QUEUE_FULL = "Several avatars wait to be made; try again in a minute."
 _BUSY = "An avatar is being made for this user: wait for it, or cancel it with DELETE."
 
 _RETIRED = "This avatar is retired: reinstate it in the admin first."

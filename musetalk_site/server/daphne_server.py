@@ -81,6 +81,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         told: Callable[[], Awaitable[None]],
         ended: Callable[[], Awaitable[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
+        check_large_body: Callable[..., None] = lambda *request: None,
     ) -> None:
         super().__init__(
             _with_readers(application),
@@ -94,6 +95,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             ready_callable=self._before_the_first_connection,
         )
         self.max_body_bytes = max_body_bytes
+        self.check_large_body = check_large_body
         self._started = started
         self._told = told
         self._ended = ended
@@ -157,7 +159,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         globalLogPublisher.addObserver(STDLibLogObserver("twisted"))
         request_body.use_for(self.http_factory)
         self.ws_factory.protocol = StreamProtocol
-        self.ws_factory.setProtocolOptions(failByDrop=False)
+        self.ws_factory.setProtocolOptions(failByDrop=False, allowNullOrigin=True)
 
     def _begin(self) -> None:
         async def begin() -> None:

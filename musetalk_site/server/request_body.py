@@ -1,11 +1,11 @@
-"""Request bodies that do not fit into memory, and those that nobody wants at all.
+"""Request bodies that do not fit into memory, and those that are refused.
 
-The stock server takes in all of a body before it asks whether anybody wants it, takes a form apart
-in the event loop, with several times its size in memory, for nobody to look at, and then puts all
-of it into a queue in memory at once. Here a body that is too large is refused as soon as that is
-known: by its announced length, or else when it grows too long. A large one that is wanted stays in
-the temporary file that Twisted made, and is read from there piece by piece, in a thread, as fast as
-the application takes it: an upload stalls no stream.
+The stock server receives all of a body before it calls the application, parses a form in the event
+loop, with several times its size in memory, for nothing, and then puts all of it into a queue in
+memory at once. Here a body that is too large, or that is not accepted from its sender, is refused
+as soon as that is known: by its announced length, or else when it grows too long. A large one that
+is accepted stays in the temporary file that Twisted made, and is read from there piece by piece, in
+a thread, as fast as the application takes it: an upload stalls no stream.
 """
 
 import asyncio
@@ -17,7 +17,9 @@ from typing import Any
 from daphne.http_protocol import WebRequest
 from twisted.internet import reactor
 
-KEPT_IN_MEMORY_BYTES = 64 * 1024
+from avatars_app.upload_admission import SMALL_BODY_BYTES, BodyRefused
+
+KEPT_IN_MEMORY_BYTES = SMALL_BODY_BYTES
 PIECE_BYTES = 256 * 1024
 LINGER_S = 3.0
 """How long a client that still sends has to read that nobody listens."""
@@ -31,14 +33,19 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     content: Any
     _received_bytes = 0
     _is_refused = False
+    _is_admitted = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802  named by Twisted
         super().gotLength(length)
-        if length is not None and length > self._limit_bytes:
+        if length is None:
+            return
+        if length > self._limit_bytes:
             self._refuse_size()
+        elif length > KEPT_IN_MEMORY_BYTES:
+            self._is_admitted = self._admits()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  named by Twisted
         if self._is_refused:
@@ -47,6 +54,10 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         if self._received_bytes > self._limit_bytes:
             self._refuse_size()
             return
+        if not self._is_admitted and self._received_bytes > KEPT_IN_MEMORY_BYTES:
+            self._is_admitted = self._admits()
+            if not self._is_admitted:
+                return
         try:
             super().handleContentChunk(data)
         except OSError:
@@ -70,6 +81,27 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     @property
     def _limit_bytes(self) -> int:
         return int(self.server.max_body_bytes)
+
+    def _admits(self) -> bool:
+        """Whether the sender may send a large body here; otherwise it is refused."""
+        headers = {
+            name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+        version = self.channel._version.decode("latin-1").removeprefix("HTTP/")
+        peer = getattr(self.channel.transport.getPeer(), "host", "")
+        try:
+            self.server.check_large_body(
+                self.channel._command.decode("latin-1"),
+                self.channel._path.decode("latin-1"),
+                headers,
+                peer,
+                version,
+            )
+        except BodyRefused as refused:
+            self._refuse(refused.status, refused.detail)
+            return False
+        return True
 
     def _refuse_size(self) -> None:
         limit_mb = self._limit_bytes // 1_000_000

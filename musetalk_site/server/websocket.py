@@ -6,15 +6,22 @@ us. What else differs from the stock protocol are the places where that one stum
 
 import logging
 import socket
+import time
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
 
 from musetalk_site.server import backpressure
-from musetalk_site.server.backpressure import ReadSide, WriteSide
+from musetalk_site.server.backpressure import FrameLimit, ReadSide, WriteSide
 
 log = logging.getLogger(__name__)
 
+READ_BYTES = 8 * 1024
+"""How much is read at once: what one client sends is parsed in pieces, between which others have
+their turn."""
+FRAME_BURST = 1_000
+FRAMES_PER_S = 100
+"""Pings, pongs and fragments of a client; honest ones send a few a second."""
 UNSENT_LIMIT_BYTES = 32 * 1024
 """How much unsent data the kernel may hold: about two pictures."""
 CLOSE_SERVER_FAULT = 4500
@@ -26,6 +33,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
         self.read_side = ReadSide(self.transport)
+        self._frames = FrameLimit(FRAME_BURST, FRAMES_PER_S)
         return super().onConnect(request)
 
     def onOpen(self) -> None:  # noqa: N802  named by Autobahn
@@ -33,6 +41,8 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         # The HTTP channel registered itself before the upgrade; as long as it stays, ours is deaf.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.write_side, True)
+        if hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = READ_BYTES
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and hasattr(self.transport, "getHandle"):
             self.transport.getHandle().setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
@@ -47,6 +57,34 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         # The peer may be gone while the application does not know it yet.
         if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
             super().serverSend(content, binary)
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802  named by Autobahn
+        # An answer to a client that reads nothing would only pile up.
+        if self._takes_frame() and not self.write_side.paused:
+            super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802  named by Autobahn
+        if self._takes_frame():
+            super().onPong(payload)
+
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803  named by Autobahn
+        self._is_first_frame = True
+        super().onMessageBegin(isBinary)
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802  named by Autobahn
+        # The first frame counts as the message; `ReadSide` counts those.
+        is_first, self._is_first_frame = self._is_first_frame, False
+        if is_first or self._takes_frame():
+            super().onMessageFrameBegin(length)
+
+    def _takes_frame(self) -> bool:
+        """Whether a ping, pong or fragment is within the limit; otherwise the client is dropped."""
+        if self._frames.take(time.monotonic()):
+            return True
+        if self.state == self.STATE_OPEN:
+            log.info("dropped a client that sent over %d frames a second", FRAMES_PER_S)
+            self.dropConnection(abort=True)
+        return False
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
         super().onMessage(payload, isBinary)

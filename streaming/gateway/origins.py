@@ -1,14 +1,18 @@
 """Which web pages may open a stream.
 
-A browser says where a page came from and lets it open a WebSocket to anywhere; refusing strangers
-is the server's part. A request without an Origin comes from no browser and is let in; so is a page
-of this very host; all others need to be among the allowed origins.
+A browser sends the origin of a page and lets it open a WebSocket to any server; the server has to
+refuse pages it does not trust. A request without an Origin comes from no browser and is accepted;
+so is a page of the same host; all others must be among the allowed origins. As for pages, the Host
+must be one of ALLOWED_HOSTS: otherwise a page could rebind its own name to this server, and would
+then be of the same host.
 """
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
+
+from django.http.request import split_domain_port, validate_host
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +32,20 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class OriginGuard:
-    """ASGI middleware: connections from pages that are not allowed never reach ``application``.
+    """ASGI middleware: connections from pages that are not allowed never reach ``application``."""
 
-    ``allowed``: origins as browsers write them (``https://example.org``), or ``*`` for any.
-    """
+    def __init__(
+        self, application: Application, allowed: Iterable[str], hosts: Iterable[str] = (ANY,)
+    ) -> None:
+        """Guard an application.
 
-    def __init__(self, application: Application, allowed: Iterable[str]) -> None:
+        Args:
+            application: Called for connections that are allowed.
+            allowed: Origins as browsers write them (``https://example.org``), ``*`` for any.
+            hosts: Names as in ALLOWED_HOSTS.
+        """
         self._application = application
+        self._hosts = list(hosts)
         self._allowed = {origin.rstrip("/").lower() for origin in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,8 +56,13 @@ class OriginGuard:
         headers = scope.get("headers", [])
         origins = [value.decode("latin1") for name, value in headers if name == b"origin"]
         hosts = [value.decode("latin1") for name, value in headers if name == b"host"]
+        if ANY not in self._hosts:
+            name = split_domain_port(hosts[0])[0] if len(hosts) == 1 else ""
+            if not validate_host(name, self._hosts):
+                log.info("refused a stream to host %r; ALLOWED_HOSTS does not name it", name)
+                return False
         for origin in origins:
-            if ANY in self._allowed or origin.lower() in self._allowed:
+            if ANY in self._allowed or origin.rstrip("/").lower() in self._allowed:
                 continue
             if len(hosts) == 1 and _is_same_host(origin, hosts[0]):
                 continue

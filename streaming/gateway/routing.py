@@ -26,5 +26,5 @@ async def route(scope: Scope, receive: Receive, send: Send) -> None:
         await refuse(scope, receive, send)
 
 
-streams = OriginGuard(route, settings.CORS_ORIGINS)
+streams = OriginGuard(route, settings.CORS_ORIGINS, settings.ALLOWED_HOSTS)
 """The ASGI application for WebSockets."""

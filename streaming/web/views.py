@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from avatars_app.permissions import is_local
 from inference.timing import audio_timestamp_ms
 from streaming.history import writer
 from streaming.models import GatewayProcess, SessionRecord
@@ -88,12 +89,15 @@ class SessionsSerializer(serializers.Serializer[Any]):
 
 
 class SessionsView(APIView):
-    authentication_classes = ()
-
     @extend_schema(
         responses=SessionsSerializer,
         summary="The sessions of all processes",
-        description="This process tells them as they are now, others as of ten seconds ago.",
+        auth=[],
+        description=(
+            "Sums for everybody; the sessions themselves for this machine and for staff who are "
+            "logged in, since a session's id lets its user's next connection take it over. This "
+            "process reports its sessions as they are now, others as of ten seconds ago."
+        ),
     )
     def get(self, request: Request) -> Response:
         writer.writer.refresh()
@@ -104,7 +108,11 @@ class SessionsView(APIView):
         )
         live = SessionRecord.objects.filter(ended_at=None, process__in=processes)
         sessions = {record.session_id: _described(record) for record in live}
-        answer = {"active_sessions": sessions, "stats": _stats(processes, sessions)}
+        is_trusted = is_local(request) or bool(request.user.is_staff)
+        answer = {
+            "active_sessions": sessions if is_trusted else {},
+            "stats": _stats(processes, sessions),
+        }
         return Response(SessionsSerializer(answer).data)
 
 

@@ -3,8 +3,10 @@
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.checks import run_checks
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncRequestFactory, Client, RequestFactory
 
+from avatars_app.models import Avatar
 from avatars_app.permissions import is_local
 
 
@@ -72,11 +74,11 @@ def test_a_page_of_an_origin_that_is_named_is_as_good_as_ours(settings):
 @pytest.mark.parametrize(
     ("allowed", "origin", "status"),
     [
-        (["https://app.example"], None, 404),
-        (["https://app.example"], "https://app.example", 404),
-        (["https://app.example"], "http://testserver", 404),
+        (["https://app.example"], None, 400),
+        (["https://app.example"], "https://app.example", 400),
+        (["https://app.example"], "http://testserver", 400),
         (["https://app.example"], "https://evil.example", 403),
-        (["*"], "https://evil.example", 404),
+        (["*"], "https://evil.example", 400),
     ],
 )
 def test_open_uploads_are_open_to_the_pages_that_may_use_the_api(
@@ -84,8 +86,8 @@ def test_open_uploads_are_open_to_the_pages_that_may_use_the_api(
 ):
     settings.OPEN_UPLOADS, settings.CORS_ORIGINS = True, allowed
     headers = {"Host": "testserver"} | ({"Origin": origin} if origin else {})
-    answer = client.delete("/prepare_avatar/nobody", REMOTE_ADDR="192.168.0.7", headers=headers)
-    assert answer.status_code == status
+    answer = client.post("/prepare_avatar/nobody", REMOTE_ADDR="192.168.0.7", headers=headers)
+    assert answer.status_code == status  # 400: no file
 
 
 def remove(client: Client) -> int:
@@ -109,7 +111,28 @@ def test_strangers_may_not_and_staff_with_the_right_may(client, settings):
 
     client.logout()
     settings.OPEN_UPLOADS = True
-    assert remove(client) == 404
+    assert remove(client) == 403
+
+
+@pytest.mark.django_db
+def test_open_uploads_make_new_avatars_only(client, settings, tmp_path):
+    settings.OPEN_UPLOADS, settings.AVATARS_DIR = True, tmp_path / "avatars"
+    settings.UPLOADS_DIR = tmp_path / "uploads"
+
+    def upload(user_id: str) -> int:
+        video = SimpleUploadedFile("me.mp4", b"no video, but nobody looks yet")
+        return client.post(
+            f"/prepare_avatar/{user_id}", {"video": video}, REMOTE_ADDR="192.168.0.7"
+        ).status_code
+
+    assert upload("stranger") == 202
+    assert upload("stranger") in {403, 409}
+    assert upload("presenter") == 403
+    Avatar.objects.create(user_id="owner", status=Avatar.Status.READY)
+    assert upload("owner") == 403
+    assert Avatar.objects.get(user_id="owner").status == Avatar.Status.READY
+    accepted = [upload(f"stranger{n}") for n in range(8)]
+    assert accepted == [202] * 4 + [409] * 4
 
 
 def test_open_uploads_are_complained_of(settings):

@@ -52,6 +52,7 @@ class Command(BaseCommand):
         from daphne.endpoints import build_endpoint_description_strings
 
         from avatars_app.preparation_runner import PreparationRunner
+        from avatars_app.upload_admission import check_large_body
         from inference.worker import InferenceWorker
         from musetalk_site.asgi import application
         from musetalk_site.process_end import end_process
@@ -104,6 +105,7 @@ class Command(BaseCommand):
             told=told,
             ended=ended,
             max_body_bytes=settings.MAX_UPLOAD_MB * 1_000_000,
+            check_large_body=check_large_body,
         )
         try:
             server.run()

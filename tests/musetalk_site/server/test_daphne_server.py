@@ -1,6 +1,7 @@
 """The tamed server, as a real process with real sockets."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -114,9 +115,38 @@ async def say_and_listen(client: websockets.ClientConnection, parts: Iterator[st
 async def test_a_large_message_in_fragments_is_told_with_1009(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
         with pytest.raises(websockets.ConnectionClosedError) as closed:
-            await say_and_listen(client, ("x" * 1_000 for _ in range(300)))
+            await say_and_listen(client, ("x" * 4_000 for _ in range(300)))
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1009
+
+
+@pytest.mark.parametrize("opcode", ["ping", "pong", "fragment"])
+async def test_a_flood_of_small_frames_ends_its_own_connection_alone(
+    server: Process, port: int, opcode: str
+) -> None:
+    """Each frame costs its sender 6 bytes, and the server more than that."""
+    opcodes = {"ping": b"\x89", "pong": b"\x8a", "fragment": b"\x00"}
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b"101" in await reader.readuntil(b"\r\n\r\n")
+    begin = b"\x01\x80\0\0\0\0" if opcode == "fragment" else b""
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as other:
+        writer.write(begin + 200_000 * (opcodes[opcode] + b"\x80\0\0\0\0"))
+        slowest_s = 0.0
+        for _ in range(20):
+            began_s = asyncio.get_running_loop().time()
+            await other.send("hello")
+            await other.recv()
+            slowest_s = max(slowest_s, asyncio.get_running_loop().time() - began_s)
+            await asyncio.sleep(0.02)
+        assert slowest_s < 0.5
+    with contextlib.suppress(ConnectionError):
+        while await asyncio.wait_for(reader.read(65_536), 5):
+            pass
+    writer.close()
 
 
 async def test_a_fault_of_the_application_is_told_with_4500(server: Process, port: int) -> None:

@@ -3,7 +3,9 @@ import pytest
 from streaming.gateway.origins import OriginGuard
 
 
-async def is_let_in(allowed: list[str], *headers: tuple[bytes, bytes]) -> bool:
+async def is_let_in(
+    allowed: list[str], *headers: tuple[bytes, bytes], hosts: tuple[str, ...] = ("*",)
+) -> bool:
     entered = []
 
     async def application(scope, receive, send):
@@ -15,7 +17,7 @@ async def is_let_in(allowed: list[str], *headers: tuple[bytes, bytes]) -> bool:
     async def send(message):
         assert message == {"type": "websocket.close"}
 
-    await OriginGuard(application, allowed)({"headers": list(headers)}, receive, send)
+    await OriginGuard(application, allowed, hosts)({"headers": list(headers)}, receive, send)
     return bool(entered)
 
 
@@ -78,3 +80,19 @@ async def test_allowed_origins_are_let_in():
 async def test_of_two_origins_both_must_be_allowed():
     both = [*page("https://app.example"), (b"origin", b"http://evil.example")]
     assert not await is_let_in(["https://app.example"], *both)
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+async def test_pages_without_a_host_follow_the_setting(origin):
+    assert await is_let_in(["*"], *page(origin))
+    assert await is_let_in([origin], *page(origin))
+    assert not await is_let_in(["https://app.example"], *page(origin))
+
+
+async def test_the_host_must_be_an_allowed_one():
+    hosts = ("avatar.example", ".example.org")
+    for host in ("avatar.example", "avatar.example:8107", "a.example.org"):
+        assert await is_let_in(["*"], (b"host", host.encode()), hosts=hosts)
+    rebound = "evil.example:8107"
+    assert not await is_let_in([], *page(f"http://{rebound}", rebound), hosts=hosts)
+    assert not await is_let_in(["*"], hosts=hosts)

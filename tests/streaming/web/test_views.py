@@ -148,3 +148,22 @@ def test_sessions_of_other_processes_are_listed_while_those_live(registry, write
     said = get("/sessions")
     assert said["active_sessions"] == {}
     assert said["stats"]["connections"] == {"open": 0, "total": 0}
+
+
+@pytest.mark.django_db
+def test_session_ids_are_for_this_machine_and_staff(registry, writer, django_user_model):
+    connection = FakeConnection()
+    registry.enter(connection)
+    connection.door.start().show()
+
+    def listed(client: Client, **headers: str) -> tuple[int, int]:
+        said = client.get("/sessions", **headers).json()
+        return len(said["active_sessions"]), said["stats"]["connections"]["open"]
+
+    known = listed(Client())[0]
+    assert known == 1
+    assert listed(Client(), REMOTE_ADDR="192.168.0.7")[0] == 0
+    assert listed(Client(), HTTP_ORIGIN="https://evil.example")[0] == 0
+    staff = Client()
+    staff.force_login(django_user_model.objects.create_user("staff", is_staff=True))
+    assert listed(staff, REMOTE_ADDR="192.168.0.7")[0] == known
