@@ -1,9 +1,8 @@
 """How the server ends a connection: what the client is told, and what the history calls it.
 
-An `CloseCause` becomes an ERROR, if there is anything to be said, then a CLOSE_ACK, then a close
-code.
-Most are known beforehand. What turns out on the way, where there can be no session, is raised as a
-`ClosingError`, and `of` makes an close_cause of it.
+A `CloseCause` becomes an ERROR, if there is something to say, then a CLOSE_ACK, then a close code.
+Most are constants. Where it turns out on the way that there can be no session, a `ClosingError` is
+raised, and `of` makes a cause of it.
 """
 
 from dataclasses import dataclass
@@ -70,6 +69,7 @@ _WORDS: dict[CloseCode, CloseCauseName] = {
     CloseCode.UNAUTHORIZED: "unauthorized",
     CloseCode.MODEL_NOT_FOUND: "no_avatar",
     CloseCode.CAPACITY: "capacity",
+    CloseCode.INTERNAL_ERROR: "server_fault",
 }
 
 _NO_AVATAR = {

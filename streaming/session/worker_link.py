@@ -16,6 +16,7 @@ not ended. Messages of an earlier claim are dropped.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,7 +42,7 @@ from inference.messages import (
     VideoFrame,
 )
 from inference.timing import audio_timestamp_ms
-from streaming.protocol.errors import ProtocolError
+from streaming.protocol.errors import CloseCode, ClosingError, ProtocolError
 from streaming.protocol.server_messages import SessionWarning, WarningFields
 from streaming.session.claims import ClaimLoop
 from streaming.session.clip_choice import Avatar
@@ -54,6 +55,11 @@ from streaming.session.timers import Timer
 log = logging.getLogger(__name__)
 
 SILENCE_S = 1.0
+FAULTS_WITHIN_S = 60.0
+MAX_FAULTS = 6
+"""So many faults of workers within `FAULTS_WITHIN_S` end the session: the next would fail too."""
+FIRST_BACK_OFF_S = 0.25
+MAX_BACK_OFF_S = 5.0
 ALIVE_EVERY_S = 5.0
 LATE_TIMER_S = 0.1
 AUDIO_RETRY_S = 0.1
@@ -111,6 +117,8 @@ class WorkerLink:
             new_id=new_id,
         )
         self._is_over = False
+        self._faults: deque[float] = deque()
+        """When workers ended the session by a fault, lately."""
         self._base_clip: ClipRequest | None = None
         self._action: tuple[str, ActionForm] | None = None
         self._is_listening = False
@@ -215,6 +223,8 @@ class WorkerLink:
                     self._receive_skip(message)
                 case SpeechFailed():
                     self._context.error(_lipsync_failed(message.reason))
+                case SessionEnded(reason="error"):
+                    self._lose("fault", now_s, after_s=self._back_off_s(now_s))
                 case SessionEnded():
                     self._lose(message.reason, now_s)
 
@@ -308,14 +318,28 @@ class WorkerLink:
         self._send_stop("no frame came")
         self._lose("no frame came", now_s)
 
-    def _lose(self, why: str, now_s: float) -> None:
+    def _back_off_s(self, now_s: float) -> float:
+        """How long to wait after a fault of the worker before the next claim."""
+        while self._faults and now_s - self._faults[0] > FAULTS_WITHIN_S:
+            self._faults.popleft()
+        self._faults.append(now_s)
+        count = len(self._faults)
+        if count >= MAX_FAULTS:
+            raise ClosingError(
+                "INTERNAL_ERROR",
+                f"The session failed {count} times within a minute; it was logged.",
+                close_code=CloseCode.INTERNAL_ERROR,
+            )
+        return 0.0 if count == 1 else min(FIRST_BACK_OFF_S * 2 ** (count - 2), MAX_BACK_OFF_S)
+
+    def _lose(self, why: str, now_s: float, *, after_s: float = 0.0) -> None:
         log.warning("session %s: worker lost: %s", self._context.session_id, why)
         self._context.metrics.workers_lost += 1
         self.worker = None
         self._speech.on_interrupt_timeout()
         self._context.timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
         self._speech.feed.rewind()
-        self.search(now_s)
+        self._claims.begin(now_s, after_s=after_s)
 
     def _write_claim(self, claim_id: str) -> SessionStart:
         assert self._context.session_id is not None, "a link exists after INIT"

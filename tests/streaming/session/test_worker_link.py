@@ -15,6 +15,8 @@ from inference.messages import (
     SpeechInterrupt,
     SpeechInterrupted,
 )
+from streaming.session.claims import MAX_AVATAR_REFUSALS
+from streaming.session.worker_link import MAX_FAULTS
 from tests.streaming.fakes import SESSION_ID, Door, chunk, claimed, frame, numbered, text
 
 
@@ -97,7 +99,10 @@ def test_full_workers_are_asked_again_and_then_the_client_is_sent_away():
     refuse(door, "capacity")
     door.wait(0.25)
     assert door.errors == ["RATE_LIMIT_EXCEEDED"]
-    assert door.of_type("ERROR")[0]["data"]["details"] == {"reason": "capacity"}
+    assert door.of_type("ERROR")[0]["data"]["details"] == {
+        "reason": "capacity",
+        "retry_after_ms": 5_000,
+    }
     assert door.closed == 4429
 
 
@@ -488,3 +493,35 @@ class LinkMachine(RuleBasedStateMachine):
 
 TestLinkMachine = LinkMachine.TestCase
 TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_a_session_that_fails_again_and_again_ends():
+    door = Door()
+    worker = door.start()
+    waits = []
+    for _ in range(MAX_FAULTS - 1):
+        claims = len(door.claims)
+        door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
+        waited_s = 0.0
+        while len(door.claims) == claims:
+            door.wait(0.05)
+            waited_s += 0.05
+        waits.append(waited_s)
+        worker = door.take("w1")
+    assert waits == pytest.approx([0.0, 0.25, 0.5, 1.0, 2.0], abs=0.06)
+    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
+    assert (door.errors, door.closed) == (["INTERNAL_ERROR"], 4500)
+
+
+def test_an_avatar_that_is_gone_ends_the_session():
+    door = Door()
+    worker = door.start()
+    worker.show()
+    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
+    for _ in range(MAX_AVATAR_REFUSALS):
+        assert door.closed is None
+        claim = door.claims[-1]
+        door.hear(SessionRefused(claim_id=claim.claim_id, reason="avatar", message="gone"))
+        door.wait(0.3)
+    assert door.closed == 4404
+    assert door.of_type("ERROR")[-1]["data"]["code"] == "MODEL_NOT_FOUND"
