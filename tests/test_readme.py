@@ -2,28 +2,32 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from musetalk_site.environment import VARIABLES
+from streaming.protocol.client_messages import CLIENT_MESSAGES, SAMPLE_RATES_HZ
 from streaming.protocol.codec import parse, type_of
+from streaming.protocol.errors import CloseCode, ErrorCode
 from streaming.protocol.server_messages import SERVER_MESSAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 TYPES_OF_SERVER = {type_of(message): message for message in SERVER_MESSAGES}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_there_are_examples() -> None:
     assert len(blocks("json")) >= 5
 
 
-@pytest.mark.parametrize("text", blocks("json"))
+@pytest.mark.parametrize("text", blocks("json") + blocks("json", PROTOCOL))
 def test_every_example_is_a_message_of_the_protocol(text: str) -> None:
     name = msgspec.json.decode(text)["type"]
     if name in TYPES_OF_SERVER:
@@ -59,7 +63,10 @@ def test_every_make_target_it_names_exists() -> None:
 
 
 def test_every_command_it_names_exists() -> None:
-    for command in set(re.findall(r"manage\.py ([a-z_]+)", README)) - {"createsuperuser"}:
+    for command in set(re.findall(r"manage\.py ([a-z_]+)", README)) - {
+        "createsuperuser",
+        "migrate",
+    }:
         assert list(ROOT.glob(f"*/management/commands/{command}.py")), command
 
 
@@ -67,3 +74,25 @@ def test_every_file_it_links_exists() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if "://" not in target:
             assert (ROOT / target).exists(), target
+
+
+def test_the_protocol_page_has_every_message_code_and_close_code() -> None:
+    for message in CLIENT_MESSAGES:
+        assert f"| `{type_of(message)}` |" in PROTOCOL, type_of(message)
+    for message in SERVER_MESSAGES:
+        assert f"`{type_of(message)}`" in PROTOCOL, type_of(message)
+    for code in set(get_args(ErrorCode)) - {"UNAUTHORIZED"}:
+        assert f"| `{code}` |" in PROTOCOL, code
+    for close_code in set(CloseCode) - {CloseCode.UNAUTHORIZED}:
+        assert re.search(rf"^\| {close_code:d} \|", PROTOCOL, re.MULTILINE), close_code
+    for rate in SAMPLE_RATES_HZ:
+        assert str(rate) in PROTOCOL
+
+
+@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"])
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:tests|streaming|inference|avatars_app|docs)/[\w./-]+)`", page.read_text()
+    )
+    for path in named:
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,54 @@
+"""`manage.py migrate` as real processes."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def migrate(database: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+            "DATABASE_URL": f"sqlite:///{database}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def tables(database: Path) -> set[str]:
+    with sqlite3.connect(database) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+def test_four_at_once_on_a_fresh_database(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    running = [migrate(database) for _ in range(4)]
+    outputs = [process.communicate(timeout=100)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 4, outputs
+    assert "streaming_gatewayprocess" in tables(database)
+
+
+def test_a_database_of_before_is_moved_aside(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE streaming_doorprocess (id)")
+    process = migrate(database)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    [aside] = tmp_path.glob("db.sqlite3.before-0.2-*")
+    assert str(aside) in output
+    assert tables(aside) == {"streaming_doorprocess"}
+    assert "streaming_gatewayprocess" in tables(database)
