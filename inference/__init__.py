@@ -1,1 +1,13 @@
-"""The engine room: it owns sessions, keeps their time and makes their pictures."""
+"""Sessions' frames: planning, lips, pictures, encoding; and the preparation of avatars.
+
+messages     what crosses the channel layer
+worker       the consumer at the edge of the channel layers
+runtime      a process's sessions: which frame is due, and how it is made in time
+preparation  people's videos become avatars
+presenter    draws the shipped avatar; a tool
+engines      what makes lips: viseme on a CPU, MuseTalk on a GPU
+assets       the folder of an avatar: manifest, clips
+faces        face detection and landmarks
+media        pictures, patches, encoding, resampling
+errors, metrics, timing, malloc
+"""

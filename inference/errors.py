@@ -1,4 +1,4 @@
-"""Everything that this room can raise on purpose.
+"""The exceptions of this package.
 
 InferenceError
 ├── AvatarError             an asset folder cannot be used

@@ -1,4 +1,4 @@
-"""What happened to frames, counted: for the log, for /health, and for whoever looks for trouble."""
+"""Counters of frames, for the log, /health and the admin."""
 
 from bisect import bisect_left
 from dataclasses import dataclass, field, fields

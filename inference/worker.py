@@ -55,7 +55,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class InferenceConsumer(AsyncConsumer):
-    """A worker's mailbox; see the module."""
+    """Passes a worker's layer messages to its host; see the module."""
 
     channel_layer_alias = MEDIA_LAYER
 
@@ -64,7 +64,7 @@ class InferenceConsumer(AsyncConsumer):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Nobody reads the private channel any more: whoever used it must claim anew.
+            # The private channel is read no more: its sessions must be claimed again.
             self.host.abandon(self.channel_name)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -84,8 +84,8 @@ class ClaimListener(Worker):
     """Channels' worker, reading claims only, and not giving up when Redis does."""
 
     async def handle(self) -> None:
-        # The stock one, cancelled, leaves its listeners running: they would go on taking claims
-        # that nobody serves any more.
+        # The stock one, cancelled, leaves its listeners running: they would take claims
+        # that are not served any more.
         async with asyncio.TaskGroup() as listeners:
             for channel in self.channels:
                 listeners.create_task(self.listener(channel))
@@ -121,7 +121,7 @@ class InferenceWorker:
 
         ``on_death`` is called with the reason if a task that must run for ever ends by a fault:
         a process without its worker had better end than pretend. With ``ends_with_engine`` that an
-        engine is lost for good is such a fault; a process that is a door as well had better go on
+        engine is lost for good is such a fault; a process that is a gateway as well continues
         with the base videos.
         """
         self._application = application
@@ -175,7 +175,7 @@ class InferenceWorker:
 
     async def drain(self) -> None:
         """Take no more claims, give the sessions back, and stop."""
-        # First: a claim read from now on would be answered by nobody, and sent again seconds later.
+        # First: a claim read from now on would stay unanswered, and be sent again seconds later.
         if claims := [task for task in self._tasks if task.get_name() == "claims"]:
             claims[0].cancel()
             await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)

@@ -1,4 +1,4 @@
-"""Where the rooms are joined: pages, streams and the work on the channel layer."""
+"""ASGI entry point and composition root: pages, streams, channel-layer consumers."""
 
 import os
 import sys

@@ -17,7 +17,7 @@ CORS_ORIGINS: list[str] = _values["CORS_ORIGINS"]
 TRUSTED_PROXIES: list[Network] = _values["TRUSTED_PROXIES"] or []
 SECRET_KEY: str = _values["SECRET_KEY"] or kept_secret_key(BASE_DIR / "var" / "secret_key")
 
-# The engine room.
+# Engines and workers.
 ENGINE: str = _values["ENGINE"]
 DEVICE: str = _values["DEVICE"]
 USE_FLOAT16: bool = _values["USE_FLOAT16"]
@@ -35,7 +35,7 @@ DEFAULT_AVATAR: str = _values["DEFAULT_AVATAR"]
 OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
 MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 
-# The door.
+# Gateway.
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
@@ -75,7 +75,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-# Pages of these origins may call the API, without cookies: nobody acts there as who they are here.
+# Pages of these origins may call the API, without cookies, so without a login.
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/(?!admin(/|$)|static/)"

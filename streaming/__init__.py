@@ -1,18 +1,10 @@
-"""The door: what speaks to clients.
+"""What clients connect to: the stream, its pages and its history.
 
-Pure, from the wire inwards:
-
-``client_messages``, ``server_messages``, ``protocol``   the messages, and their text
-``session``     one connection, from its first message to its last; its head tells how it works
-``requests``    what an open session may ask for
-``link``        the session's worker: ``search`` for one, ``window`` of speech, ``interrupts``
-``gate``, ``limits``, ``timers``, ``clips``, ``metrics``, ``effects``, ``errors``   its parts
-
-And around it:
-
-``routing``, ``origins``   which connections are let in
-``consumer``               the adapter between a session, its WebSocket and the channel layers
-``live``                   the connections of this process
-``views``                  what can be asked over HTTP
-``client``                 the client library, which shares nothing with the rest but the wire
+protocol    what goes over the wire; pure
+session     the rules of one connection: messages in, effects out; pure
+gateway     the I/O edge: consumer, routing, origins, the connections of this process
+history     what is recorded of sessions, and for how long
+web         pages, /health, /sessions, the reference of messages
+models, admin, management   Django's parts
+client      a client library of the stream
 """

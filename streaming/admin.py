@@ -217,7 +217,7 @@ def _csv(records: QuerySet[SessionRecord]) -> HttpResponse:
 
 
 def _cell(value: object) -> object:
-    """A spreadsheet must not take what somebody named a session for a formula."""
+    """Text that a spreadsheet cannot take for a formula."""
     if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
         return f"'{value}"
     return "" if value is None else value

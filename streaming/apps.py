@@ -1,4 +1,4 @@
-"""Django's name for this room."""
+"""The app's configuration."""
 
 from django.apps import AppConfig
 

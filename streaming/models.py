@@ -1,4 +1,4 @@
-"""The history of sessions: what `streaming.history.writer` writes down, and nobody else."""
+"""The history of sessions; only `streaming.history.writer` writes it."""
 
 import uuid
 

@@ -42,7 +42,7 @@ class PictureCache:
     def group(self, clip: "Clip", start: int) -> list[Picture]:
         """The pictures of ``clip`` from the IDR ``start`` up to the next; decoded if need be.
 
-        Whoever asks for a group that another thread is decoding waits for that one.
+        A thread that needs a group which another one is decoding waits for that one.
         """
         key = (clip.key, start)
         with self._lock:

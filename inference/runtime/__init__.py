@@ -1,0 +1,17 @@
+"""A process's sessions: which frame is due, and how it is made in time.
+
+host           all sessions, one clock, one engine
+session        one session: frames are planned, made and sent
+planner        from speech and requests to planned frames
+timeline       which picture is due next, with which mouth, from which source; pure
+variety        which clip follows by chance
+mouth          the state of the mouth
+speech_queue   PCM in, frame-aligned windows out
+frame_queue    planned frames on their way out
+concealment    what replaces a mouth that is late
+pipeline       engine calls, pictures, encoding, off the event loop
+deadlines      what happens when
+clock          the monotonic clock
+avatar_cache   avatars in memory
+worker_outbox  messages to a gateway, in order
+"""

@@ -1,4 +1,4 @@
-"""Avatars in memory: opened for the first of their sessions, and shared by all."""
+"""Avatars in memory: opened for their first session, shared by all of them."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -44,7 +44,7 @@ class AvatarCache:
     async def open(self, name: str, version: str) -> OpenAvatar:
         """The avatar in the folder ``name``; AvatarError if there is none, or it cannot be used.
 
-        One that nobody uses any more is kept until another is opened.
+        An unused avatar is kept until another is opened.
         """
         folder = self._library.find(name)
         key = (name, version)

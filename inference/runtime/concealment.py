@@ -1,8 +1,8 @@
-"""What is shown in place of a mouth that the engine did not make in time, and for how long.
+"""Error concealment: what replaces a mouth that the engine did not make in time.
 
 * In mid-speech the last mouth is repeated, and its 640 samples count as shown, so that the sound
   need not stop.
-* An utterance that was to begin waits: nobody has seen it speak yet, so it may start later.
+* An utterance that was to begin waits: nothing of it was shown yet, so it may start later.
 * Neither lasts for ever, or an engine that is far too slow would hold speech back and let a mouth
   of long ago float over the face: past `MAX_START_DELAY_FRAMES` an utterance begins with the source
   picture's mouth, and past `MAX_REPEATS` that is what is shown.
@@ -23,7 +23,7 @@ MAX_REPEATS = 12
 
 
 class ErrorConcealment:
-    """One session's."""
+    """The concealment of one session."""
 
     def __init__(self) -> None:
         self.patch: Patch | None = None

@@ -1,4 +1,4 @@
-"""Planned frames on their way to the door.
+"""Planned frames on their way to the gateway.
 
 A planned frame lies in a `PlannedFrame` until it is due, and slots leave the `FrameQueue` in
 order::

@@ -3,8 +3,8 @@
 What takes time happens here, off the event loop, in two bounded pools. ``engine``: calls that
 listen and render for many sessions at once, most urgent first (see `batcher`). ``media``:
 decoding, pasting and encoding; libx264 and libavcodec free the GIL. Results come back to the loop,
-which alone touches a session's state: a pool thread sees a `_EngineInput`, which nobody changes
-meanwhile.
+which alone touches a session's state: a pool thread sees a `_EngineInput`, which does not
+change.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from inference.runtime.timeline import FramePlan
 
 log = logging.getLogger(__name__)
 
-_FORGET = 1.1
-"""By so much at most the shortest call may seem longer at each that took longer."""
+_DECAY = 1.1
+"""The estimate is a decaying minimum: each slower call raises it by at most 10 %."""
 
 SessionErrorBoundary = Callable[[WorkerSession], AbstractContextManager[None]]
 """Keeps what goes wrong inside to this session."""
@@ -61,8 +61,8 @@ class Pipeline:
         self._batcher: Batcher[PlannedFrame] = Batcher(concurrency=engine.concurrency)
         self._waiting: dict[PlannedFrame, WorkerSession] = {}
         self._call_s = 0.0
-        """What a call takes at the least, lately: one that is thought shorter than it is costs a
-        late mouth, one that is thought longer costs mouths that were possible."""
+        """The shortest call, lately: underestimating makes a frame late, overestimating skips
+        frames that would have made it."""
 
     @property
     def waiting_jobs(self) -> int:
@@ -95,7 +95,7 @@ class Pipeline:
             future = asyncio.get_running_loop().run_in_executor(
                 self._media_pool, wanted.decode_ahead, index
             )
-            # Whoever needs the picture will meet the same error and report it.
+            # The frame that needs the picture will raise the same error and report it.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def encode(self, session: WorkerSession, slot: PlannedFrame) -> None:
@@ -136,7 +136,7 @@ class Pipeline:
             ) -> None:
                 self._batcher.end_call()
                 took_s = self._clock.now_s() - began_s
-                self._call_s = min(took_s, _FORGET * self._call_s) if self._call_s else took_s
+                self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
                 self._hand_out(sessions, slots, future)
                 self._start_calls()
 
@@ -184,7 +184,7 @@ class _EngineInput:
     avatar: LoadedAvatar
     slot: PlannedFrame
     features: Features | None
-    """What was heard last, for a mouth that has no new sound."""
+    """The last ones, for a mouth without new sound."""
 
     @property
     def window(self) -> AudioWindow | None:
@@ -194,10 +194,10 @@ class _EngineInput:
 def _call_engine(engine: Engine, works: list[_EngineInput]) -> list[_EngineResult]:
     """Listen for those that have new sound, then render all. Runs in the engine's pool."""
     windows = [work.window for work in works if work.window is not None]
-    heard = iter(engine.listen(windows) if windows else [])
+    features_of = iter(engine.listen(windows) if windows else [])
     features: list[Features] = []
     for work in works:
-        latest = work.features if work.window is None else next(heard)[0]
+        latest = work.features if work.window is None else next(features_of)[0]
         assert latest is not None, "a mouth is held or eased only after it has spoken"
         features.append(latest)
     pictures = [_source_picture(work.clips, work.slot.plan) for work in works]

@@ -1,9 +1,9 @@
-"""One session as the host keeps it: frames are planned, made and sent.
+"""One session in a worker: its frames are planned, made and sent.
 
 Theory of operation
 -------------------
 A frame is planned shortly before it is due, by as much as the engine needs (`planner`),
-and lies in a slot until it leaves for the door (`frame_queue`). In between its mouth and its
+and lies in a slot until it leaves for the gateway (`frame_queue`). In between its mouth and its
 picture are made, and that may take too long:
 
 * A slot whose engine result is not there shortly before it is due is *cut off*: an utterance that
@@ -57,7 +57,7 @@ MAX_LATE_S = 1.0
 
 
 class RenderPipeline(Protocol):
-    """What a session asks of the pipeline."""
+    """The pipeline as a session sees it."""
 
     def render(self, session: "WorkerSession", slot: PlannedFrame) -> None:
         """Have the engine make the slot's mouth.
@@ -77,7 +77,7 @@ class RenderPipeline(Protocol):
 
 
 class WorkerSession:
-    """See the module. ``start`` says what the door claimed, ``send`` sends it messages in order."""
+    """One session; ``start`` is its claim, ``send`` sends its gateway messages in order."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class WorkerSession:
         self.metrics = FrameMetrics()
         self.encoder: Encoder | None = None
         self.features: Features | None = None
-        """What the engine heard last: held or eased mouths show it."""
+        """The engine's last features: held or eased mouths show them."""
         self.is_encoding = False
         self.is_streaming = False
         self.last_message_s = 0.0
-        """When the door last said anything."""
+        """When the gateway's last message came."""
         self._pipeline = stage
         self._send = send
         self._planner = Planner(
@@ -119,10 +119,8 @@ class WorkerSession:
         self._generation = 0
         self._has_reported_failure = False
 
-    # ---- time
-
     def start_streaming(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
-        """The door accepted: the frame that it names is due at ``origin_s``."""
+        """The gateway accepted: the frame that it names is due at ``origin_s``."""
         base = _request(accepted.clip, is_chosen=accepted.is_clip_chosen)
         self._planner.begin(frame=accepted.next_frame, due_s=origin_s, base=base)
         self._shown_position = accepted.next_position
@@ -145,7 +143,7 @@ class WorkerSession:
         return self._planner.next_tick_s
 
     def tick(self, now_s: float) -> None:
-        """Plan the next frame, unless time has run away."""
+        """Plan the next frame; skip ahead if more than `MAX_LATE_S` behind."""
         self.flush(now_s)
         if self._outbox.lateness_s(now_s) > MAX_LATE_S:
             self._give_up(now_s)
@@ -211,8 +209,6 @@ class WorkerSession:
             self._planner.rollback(dropped)
         return dropped
 
-    # ---- from plan to picture
-
     def _begin(self, slot: PlannedFrame) -> None:
         """The planner made it: have made what it needs."""
         self._outbox.put(slot)
@@ -232,17 +228,15 @@ class WorkerSession:
         else:
             self._pipeline.render(self, slot)
 
-    # ---- the engine's answers
-
     def on_rendered(self, slot: PlannedFrame, features: Features, patch: Patch | None) -> None:
-        """The engine made the mouth; a late one still tells what was heard."""
+        """The engine made the mouth; the features of a late one are kept all the same."""
         if not slot.is_dropped:
             self.features = features
         if slot.awaits_mouth:
             self._encode(slot, patch)
 
     def on_render_failed(self, slot: PlannedFrame, reason: str) -> None:
-        """The engine cannot: the base video goes on, and the door hears of it once an utterance."""
+        """The engine failed: the base video continues; reported once an utterance."""
         self._report_failure(slot, reason)
         if slot.awaits_mouth:
             self._encode(slot, None)
@@ -295,8 +289,6 @@ class WorkerSession:
         slot.picture = slot.patch = None
         self._encode_next()
         self.flush(now_s)
-
-    # ---- the door's wishes
 
     def push_audio(self, chunk: AudioChunk, now_s: float) -> None:
         """Speech came from the gateway."""
@@ -352,7 +344,7 @@ class WorkerSession:
             self._pipeline.withdraw(slot)
 
     def require_idr(self) -> None:
-        """An access unit got lost on its way to the door."""
+        """An access unit was lost on its way to the gateway."""
         self._planner.require_idr()
 
     def _known_request(self, name: str, *, is_chosen: bool) -> ClipRequest | None:
@@ -360,7 +352,7 @@ class WorkerSession:
         return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)
 
     def _known_clip(self, name: str) -> str | None:
-        """The door resolves names against the same manifest; an unknown one is a fault of ours."""
+        """The gateway resolves names against the same manifest; an unknown one is a bug."""
         try:
             return resolve_clip(self.clips.index, name)
         except KeyError:

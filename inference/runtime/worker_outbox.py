@@ -1,4 +1,4 @@
-"""The messages to one session's door, sent in order however long each takes."""
+"""The messages to one session's gateway, sent in order however long each takes."""
 
 import asyncio
 import logging
@@ -9,11 +9,11 @@ from inference.messages import LayerMessage, SessionStart
 log = logging.getLogger(__name__)
 
 Deliver = Callable[[str, LayerMessage], Awaitable[None]]
-"""Send a message to a door's channel; raises if it could not be handed over."""
+"""Send a message to a gateway's channel; raises if it was not delivered."""
 
 
 class WorkerOutbox:
-    """A queue, and the loop that empties it. ``start`` says where the door is."""
+    """A queue, and the loop that drains it. ``start`` names the gateway's channel."""
 
     def __init__(self, start: SessionStart, deliver: Deliver) -> None:
         self._start = start
@@ -24,7 +24,7 @@ class WorkerOutbox:
         self._queue.put_nowait(message)
 
     def close(self) -> None:
-        """What was put before is still sent; what is put later is not."""
+        """Send what was put before, and nothing that is put later."""
         self._queue.put_nowait(None)
 
     async def send_all(self, *, on_loss: Callable[[], None]) -> None:

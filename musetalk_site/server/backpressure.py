@@ -1,8 +1,8 @@
 """Neither side of a stream piles up in memory what the other cannot take.
 
 ASGI's ``send`` returns at once, so pictures for a client that reads nothing would pile up without
-end. The transport tells when its buffer is full and when it has room again, and `WriteSide` lets
-the consumer know, which leaves pictures out meanwhile.
+end. The transport tells when its buffer is full and when it has room again, and `WriteSide` tells
+the consumer, which leaves frames out until then.
 
 The other way round, the server puts what a client sends into a queue without end. `ReadSide` counts
 what waits there, and stops reading from a client that sends faster than its messages are worked on,
@@ -37,7 +37,7 @@ class WriteSide:
         self._callbacks.append(callback)
 
     def is_stuck(self) -> bool:
-        """Whether nothing could be written for longer than anybody should be waited for."""
+        """Whether nothing could be written for `PAUSED_LIMIT_S`."""
         return self.paused and time.monotonic() - self._paused_since_s > PAUSED_LIMIT_S
 
     def pauseProducing(self) -> None:  # noqa: N802  named by Twisted

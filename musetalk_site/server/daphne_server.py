@@ -3,7 +3,7 @@
 Four things differ from the stock server.
 
 *Backpressure.* A client that reads too slowly is found out, and one that sends too fast is not read
-from: `backpressure` and `websocket` have that. The consumer hears of the first through
+from: `backpressure` and `websocket` have that. The consumer learns of the first through
 ``scope["extensions"]["musetalk.transport"]``, a `backpressure.WriteSide`.
 
 *Limits.* A message over 1 MiB closes the connection with 1009, properly, where the stock server

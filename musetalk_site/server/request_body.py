@@ -22,7 +22,7 @@ from avatars_app.upload_admission import SMALL_BODY_BYTES, BodyRefused
 KEPT_IN_MEMORY_BYTES = SMALL_BODY_BYTES
 PIECE_BYTES = 256 * 1024
 LINGER_S = 3.0
-"""How long a client that still sends has to read that nobody listens."""
+"""How long a client that still sends has to read the refusal."""
 
 
 class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types

@@ -1,7 +1,7 @@
 """One WebSocket of the server: Daphne's, made to tell whether its client keeps up.
 
-The kernel is told to take no more than it can send soon, or it would hide seconds of pictures from
-us. What else differs from the stock protocol are the places where that one stumbles, each named.
+The kernel's send buffer is kept short, or it would hide seconds of frames from us. What else
+differs from the stock protocol are the places where that one stumbles, each named.
 """
 
 import logging

@@ -28,7 +28,7 @@ class Connection(Protocol):
 
 
 class RegistryObserver(Protocol):
-    """Who wants to know who comes and goes; called in the event loop, so it must not wait."""
+    """Is told of connections; called in the event loop, so it must not wait."""
 
     def entered(self) -> None: ...
     def left(self, connection: Connection) -> None:
@@ -96,7 +96,7 @@ class Registry:
         return next(filter(None, map(_worker_of, self)), self._last_worker)
 
     async def close_all(self) -> None:
-        """Let nobody in any more, and tell everybody that the server shuts down."""
+        """Refuse new connections, and close those that are open with 4012."""
         self.is_closing = True
         await asyncio.gather(*(connection.shut_down() for connection in self))
 
@@ -110,5 +110,5 @@ registry = Registry()
 
 
 async def close_all() -> None:
-    """Say goodbye to the clients of this process."""
+    """Close the connections of this process: the server shuts down."""
     await registry.close_all()

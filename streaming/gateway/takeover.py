@@ -1,9 +1,9 @@
-"""A session that is opened a second time, at the door of another process.
+"""A session that is opened a second time, on a gateway in another process.
 
 Within a process the registry knows who has a session. Between processes the media layer's groups
-do: each connection listens in the group of its session, and whoever opens that session tells the
-group first. Two that open it within the same few milliseconds may miss each other, and a layer that
-is away tells nobody: then both streams go on, as if they were two sessions.
+do: each connection listens in the group of its session, and a connection that opens the session
+tells the group first. Two that open it within the same few milliseconds may miss each other, and a
+layer that is down delivers nothing: then both streams continue, as if they were two sessions.
 """
 
 import logging
@@ -24,7 +24,7 @@ def key_of(session_id: str) -> str:
 async def take_over(
     layer: BaseChannelLayer, session_id: str, *, user_id: str, channel: str
 ) -> None:
-    """Tell other doors that the session is opened at ``channel``, which listens from then on."""
+    """Tell other gateways that the session is opened at ``channel``, which listens from then on."""
     group = _group(session_id)
     message = {"type": OPENED_ELSEWHERE, "user_id": user_id, "channel": channel}
     try:

@@ -1,0 +1,6 @@
+"""What is recorded of sessions.
+
+writer       a thread that writes rows
+retention    deletes what is older than HISTORY_DAYS
+usage_chart  the chart in the admin
+"""

@@ -82,12 +82,12 @@ class HistoryWriter:
     # ---- called from anywhere
 
     def entered(self) -> None:
-        """Somebody connected."""
+        """A connection was opened."""
         if self._thread is None:
             self.start()
 
     def left(self, connection: Connection) -> None:
-        """Somebody is gone."""
+        """A connection was closed."""
         self._gone.put((connection, timezone.now()))
         self._wake.set()
 

@@ -1,4 +1,4 @@
-"""How the server ends a connection: what the client is told, and what the history calls it.
+"""How the server ends a connection: the messages to the client, and the name in the history.
 
 A `CloseCause` becomes an ERROR, if there is something to say, then a CLOSE_ACK, then a close code.
 Most are constants. Where it turns out on the way that there can be no session, a `ClosingError` is

@@ -1,11 +1,11 @@
-"""What can go wrong at the door, as the client is told it.
+"""What can go wrong at the gateway, and how the client sees it.
 
 StreamingError
-├── ProtocolError       what was asked cannot be done: becomes an ERROR, the connection goes on
+├── ProtocolError       a request cannot be fulfilled: becomes an ERROR, the connection stays
 │   └── ClosingError    becomes an ERROR, and the connection is closed
 └── SessionIdTaken      the proposed session_id is live, and another user's
 
-A fault of ours is neither: its traceback goes to the log, and the client sees INTERNAL_ERROR.
+A fault of the server is neither: its traceback goes to the log, the client sees INTERNAL_ERROR.
 """
 
 from enum import IntEnum
@@ -40,7 +40,7 @@ class StreamingError(Exception):
 
 
 class ProtocolError(StreamingError):
-    """What a client asked for cannot be done.
+    """A client's request cannot be fulfilled.
 
     ``message`` is a sentence for people: what was wrong and what is allowed. ``details`` is for
     programs; ``retry_after_ms`` stands in it where trying again helps.
@@ -54,7 +54,7 @@ class ProtocolError(StreamingError):
 
 
 class ClosingError(ProtocolError):
-    """What cannot be done, and without which there is no session."""
+    """A request cannot be fulfilled, and without it there is no session."""
 
     def __init__(
         self, code: ErrorCode, message: str, *, close_code: CloseCode, **details: Any

@@ -68,7 +68,7 @@ class InitSuccessFields(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | UnsetType = UNSET
     resume: ResumeOffer | UnsetType = UNSET
     watch: WatchOffer | UnsetType = UNSET
-    resumed: Annotated[bool, Meta(description="1.2: the session goes on.")] | UnsetType = UNSET
+    resumed: Annotated[bool, Meta(description="1.2: the session continues.")] | UnsetType = UNSET
     next_audio_ms: (
         Annotated[int, Meta(description="1.2, resumed: send all speech again from here.")]
         | UnsetType

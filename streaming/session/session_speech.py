@@ -157,7 +157,7 @@ class SessionSpeech:
         self._tell(self._utterances.settle(self._played_to))
 
     def _end_utterance(self) -> None:
-        """What comes next is another utterance; the worker is told so."""
+        """End the current utterance, here and at the worker."""
         self._flush(self._input.end())
         if self._utterances.current is not None:
             self._utterances.close()

@@ -1,8 +1,9 @@
-"""The sound of accepted speech in the sender's own rate, for those who hear it with the frames.
+"""The sound of accepted speech in the sender's own rate, for connections that receive audio.
 
-Kept from acceptance until the frame that shows it, and only for sessions of which somebody receives
-audio. Positions are in samples at 16 kHz, as everywhere in a session; inside an utterance sample k
-of the sender's rate lies at position ``start + k · 16000 / rate``.
+Kept from acceptance until the frame that shows it, and only for sessions of which a connection
+receives audio. Positions are in samples at 16 kHz, as everywhere in a session; inside an utterance
+sample k of the sender's rate lies at position ``start + k · 16000 / rate``.
+
 
 Pure.
 """

@@ -1,0 +1,7 @@
+"""HTTP beside the stream.
+
+views      /health, /sessions
+health     the state of this process and its workers
+pages      the studio, the protocol page
+reference  the messages as people read them
+"""

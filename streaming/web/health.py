@@ -16,7 +16,7 @@ from streaming.history import writer
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):
-    """What is known of the workers that this door can reach."""
+    """The state of the workers that this gateway can reach."""
 
     engine: str
     is_ready: bool
@@ -40,7 +40,7 @@ _embedded: Callable[[], WorkerHealth | None] | None = None
 def use(source: Callable[[], WorkerHealth | None] | None) -> None:
     """Ask ``source`` for the worker of this process; it answers None while its engine loads.
 
-    Called once, by whoever starts the worker, before the first connection.
+    Called once, by the command that starts the worker, before the first connection.
     """
     global _embedded
     _embedded = source

@@ -18,7 +18,7 @@ from streaming.protocol.asyncapi import document
 from streaming.web.reference import client_references, server_references
 
 STUDIO_USER = "guest"
-"""Whose avatar the studio shows at first: nobody's in particular, so the default one."""
+"""The user whose avatar the studio shows at first; without one of its own it is the default."""
 
 SAMPLES = (
     {"lang": "en", "label": "English", "file": "studio/samples/welcome-en.mp3"},
@@ -114,7 +114,7 @@ def asyncapi(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def stream(request: HttpRequest, user_id: str) -> HttpResponse:
-    """For whoever opens the stream's address as if it were a page (RFC 9110 §15.5.22)."""
+    """The answer to a page request for the stream's address (RFC 9110 §15.5.22)."""
     scheme = "wss" if request.is_secure() else "ws"
     text = (
         f"This is a WebSocket: connect to {scheme}://{request.get_host()}{request.path}\n"

@@ -2,7 +2,7 @@
 
 It replaces Channels' command of the same name, which has no place to load an engine, dies when
 Redis goes away, and ignores SIGTERM. This one takes claims when its engine is loaded, and at the
-end gives its sessions back, so that another worker has them at once.
+end ends its sessions, so that another worker takes them at once.
 """
 
 import argparse
@@ -25,7 +25,7 @@ log = logging.getLogger("musetalk")
 
 
 class Command(BaseCommand):
-    help = "Run the engine and serve the sessions that doors ask for."
+    help = "Run the engine and serve the sessions that gateways claim."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(

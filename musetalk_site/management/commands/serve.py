@@ -1,4 +1,4 @@
-"""`manage.py serve`: the door, and in the same process a worker, unless workers run apart."""
+"""`manage.py serve`: the gateway, and in the same process a worker, unless workers run apart."""
 
 import argparse
 import asyncio
@@ -86,7 +86,7 @@ class Command(BaseCommand):
             watchdog.start()  # not before: loading an engine may hold the loop up for long
 
         async def told() -> None:
-            log.info("ending: clients are told")
+            log.info("shutting down: closing connections")
             await registry.close_all()
 
         async def ended() -> None:
