@@ -10,7 +10,7 @@ import pytest
 from musetalk_site.environment import VARIABLES
 from streaming.protocol.client_messages import CLIENT_MESSAGES, SAMPLE_RATES_HZ
 from streaming.protocol.codec import parse, type_of
-from streaming.protocol.errors import CloseCode, ErrorCode
+from streaming.protocol.errors import CLOSE_MEANINGS, ERROR_MEANINGS, CloseCode, ErrorCode
 from streaming.protocol.server_messages import SERVER_MESSAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,10 +81,13 @@ def test_the_protocol_page_has_every_message_code_and_close_code() -> None:
         assert f"| `{type_of(message)}` |" in PROTOCOL, type_of(message)
     for message in SERVER_MESSAGES:
         assert f"`{type_of(message)}`" in PROTOCOL, type_of(message)
-    for code in set(get_args(ErrorCode)) - {"UNAUTHORIZED"}:
-        assert f"| `{code}` |" in PROTOCOL, code
-    for close_code in set(CloseCode) - {CloseCode.UNAUTHORIZED}:
-        assert re.search(rf"^\| {close_code:d} \|", PROTOCOL, re.MULTILINE), close_code
+    plain = PROTOCOL.replace("`", "")
+    for code, when, afterwards in ERROR_MEANINGS:
+        assert f"| {code} | {when} | {afterwards} |" in plain, code
+    assert {code for code, _, _ in ERROR_MEANINGS} == set(get_args(ErrorCode)) - {"UNAUTHORIZED"}
+    for close_code, meaning in CLOSE_MEANINGS.items():
+        assert f"| {close_code} | {meaning} |" in plain, close_code
+    assert set(CLOSE_MEANINGS) == set(CloseCode) - {CloseCode.UNAUTHORIZED} | {1009}
     for rate in SAMPLE_RATES_HZ:
         assert str(rate) in PROTOCOL
 

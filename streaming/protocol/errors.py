@@ -35,6 +35,58 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 4500
 
 
+ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
+    (
+        "INVALID_MESSAGE",
+        ("not JSON, an unknown type, a wrong field, an unknown clip, an utterance that is over"),
+        "the session continues",
+    ),
+    (
+        "INVALID_SESSION",
+        ("before INIT, a second INIT, another session_id, another user's live id, a wrong token"),
+        "the session continues",
+    ),
+    (
+        "MODEL_NOT_FOUND",
+        "the avatar is not ready, cannot be opened, or there is none",
+        "close 4404",
+    ),
+    (
+        "PROCESSING_ERROR",
+        "no worker, or lip-sync failed or was too slow: details.reason",
+        "the session continues",
+    ),
+    (
+        "RATE_LIMIT_EXCEEDED",
+        "too many messages, too much queued speech",
+        "the session continues",
+    ),
+    (
+        "RATE_LIMIT_EXCEEDED",
+        'all workers are full: details.reason: "capacity"',
+        "close 4429",
+    ),
+    (
+        "INTERNAL_ERROR",
+        "a fault of the server",
+        "close 4500",
+    ),
+)
+"""Code, when it comes, what follows; for the pages that explain the protocol."""
+
+CLOSE_MEANINGS: dict[int, str] = {
+    1000: "the client asked for it",
+    1009: "a message was too large",
+    4012: "the server shuts down",
+    4404: "there is no avatar to show",
+    4408: "no INIT within 10 s, no message for SESSION_IDLE_S, or MAX_SESSION_S is over",
+    4409: "the session was opened on a newer connection, or ended by an operator",
+    4429: "no capacity",
+    4500: "a fault of the server",
+}
+"""Every close code, for the same pages. 1009 is Daphne's own."""
+
+
 class StreamingError(Exception):
     """Parent of all; never raised itself."""
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 
 from streaming.protocol.asyncapi import document
+from streaming.protocol.errors import CLOSE_MEANINGS, ERROR_MEANINGS
 from streaming.web.reference import client_references, server_references
 
 STUDIO_USER = "guest"
@@ -99,6 +100,8 @@ def protocol(request: HttpRequest) -> HttpResponse:
                 ("Client to server", "client", client_references()),
                 ("Server to client", "server", server_references()),
             ),
+            "errors": ERROR_MEANINGS,
+            "close_codes": CLOSE_MEANINGS.items(),
             "endpoints": _endpoints(),
         },
     )
