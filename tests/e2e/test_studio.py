@@ -443,7 +443,7 @@ def test_the_protocol_page_sends_its_examples(context: BrowserContext, address: 
     page = context.new_page()
     page.goto(f"{address}/protocol")
     log = page.locator("#log")
-    page.locator("#GENERATE .send").click()
+    page.locator("#GENERATE .send").first.click()
     expect(log).to_contain_text("INIT_SUCCESS")
     expect(log.locator(".out").filter(has_text="GENERATE")).to_have_count(1)
     page.locator("#STATE_CHANGE .send").click()
