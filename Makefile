@@ -3,7 +3,7 @@
 # make help     the other commands
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check coverage presenter train packages python
+.PHONY: help run setup test check lint types fast coverage presenter train packages python
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -33,11 +33,23 @@ test: setup packages ## check, and run all tests
 	@$(MAKE) --no-print-directory check
 	.venv/bin/pytest
 
-check: setup ## style, types, architecture
+check: setup lint types ## style, types, architecture
+	.venv/bin/pytest -q tests/test_architecture.py
+
+lint: ## style alone
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+types: ## types alone
 	.venv/bin/mypy
-	.venv/bin/pytest -q tests/test_architecture.py
+
+# Pure rules and small parts; no process is started and no net is loaded.
+FAST := tests/streaming/protocol tests/streaming/session tests/streaming/gateway \
+	tests/inference/assets tests/inference/faces tests/inference/test_messages.py \
+	tests/inference/test_metrics.py tests/inference/test_timing.py tests/avatars_app/test_permissions.py
+
+fast: ## pure and small tests, in half a minute
+	.venv/bin/pytest -q -m "not slow" $(FAST)
 
 coverage: setup packages ## run all tests, and say which lines they reach
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --cov-report=html

@@ -6,6 +6,7 @@ from typing import Any
 from musetalk_site.environment import BASE_DIR, Network, read, read_file
 from musetalk_site.layers import layers_in_process, layers_over_redis
 from musetalk_site.secret_key import kept_secret_key
+from musetalk_site.version import VERSION
 
 _values = read(file=read_file(BASE_DIR / ".env"))
 
@@ -146,7 +147,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Talking avatar",
     "DESCRIPTION": "Speech in, a live talking avatar out: the pages beside the WebSocket stream.",
-    "VERSION": "1.1",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {"AvatarStatus": "avatars_app.models.Avatar.Status"},
     "POSTPROCESSING_HOOKS": [

@@ -15,7 +15,7 @@ from streaming.protocol.codec import type_of
 from streaming.protocol.examples import CLIENT_EXAMPLES, SERVER_EXAMPLES
 from streaming.protocol.server_messages import SERVER_MESSAGES, ServerMessage
 
-VERSION = "1.1"
+VERSION = "1.2"
 ADDRESS = "/musetalk/v1/ws/{user_id}"
 
 _SCHEMAS = "#/components/schemas/"

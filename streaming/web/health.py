@@ -1,7 +1,7 @@
-"""How the service is: what `/health` says.
+"""The state of the service, for `/health`.
 
-What a worker in this process knows about itself is told by whoever started it (`use`). A door whose
-workers run apart knows what it sees: the worker that took a session last.
+The command that starts a worker in this process registers its state (`use`). A gateway whose workers
+run apart knows what its sessions saw: the worker that took a session last.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 from channels.layers import get_channel_layer
+from django.conf import settings
 
 from inference.messages import CLAIM_LAYER, MEDIA_LAYER
 from streaming.gateway.registry import registry
@@ -32,6 +33,7 @@ class Health(msgspec.Struct, frozen=True):
     services: dict[str, bool]
     models_loaded: bool
     engine: str | None
+    version: str
 
 
 _embedded: Callable[[], WorkerHealth | None] | None = None
@@ -80,11 +82,12 @@ def _health(
         },
         models_loaded=is_ready,
         engine=None if worker is None else worker.engine,
+        version=settings.VERSION,
     )
 
 
 def _outage_of_layers() -> str:
-    """Why the channel layers cannot carry anything; empty while they can, or if they do not say."""
+    """Why the channel layers are down; empty if they are up, or do not report it."""
     layers = (get_channel_layer(alias) for alias in (CLAIM_LAYER, MEDIA_LAYER))
     return next(filter(None, (getattr(layer, "outage", "") for layer in layers)), "")
 

@@ -28,6 +28,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     services = serializers.DictField(child=serializers.BooleanField())
     models_loaded = serializers.BooleanField(help_text="Lip-sync is ready.")
     engine = serializers.CharField(allow_null=True, help_text="The lip-sync engine, if known.")
+    version = serializers.CharField(help_text="Of the server.")
 
 
 class HealthView(APIView):

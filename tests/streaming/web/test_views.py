@@ -1,6 +1,7 @@
 import pytest
 from django.test import Client
 
+from musetalk_site.version import VERSION
 from streaming.gateway import registry as live
 from streaming.gateway.registry import Registry
 from streaming.history import writer as history
@@ -33,6 +34,7 @@ def test_health_before_a_worker_is_known():
         "services": {"streaming": True, "inference": False, "database": True},
         "models_loaded": False,
         "engine": None,
+        "version": VERSION,
     }
 
 

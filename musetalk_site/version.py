@@ -1,0 +1,3 @@
+"""The version of the project, in this one place."""
+
+VERSION = "0.2.0"
