@@ -1,7 +1,7 @@
 """The state of the service, for `/health`.
 
-The command that starts a worker in this process registers its state (`use`). A gateway whose workers
-run apart knows what its sessions saw: the worker that took a session last.
+The command that starts a worker in this process registers its state (`use`). A gateway whose
+workers run apart knows what its sessions saw: the worker that took a session last.
 """
 
 from collections.abc import Callable
