@@ -23,6 +23,8 @@ def write_film(
     turned_deg: int = 0,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
+    aspect: Fraction | None = None,
+    key_every: int = 0,
 ) -> Path:
     """Encode RGB ``pictures``; ``times_s`` gives a variable rate, ``turned_deg`` the rotation that
     the file asks of its player, clockwise."""
@@ -33,6 +35,10 @@ def write_film(
         stream.time_base = stream.codec_context.time_base = Fraction(1, 12_800)
         if codec == "libx264":
             stream.options = {"crf": "18", "preset": "ultrafast"}
+        if key_every:
+            stream.codec_context.gop_size = key_every
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         for picture, time in zip(pictures, times, strict=False):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             if not stream.codec_context.is_open:

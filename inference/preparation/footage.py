@@ -1,10 +1,11 @@
 """What a person filmed, as a steady row of upright RGB pictures, 25 a second.
 
-Anything that FFmpeg decodes is taken: other rates, variable rates, rotated phones, a still picture.
-Nothing is kept: whoever wants the pictures twice decodes twice, so memory does not grow with the
-length of a video.
+Every container and codec of `_FORMATS` is decoded: other rates, variable rates, turned and mirrored
+phones, changing sizes, damaged files, a still picture. Nothing is kept: a caller that needs the
+pictures twice decodes twice, so memory does not grow with the length of a video.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,10 +19,21 @@ from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
 from inference.faces.tflite import RgbPicture
+from inference.preparation.normalization import Normalizer, over_background
 from inference.timing import FRAMES_PER_SECOND
 
+log = logging.getLogger(__name__)
+
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,flv,ogg,asf,gif,dv,"
+    "mxf,image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,wav"
+)
+"""Demuxers that uploads may use. Text formats that name other files (concat, HLS, DASH) are not
+among them."""
 SHORTEST_S, LONGEST_S = 2.0, 300.0
 _MOST_PIXELS = 4096 * 2304
+_MOST_STILL_PIXELS = 100_000_000
+"""Of a photograph, which is decoded reduced."""
 _LEAST_SIDE = 128
 _LEAST_RATE = 10
 _STILL_FORMATS = ("image2", "_pipe", "webp")
@@ -48,28 +60,28 @@ class Footage:
 def examine(path: Path) -> Footage:
     """Look at the file without decoding it all; PreparationError says why it cannot be used."""
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             if not container.streams.video:
                 raise PreparationError(
                     "no_video", f"{path.name} has no picture in it: send a video or a photograph."
                 )
             stream = container.streams.video[0]
-            _check_size(path, stream.codec_context.width, stream.codec_context.height)
-            is_still = any(name in container.format.name for name in _STILL_FORMATS)
+            if getattr(stream, "codec_context", None) is None:
+                raise _unreadable(path, "there is no decoder for it")
+            is_still = _is_still(container, stream)
+            most = _MOST_STILL_PIXELS if is_still else _MOST_PIXELS
+            _check_size(path, stream.codec_context.width, stream.codec_context.height, most)
             if not is_still:
                 _check_length(container, path)
-            first = next(container.decode(stream), None)
+            first = next(_decoded(container, stream), None)
             expected = 1 if is_still else _expected_pictures(container)
+            normalizer = Normalizer(stream.sample_aspect_ratio)
     except (FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if first is None:
         raise _unreadable(path, "no picture in it can be decoded")
-    if is_still:
-        height, width = _read_still(path).shape[:2]
-    else:
-        width, height = first.width, first.height
-        if first.rotation % 180:
-            width, height = height, width
+    shown = _read_still(path) if is_still else normalizer.normalize(first)
+    height, width = shown.shape[:2]
     is_hdr = int(first.color_trc) in _HDR_TRANSFERS
     return Footage(path, is_still, width, height, is_hdr, expected)
 
@@ -85,6 +97,8 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
         return
     decoded = shown = 0
     latest: VideoFrame | None = None
+    with _open(footage.path) as container:
+        normalizer = Normalizer(container.streams.video[0].sample_aspect_ratio)
     for due, frame in _timed(footage.path):
         decoded += 1
         if due > LONGEST_S:
@@ -92,13 +106,17 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
         if latest is not None:
             picture = None
             while Fraction(shown, FRAMES_PER_SECOND) < due:
-                picture = _upright(latest) if picture is None else picture
+                picture = normalizer.normalize(latest) if picture is None else picture
                 yield picture
                 shown += 1
         latest = frame
     if latest is not None:
-        yield _upright(latest)
+        yield normalizer.normalize(latest)
         shown += 1
+    if normalizer.has_changed_size:
+        log.warning(
+            "%s: pictures of several sizes were scaled to the first one's", footage.path.name
+        )
     if shown < SHORTEST_S * FRAMES_PER_SECOND:
         raise PreparationError(
             "too_short",
@@ -113,17 +131,32 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
         )
 
 
+def _open(path: Path) -> av.container.InputContainer:
+    return av.open(str(path), options={"format_whitelist": _FORMATS})
+
+
+def _is_still(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Whether the file is a photograph: by its format, or because it has one picture."""
+    if any(name in container.format.name for name in _STILL_FORMATS):
+        return True
+    return stream.frames == 1
+
+
 def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Decoded pictures with their time since the first, in s; damage ends the row."""
+    """Decoded pictures with their time since the first, in s; damaged parts are left out."""
     start: Fraction | None = None
+    count = 0
     try:
-        with av.open(str(path)) as container:
+        with _open(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
+            rate = stream.average_rate or stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
+            for frame in _decoded(container, stream):
                 if frame.pts is None or frame.time_base is None:
-                    continue
-                time = frame.pts * frame.time_base
+                    time = count / Fraction(rate)  # raw H.264 has no times
+                else:
+                    time = frame.pts * frame.time_base
+                count += 1
                 start = time if start is None else start
                 yield time - start, frame
     except FFmpegError as error:
@@ -132,25 +165,76 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
         # What came before the damage is good; whether it is enough, its length decides.
 
 
-def _upright(frame: VideoFrame) -> RgbPicture:
-    picture = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, quarter_turns), np.uint8)
+def _decoded(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[VideoFrame]:
+    """Pictures that are whole: packets that cannot be decoded are skipped, and so are pictures
+    that FFmpeg flags as corrupt, up to the next key frame.
+    """
+    is_damaged = False
+    for packet in container.demux(stream):
+        try:
+            frames = stream.decode(packet)
+        except FFmpegError as error:
+            if not is_damaged:
+                log.warning("%s is damaged: %s", Path(container.name).name, error.strerror)
+            is_damaged = True
+            continue
+        for frame in frames:
+            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            if not is_damaged:
+                yield frame
 
 
 def _read_still(path: Path) -> RgbPicture:
-    """A photograph, turned as its EXIF says, without its alpha."""
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    """A photograph, turned as its EXIF says, over the background, in at most 4K."""
+    with _open(path) as container:
+        context = container.streams.video[0].codec_context
+        pixels = context.width * context.height
+    content = np.fromfile(path, np.uint8)
+    flags = cv2.IMREAD_COLOR_RGB
+    for divisor, reduced in _REDUCED:
+        if pixels > _MOST_PIXELS * (divisor // 2) ** 2:
+            flags = reduced
+    picture = cv2.imdecode(content, flags)
     if picture is None:
-        raise _unreadable(path, "it is not a picture that OpenCV knows")
-    return np.asarray(picture, np.uint8)
+        return _read_single_frame(path)
+    if flags == cv2.IMREAD_COLOR_RGB:
+        whole = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
+            divisor = 257 if whole.dtype == np.uint16 else 1
+            small = np.asarray(whole // divisor, np.uint8)
+            return over_background(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGRA2RGBA), np.uint8))
+        return np.asarray(picture, np.uint8)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > _MOST_PIXELS:
+_REDUCED = (
+    (2, cv2.IMREAD_REDUCED_COLOR_2),
+    (4, cv2.IMREAD_REDUCED_COLOR_4),
+    (8, cv2.IMREAD_REDUCED_COLOR_8),
+)
+
+
+def _read_single_frame(path: Path) -> RgbPicture:
+    """A picture that OpenCV does not know, such as HEIC or AVIF, by FFmpeg."""
+    try:
+        with _open(path) as container:
+            stream = container.streams.video[0]
+            frame = next(_decoded(container, stream), None)
+            if frame is not None:
+                return Normalizer(stream.sample_aspect_ratio).normalize(frame)
+    except FFmpegError as error:
+        raise _unreadable(path, error) from None
+    raise _unreadable(path, "no picture in it can be decoded")
+
+
+def _check_size(path: Path, width: int, height: int, most_pixels: int) -> None:
+    if width * height > most_pixels:
         raise PreparationError(
             "too_many_pixels",
-            f"{path.name} is {width}x{height}: send at most 4K, 1080p is plenty.",
+            f"{path.name} is {width}x{height}: send a video of at most 4K, 1080p is plenty, or a "
+            f"photograph of at most {_MOST_STILL_PIXELS // 1_000_000} megapixels.",
         )
     if min(width, height) < _LEAST_SIDE:
         raise PreparationError(
@@ -177,7 +261,7 @@ def _too_long(path: Path) -> PreparationError:
 
 
 def _unreadable(path: Path, why: object) -> PreparationError:
-    # Without the number, which is FFmpeg's own, and the folder, which is nobody's business.
+    # Without FFmpeg's error number, and without the folder.
     why = getattr(why, "strerror", None) or why
     return PreparationError(
         "unreadable", f"{path.name} cannot be decoded ({why}): send an MP4, MOV, WebM, JPEG or PNG."

@@ -1,11 +1,14 @@
 """Any film becomes upright pictures, 25 a second; what cannot is refused with its reason."""
 
+from fractions import Fraction
+
 import cv2
 import numpy as np
 import pytest
 
 from inference.errors import PreparationError
 from inference.preparation.footage import examine, pictures
+from inference.preparation.normalization import BACKGROUND
 from tests.film import write_film, write_sound
 
 
@@ -127,9 +130,49 @@ def test_short_slow_small_and_huge_films_are_refused(tmp_path):
     assert refusal(write_film(tmp_path / "short.mp4", counted(30))) == "too_short"
     assert refusal(write_film(tmp_path / "slow.mp4", counted(12), rate=4)) == "frame_rate"
     assert refusal(write_film(tmp_path / "tiny.mp4", counted(60, 96, 64))) == "too_few_pixels"
-    huge = np.zeros((4320, 7680), np.uint8)
+    huge = np.zeros((10_001, 10_000), np.uint8)
     cv2.imwrite(str(tmp_path / "huge.png"), huge)
     assert refusal(tmp_path / "huge.png") == "too_many_pixels"
+
+
+def test_a_photograph_of_a_phone_is_decoded_reduced(tmp_path):
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((3024, 4032, 3), 90, np.uint8))
+    footage = examine(tmp_path / "photo.jpg")
+    assert (footage.width, footage.height) == (2016, 1512)
+    assert next(pictures(footage)).shape == (1512, 2016, 3)
+
+
+def test_what_was_transparent_becomes_the_background(tmp_path):
+    picture = np.full((200, 200, 4), (0, 0, 255, 255), np.uint8)
+    picture[:, :100, 3] = 0
+    cv2.imwrite(str(tmp_path / "cut-out.png"), picture)
+    shown = next(pictures(examine(tmp_path / "cut-out.png")))
+    assert shown[0, 0].tolist() == list(BACKGROUND)
+    assert shown[0, 150].tolist() == [255, 0, 0]
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path):
+    path = write_film(tmp_path / "film.mp4", counted(60), aspect=Fraction(2))
+    footage = examine(path)
+    assert (footage.width, footage.height) == (384, 160)
+    assert next(pictures(footage)).shape == (160, 384, 3)
+
+
+def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
+    path = write_film(tmp_path / "film.mkv", counted(100), key_every=10)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    path.write_bytes(content)
+    shown = numbers(path)
+    assert len(shown) > 90
+    assert shown[-1] == 99
+
+
+def test_a_list_of_other_files_is_not_followed(tmp_path):
+    write_film(tmp_path / "film.mp4", counted(60))
+    (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile film.mp4\n")
+    assert refusal(tmp_path / "list.txt") == "unreadable"
 
 
 def test_a_film_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeypatch):
