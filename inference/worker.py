@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 1.0
 STOP_CLAIMS_WITHIN_S = 0.5
-DRAIN_WITHIN_S = 3.0
 REPORT_EVERY_S = 10.0
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
@@ -180,11 +179,7 @@ class InferenceWorker:
             claims[0].cancel()
             await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)
         if self._host is not None:
-            try:
-                async with asyncio.timeout(DRAIN_WITHIN_S):
-                    await self._host.drain()
-            except TimeoutError:
-                log.warning("not all sessions could be given back in %.0f s", DRAIN_WITHIN_S)
+            await self._host.drain()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close)
         for task in self._tasks:

@@ -6,7 +6,7 @@ loop spins without ever suspending. Here
 
 * every call has a deadline of `CALL_WITHIN_S` and raises `LayerUnavailable` when it passes;
 * during a known outage sending fails at once, so that nothing queues up behind a dead server;
-* a subscription is a wish that is kept: during an outage it is recorded, and made on reconnection;
+* a subscription made during an outage is recorded, and carried out on reconnection;
 * each connection is checked: the media layer publishes a heartbeat to itself, the claim layer waits
   for claims in short rounds;
 * a lost connection is replaced, with a growing pause between attempts.
@@ -84,8 +84,6 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
         self._settled = asyncio.Event()
         """Set once the first attempt to connect has succeeded or failed."""
 
-    # ---- what the layer calls
-
     async def publish(self, channel: str, message: bytes) -> None:
         await self._settle()
         client = self._redis
@@ -125,8 +123,6 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
         """Begin to connect, if that has not begun."""
         if self._receive_task is None:
             self._receive_task = asyncio.create_task(self._do_receiving(), name="redis receiver")
-
-    # ---- connecting
 
     async def _settle(self) -> None:
         self.connect()
@@ -173,7 +169,7 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
         self._loss = None
         self._settled.set()
         availability.found(self)
-        await self._reconcile_if_up()  # what was wanted meanwhile
+        await self._reconcile_if_up()  # what was added during the connect
 
     async def _disconnect(self) -> None:
         self._is_up = False
@@ -202,8 +198,6 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
         if unwanted := self._asked_for - wanted:
             self._asked_for -= unwanted
             await self._pubsub.unsubscribe(*unwanted)
-
-    # ---- receiving
 
     async def _receive(self) -> None:
         """Hand messages over until the connection is lost, which raises."""

@@ -55,6 +55,8 @@ class Footage:
     height: int
     is_hdr: bool
     expected_pictures: int
+    sample_aspect_ratio: Fraction | None
+    """Width by height of a stored pixel; None or 0: square."""
 
 
 def examine(path: Path) -> Footage:
@@ -75,15 +77,15 @@ def examine(path: Path) -> Footage:
                 _check_length(container, path)
             first = next(_decoded(container, stream), None)
             expected = 1 if is_still else _expected_pictures(container)
-            normalizer = Normalizer(stream.sample_aspect_ratio)
+            aspect = stream.sample_aspect_ratio
     except (FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if first is None:
         raise _unreadable(path, "no picture in it can be decoded")
-    shown = _read_still(path) if is_still else normalizer.normalize(first)
+    shown = _read_still(path) if is_still else Normalizer(aspect).normalize(first)
     height, width = shown.shape[:2]
     is_hdr = int(first.color_trc) in _HDR_TRANSFERS
-    return Footage(path, is_still, width, height, is_hdr, expected)
+    return Footage(path, is_still, width, height, is_hdr, expected, aspect)
 
 
 def pictures(footage: Footage) -> Iterator[RgbPicture]:
@@ -97,8 +99,7 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
         return
     decoded = shown = 0
     latest: VideoFrame | None = None
-    with _open(footage.path) as container:
-        normalizer = Normalizer(container.streams.video[0].sample_aspect_ratio)
+    normalizer = Normalizer(footage.sample_aspect_ratio)
     for due, frame in _timed(footage.path):
         decoded += 1
         if due > LONGEST_S:
@@ -191,6 +192,7 @@ def _read_still(path: Path) -> RgbPicture:
     with _open(path) as container:
         context = container.streams.video[0].codec_context
         pixels = context.width * context.height
+        may_have_alpha = context.name != "mjpeg"
     content = np.fromfile(path, np.uint8)
     flags = cv2.IMREAD_COLOR_RGB
     for divisor, reduced in _REDUCED:
@@ -199,14 +201,15 @@ def _read_still(path: Path) -> RgbPicture:
     picture = cv2.imdecode(content, flags)
     if picture is None:
         return _read_single_frame(path)
-    if flags == cv2.IMREAD_COLOR_RGB:
+    if flags != cv2.IMREAD_COLOR_RGB:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    if may_have_alpha:
         whole = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
             divisor = 257 if whole.dtype == np.uint16 else 1
             small = np.asarray(whole // divisor, np.uint8)
             return over_background(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGRA2RGBA), np.uint8))
-        return np.asarray(picture, np.uint8)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(picture, np.uint8)
 
 
 _REDUCED = (

@@ -165,6 +165,8 @@ class Host:
             self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="drain"))
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=DRAIN_S)
+            if unfinished:
+                log.warning("not all sessions could be given back in %.0f s", DRAIN_S)
             for task in unfinished:
                 task.cancel()
 

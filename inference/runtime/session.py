@@ -121,7 +121,7 @@ class WorkerSession:
 
     def start_streaming(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
         """The gateway accepted: the frame that it names is due at ``origin_s``."""
-        base = _request(accepted.clip, is_chosen=accepted.is_clip_chosen)
+        base = self._known_request(accepted.clip, is_chosen=accepted.is_clip_chosen)
         self._planner.begin(frame=accepted.next_frame, due_s=origin_s, base=base)
         self._shown_position = accepted.next_position
         self._generation = accepted.generation
@@ -294,9 +294,7 @@ class WorkerSession:
         """Speech came from the gateway."""
         if chunk.generation < self._generation:
             return
-        request = None
-        if chunk.clip is not None:
-            request = self._known_request(chunk.clip, is_chosen=chunk.is_clip_chosen)
+        request = self._known_request(chunk.clip, is_chosen=chunk.is_clip_chosen)
         arrived_s = now_s - chunk.age_ms / 1_000
         self._planner.push_audio(chunk.position, chunk.pcm, arrived_s, request)
         if cursor := self._planner.idle_cursor:
@@ -347,8 +345,8 @@ class WorkerSession:
         """An access unit was lost on its way to the gateway."""
         self._planner.require_idr()
 
-    def _known_request(self, name: str, *, is_chosen: bool) -> ClipRequest | None:
-        clip = self._known_clip(name)
+    def _known_request(self, name: str | None, *, is_chosen: bool) -> ClipRequest | None:
+        clip = None if name is None else self._known_clip(name)
         return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)
 
     def _known_clip(self, name: str) -> str | None:
@@ -358,7 +356,3 @@ class WorkerSession:
         except KeyError:
             log.error("session %s: no clip %r", self.start.session_id, name)
             return None
-
-
-def _request(clip: str | None, *, is_chosen: bool) -> ClipRequest | None:
-    return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)

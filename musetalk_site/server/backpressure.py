@@ -97,23 +97,3 @@ class ReadSide:
             return message
 
         return take
-
-
-class FrameLimit:
-    """A token bucket of frames: ``burst`` at once, ``per_s`` a second."""
-
-    def __init__(self, burst: int, per_s: int) -> None:
-        self._tokens = float(burst)
-        self._burst = burst
-        self._per_s = per_s
-        self._filled_s = 0.0
-
-    def take(self, now_s: float) -> bool:
-        """Whether one frame more is within the limit."""
-        gained = (now_s - self._filled_s) * self._per_s
-        self._tokens = min(self._burst, self._tokens + gained)
-        self._filled_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

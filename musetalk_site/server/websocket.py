@@ -12,7 +12,8 @@ from typing import Any
 from daphne.ws_protocol import WebSocketProtocol
 
 from musetalk_site.server import backpressure
-from musetalk_site.server.backpressure import FrameLimit, ReadSide, WriteSide
+from musetalk_site.server.backpressure import ReadSide, WriteSide
+from streaming.session.rate_limit import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
         self.read_side = ReadSide(self.transport)
-        self._frames = FrameLimit(FRAME_BURST, FRAMES_PER_S)
+        self._frames = Bucket(FRAME_BURST, FRAMES_PER_S, time.monotonic())
         return super().onConnect(request)
 
     def onOpen(self) -> None:  # noqa: N802  named by Autobahn
@@ -79,7 +80,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def _takes_frame(self) -> bool:
         """Whether a ping, pong or fragment is within the limit; otherwise the client is dropped."""
-        if self._frames.take(time.monotonic()):
+        if self._frames.take(1, time.monotonic()):
             return True
         if self.state == self.STATE_OPEN:
             log.info("dropped a client that sent over %d frames a second", FRAMES_PER_S)

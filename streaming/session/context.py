@@ -18,7 +18,6 @@ class Negotiated:
     """The client understands the message types and fields of version 1.2."""
     receive: frozenset[ReceiveKind] = frozenset({"video", "events"})
     late_audio: LateAudio = "keep"
-    allows_watchers: bool = False
 
     @classmethod
     def of(cls, init: InitFields) -> "Negotiated":
@@ -27,7 +26,6 @@ class Negotiated:
             has_1_2=init.speaks_1_2,
             receive=_DEFAULT.receive if init.receive is None else frozenset(init.receive),
             late_audio=init.late_audio or "keep",
-            allows_watchers=bool(init.allow_watchers),
         )
 
 

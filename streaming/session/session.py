@@ -33,6 +33,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from inference.messages import LayerMessage, SessionClaimed
 from streaming.protocol import binary, closing, codec
 from streaming.protocol.client_messages import (
@@ -415,12 +417,4 @@ def _with_1_2(fields: InitSuccessFields, rules: SessionLimits) -> InitSuccessFie
         max_session_s=rules.max_session_s,
         sample_rates=SAMPLE_RATES_HZ,
     )
-    return InitSuccessFields(
-        model_loaded=fields.model_loaded,
-        available_videos=fields.available_videos,
-        default_video=fields.default_video,
-        engine=fields.engine,
-        video=fields.video,
-        protocol_version=PROTOCOL_VERSION,
-        limits=limits,
-    )
+    return msgspec.structs.replace(fields, protocol_version=PROTOCOL_VERSION, limits=limits)

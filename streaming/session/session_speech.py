@@ -112,7 +112,7 @@ class SessionSpeech:
         begins = self._utterances.current is None
         start = self.window.accepted
         pcm = self._input.convert(chunk.data, rate, channels)
-        if self._keeps_sound:
+        if "audio" in self._context.negotiated.receive:
             self._track.append(chunk.data, rate, channels, start, begins=begins)
         self._request = request
         self._queue(pcm, now_s)
@@ -120,11 +120,6 @@ class SessionSpeech:
         self._last_chunk_s = now_s
         self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
         self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
-
-    @property
-    def _keeps_sound(self) -> bool:
-        negotiated = self._context.negotiated
-        return "audio" in negotiated.receive or negotiated.allows_watchers
 
     def _check_room(self, samples: int) -> None:
         queued, limit_s = self.window.queued, self._max_queued_s

@@ -100,14 +100,12 @@ class Utterances:
         Raises:
             ProtocolError: The utterance is over; raised once for each id.
         """
-        if utterance_id is None or utterance_id not in self._over:
-            if utterance_id is None or self.continues(utterance_id):
-                return True
-            if any(one.id == utterance_id for one in self._open):
-                # closed, but not shown to its end yet
-                return self._refuse(utterance_id)
+        if utterance_id is None or self.continues(utterance_id):
             return True
-        return self._refuse(utterance_id)
+        is_closed = any(one.id == utterance_id for one in self._open)  # not shown to its end yet
+        if is_closed or utterance_id in self._over:
+            return self._refuse(utterance_id)
+        return True
 
     def _refuse(self, utterance_id: str) -> bool:
         if utterance_id in self._refused:

@@ -268,8 +268,7 @@ class WorkerLink:
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
         sound = self._speech.begin_frame(frame)
-        receives_sound = "audio" in self._context.negotiated.receive
-        self._frames.send(frame, sound if receives_sound else None, now_s)
+        self._frames.send(frame, sound, now_s)
         self._speech.end_frame(frame, now_s)
         if frame.position is not None:
             self.flush_speech()

@@ -126,11 +126,14 @@ def children(door: Door) -> list[psutil.Process]:
 
 
 def wait_for_child(door: Door) -> psutil.Process:
-    wait_until(
-        lambda: children(door) and state(door)["stage"],
-        lambda: (state(door), door.process.output[-3_000:]),
-    )
-    return children(door)[0]
+    seen: list[psutil.Process] = []
+
+    def is_at_work() -> bool:
+        seen[:] = children(door)
+        return bool(seen and state(door)["stage"])
+
+    wait_until(is_at_work, lambda: (state(door), door.process.output[-3_000:]))
+    return seen[0]
 
 
 def wait_until_clean(avatars_dir: Path) -> None:
@@ -230,7 +233,7 @@ def test_a_child_that_dies_is_replaced(door, film, avatars_dir):
     child = wait_for_child(door)
     child.send_signal(signal.SIGKILL)
     wait_until(
-        lambda: children(door) and children(door)[0].pid != child.pid,
+        lambda: any(other.pid != child.pid for other in children(door)),
         lambda: door.process.output[-3_000:],
         30,
     )

@@ -23,7 +23,6 @@ from inference.messages import (
     VideoFrame,
     from_layer,
 )
-from inference.runtime.host import Host
 from inference.worker import ClaimListener, InferenceConsumer, InferenceWorker
 from tests.fakes import LoudnessEngine
 
@@ -154,17 +153,18 @@ async def test_draining_has_a_time_limit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A session that cannot be given back does not keep the process."""
-
-    async def never(_: Host) -> None:
-        await asyncio.Future()
-
     monkeypatch.setattr(
         workers, "choose_engine", lambda **_: EngineChoice(LoudnessEngine(), "test")
     )
-    monkeypatch.setattr(workers, "DRAIN_WITHIN_S", 0.1)
-    monkeypatch.setattr(Host, "drain", never)
+    monkeypatch.setattr("inference.runtime.host.DRAIN_S", 0.1)
     worker = InferenceWorker(ChannelNameRouter({}))
     await worker.start()
+
+    async def never() -> None:
+        await asyncio.Future()
+
+    assert worker._host is not None
+    worker._host._spawn(never())
     await asyncio.wait_for(worker.drain(), 2)
     assert "not all sessions could be given back" in caplog.text
 
