@@ -26,7 +26,9 @@ from channels.worker import Worker
 from django.conf import settings
 
 from inference import malloc
+from inference.assets.clips import DEFAULT_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
+from inference.cores import available_cores
 from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
@@ -113,17 +115,25 @@ class InferenceWorker:
         self,
         application: Application,
         *,
+        cores: int | None = None,
+        share: float = 1.0,
         on_death: Callable[[str], None] | None = None,
         ends_with_engine: bool = False,
     ) -> None:
-        """``application``: the site's ASGI application, whose ``channel`` part we feed.
+        """Prepare to start.
 
-        ``on_death`` is called with the reason if a task that must run for ever ends by a fault:
-        a process without its worker had better end than pretend. With ``ends_with_engine`` that an
-        engine is lost for good is such a fault; a process that is a gateway as well continues
-        with the base videos.
+        Args:
+            application: The site's ASGI application, whose ``channel`` part is fed.
+            cores: How many cores this worker may keep busy; None: all that there are.
+            share: Its part of the memory that pictures may take.
+            on_death: Called with the reason if a task that must run for ever ends by a fault: a
+                process without its worker had better end than pretend.
+            ends_with_engine: That an engine is lost for good is such a fault; a process that is a
+                gateway as well continues with the base videos.
         """
         self._application = application
+        self._cores = cores or available_cores()
+        self._share = share
         self._on_death = on_death
         self._ends_with_engine = ends_with_engine
         self._tasks: list[asyncio.Task[None]] = []
@@ -146,6 +156,7 @@ class InferenceWorker:
             device=settings.DEVICE,
             use_float16=settings.USE_FLOAT16,
             model_path=settings.MODEL_PATH,
+            cores=self._cores,
             musetalk={
                 "decoder": settings.MUSETALK_DECODER,
                 "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
@@ -200,9 +211,8 @@ class InferenceWorker:
                 self._on_death(f"the worker's {task.get_name()} died: {error!r}")
 
     def _make_host(self, engine: Engine) -> Host:
-        cores = os.cpu_count() or 1
         engine_pool = ThreadPoolExecutor(engine.concurrency, thread_name_prefix="engine")
-        media_pool = ThreadPoolExecutor(cores, thread_name_prefix="media")
+        media_pool = ThreadPoolExecutor(self._cores, thread_name_prefix="media")
         self._pools = [engine_pool, media_pool]
         layer = _layer(MEDIA_LAYER)
 
@@ -217,6 +227,7 @@ class InferenceWorker:
             engine_pool=engine_pool,
             media_pool=media_pool,
             name=self.name,
+            cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
         )
 

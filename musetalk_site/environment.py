@@ -61,6 +61,15 @@ def _whole(low: int, high: int, unit: str = "") -> Callable[[str], int]:
     return read
 
 
+def _processes(text: str) -> int | None:
+    """None: as many as suit the cores."""
+    if text == "auto":
+        return None
+    if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and 1 <= int(text) <= 256:
+        return int(text)
+    raise _Refused("auto or a whole number from 1 to 256")
+
+
 def _one_of(*allowed: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
     def read(text: str) -> str:
         if fold(text) in allowed:
@@ -158,6 +167,7 @@ class Variable:
 VARIABLES: dict[str, Variable] = {
     "HOST": Variable("0.0.0.0", _text),  # noqa: S104  a server for the people around is the purpose
     "PORT": Variable("8000", _whole(1, 65_535)),
+    "PROCESSES": Variable("auto", _processes),
     "ENGINE": Variable("auto", _one_of("auto", "viseme", "musetalk")),
     "DEVICE": Variable("auto", _device),
     "USE_FLOAT16": Variable("true", _flag),

@@ -12,6 +12,7 @@ _values = read(file=read_file(BASE_DIR / ".env"))
 
 HOST: str = _values["HOST"]
 PORT: int = _values["PORT"]
+PROCESSES: int | None = _values["PROCESSES"]
 DEBUG: bool = _values["DEBUG"]
 ALLOWED_HOSTS: list[str] = _values["ALLOWED_HOSTS"]
 CORS_ORIGINS: list[str] = _values["CORS_ORIGINS"]

@@ -97,7 +97,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        writer.writer.refresh()
+        writer.writer.refresh_all()
         more = {**(extra_context or {}), "bars": self._bars(request)}
         more["export_query"] = request.GET.urlencode()
         return super().changelist_view(request, more)
@@ -194,9 +194,9 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     @admin.action(description="End now", permissions=["end"])
     def end_now(self, request: HttpRequest, queryset: QuerySet[SessionRecord]) -> None:
         wished = queryset.filter(ended_at=None).update(termination_requested=True)
-        writer.writer.refresh()
+        writer.writer.refresh_all()
         if wished:
-            self.message_user(request, f"Told to end: {wished}; another process takes 10 s.")
+            self.message_user(request, f"Told to end: {wished}; another machine takes 10 s.")
         else:
             self.message_user(request, "None of them is live.", messages.WARNING)
 

@@ -28,15 +28,26 @@ def choose_engine(
     device: str,
     use_float16: bool,
     model_path: Path,
+    cores: int = 1,
     musetalk: Mapping[str, Any] = MappingProxyType({}),
 ) -> EngineChoice:
-    """``engine``: auto, viseme or musetalk; EngineUnavailable if the last is asked for in vain.
+    """Choose an engine; auto takes MuseTalk if its weights and a GPU are there.
 
-    Auto takes MuseTalk if its weights and a GPU are there. Only then is torch imported.
-    ``musetalk``: more arguments of `MuseTalkEngine`, by name.
+    Torch is imported only if they may be.
+
+    Args:
+        engine: auto, viseme or musetalk.
+        device: As the setting DEVICE.
+        use_float16: As the setting USE_FLOAT16.
+        model_path: The folder of MuseTalk's weights.
+        cores: How many cores an engine of the CPU may keep busy.
+        musetalk: More arguments of `MuseTalkEngine`, by name.
+
+    Raises:
+        EngineUnavailable: MuseTalk is asked for and cannot run here.
     """
     if engine == "viseme":
-        return EngineChoice(_viseme(), "as ENGINE says")
+        return EngineChoice(_viseme(cores), "as ENGINE says")
     missing = _missing_for_musetalk(device, model_path, needs_gpu=engine == "auto")
     if missing is None:
         from inference.engines.musetalk.engine import MuseTalkEngine
@@ -49,13 +60,20 @@ def choose_engine(
         raise EngineUnavailable(f"ENGINE=musetalk, but {missing}")
     if device.startswith("cuda"):
         log.warning("DEVICE=%s, but %s; the viseme engine runs on the CPU", device, missing)
-    return EngineChoice(_viseme(), f"because {missing}")
+    return EngineChoice(_viseme(cores), f"because {missing}")
 
 
-def _viseme() -> Engine:
+def may_be_musetalk(engine: str, model_path: Path) -> bool:
+    """Whether `choose_engine` may choose MuseTalk; torch is not imported to find out."""
+    if engine != "auto":
+        return engine == "musetalk"
+    return importlib.util.find_spec("torch") is not None and any(model_path.glob("*/*"))
+
+
+def _viseme(cores: int) -> Engine:
     from inference.engines.viseme.engine import VisemeEngine
 
-    return VisemeEngine()
+    return VisemeEngine(concurrency=cores)
 
 
 def _missing_for_musetalk(device: str, model_path: Path, *, needs_gpu: bool) -> str | None:

@@ -22,6 +22,7 @@ Importing this module installs Twisted's asyncio reactor.
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -30,13 +31,16 @@ from daphne.server import Server, twisted_loop
 from twisted.internet import defer, reactor
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
-from musetalk_site.server import request_body
+from musetalk_site.server import handover, request_body
 from musetalk_site.server.backpressure import Receive
 from musetalk_site.server.websocket import StreamProtocol
 
 log = logging.getLogger(__name__)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+HandOver = Callable[[int, bytes, str | None], bool]
+"""Have another process serve a stream: its descriptor, what was read of it, the session that it
+names; returns whether that is possible."""
 
 TRANSPORT_EXTENSION = "musetalk.transport"
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -82,10 +86,25 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         ended: Callable[[], Awaitable[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
         check_large_body: Callable[..., None] = lambda *request: None,
+        listening: socket.socket | None = None,
+        hand_over: HandOver | None = None,
     ) -> None:
+        """Prepare to serve.
+
+        Args:
+            application: The site's ASGI application.
+            endpoints: Where to listen, in Twisted's words; only without ``listening``.
+            started: See the class, as for the next two.
+            told: See the class.
+            ended: See the class.
+            max_body_bytes: The largest body that anybody may send.
+            check_large_body: Raises BodyRefused for a large body that is not accepted.
+            listening: A socket that listens already, shared with other processes.
+            hand_over: Has streams placed, among the processes that share the socket.
+        """
         super().__init__(
             _with_readers(application),
-            endpoints=endpoints,
+            endpoints=endpoints or ["shared"],  # the stock server refuses to start without
             signal_handlers=False,  # Twisted's complain about a second Ctrl-C; see `run`
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
@@ -96,6 +115,10 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         )
         self.max_body_bytes = max_body_bytes
         self.check_large_body = check_large_body
+        self._listening = listening
+        self._hand_over = hand_over
+        if listening is not None:
+            self.endpoints: list[str] = []
         self._started = started
         self._told = told
         self._ended = ended
@@ -152,6 +175,27 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         """What Twisted waits for before it shuts down."""
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(), loop=twisted_loop))
 
+    def hands_over(self, request: Any) -> bool:
+        """Whether the request was given to another process; if so, nothing is left to do."""
+        if self._hand_over is None or request.is_placed or not handover.is_stream(request):
+            return False
+        descriptor = handover.descriptor_of(request)
+        if descriptor is None or not self._hand_over(
+            descriptor, handover.head_of(request), handover.session_of(request)
+        ):
+            return False
+        handover.release(request)
+        return True
+
+    def adopt(self, descriptor: int, head: bytes) -> None:
+        """Serve a connection that another process handed over."""
+        handover.adopt(
+            descriptor,
+            head,
+            factory=self.http_factory,
+            request_class=request_body.AdoptedRequest,
+        )
+
     # ---- the life of the server
 
     def _before_the_first_connection(self) -> None:
@@ -160,6 +204,11 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         request_body.use_for(self.http_factory)
         self.ws_factory.protocol = StreamProtocol
         self.ws_factory.setProtocolOptions(failByDrop=False, allowNullOrigin=True)
+        if self._listening is not None:
+            shared = self._listening
+            self.listen_success(
+                reactor.adoptStreamPort(shared.fileno(), shared.family, self.http_factory)
+            )
 
     def _begin(self) -> None:
         async def begin() -> None:

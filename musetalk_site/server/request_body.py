@@ -28,6 +28,8 @@ LINGER_S = 3.0
 class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     """A request whose body has a limit, and may be larger than memory."""
 
+    is_placed = False
+    """A stream on this connection is served here, whatever its session."""
     large_body: Any = None
     """The temporary file, once all of it is there; then `content` is empty."""
     content: Any
@@ -64,7 +66,7 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "The server has no room left for this.")
 
     def process(self) -> Any:
-        if self._is_refused:
+        if self._is_refused or self.server.hands_over(self):
             return None
         if self._received_bytes and not self.requestHeaders.hasHeader(b"content-length"):
             # It came in chunks; what reads the form wants to know.
@@ -127,6 +129,12 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         channel.dataReceived = _throw_away
         channel._send100Continue = _stay_silent
         reactor.callLater(LINGER_S, channel.loseConnection)
+
+
+class AdoptedRequest(BodyRequest):
+    """A request on a connection that another process handed over."""
+
+    is_placed = True
 
 
 def _throw_away(data: bytes) -> None:

@@ -259,12 +259,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def _open(self, effect: OpenSession, session_id: str) -> None:
         try:
-            older = registry.reserve(session_id, self)
+            await registry.reserve(session_id, self)
         except SessionIdTaken:
             self._todo.extend(self.session.id_taken(self._now_s()))
             return
-        if older is not None and older is not self:
-            await older.supersede()
         self._for_layers.put_nowait(effect)
         try:
             avatar = await _look_up(self.session.user_id)

@@ -35,6 +35,22 @@ class RegistryObserver(Protocol):
         """All that it did is in its metrics."""
 
 
+class Peers(Protocol):
+    """The other app processes of this machine."""
+
+    async def own_session(self, session: str, user_id: str) -> bool:
+        """Whether this process may have the session.
+
+        Where another process of the same user's has it, that one gives it up.
+        """
+
+    def release_session(self, session: str) -> None:
+        """The session is no longer in this process."""
+
+    def refresh(self) -> None:
+        """Have the others write down their sessions; waits for that, in any thread."""
+
+
 class Registry:
     """Changed in the event loop only; read from anywhere."""
 
@@ -42,6 +58,8 @@ class Registry:
         self.is_closing = False
         self.connections_ever = 0
         self.watcher: RegistryObserver | None = None
+        self.peers: Peers | None = None
+        """None: this process is alone on its machine."""
         self._connections: set[Connection] = set()
         self._by_session_id: dict[str, Connection] = {}
         self._past = SessionMetrics()
@@ -61,21 +79,32 @@ class Registry:
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             del self._by_session_id[key]
+            if self.peers is not None:
+                self.peers.release_session(key)
         if self.watcher is not None:
             self.watcher.left(connection)
 
-    def reserve(self, session_id: str, connection: Connection) -> Connection | None:
-        """Make ``connection`` the session's own.
+    async def reserve(self, session_id: str, connection: Connection) -> None:
+        """Make ``connection`` the session's own; an older one of the same user gives it up.
 
-        Returns the older connection that has to give it up. SessionIdTaken if that one is another
-        user's.
+        Raises:
+            SessionIdTaken: Another user has it.
         """
-        key = key_of(session_id)
+        key, user_id = key_of(session_id), connection.session.user_id
+        if self.peers is not None and not await self.peers.own_session(key, user_id):
+            raise SessionIdTaken
         older = self._by_session_id.get(key)
-        if older is not None and older.session.user_id != connection.session.user_id:
+        if older is not None and older.session.user_id != user_id:
             raise SessionIdTaken
         self._by_session_id[key] = connection
-        return older
+        if older is not None and older is not connection:
+            await older.supersede()
+
+    async def supersede(self, session: str) -> None:
+        """The session with this key was opened in another process."""
+        older = self._by_session_id.pop(session, None)
+        if older is not None:
+            await older.supersede()
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._connections))

@@ -31,7 +31,7 @@ from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError, close_old_connections, connection
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from inference.timing import audio_timestamp_ms
@@ -64,12 +64,12 @@ class HistoryWriter:
 
     def __init__(self, watched: Registry) -> None:
         self._registry = watched
-        self._process = GatewayProcess(
-            name=f"{platform.node()}:{os.getpid()}", started_at=timezone.now()
-        )
+        self._process = GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
         self._ids: dict[Connection, uuid.UUID] = {}
         """Of the sessions that are known and alive."""
         self._gone: queue.SimpleQueue[tuple[Connection, datetime]] = queue.SimpleQueue()
+        self._dead: queue.SimpleQueue[str] = queue.SimpleQueue()
+        """Names of processes of this machine that ended without closing their history."""
         self._unwritten: dict[uuid.UUID, SessionRecord] = {}
         """Ended, and not yet in the database."""
         self._thread: threading.Thread | None = None
@@ -89,6 +89,11 @@ class HistoryWriter:
     def left(self, connection: Connection) -> None:
         """A connection was closed."""
         self._gone.put((connection, timezone.now()))
+        self._wake.set()
+
+    def process_ended(self, pid: int) -> None:
+        """Another process of this machine died: its sessions are lost."""
+        self._dead.put(_name_of(pid))
         self._wake.set()
 
     def start(self) -> None:
@@ -118,6 +123,12 @@ class HistoryWriter:
             asked = self._asked
             self._wake.set()
             self._news.wait_for(lambda: self._answered >= asked, within_s)
+
+    def refresh_all(self) -> None:
+        """As `refresh`, in all processes of this machine."""
+        self.refresh()
+        if self._registry.peers is not None:
+            self._registry.peers.refresh()
 
     # ---- the thread
 
@@ -172,8 +183,9 @@ class HistoryWriter:
                 update_fields=_WRITTEN,
             )
             self._unwritten.clear()
-        if writes_all:
+        if writes_all or not self._dead.empty():
             self._close_lost()
+        if writes_all:
             self._do_what_is_wished()
 
     def _take_in_those_gone(self) -> None:
@@ -238,9 +250,10 @@ class HistoryWriter:
 
     def _close_lost(self) -> None:
         """Processes that died, and their sessions, which ended when they were last seen."""
-        dead = GatewayProcess.objects.exclude(id=self._process.id).filter(
-            heartbeat_at__lt=timezone.now() - LOST_AFTER
-        )
+        is_dead = Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
+        while not self._dead.empty():
+            is_dead |= Q(name=self._dead.get(), is_stopped=False)
+        dead = GatewayProcess.objects.exclude(id=self._process.id).filter(is_dead)
         lost = SessionRecord.objects.filter(ended_at=None, process__in=dead).update(
             ended_at=F("recorded_at"),
             close_cause=SessionRecord.CloseCause.LOST,
@@ -260,6 +273,10 @@ class HistoryWriter:
         for live, id_ in self._ids.items():
             if id_ in wished:
                 live.terminate_soon()
+
+
+def _name_of(pid: int) -> str:
+    return f"{platform.node()}:{pid}"
 
 
 writer = HistoryWriter(registry)

@@ -97,11 +97,11 @@ class SessionsView(APIView):
         description=(
             "Sums for everybody; the sessions themselves for this machine and for staff who are "
             "logged in, since a session's id lets its user's next connection take it over. This "
-            "process reports its sessions as they are now, others as of ten seconds ago."
+            "machine reports its sessions as they are now, others as of ten seconds ago."
         ),
     )
     def get(self, request: Request) -> Response:
-        writer.writer.refresh()
+        writer.writer.refresh_all()
         processes = list(
             GatewayProcess.objects.filter(
                 is_stopped=False, heartbeat_at__gte=timezone.now() - writer.LOST_AFTER

@@ -4,7 +4,6 @@ It hears with a small net of its own and shows with one of two renderers, which 
 manifest names: a drawn mouth for drawn presenters, a warp of the real picture for people.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
 
 from inference.assets.manifest import Manifest
+from inference.cores import available_cores
 from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
 from inference.engines.viseme import features, net
 from inference.engines.viseme.shape import MouthShape
@@ -53,9 +53,22 @@ class VisemeEngine:
     max_batch = 1
     lead_s = 0.028
     capacity: int | None = None
-    concurrency = os.cpu_count() or 1
 
-    def __init__(self, weights: Path = net.WEIGHTS_PATH, look_ahead: int = LOOK_AHEAD) -> None:
+    def __init__(
+        self,
+        weights: Path = net.WEIGHTS_PATH,
+        look_ahead: int = LOOK_AHEAD,
+        *,
+        concurrency: int | None = None,
+    ) -> None:
+        """Prepare to `load`.
+
+        Args:
+            weights: The net's file.
+            look_ahead: Samples after a frame that the net hears.
+            concurrency: Calls at the same time; None: one for each core.
+        """
+        self.concurrency = concurrency or available_cores()
         self._weights = weights
         self.context = AudioContext(
             before=features.LEAD + net.STEPS_BEFORE * features.HOP - look_ahead, after=look_ahead

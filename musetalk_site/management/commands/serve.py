@@ -1,34 +1,44 @@
-"""`manage.py serve`: the gateway, and in the same process a worker, unless workers run apart."""
+"""`manage.py serve`: pages and streams, with workers in the same processes unless they run apart.
+
+With one process everything happens in this one. With more, this one becomes their supervisor, and
+each app process is this command again, with ``--app-process``.
+"""
 
 import argparse
 import asyncio
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
 
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from inference.messages import MEDIA_LAYER
-
-if TYPE_CHECKING:
-    from inference.worker import InferenceWorker
-    from streaming.web.health import WorkerHealth
+from inference.cores import available_cores
+from inference.engines.engine_selection import may_be_musetalk
+from musetalk_site.processes.cores import processes_for
+from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
 
 log = logging.getLogger("musetalk")
 
+BACKLOG = 1_024
+"""Connections that may wait to be accepted."""
+
 
 class Command(BaseCommand):
-    help = "Serve pages and streams, with a worker in the same process."
+    help = "Serve pages and streams, with workers in the same processes."
     requires_migrations_checks = False  # said below in words of our own
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help="instead of HOST")
         parser.add_argument("--port", type=int, default=settings.PORT, help="instead of PORT")
+        parser.add_argument(
+            "--processes", type=int, default=settings.PROCESSES, help="instead of PROCESSES"
+        )
         parser.add_argument(
             "--no-worker",
             action="store_true",
@@ -39,99 +49,70 @@ class Command(BaseCommand):
             action="store_true",
             help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
         )
+        parser.add_argument("--app-process", help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, port, has_worker = options["host"], options["port"], not options["no_worker"]
-        if not has_worker and not settings.CHANNEL_REDIS_URL:
+        from musetalk_site.server.app import AppOptions, serve
+
+        app = AppOptions(
+            host=options["host"],
+            port=options["port"],
+            has_worker=not options["no_worker"],
+            prepares=not options["no_prepare"],
+        )
+        if options["app_process"] is not None:
+            number, control, listening, count = map(int, options["app_process"].split(","))
+            serve(app.as_process(number, count=count, control=control, listening=listening))
+            return
+        if not app.has_worker and not settings.CHANNEL_REDIS_URL:
             raise CommandError(
                 "--no-worker needs CHANNEL_REDIS_URL: without Redis no worker can be reached."
             )
         _check_database()
+        count = _process_count(options["processes"], has_worker=app.has_worker)
+        if count == 1:
+            serve(app, on_listening=lambda: _say_where(app.host, app.port))
+        else:
+            flags = [flag for flag in ("--no-worker", "--no-prepare") if options[_name_of(flag)]]
+            _supervise(count, app.host, app.port, flags)
 
-        # Twisted's reactor is installed by these imports, so no other command should make them.
-        from daphne.endpoints import build_endpoint_description_strings
 
-        from avatars_app.preparation_runner import PreparationRunner
-        from avatars_app.upload_admission import check_large_body
-        from inference.worker import InferenceWorker
-        from musetalk_site.asgi import application
-        from musetalk_site.process_end import end_process
-        from musetalk_site.server.daphne_server import StartFailed, StreamServer
-        from musetalk_site.watchdog import Watchdog
-        from streaming.gateway import registry
-        from streaming.history import writer
-        from streaming.web import health
+def _name_of(flag: str) -> str:
+    return flag.strip("-").replace("-", "_")
 
-        worker = (
-            InferenceWorker(application, on_death=lambda reason: server.fail(reason))
-            if has_worker
-            else None
-        )
-        if worker is not None:
-            health.use(partial(_health_of, worker))
-        preparation_runner = None if options["no_prepare"] else PreparationRunner()
 
-        watchdog = Watchdog()
+def _process_count(wanted: int | None, *, has_worker: bool) -> int:
+    """How many app processes to run; ``wanted``: None for as many as suit."""
+    if sys.platform != "linux":
+        if wanted is not None and wanted > 1:
+            raise CommandError("PROCESSES above 1 needs Linux; elsewhere set it to 1 or auto.")
+        return 1
+    if wanted is not None:
+        if not 1 <= wanted <= 256:
+            raise CommandError(f"--processes is {wanted}, but it must be 1 to 256.")
+        return wanted
+    if has_worker and may_be_musetalk(settings.ENGINE, settings.MODEL_PATH):
+        return 1  # each process would load the networks
+    return processes_for(available_cores())
 
-        async def started() -> None:
-            _say_where(host, port)
-            _connect_to_redis()
-            writer.writer.start()
-            if preparation_runner is not None:
-                preparation_runner.start()
-            if worker is not None:
-                await worker.start()
-            else:
-                log.info("no worker here: start some with `python manage.py runworker inference`")
-            watchdog.start()  # not before: loading an engine may hold the loop up for long
 
-        async def told() -> None:
-            log.info("shutting down: closing connections")
-            await registry.close_all()
-
-        async def ended() -> None:
-            if preparation_runner is not None:
-                await preparation_runner.stop()
-            if worker is not None:
-                await worker.drain()
-            await asyncio.to_thread(writer.writer.stop)
-            watchdog.stop()
-            log.info("ended")
-
-        server = StreamServer(
-            application,
-            endpoints=build_endpoint_description_strings(host=host, port=port),
-            started=started,
-            told=told,
-            ended=ended,
-            max_body_bytes=settings.MAX_UPLOAD_MB * 1_000_000,
-            check_large_body=check_large_body,
-        )
+def _supervise(count: int, host: str, port: int, flags: Sequence[str]) -> None:
+    """Run ``count`` app processes that share a listening socket."""
+    try:
+        family, *_ = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
+        shared = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandError(f"Cannot start: Couldn't listen on {host}:{port}: {error}.") from None
+    with shared:
+        _say_where(host, port)
+        log.info("starting %d processes", count)
+        options = ["--host", host, "--port", str(port), *flags]
+        command = app_process_command(options, count=count, listening=shared.fileno())
         try:
-            server.run()
-        except StartFailed as error:
-            raise CommandError(f"Cannot start: {error}") from None
-        end_process()
-
-
-def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
-    from streaming.web.health import WorkerHealth
-
-    report = worker.report()
-    if report is None:
-        return None
-    state = report.engine_state
-    return WorkerHealth(report.engine, is_ready=state.is_healthy, message=state.message)
-
-
-def _connect_to_redis() -> None:
-    """Not with the first connection of a client: /health is to know an outage before that."""
-    if settings.CHANNEL_REDIS_URL:
-        from musetalk_site.redis_layers import RedisMediaLayer
-
-        layer = get_channel_layer(MEDIA_LAYER)
-        if isinstance(layer, RedisMediaLayer):
-            layer.connect()
+            asyncio.run(Supervisor(count, command, shared=shared).run())
+        except SupervisorFailed as error:
+            raise CommandError(f"Ended: {error}") from None
+    log.info("ended")
 
 
 def _check_database() -> None:

@@ -13,9 +13,10 @@ class FakeConnection:
         self.session = self.door.session
         self.session.user_id = user_id
         self.opened_at = self.last_message_at = datetime.now(UTC)
-        self.was_shut_down = False
+        self.was_shut_down = self.was_superseded = False
 
-    async def supersede(self) -> None: ...
+    async def supersede(self) -> None:
+        self.was_superseded = True
 
     async def shut_down(self) -> None:
         self.was_shut_down = True
@@ -24,27 +25,78 @@ class FakeConnection:
         self.door.do(self.session.terminate())
 
 
-def test_one_session_has_one_connection():
+class FakePeers:
+    """The other processes of a machine, one of which may have a session."""
+
+    def __init__(self, *, grants: bool = True) -> None:
+        self.grants = grants
+        self.owned: list[tuple[str, str]] = []
+        self.released: list[str] = []
+
+    async def own_session(self, session: str, user_id: str) -> bool:
+        self.owned.append((session, user_id))
+        return self.grants
+
+    def release_session(self, session: str) -> None:
+        self.released.append(session)
+
+    def refresh(self) -> None: ...
+
+
+async def test_one_session_has_one_connection():
     registry = Registry()
     first, second, other = FakeConnection(), FakeConnection(), FakeConnection("bob")
-    assert registry.reserve(SESSION_ID, first) is None
-    assert registry.reserve(SESSION_ID.upper().replace("-", ""), second) is first
+    await registry.reserve(SESSION_ID, first)
+    assert not first.was_superseded
+    await registry.reserve(SESSION_ID.upper().replace("-", ""), second)
+    assert first.was_superseded
     with pytest.raises(SessionIdTaken):
-        registry.reserve(SESSION_ID, other)
+        await registry.reserve(SESSION_ID, other)
+    assert not second.was_superseded
 
 
-def test_who_was_superseded_takes_nothing_with_it():
+async def test_a_session_is_owned_among_all_processes():
+    registry, connection = Registry(), FakeConnection()
+    registry.peers = peers = FakePeers()
+    registry.enter(connection)
+    await registry.reserve(SESSION_ID, connection)
+    key = SESSION_ID.replace("-", "")
+    assert peers.owned == [(key, "ada")]
+    registry.leave(connection)
+    assert peers.released == [key]
+
+
+async def test_another_process_has_the_session_of_another_user():
+    registry = Registry()
+    registry.peers = FakePeers(grants=False)
+    with pytest.raises(SessionIdTaken):
+        await registry.reserve(SESSION_ID, FakeConnection())
+
+
+async def test_a_session_that_another_process_opened_is_superseded_here():
+    registry, connection = Registry(), FakeConnection()
+    registry.peers = peers = FakePeers()
+    registry.enter(connection)
+    await registry.reserve(SESSION_ID, connection)
+    await registry.supersede(SESSION_ID.replace("-", ""))
+    assert connection.was_superseded
+    registry.leave(connection)
+    assert peers.released == []
+    await registry.supersede("0" * 32)
+
+
+async def test_who_was_superseded_takes_nothing_with_it():
     registry = Registry()
     older, newer, other = FakeConnection(), FakeConnection(), FakeConnection("bob")
     for connection in (older, newer, other):
         registry.enter(connection)
-    registry.reserve(SESSION_ID, older)
-    registry.reserve(SESSION_ID, newer)
+    await registry.reserve(SESSION_ID, older)
+    await registry.reserve(SESSION_ID, newer)
     registry.leave(older)
     with pytest.raises(SessionIdTaken):
-        registry.reserve(SESSION_ID, other)
+        await registry.reserve(SESSION_ID, other)
     registry.leave(newer)
-    assert registry.reserve(SESSION_ID, other) is None
+    await registry.reserve(SESSION_ID, other)
     assert list(registry) == [other]
 
 

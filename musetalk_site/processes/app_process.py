@@ -1,0 +1,197 @@
+"""An app process's end of the control socket.
+
+It reports the load once a second, hands streams over to be placed, adopts those that were placed
+here, and lets the registry of sessions and the history of this process work together with those of
+the other processes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from musetalk_site.processes.control import ControlSocket, PeerGone
+from musetalk_site.processes.messages import (
+    AdoptConnection,
+    Beat,
+    OthersRefreshed,
+    OwnSession,
+    PlaceConnection,
+    ProcessEnded,
+    Refresh,
+    Refreshed,
+    RefreshOthers,
+    ReleaseSession,
+    SessionOwned,
+    SupersedeSession,
+    SupervisorMessage,
+)
+from streaming.gateway.registry import Registry
+from streaming.history.writer import HistoryWriter
+
+log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 1.0
+ANSWER_WITHIN_S = 2.0
+"""A supervisor that does not answer for so long is not waited for."""
+
+
+class AppProcess:
+    """Implements `streaming.gateway.registry.Peers`; lives on one event loop."""
+
+    def __init__(
+        self,
+        control: int,
+        *,
+        registry: Registry,
+        writer: HistoryWriter,
+        is_ready: Callable[[], bool],
+        adopt: Callable[[int, bytes], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        """Take over the control socket.
+
+        Args:
+            control: Its descriptor.
+            registry: The sessions of this process.
+            writer: The history of this process.
+            is_ready: Whether sessions can be served.
+            adopt: Serves a connection, given its descriptor and what was read from it.
+            on_end: Called when the supervisor is gone.
+        """
+        self._registry = registry
+        self._writer = writer
+        self._is_ready = is_ready
+        self._adopt = adopt
+        self._control: ControlSocket[SupervisorMessage] = ControlSocket(
+            socket.socket(fileno=control),
+            msgspec.msgpack.Decoder(SupervisorMessage),
+            on_message=self._receive,
+            on_end=on_end,
+        )
+        self._next_request = 0
+        self._owning: dict[int, asyncio.Future[bool]] = {}
+        self._refreshing: dict[int, threading.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Report from now on, and take part."""
+        self._loop = asyncio.get_running_loop()
+        self._control.start()
+        self._spawn(self._beat())
+
+    async def stop(self) -> None:
+        """Take no more part."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._control.close()
+
+    def hand_over(self, descriptor: int, head: bytes, session: str | None) -> bool:
+        """Have a stream placed.
+
+        Args:
+            descriptor: Of its connection, which this process must then close without a word.
+            head: What was read from it.
+            session: The key of the session that it names.
+
+        Returns:
+            Whether that was possible; otherwise it must be served here.
+        """
+        try:
+            self._control.send(PlaceConnection(head, session), descriptor)
+        except (PeerGone, ValueError):
+            return False
+        return True
+
+    # `streaming.gateway.registry.Peers`.
+
+    async def own_session(self, session: str, user_id: str) -> bool:
+        """Whether this process may have the session; another process of the user's gives it up."""
+        request = self._new_request()
+        answer = self._owning[request] = self._loop.create_future()
+        try:
+            self._control.send(OwnSession(request, session, user_id))
+            return await asyncio.wait_for(answer, ANSWER_WITHIN_S)
+        except (PeerGone, TimeoutError) as error:
+            log.warning("the supervisor was not asked for a session: %r", error)
+            return True
+        finally:
+            del self._owning[request]
+
+    def release_session(self, session: str) -> None:
+        """The session is no longer here."""
+        with contextlib.suppress(PeerGone):  # so are its owners, then
+            self._control.send(ReleaseSession(session))
+
+    def refresh(self) -> None:
+        """Have the other processes write down their sessions; waits for that, in any thread."""
+        is_done = threading.Event()
+        request = self._new_request()
+        self._refreshing[request] = is_done
+
+        def ask() -> None:
+            try:
+                self._control.send(RefreshOthers(request))
+            except PeerGone:
+                is_done.set()
+
+        self._loop.call_soon_threadsafe(ask)
+        is_done.wait(ANSWER_WITHIN_S + 0.5)
+        self._refreshing.pop(request, None)
+
+    # From the supervisor.
+
+    def _receive(self, message: SupervisorMessage, descriptor: int | None) -> None:
+        match message:
+            case AdoptConnection(head) if descriptor is not None:
+                self._adopt(descriptor, head)
+            case SessionOwned(request, is_granted):
+                answer = self._owning.get(request)
+                if answer is not None and not answer.done():
+                    answer.set_result(is_granted)
+            case SupersedeSession(session):
+                self._spawn(self._registry.supersede(session))
+            case Refresh(request):
+                self._spawn(self._refresh_here(request))
+            case ProcessEnded(pid):
+                self._writer.process_ended(pid)
+            case OthersRefreshed(request):
+                if is_done := self._refreshing.get(request):
+                    is_done.set()
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    async def _refresh_here(self, request: int) -> None:
+        await asyncio.to_thread(self._writer.refresh)
+        with contextlib.suppress(PeerGone):
+            self._control.send(Refreshed(request))
+
+    async def _beat(self) -> None:
+        while True:
+            links = [connection.session.link for connection in self._registry]
+            with contextlib.suppress(PeerGone):
+                self._control.send(
+                    Beat(
+                        sessions=len(links),
+                        speaking=sum(link is not None and link.queued_ms > 0 for link in links),
+                        is_ready=self._is_ready() and not self._registry.is_closing,
+                    )
+                )
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _new_request(self) -> int:
+        self._next_request += 1
+        return self._next_request

@@ -1,0 +1,107 @@
+"""What an app process and its supervisor tell each other, as msgpack on the control socket."""
+
+from typing import Final
+
+import msgspec
+
+MAX_BYTES: Final = 128 * 1024
+"""Of one message; a request head that is handed over is the largest part of any."""
+
+
+class FromProcess(msgspec.Struct, frozen=True, tag=True):
+    """Parent of what an app process sends."""
+
+
+class Beat(FromProcess, frozen=True):
+    """What the process does, every second."""
+
+    sessions: int
+    """Connections that are open."""
+    speaking: int
+    """Sessions that show speech now."""
+    is_ready: bool
+    """Its worker takes sessions."""
+
+
+class PlaceConnection(FromProcess, frozen=True):
+    """A stream's request came here; its descriptor comes with this message."""
+
+    head: bytes
+    """All that was read from it: request line and headers."""
+    session: str | None = None
+    """The key of the session that it names, to be placed where that is."""
+
+
+class OwnSession(FromProcess, frozen=True):
+    """A connection here opens this session. Answered by `SessionOwned`."""
+
+    request: int
+    session: str
+    """`streaming.gateway.takeover.key_of` its id."""
+    user_id: str
+
+
+class ReleaseSession(FromProcess, frozen=True):
+    """The session is no longer here."""
+
+    session: str
+
+
+class RefreshOthers(FromProcess, frozen=True):
+    """Have the other processes write down their sessions now. Answered by `OthersRefreshed`."""
+
+    request: int
+
+
+class Refreshed(FromProcess, frozen=True):
+    """Done, as `Refresh` asked."""
+
+    request: int
+
+
+class ToProcess(msgspec.Struct, frozen=True, tag=True):
+    """Parent of what the supervisor sends."""
+
+
+class AdoptConnection(ToProcess, frozen=True):
+    """Serve this connection; its descriptor comes with this message."""
+
+    head: bytes
+
+
+class SessionOwned(ToProcess, frozen=True):
+    """The answer to `OwnSession`."""
+
+    request: int
+    is_granted: bool
+    """False: another user has it."""
+
+
+class SupersedeSession(ToProcess, frozen=True):
+    """The same user opened the session in another process."""
+
+    session: str
+
+
+class Refresh(ToProcess, frozen=True):
+    """Write down your sessions now. Answered by `Refreshed`."""
+
+    request: int
+
+
+class OthersRefreshed(ToProcess, frozen=True):
+    """The answer to `RefreshOthers`: all have, or their time is over."""
+
+    request: int
+
+
+class ProcessEnded(ToProcess, frozen=True):
+    """Another process ended: close its history."""
+
+    pid: int
+
+
+ProcessMessage = Beat | PlaceConnection | OwnSession | ReleaseSession | RefreshOthers | Refreshed
+SupervisorMessage = (
+    AdoptConnection | SessionOwned | SupersedeSession | Refresh | OthersRefreshed | ProcessEnded
+)

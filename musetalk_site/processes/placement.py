@@ -1,0 +1,100 @@
+"""Which process takes a new stream, and which one owns a session. No I/O, no clock.
+
+A session lives in one process, and its load stays there. So a stream is placed when its request is
+read: where its session is, if it names one, else where the load is least. What a process has been
+given counts at once, before its next report shows it; otherwise a burst between two reports would
+all go to the same one.
+"""
+
+from dataclasses import dataclass, field
+
+SPEAKING_WEIGHT = 8
+"""How many idle sessions one that speaks counts for."""
+
+
+@dataclass(slots=True)
+class ProcessLoad:
+    """What is known of one process."""
+
+    sessions: int = 0
+    speaking: int = 0
+    is_ready: bool = False
+    placed: int = 0
+    """Streams that it was given since its last report."""
+
+    @property
+    def weight(self) -> int:
+        """By which processes are compared."""
+        return self.sessions + self.placed + SPEAKING_WEIGHT * self.speaking
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Where a session is, and whose."""
+
+    process: int
+    user_id: str
+
+
+@dataclass(slots=True)
+class Placement:
+    """The processes of a machine and the sessions that they own."""
+
+    loads: dict[int, ProcessLoad] = field(default_factory=dict)
+    """By the number of the process; only those that run."""
+    owners: dict[str, Owner] = field(default_factory=dict)
+    """By session key."""
+
+    def process_started(self, process: int) -> None:
+        """A process runs; it is given streams once it reports that it is ready."""
+        self.loads[process] = ProcessLoad()
+
+    def process_ended(self, process: int) -> None:
+        """A process is gone, and its sessions with it."""
+        self.loads.pop(process, None)
+        self.owners = {
+            session: owner for session, owner in self.owners.items() if owner.process != process
+        }
+
+    def reported(self, process: int, *, sessions: int, speaking: int, is_ready: bool) -> None:
+        """A process reported its load."""
+        if process in self.loads:
+            self.loads[process] = ProcessLoad(sessions, speaking, is_ready)
+
+    def place(self, session: str | None, *, asked: int) -> int:
+        """The process for a new stream, which counts as placed there.
+
+        Args:
+            session: The key of the session that the stream names.
+            asked: The process that read its request; it takes the stream if no other is ready.
+        """
+        owner = None if session is None else self.owners.get(session)
+        if owner is not None:
+            chosen = owner.process
+        else:
+            ready = [number for number, load in self.loads.items() if load.is_ready]
+            chosen = min(
+                ready, key=lambda number: (self.loads[number].weight, number), default=asked
+            )
+        if chosen in self.loads:
+            self.loads[chosen].placed += 1
+        return chosen
+
+    def own(self, session: str, user_id: str, process: int) -> tuple[bool, int | None]:
+        """A connection of ``process`` opens a session.
+
+        Returns:
+            Whether it is granted: not while another user has it; and the other process that has to
+            give it up, if there is one.
+        """
+        owner = self.owners.get(session)
+        if owner is not None and owner.user_id != user_id:
+            return False, None
+        self.owners[session] = Owner(process, user_id)
+        return True, owner.process if owner is not None and owner.process != process else None
+
+    def release(self, session: str, process: int) -> None:
+        """A session ended in ``process``; if it is another's by now, it stays there."""
+        owner = self.owners.get(session)
+        if owner is not None and owner.process == process:
+            del self.owners[session]

@@ -1,0 +1,321 @@
+"""The process that starts the others, restarts them, and decides where streams go.
+
+Theory of operation
+-------------------
+The supervisor opens the listening socket, and starts N app processes that share it, each with a
+control socket of its own. It runs no Django code, serves nothing and holds no session, so there is
+little that could stop it.
+
+Any process may accept any connection. One that reads a stream's request sends the connection's
+descriptor here with what it has read, and `Placement` says which process adopts it. Everything else
+is answered where it came in.
+
+A process that dies is replaced at once; with `DEATHS` within `DEATHS_WITHIN_S` the supervisor gives
+up. At the end every process gets SIGTERM and `END_WITHIN_S`. A supervisor that is killed takes its
+processes with it: they end when their control socket does.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
+from musetalk_site.processes.messages import (
+    AdoptConnection,
+    Beat,
+    OthersRefreshed,
+    OwnSession,
+    PlaceConnection,
+    ProcessEnded,
+    ProcessMessage,
+    Refresh,
+    Refreshed,
+    RefreshOthers,
+    ReleaseSession,
+    SessionOwned,
+    SupersedeSession,
+)
+from musetalk_site.processes.placement import Placement
+
+log = logging.getLogger(__name__)
+
+DEATHS = 5
+DEATHS_WITHIN_S = 30.0
+END_WITHIN_S = 10.0
+RESTART_AFTER_S = 0.1
+REFRESH_WITHIN_S = 2.0
+
+Command = Callable[[int, int], Sequence[str]]
+"""The command line of the process with this number, whose end of the control socket has this
+descriptor."""
+
+
+class SupervisorFailed(Exception):
+    """Processes die again and again; the message says which, and how."""
+
+
+@dataclass(slots=True, eq=False)
+class _Process:
+    """An app process that runs."""
+
+    number: int
+    child: asyncio.subprocess.Process
+    control: ControlSocket[ProcessMessage]
+
+
+@dataclass(slots=True, eq=False)
+class _RefreshOfOthers:
+    """A process waits until others have written down their sessions."""
+
+    asker: int
+    request: int
+    missing: set[int]
+    timeout: asyncio.TimerHandle
+
+
+class Supervisor:
+    """Runs the app processes of a machine until it is told to end."""
+
+    def __init__(self, count: int, command: Command, *, shared: socket.socket) -> None:
+        """Prepare to run.
+
+        Args:
+            count: How many processes.
+            command: Their command lines.
+            shared: The listening socket that all of them inherit.
+        """
+        self._count = count
+        self._command = command
+        self._shared = shared
+        self._placement = Placement()
+        self._processes: dict[int, _Process] = {}
+        self._deaths: deque[float] = deque()
+        self._failure: str | None = None
+        self._end = asyncio.Event()
+        self._lives: set[asyncio.Task[None]] = set()
+        self._refreshes: dict[int, _RefreshOfOthers] = {}
+        self._next_refresh = 0
+        self._is_ready = False
+
+    async def run(self) -> None:
+        """Run the processes until SIGINT, SIGTERM or `stop`.
+
+        Raises:
+            SupervisorFailed: They die again and again.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        self._lives = {loop.create_task(self._keep_alive(n)) for n in range(self._count)}
+        await self._end.wait()
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.child.terminate()
+        _, left = await asyncio.wait(self._lives, timeout=END_WITHIN_S)
+        for process in self._processes.values():
+            log.warning("process %d did not end in %.0f s: killed", process.number, END_WITHIN_S)
+            with contextlib.suppress(ProcessLookupError):
+                process.child.kill()
+        for life in left:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+        if self._failure is not None:
+            raise SupervisorFailed(self._failure)
+
+    def stop(self) -> None:
+        """End all processes, and `run`."""
+        self._end.set()
+
+    async def _keep_alive(self, number: int) -> None:
+        """Run one process, again and again, until the end."""
+        while not self._end.is_set():
+            try:
+                status = await self._run_once(number)
+            except Exception as error:
+                log.exception("process %d could not be started", number)
+                self._fail(f"process {number} could not be started: {error}")
+                return
+            if self._end.is_set():
+                return
+            log.error("process %d ended (%s); starting another", number, _described(status))
+            self._count_death(number, status)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._end.wait(), RESTART_AFTER_S)
+
+    async def _run_once(self, number: int) -> int:
+        ours, theirs = control_pair()
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *self._command(number, theirs.fileno()),
+                pass_fds=(self._shared.fileno(), theirs.fileno()),
+                start_new_session=True,  # Ctrl-C reaches the supervisor only
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        process = _Process(
+            number,
+            child,
+            ControlSocket(
+                ours,
+                msgspec.msgpack.Decoder(ProcessMessage),
+                on_message=lambda message, descriptor: self._receive(process, message, descriptor),
+                on_end=lambda: None,  # its exit status follows
+            ),
+        )
+        self._processes[number] = process
+        self._placement.process_started(number)
+        process.control.start()
+        try:
+            status = await child.wait()
+        except asyncio.CancelledError:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+            raise
+        finally:
+            process.control.close()
+            del self._processes[number]
+            self._placement.process_ended(number)
+            for refresh in list(self._refreshes.values()):
+                self._refreshed(refresh, number)
+        if status != 0:  # it had no time to close its history
+            for other in self._processes.values():
+                if self._send(other, ProcessEnded(child.pid)):
+                    break
+        return status
+
+    def _count_death(self, number: int, status: int) -> None:
+        now_s = time.monotonic()
+        self._deaths.append(now_s)
+        while now_s - self._deaths[0] > DEATHS_WITHIN_S:
+            self._deaths.popleft()
+        if len(self._deaths) >= DEATHS:
+            self._fail(
+                f"{len(self._deaths)} processes ended within {DEATHS_WITHIN_S:.0f} s, the last "
+                f"({number}) with {_described(status)}; what they said stands above."
+            )
+
+    def _fail(self, reason: str) -> None:
+        self._failure = self._failure or reason
+        self.stop()
+
+    # What the processes send.
+
+    def _receive(self, sender: _Process, message: ProcessMessage, descriptor: int | None) -> None:
+        try:
+            match message:
+                case Beat():
+                    self._beat(sender, message)
+                case PlaceConnection() if descriptor is not None:
+                    self._place(sender, message, descriptor)
+                case OwnSession():
+                    self._own(sender, message)
+                case ReleaseSession(session):
+                    self._placement.release(session, sender.number)
+                case RefreshOthers():
+                    self._refresh_others(sender, message)
+                case Refreshed(request) if request in self._refreshes:
+                    self._refreshed(self._refreshes[request], sender.number)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def _beat(self, sender: _Process, beat: Beat) -> None:
+        self._placement.reported(
+            sender.number, sessions=beat.sessions, speaking=beat.speaking, is_ready=beat.is_ready
+        )
+        is_complete = len(self._processes) == self._count
+        if not self._is_ready and is_complete:
+            self._is_ready = all(load.is_ready for load in self._placement.loads.values())
+            if self._is_ready:
+                log.info("%d processes are ready", self._count)
+
+    def _place(self, sender: _Process, message: PlaceConnection, descriptor: int) -> None:
+        chosen = self._placement.place(message.session, asked=sender.number)
+        adopt = AdoptConnection(message.head)
+        if not self._send(self._processes.get(chosen, sender), adopt, descriptor):
+            self._send(sender, adopt, descriptor)
+
+    def _own(self, sender: _Process, message: OwnSession) -> None:
+        is_granted, older = self._placement.own(message.session, message.user_id, sender.number)
+        if older is not None and older in self._processes:
+            self._send(self._processes[older], SupersedeSession(message.session))
+        self._send(sender, SessionOwned(message.request, is_granted))
+
+    def _refresh_others(self, asker: _Process, message: RefreshOthers) -> None:
+        number, self._next_refresh = self._next_refresh, self._next_refresh + 1
+        others = {n for n in self._processes if n != asker.number}
+        refresh = _RefreshOfOthers(
+            asker.number,
+            message.request,
+            others,
+            asyncio.get_running_loop().call_later(
+                REFRESH_WITHIN_S, lambda: self._end_refresh(number)
+            ),
+        )
+        self._refreshes[number] = refresh
+        for other in list(others):
+            if not self._send(self._processes[other], Refresh(number)):
+                others.discard(other)
+        if not others:
+            self._end_refresh(number)
+
+    def _refreshed(self, refresh: _RefreshOfOthers, process: int) -> None:
+        refresh.missing.discard(process)
+        if not refresh.missing:
+            for number, each in list(self._refreshes.items()):
+                if each is refresh:
+                    self._end_refresh(number)
+
+    def _end_refresh(self, number: int) -> None:
+        refresh = self._refreshes.pop(number, None)
+        if refresh is None:
+            return
+        refresh.timeout.cancel()
+        if asker := self._processes.get(refresh.asker):
+            self._send(asker, OthersRefreshed(refresh.request))
+
+    def _send(
+        self, process: _Process, message: msgspec.Struct, descriptor: int | None = None
+    ) -> bool:
+        """Whether it was sent, or queued."""
+        try:
+            process.control.send(message, descriptor)
+        except PeerGone:
+            return False  # its end is noticed by itself
+        return True
+
+
+def _described(status: int) -> str:
+    if status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"
+
+
+def app_process_command(options: Sequence[str], *, count: int, listening: int) -> Command:
+    """Command lines of `manage.py serve` as an app process.
+
+    Args:
+        options: Of the command that the user gave.
+        count: How many processes there are.
+        listening: The descriptor of the listening socket.
+    """
+
+    def command(number: int, control: int) -> list[str]:
+        place = f"{number},{control},{listening},{count}"
+        return [sys.executable, sys.argv[0], "serve", *options, "--app-process", place]
+
+    return command

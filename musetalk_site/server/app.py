@@ -1,0 +1,212 @@
+"""One serving process, put together: the composition root of `manage.py serve`.
+
+The server, the sessions and their history, a worker and the preparation of avatars are made here
+and know each other only by what they are given. Among several processes of a machine the first one
+also does what is done once a machine.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from inference.cores import available_cores
+from inference.messages import MEDIA_LAYER
+
+if TYPE_CHECKING:
+    from inference.worker import Application, InferenceWorker
+    from musetalk_site.processes.app_process import AppProcess
+    from streaming.web.health import WorkerHealth
+
+log = logging.getLogger("musetalk")
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """What an app process inherits from its supervisor."""
+
+    control: int
+    listening: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppOptions:
+    """What one serving process does."""
+
+    host: str
+    port: int
+    has_worker: bool
+    prepares: bool
+    processes: int = 1
+    """How many processes of this machine serve."""
+    descriptors: Descriptors | None = None
+    """None: this process is alone, and listens by itself."""
+
+    def as_process(self, number: int, *, count: int, control: int, listening: int) -> "AppOptions":
+        """The options of one process among ``count``."""
+        return replace(
+            self,
+            prepares=self.prepares and number == 0,
+            processes=count,
+            descriptors=Descriptors(control, listening),
+        )
+
+
+def serve(options: AppOptions, *, on_listening: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        options: What this process does.
+        on_listening: Called once it listens.
+
+    Raises:
+        CommandError: It could not start.
+    """
+    from musetalk_site.process_end import end_process
+    from musetalk_site.server.daphne_server import StartFailed
+
+    try:
+        _App(options, on_listening).server.run()
+    except StartFailed as error:
+        raise CommandError(f"Cannot start: {error}") from None
+    end_process()
+
+
+class _App:
+    """The parts of a serving process, and the order in which they start and end."""
+
+    def __init__(self, options: AppOptions, on_listening: Callable[[], None]) -> None:
+        # Twisted's reactor is installed by these imports, so no other command should make them.
+        from avatars_app.preparation_runner import PreparationRunner
+        from avatars_app.upload_admission import check_large_body
+        from musetalk_site.asgi import application
+        from musetalk_site.server.daphne_server import StreamServer
+        from musetalk_site.watchdog import Watchdog
+        from streaming.gateway.registry import registry
+        from streaming.history.writer import writer
+
+        self._options = options
+        self._on_listening = on_listening
+        self._registry = registry
+        self._writer = writer
+        self._watchdog = Watchdog()
+        self._preparation_runner = PreparationRunner() if options.prepares else None
+        self._worker = self._make_worker(application) if options.has_worker else None
+        self._app_process = self._make_app_process(options.descriptors)
+        self.server = StreamServer(
+            application,
+            endpoints=self._endpoints(),
+            listening=_listening_socket(options.descriptors),
+            hand_over=None if self._app_process is None else self._app_process.hand_over,
+            started=self._start,
+            told=self._say_goodbye,
+            ended=self._end,
+            max_body_bytes=settings.MAX_UPLOAD_MB * 1_000_000,
+            check_large_body=check_large_body,
+        )
+
+    def _endpoints(self) -> list[str]:
+        from daphne.endpoints import build_endpoint_description_strings
+
+        if self._options.descriptors is not None:
+            return []
+        endpoints: list[str] = build_endpoint_description_strings(
+            host=self._options.host, port=self._options.port
+        )
+        return endpoints
+
+    def _make_worker(self, application: "Application") -> "InferenceWorker":
+        from inference.worker import InferenceWorker
+        from streaming.web import health
+
+        worker = InferenceWorker(
+            application,
+            cores=max(1, available_cores() // self._options.processes),
+            share=1 / self._options.processes,
+            on_death=lambda reason: self.server.fail(reason),
+        )
+        health.use(partial(_health_of, worker))
+        return worker
+
+    def _make_app_process(self, descriptors: Descriptors | None) -> "AppProcess | None":
+        from musetalk_site.processes.app_process import AppProcess
+
+        if descriptors is None:
+            return None
+        return AppProcess(
+            descriptors.control,
+            registry=self._registry,
+            writer=self._writer,
+            is_ready=lambda: self._worker is None or self._worker.report() is not None,
+            adopt=lambda descriptor, head: self.server.adopt(descriptor, head),
+            on_end=lambda: self.server.stop(),
+        )
+
+    async def _start(self) -> None:
+        self._on_listening()
+        if self._app_process is not None:
+            self._app_process.start()
+            self._registry.peers = self._app_process
+        _connect_to_redis()
+        self._writer.start()
+        if self._preparation_runner is not None:
+            self._preparation_runner.start()
+        if self._worker is not None:
+            await self._worker.start()
+        elif self._app_process is None:
+            log.info("no worker here: start some with `python manage.py runworker inference`")
+        self._watchdog.start()  # not before: loading an engine may hold the loop up for long
+
+    async def _say_goodbye(self) -> None:
+        log.info("shutting down: closing connections")
+        await self._registry.close_all()
+
+    async def _end(self) -> None:
+        if self._preparation_runner is not None:
+            await self._preparation_runner.stop()
+        if self._worker is not None:
+            await self._worker.drain()
+        await asyncio.to_thread(self._writer.stop)
+        if self._app_process is not None:
+            self._registry.peers = None
+            await self._app_process.stop()
+        self._watchdog.stop()
+        log.info("ended")
+
+
+def _listening_socket(descriptors: Descriptors | None) -> socket.socket | None:
+    if descriptors is None:
+        return None
+    for descriptor in (descriptors.listening, descriptors.control):
+        os.set_inheritable(descriptor, False)  # preparations have no use for them
+    shared = socket.socket(fileno=descriptors.listening)
+    shared.setblocking(False)
+    return shared
+
+
+def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
+    from streaming.web.health import WorkerHealth
+
+    report = worker.report()
+    if report is None:
+        return None
+    state = report.engine_state
+    return WorkerHealth(report.engine, is_ready=state.is_healthy, message=state.message)
+
+
+def _connect_to_redis() -> None:
+    """Not with the first connection of a client: /health is to know an outage before that."""
+    if settings.CHANNEL_REDIS_URL:
+        from musetalk_site.redis_layers import RedisMediaLayer
+
+        layer = get_channel_layer(MEDIA_LAYER)
+        if isinstance(layer, RedisMediaLayer):
+            layer.connect()

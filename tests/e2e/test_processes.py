@@ -1,0 +1,170 @@
+"""Several app processes behind one port, real ones: placed, superseded, killed, ended."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import psutil
+import pytest
+import websockets
+
+from tests.e2e.talking import Door, Stream
+from tests.processes import make_database
+
+COUNT = 3
+
+
+@pytest.fixture
+def door(serve: Callable[..., Door], tmp_path) -> Door:
+    running: Door = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
+    running.process.wait_for(f"{COUNT} processes are ready")
+    return running
+
+
+def app_processes(door: Door) -> list[psutil.Process]:
+    children = psutil.Process(door.process.pid).children()
+    return [child for child in children if "--app-process" in child.cmdline()]
+
+
+def sessions(door: Door) -> dict[str, dict[str, object]]:
+    return json.loads(door.get("/sessions")[1])["active_sessions"]
+
+
+async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
+    end_s = time.monotonic() + within_s
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < end_s
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def streams(door: Door, count: int) -> AsyncIterator[list[Stream]]:
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(door.stream(f"user{number}")) for number in range(count)
+        ]
+        await asyncio.gather(*(stream.frames(2) for stream in opened))
+        try:
+            yield opened
+        finally:
+            for stream in opened:  # a farewell would wait for frames that nobody reads
+                stream.socket.transport.abort()
+
+
+async def test_streams_are_spread_and_any_process_knows_all(door: Door) -> None:
+    async with streams(door, 2 * COUNT) as opened:
+        for _ in range(5):  # by whichever process accepts the connection
+            seen = await asyncio.to_thread(sessions, door)
+            assert set(seen) == {stream.session_id for stream in opened}
+        workers = Counter(described["worker"] for described in seen.values())
+        assert sorted(workers.values()) == [2] * COUNT, workers
+        decoded = await asyncio.gather(*(stream.frames(10) for stream in opened))
+        for frames in decoded:
+            numbers = [frame["frame_timestamp"] // 40 for frame in frames]
+            assert numbers == list(range(numbers[0], numbers[0] + 10))
+
+
+async def test_the_newer_connection_wins_in_whichever_process(door: Door) -> None:
+    for _ in range(2 * COUNT):
+        async with door.stream("ann") as older:
+            await older.frames(1)
+            async with door.stream("ann", older.session_id) as newer:
+                await newer.frames(1)
+                messages, code = await asyncio.wait_for(older.end(), 5)
+                assert code == 4409, messages[-1:]
+                await newer.frames(5)
+            async with door.stream("bob", older.session_id) as other:
+                message = await other.next()
+                if message["type"] == "ERROR":  # ann's session may not have ended everywhere yet
+                    assert message["data"]["code"] == "INVALID_SESSION"
+
+
+async def test_another_users_session_is_safe_in_every_process(door: Door) -> None:
+    async with door.stream("ann") as anns:
+        await anns.frames(1)
+        for _ in range(2 * COUNT):
+            async with door.stream("bob", anns.session_id) as bobs:
+                message = await bobs.next()
+                assert message["data"]["code"] == "INVALID_SESSION", message
+        await anns.frames(5)
+
+
+async def test_a_connection_that_asked_for_pages_before_becomes_a_stream(door: Door) -> None:
+    """Proxies keep connections alive: pages, then an upgrade, on one connection."""
+    for _ in range(COUNT):
+        with socket.create_connection(("127.0.0.1", door.port)) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await asyncio.to_thread(_read_answer, connection)
+            connection.setblocking(False)
+            uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/keptalive"
+            async with websockets.connect(uri, sock=connection.dup(), max_size=None) as ws:
+                stream = Stream(ws)
+                await stream.send("INIT", user_id="keptalive")
+                await stream.frames(3)
+
+
+def _read_answer(connection: socket.socket) -> None:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+    while len(body) < length:
+        body += connection.recv(65_536)
+
+
+async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(door: Door) -> None:
+    async with streams(door, 2 * COUNT) as opened:
+        before = await asyncio.to_thread(sessions, door)
+        victim = app_processes(door)[0]
+        lost = [s for s in opened if before[s.session_id]["worker"].endswith(f":{victim.pid}")]
+        assert len(lost) == 2
+        victim.kill()
+        for stream in lost:
+            await asyncio.wait_for(stream.end(), 5)
+        for stream in opened:
+            if stream not in lost:
+                await stream.frames(10)
+        ids = {stream.session_id for stream in lost}
+        await until(lambda: not ids & set(sessions(door)), within_s=5)  # its history is closed
+        await until(lambda: "takes sessions" in door.process.output.partition("starting ano")[2])
+        assert len(app_processes(door)) == COUNT
+
+
+async def test_the_end_of_all_is_orderly(door: Door) -> None:
+    async with streams(door, COUNT) as opened:
+        children = app_processes(door)
+        door.process.send(signal.SIGTERM)
+        for stream in opened:
+            messages, code = await asyncio.wait_for(stream.end(), 5)
+            assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)
+        assert await asyncio.to_thread(door.process.wait) == 0
+        assert not any(child.is_running() for child in children)
+        assert "Traceback" not in door.process.output
+
+
+async def test_a_killed_supervisor_leaves_no_process_behind(door: Door) -> None:
+    children = app_processes(door)
+    door.process.send(signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, children, 10)
+    assert not any(child.is_running() for child in children)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", door.port)) != 0
+
+
+def test_processes_that_cannot_start_end_the_command(start, tmp_path):
+    process = start(
+        *("manage.py", "serve", "--host", "127.0.0.1", "--port", "0", "--processes", "2"),
+        DATABASE_URL=make_database(tmp_path),
+        ENGINE="musetalk",
+        MODEL_PATH=str(tmp_path),
+    )
+    assert process.wait(60) == 1
+    assert "processes ended within 30 s" in process.output
+    assert "ENGINE=musetalk, but" in process.output

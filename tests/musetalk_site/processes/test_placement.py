@@ -1,0 +1,119 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from musetalk_site.processes.placement import SPEAKING_WEIGHT, Placement
+
+
+def ready(*loads: tuple[int, int]) -> Placement:
+    """Processes with so many sessions, of which so many speak."""
+    placement = Placement()
+    for number, (sessions, speaking) in enumerate(loads):
+        placement.process_started(number)
+        placement.reported(number, sessions=sessions, speaking=speaking, is_ready=True)
+    return placement
+
+
+def test_a_burst_between_two_reports_is_spread():
+    placement = ready((0, 0), (0, 0), (0, 0))
+    placed = [placement.place(None, asked=0) for _ in range(12)]
+    assert sorted(placed) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_sessions_that_speak_count_more():
+    placement = ready((1, 1), (SPEAKING_WEIGHT, 0))
+    assert placement.place(None, asked=0) == 1
+
+
+def test_a_stream_that_names_a_session_goes_where_that_is():
+    placement = ready((50, 50), (0, 0))
+    placement.own("a", "ada", 0)
+    assert placement.place("a", asked=1) == 0
+    assert placement.place("unknown", asked=0) == 1
+
+
+def test_who_is_not_ready_is_given_nothing():
+    placement = ready((9, 0))
+    placement.process_started(1)
+    assert placement.place(None, asked=1) == 0
+    placement.reported(0, sessions=9, speaking=0, is_ready=False)
+    assert placement.place(None, asked=1) == 1, "nobody is ready: it stays where it came in"
+
+
+def test_the_newer_connection_of_the_same_user_wins():
+    placement = ready((0, 0), (0, 0))
+    assert placement.own("a", "ada", 0) == (True, None)
+    assert placement.own("a", "ada", 0) == (True, None), "its own process settles that itself"
+    assert placement.own("a", "ada", 1) == (True, 0)
+    assert placement.own("a", "bob", 0) == (False, None)
+    placement.release("a", 0)
+    assert placement.own("a", "bob", 0) == (False, None), "process 0 no longer had it"
+    placement.release("a", 1)
+    assert placement.own("a", "bob", 0) == (True, None)
+
+
+def test_a_dead_process_owns_nothing():
+    placement = ready((0, 0), (0, 0))
+    placement.own("a", "ada", 0)
+    placement.own("b", "ada", 1)
+    placement.process_ended(0)
+    assert placement.place("a", asked=1) == 1
+    assert placement.own("a", "bob", 1) == (True, None)
+    assert placement.own("b", "bob", 1) == (False, None)
+
+
+class Processes(RuleBasedStateMachine):
+    """Whatever happens, a stream goes to a process that runs, and a session has one owner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placement = ready((0, 0), (0, 0), (0, 0))
+
+    @rule(number=st.integers(0, 3))
+    def start(self, number: int) -> None:
+        self.placement.process_started(number)
+
+    @rule(number=st.integers(0, 3))
+    def end(self, number: int) -> None:
+        self.placement.process_ended(number)
+
+    @rule(number=st.integers(0, 3), load=st.integers(0, 5), is_ready=st.booleans())
+    def report(self, number: int, load: int, is_ready: bool) -> None:
+        self.placement.reported(number, sessions=load, speaking=0, is_ready=is_ready)
+
+    @rule(session=st.sampled_from("abc"), user=st.sampled_from(["ada", "bob"]), data=st.data())
+    def own(self, session: str, user: str, data: st.DataObject) -> None:
+        if not self.placement.loads:
+            return
+        process = data.draw(st.sampled_from(sorted(self.placement.loads)))
+        before = self.placement.owners.get(session)
+        is_granted, older = self.placement.own(session, user, process)
+        assert is_granted == (before is None or before.user_id == user)
+        assert older is None or (before is not None and older == before.process != process)
+
+    @rule(session=st.none() | st.sampled_from("abc"), data=st.data())
+    def place(self, session: str | None, data: st.DataObject) -> None:
+        if not self.placement.loads:
+            return
+        asked = data.draw(st.sampled_from(sorted(self.placement.loads)))
+        chosen = self.placement.place(session, asked=asked)
+        load = self.placement.loads[chosen]
+        is_owner = session in self.placement.owners
+        assert is_owner or load.is_ready or chosen == asked
+
+    @invariant()
+    def owners_run(self) -> None:
+        assert {o.process for o in self.placement.owners.values()} <= set(self.placement.loads)
+
+
+TestProcesses = Processes.TestCase
+
+
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=6), st.integers(1, 60))
+def test_no_process_is_left_behind(sessions, streams):
+    placement = ready(*((count, 0) for count in sessions))
+    for _ in range(streams):
+        placement.place(None, asked=0)
+    totals = [load.weight for load in placement.loads.values()]
+    given_any = [load.weight for load in placement.loads.values() if load.placed]
+    assert max(given_any) <= min(totals) + 1
