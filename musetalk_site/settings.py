@@ -40,6 +40,7 @@ MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 # Gateway.
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_SESSION_S: int = _values["MAX_SESSION_S"]
+RESUME_S: int = _values["RESUME_S"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
 HISTORY_DAYS: int = _values["HISTORY_DAYS"]
 

@@ -33,7 +33,7 @@ class GatewayProcess(models.Model):
 
 
 class SessionRecord(models.Model):
-    """One session of one connection, as it was when it was last looked at."""
+    """One session, as it was when it was last looked at."""
 
     class CloseCause(models.TextChoices):
         CLIENT_REQUEST = "client_request", "closed"
@@ -61,6 +61,9 @@ class SessionRecord(models.Model):
     ended_at = models.DateTimeField("end", null=True, blank=True)
     close_cause = models.CharField(max_length=16, blank=True, choices=CloseCause)
     is_waiting = models.BooleanField(default=False, help_text="No worker has it just now.")
+    connections = models.PositiveIntegerField(
+        default=1, help_text="More than one: it was resumed after a connection was lost."
+    )
     frames = models.PositiveBigIntegerField(default=0, help_text="Sent to the client.")
     frames_dropped = models.PositiveBigIntegerField(
         default=0, help_text="Left out, because the client was too slow."

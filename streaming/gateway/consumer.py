@@ -43,26 +43,35 @@ from inference.messages import (
     from_layer,
 )
 from streaming.gateway import takeover
-from streaming.gateway.registry import registry
+from streaming.gateway.registry import Connection, registry
+from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
 from streaming.protocol import binary
+from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
-from streaming.protocol.errors import SessionIdTaken
+from streaming.protocol.errors import ProtocolError, SessionIdTaken
 from streaming.protocol.server_messages import ActionFrame, ServerMessage, VideoFrame
 from streaming.session.effects import (
     CloseConnection,
     Effect,
     FlushSpeech,
     OpenSession,
+    ResumeSession,
     SendClaim,
     SendToClient,
     SendToWorker,
 )
-from streaming.session.session import Session, SessionLimits
+from streaming.session.limits import SessionLimits
+from streaming.session.resumption import ClientState, check_last_frame
+from streaming.session.session import Session
 
 log = logging.getLogger(__name__)
 
 TRANSPORT_EXTENSION = "musetalk.transport"
 LOOK_UP_WITHIN_S = 10.0
+CLOCK_TOLERANCE_MS = 5_000
+"""By how much the clocks of two machines may differ."""
+CLOSED_ON_PURPOSE = {1000, 1001}
+"""Close codes of a client that does not come back."""
 LEAVE_WITHIN_S = 2.5
 """How long a closed connection may take to tell its worker and other processes."""
 
@@ -89,9 +98,17 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._deadline_moved = asyncio.Event()
         self._time_keeper: asyncio.Task[None] | None = None
         self._is_binary = False
+        self._transport: Any = None
+        """Tells when the client reads too slowly, where the server knows."""
         self._for_layers: asyncio.Queue[Effect | None] = asyncio.Queue()
         """None ends it."""
         self._layer_sender: asyncio.Task[None] | None = None
+        self._is_gone = False
+        """Nothing more can be sent to the client."""
+        self._is_lost = False
+        """The connection ended without a farewell."""
+        self._expiry: asyncio.TimerHandle | None = None
+        """Set while the session waits for its client to come back on another connection."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -135,8 +152,18 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self.opened_at = self.last_message_at = timezone.now()
         subprotocol = _choose_subprotocol(list(self.scope.get("subprotocols") or ()))
         self._is_binary = subprotocol == binary.BINARY_SUBPROTOCOL
-        self.session = Session(
-            user_id=self.scope["url_route"]["kwargs"]["user_id"],
+        user_id = self.scope["url_route"]["kwargs"]["user_id"]
+        self._tokens = SignedTokens(user_id, self.opened_at.timestamp())
+        self.session = self._new_session(user_id)
+        self._observe_transport()
+        await self.accept(subprotocol=subprotocol)
+        registry.enter(self)
+        self._layer_sender = asyncio.create_task(self._send_to_layers(), name="session layers")
+        self._time_keeper = asyncio.create_task(self._keep_time(), name="session timers")
+
+    def _new_session(self, user_id: str) -> Session:
+        return Session(
+            user_id=user_id,
             reply_channel=self.channel_name,
             now_s=self._now_s(),
             rules=SessionLimits(
@@ -144,14 +171,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 idle_s=settings.SESSION_IDLE_S,
                 max_session_s=settings.MAX_SESSION_S,
                 end_of_speech_s=settings.END_OF_SPEECH_MS / 1_000,
+                resume_s=settings.RESUME_S,
             ),
             is_binary=self._is_binary,
+            tokens=self._tokens,
         )
-        self._observe_transport()
-        await self.accept(subprotocol=subprotocol)
-        registry.enter(self)
-        self._layer_sender = asyncio.create_task(self._send_to_layers(), name="session layers")
-        self._time_keeper = asyncio.create_task(self._keep_time(), name="session timers")
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         self.last_message_at = timezone.now()
@@ -162,6 +186,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._carry_out(self.session.binary(bytes_data, now_s))
 
     async def websocket_disconnect(self, message: Any) -> None:
+        self._is_lost = message.get("code") not in CLOSED_ON_PURPOSE
         # The stock one ends with the hop that `dispatch` avoids; `_leave` does the rest.
         raise StopConsumer
 
@@ -171,8 +196,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
         extensions: dict[str, Any] = self.scope.get("extensions") or {}
         transport = extensions.get(TRANSPORT_EXTENSION)
         if transport is not None:
+            self._transport = transport
             self.session.set_paused(transport.paused)
-            transport.on_change(self.session.set_paused)
+            transport.on_change(lambda is_paused: self.session.set_paused(is_paused))
         elif not _has_warned_of_transport:
             _has_warned_of_transport = True
             log.warning(
@@ -200,7 +226,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def _guarded(self, end: Callable[[], list[Effect]]) -> None:
         """End the session; a fault of it must not reach the caller."""
         try:
-            await self._carry_out(end())
+            effects = end()
+            if self._expiry is not None:
+                self._expiry.cancel()
+                self._expiry = None
+                registry.leave(self)
+            else:
+                await self._carry_out(effects)
         except Exception:
             log.exception("a session could not be ended")
 
@@ -245,25 +277,33 @@ class StreamConsumer(AsyncWebsocketConsumer):
             case SendToClient(message):
                 await self._send_to_client(message)
             case OpenSession(session_id):
-                await self._open(effect, session_id)
+                await self._open(session_id)
+            case ResumeSession(session_id, init):
+                await self._resume(session_id, init)
             case CloseConnection(code):
-                await self.close(code=int(code))
+                if not self._is_gone:
+                    await self.close(code=int(code))
             case FlushSpeech() | SendToWorker() | SendClaim():
                 self._for_layers.put_nowait(effect)
 
     async def _send_to_client(self, message: ServerMessage) -> None:
+        if self._is_gone:
+            return
         if self._is_binary and isinstance(message, VideoFrame | ActionFrame):
             await self.send(bytes_data=binary.pack_message(message))
         else:
             await self.send(text_data=dump(message))
 
-    async def _open(self, effect: OpenSession, session_id: str) -> None:
+    async def _open(
+        self, session_id: str, resumed: tuple[InitFields, ResumeClaim] | None = None
+    ) -> None:
+        """Open the session here, from the start or as its client knows it."""
         try:
             await registry.reserve(session_id, self)
         except SessionIdTaken:
             self._todo.extend(self.session.id_taken(self._now_s()))
             return
-        self._for_layers.put_nowait(effect)
+        self._for_layers.put_nowait(OpenSession(session_id, self.session.user_id))
         try:
             avatar = await _look_up(self.session.user_id)
         except AvatarNotReady as missing:
@@ -272,7 +312,64 @@ class StreamConsumer(AsyncWebsocketConsumer):
             log.error("session %s: no avatar could be looked up: %r", session_id, error)
             self._todo.extend(self.session.fail())
         else:
-            self._todo.extend(self.session.opened(avatar, self._now_s()))
+            known = None
+            if resumed is not None:
+                init, claim = resumed
+                known = ClientState.of(init, avatar, claim.number)
+            self._todo.extend(self.session.opened(avatar, self._now_s(), known))
+
+    async def _resume(self, session_id: str, init: InitFields) -> None:
+        """Continue the session: the one that waits here, or as the client knows it."""
+        assert init.resume_token is not None, "it resumes"
+        try:
+            claim = check_token(init.resume_token, session_id, self.session.user_id)
+            older = registry.connection_of(session_id)
+            if older is not None:
+                await self._take(older, claim, init)
+                self._for_layers.put_nowait(OpenSession(session_id, self.session.user_id))
+                return
+            age_ms = (timezone.now().timestamp() - claim.opened_at) * 1_000
+            check_last_frame(init, latest_ms=int(age_ms) + CLOCK_TOLERANCE_MS)
+        except ProtocolError as error:
+            self._todo.extend(self.session.resume_refused(error, self._now_s()))
+            return
+        self._tokens.opened_at = claim.opened_at
+        await self._open(session_id, (init, claim))
+
+    async def _take(self, older: Connection, claim: ResumeClaim, init: InitFields) -> None:
+        """Continue the session of another connection of this process.
+
+        Raises:
+            ProtocolError: The token or the client's account does not fit it.
+        """
+        if not older.session.can_resume or older.session.number != claim.number:
+            raise refused()
+        older.session.check_resume(init)
+        session = await older.hand_over()
+        self.session = session
+        self.opened_at = older.opened_at
+        registry.move(older, self)
+        session.set_paused(self._transport is not None and self._transport.paused)
+        self._todo.extend(
+            session.resume(
+                init,
+                reply_channel=self.channel_name,
+                is_binary=self._is_binary,
+                now_s=self._now_s(),
+            )
+        )
+
+    async def hand_over(self) -> Session:
+        """Give the session up to a newer connection; this one ends."""
+        session = self.session
+        self.session = self._new_session(session.user_id)
+        self.session.disconnected()
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        else:
+            await self._carry_out(session.detach() + session.handed_over())
+        return session
 
     async def _send_to_layers(self) -> None:
         """Carry out the effects for the channel layers, one after the other."""
@@ -334,9 +431,20 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._time_keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._time_keeper
-        registry.leave(self)
-        await self._guarded(self.session.disconnected)
+        self._is_gone = True
+        if self._is_lost and self.session.can_resume and not registry.is_closing:
+            await self._guarded(self.session.detach)
+            self._expiry = self._loop.call_later(settings.RESUME_S, self._expire)
+        else:
+            registry.leave(self)
+            await self._guarded(self.session.disconnected)
         await self._leave_layers()
+
+    def _expire(self) -> None:
+        """The client did not come back."""
+        self._expiry = None
+        self.session.disconnected()
+        registry.leave(self)
 
     async def _leave_layers(self) -> None:
         """Send what is left to send, within `LEAVE_WITHIN_S`."""

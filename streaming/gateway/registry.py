@@ -21,6 +21,9 @@ class Connection(Protocol):
     """When the client last sent something."""
 
     async def supersede(self) -> None: ...
+    async def hand_over(self) -> Session:
+        """Give the session up to a newer connection; this one ends."""
+
     async def shut_down(self) -> None: ...
 
     def terminate_soon(self) -> None:
@@ -99,6 +102,17 @@ class Registry:
         self._by_session_id[key] = connection
         if older is not None and older is not connection:
             await older.supersede()
+
+    def connection_of(self, session_id: str) -> Connection | None:
+        """The connection that has the session, or had it last and waits for another."""
+        return self._by_session_id.get(key_of(session_id))
+
+    def move(self, older: Connection, newer: Connection) -> None:
+        """The session of ``older`` continues on ``newer``."""
+        self._connections.discard(older)
+        for key, connection in self._by_session_id.items():
+            if connection is older:
+                self._by_session_id[key] = newer
 
     async def supersede(self, session: str) -> None:
         """The session with this key was opened in another process."""

@@ -38,6 +38,7 @@ from inference.timing import audio_timestamp_ms
 from streaming.gateway.registry import Connection, Registry, registry
 from streaming.history.retention import forget_some
 from streaming.models import GatewayProcess, SessionRecord
+from streaming.session.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class HistoryWriter:
     def __init__(self, watched: Registry) -> None:
         self._registry = watched
         self._process = GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
-        self._ids: dict[Connection, uuid.UUID] = {}
+        self._ids: dict[Session, uuid.UUID] = {}
         """Of the sessions that are known and alive."""
         self._gone: queue.SimpleQueue[tuple[Connection, datetime]] = queue.SimpleQueue()
         self._dead: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -170,7 +171,7 @@ class HistoryWriter:
         self._take_in_those_gone()
         connections = [c for c in self._registry if c.session.link is not None]
         if not writes_all:
-            connections = [c for c in connections if c not in self._ids]
+            connections = [c for c in connections if c.session not in self._ids]
         if writes_all:
             self._beat()
         records = [*self._unwritten.values(), *map(self._record, connections)]
@@ -194,7 +195,7 @@ class HistoryWriter:
             if connection.session.link is not None:
                 record = self._record(connection, ended_at)
                 self._unwritten[record.id] = record
-            self._ids.pop(connection, None)
+            self._ids.pop(connection.session, None)
 
     def _beat(self) -> None:
         process, metrics = self._process, self._registry.metrics()
@@ -221,7 +222,7 @@ class HistoryWriter:
         late = metrics.lateness
         is_live = ended_at is None
         return SessionRecord(
-            id=self._ids.setdefault(connection, uuid.uuid4()),
+            id=self._ids.setdefault(session, uuid.uuid4()),
             session_id=session.session_id or "",
             user_id=session.user_id,
             avatar=link.avatar.folder,
@@ -229,6 +230,7 @@ class HistoryWriter:
             engine="" if worker is None else worker.engine,
             process=self._process,
             started_at=connection.opened_at,
+            connections=session.number + 1,
             recorded_at=timezone.now(),
             last_message_at=connection.last_message_at,
             ended_at=ended_at,
@@ -270,8 +272,8 @@ class HistoryWriter:
                 process=self._process, ended_at=None, termination_requested=True
             ).values_list("id", flat=True)
         )
-        for live, id_ in self._ids.items():
-            if id_ in wished:
+        for live in self._registry:
+            if self._ids.get(live.session) in wished:
                 live.terminate_soon()
 
 

@@ -220,7 +220,8 @@ class InitFields(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     utterance_id: Annotated[
-        str | None, Meta(description="Resume: the utterance that was being sent.")
+        str | None,
+        Meta(description="Resume: the oldest utterance whose SPEECH_FINISHED did not come."),
     ] = None
     base_video: Annotated[str | None, Meta(description="Resume: the clip chosen last.")] = None
     target_state: Annotated[

@@ -16,6 +16,8 @@ class State(Enum):
     OPENING = auto()
     """The avatar is being looked up."""
     OPEN = auto()
+    DETACHED = auto()
+    """The connection was lost, and the client may resume the session on another one."""
     CLOSED = auto()
 
 
@@ -23,6 +25,8 @@ class Event(Enum):
     INIT = auto()
     REFUSE_ID = auto()
     OPEN = auto()
+    DETACH = auto()
+    RESUME = auto()
     CLOSE = auto()
 
 
@@ -33,7 +37,8 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.OPEN: State.OPEN,
         Event.CLOSE: State.CLOSED,
     },
-    State.OPEN: {Event.CLOSE: State.CLOSED},
+    State.OPEN: {Event.DETACH: State.DETACHED, Event.CLOSE: State.CLOSED},
+    State.DETACHED: {Event.RESUME: State.OPEN, Event.CLOSE: State.CLOSED},
     State.CLOSED: {},
 }
 

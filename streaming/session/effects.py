@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from inference.messages import LayerMessage, SessionStart
+from streaming.protocol.client_messages import InitFields
 from streaming.protocol.errors import CloseCode, ProtocolError
 from streaming.protocol.server_messages import (
     ActionFrame,
@@ -31,6 +32,18 @@ class OpenSession:
 
     session_id: str
     user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSession:
+    """Check the token of this INIT, and continue the session that it names.
+
+    Either another `Session` takes the place of this one, or the answer is `Session.opened`,
+    `Session.resume_refused`, `Session.id_taken` or `Session.avatar_missing`.
+    """
+
+    session_id: str
+    init: InitFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,15 @@ class CloseConnection:
     code: CloseCode
 
 
-Effect = SendToClient | OpenSession | SendClaim | SendToWorker | FlushSpeech | CloseConnection
+Effect = (
+    SendToClient
+    | OpenSession
+    | ResumeSession
+    | SendClaim
+    | SendToWorker
+    | FlushSpeech
+    | CloseConnection
+)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ A session's accepted samples are numbered from 0, at 16 kHz. Three positions say
 ``sent``      what is before it was sent to the session's worker
 ``shown``     what is before it is on its way to the screen, or was dropped by an interrupt
 
-`SpeechWindow` keeps what lies between ``shown`` and ``accepted``. At most two seconds of it are in
+`SpeechWindow` keeps what lies between ``shown`` and ``accepted``, and before ``shown`` as much as a
+client that resumes its session may have to be shown again. At most two seconds of it are in
 flight, so that a worker never holds more than it needs. When the worker is lost, ``sent`` returns
 to ``shown``: what was in flight is sent again, so nothing is shown twice and nothing is lost.
 
@@ -34,10 +35,17 @@ import numpy as np
 from inference.assets.clip_index import ClipRequest
 from inference.media.resampling import Resampler, mix_down
 from inference.messages import AudioChunk, SpeechEnd, SpeechInterrupt
-from inference.timing import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, audio_timestamp_ms
+from inference.timing import (
+    BYTES_PER_SAMPLE,
+    SAMPLE_RATE_HZ,
+    SAMPLES_PER_MS,
+    audio_timestamp_ms,
+)
 
 MAX_IN_FLIGHT = 2 * SAMPLE_RATE_HZ
 MAX_PIECE = SAMPLE_RATE_HZ
+KEPT_SHOWN = 5 * SAMPLE_RATE_HZ
+"""Samples that were shown and are kept, where a session can be resumed."""
 
 
 class SpeechInput:
@@ -94,18 +102,27 @@ def samples_at_16_khz(size_bytes: int, sample_rate: int, channels: int) -> int:
 class SpeechWindow:
     """Accepted speech that was not shown yet. Positions are in samples; PCM is s16le, 16 kHz."""
 
-    def __init__(self) -> None:
-        self.accepted = 0
-        self.sent = 0
-        self.shown = 0
+    def __init__(self, *, start: int = 0, kept: int = 0) -> None:
+        """Start without speech.
+
+        Args:
+            start: Position of the first sample that comes.
+            kept: How many samples are kept after they were shown, for `rewind`.
+        """
+        self.accepted = start
+        self.sent = start
+        self.shown = start
+        self._kept = kept
+        self._base = start
+        """Position of the first sample that is kept."""
         self._pcm = bytearray()
         self._requests: deque[tuple[int, ClipRequest | None]] = deque()
         """Where another clip is requested: first sample, request. Ascending; the first one holds
-        at ``shown``."""
+        at the first sample kept."""
         self._arrivals: deque[tuple[int, float]] = deque()
-        """When speech came: position after a chunk, moment. Ascending, from ``shown`` on."""
+        """When speech came: position after a chunk, moment. Ascending, as far as it is kept."""
         self._ends: deque[int] = deque()
-        """Where utterances end that the client ended, from ``shown`` on. Ascending."""
+        """Where utterances end that the client ended. Ascending, as far as it is kept."""
         self._sent_end = -1
         """The last of them that the worker was told."""
 
@@ -170,12 +187,12 @@ class SpeechWindow:
                 break
             request = requested
         self.sent = end
-        base = self.shown
+        base = self._base
         piece = self._pcm[(start - base) * BYTES_PER_SAMPLE : (end - base) * BYTES_PER_SAMPLE]
         return start, bytes(piece), request
 
     def arrived_s(self, position: int) -> float:
-        """When the sample at a position that was not shown yet came."""
+        """When the sample at a position that is kept came."""
         return next(arrived_s for end, arrived_s in self._arrivals if end > position)
 
     def unread(self, position: int) -> None:
@@ -189,8 +206,15 @@ class SpeechWindow:
         position = min(position, self.sent)
         if position <= self.shown:
             return
-        del self._pcm[: (position - self.shown) * BYTES_PER_SAMPLE]
         self.shown = position
+        self._forget(position - self._kept)
+
+    def _forget(self, position: int) -> None:
+        """Forget what is before ``position``."""
+        if position <= self._base:
+            return
+        del self._pcm[: (position - self._base) * BYTES_PER_SAMPLE]
+        self._base = position
         while len(self._requests) > 1 and self._requests[1][0] <= position:
             self._requests.popleft()
         while self._ends and self._ends[0] < position:
@@ -204,12 +228,27 @@ class SpeechWindow:
         self._requests.clear()
         self._ends.clear()
         self._arrivals.clear()
-        self.shown = self.sent = self.accepted
+        self._base = self.shown = self.sent = self.accepted
 
-    def rewind(self) -> None:
-        """Another worker: send again what was not shown."""
+    def rewind(self, shown: int | None = None) -> None:
+        """Another worker: send again what was not shown.
+
+        Args:
+            shown: Up to here it was, as far as the client knows; None: as far as this side knows.
+        """
+        if shown is not None:
+            self.shown = max(self._base, min(shown, self.shown))
         self.sent = self.shown
         self._sent_end = self.shown - 1
+
+    def truncate(self) -> None:
+        """Forget the samples after the last whole millisecond, which a client can name."""
+        surplus = self.accepted % SAMPLES_PER_MS
+        if surplus and self._base <= self.accepted - surplus:
+            self.accepted -= surplus
+            del self._pcm[(self.accepted - self._base) * BYTES_PER_SAMPLE :]
+            self.shown = min(self.shown, self.accepted)
+            self.sent = min(self.sent, self.accepted)
 
 
 @dataclass(slots=True)
@@ -293,9 +332,13 @@ class SpeechFeed:
         """A worker was accepted, and the acceptance told it the generation."""
         self._sent_generation = self.generation
 
-    def rewind(self) -> None:
-        """The worker is lost: what was not shown is sent to the next one."""
-        self._window.rewind()
+    def rewind(self, shown: int | None = None) -> None:
+        """The worker is lost: what was not shown is sent to the next one.
+
+        Args:
+            shown: Up to here it was, as far as the client knows; None: as far as this side knows.
+        """
+        self._window.rewind(shown)
 
     @property
     def awaits_confirmation(self) -> bool:

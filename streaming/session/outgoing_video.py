@@ -29,10 +29,9 @@ from streaming.session.context import SessionContext
 class DecodableFilter:
     """Decides for each frame, in order, whether the client can decode it."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_accepted: int = -1) -> None:
         self._needs_idr = True
-        self._last_came = -1
-        self._last_accepted = -1
+        self._last_came = self._last_accepted = last_accepted
 
     @property
     def last_accepted(self) -> int:
@@ -96,18 +95,32 @@ class _Shown:
 class FrameRelay:
     """Sends the frames of one session, from worker to worker."""
 
-    def __init__(self, context: SessionContext, *, is_binary: bool = False) -> None:
-        """Start before the first frame.
+    def __init__(
+        self, context: SessionContext, *, is_binary: bool = False, last_frame: int = -1
+    ) -> None:
+        """Start.
 
         Args:
             context: The session's.
             is_binary: Frames go out as binary messages, which need FRAME_INFO.
+            last_frame: Number of the last frame that the client received; -1: none.
         """
         self._context = context
         self._is_binary = is_binary
-        self._filter = DecodableFilter()
+        self._filter = DecodableFilter(last_frame)
         self._arrivals = FrameArrivals()
         self._shown: _Shown | None = None
+
+    @property
+    def last_frame(self) -> int:
+        """Number of the last frame that was sent; -1 before the first."""
+        return self._filter.last_accepted
+
+    def resume(self, *, is_binary: bool) -> None:
+        """The client is back, on another connection."""
+        self._is_binary = is_binary
+        self._shown = None
+        self._filter.require_idr()
 
     def begin(self) -> None:
         """Another worker sends from now on."""

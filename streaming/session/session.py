@@ -10,7 +10,8 @@ clock, and every one returns its effects, in order (`effects`):
 `from_worker`                         a worker sent something
 `timer`                               `next_deadline_s` has come
 `opened`, `id_taken`,
-`avatar_missing`                      the answers to the effect `OpenSession`
+`avatar_missing`, `resume_refused`    the answers to `OpenSession` and `ResumeSession`
+`detach`, `resume`                    the connection is lost; the client is back on another one
 `undelivered`                         a message could not be sent to its worker
 `set_paused`                          the client reads too slowly, or fast enough again
 `supersede`, `terminate`,
@@ -30,19 +31,18 @@ parser, the session check, the reaction to its type.
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from inference.messages import LayerMessage, SessionClaimed
+from inference.timing import audio_timestamp_ms, frame_timestamp_ms
 from streaming.protocol import binary, closing, codec
 from streaming.protocol.client_messages import (
-    MAX_CHUNK_S,
-    SAMPLE_RATES_HZ,
     AnyClientMessage,
     Close,
     Init,
+    InitFields,
     Pong,
 )
 from streaming.protocol.closing import CloseCause, CloseCauseName
@@ -51,46 +51,35 @@ from streaming.protocol.server_messages import (
     CloseAck,
     CloseAckFields,
     InitSuccess,
-    InitSuccessFields,
-    Limits,
     Ping,
     SessionWarning,
-    VideoDescription,
     WarningFields,
 )
 from streaming.session.client_requests import ClientRequests
-from streaming.session.clip_choice import Avatar, clip_names, first_clip
+from streaming.session.clip_choice import Avatar
 from streaming.session.connection_state import TRANSITIONS, Event, State, check, invalid_session
 from streaming.session.context import Negotiated, SessionContext
-from streaming.session.effects import CloseConnection, Effect, OpenSession, SendToWorker
+from streaming.session.effects import (
+    CloseConnection,
+    Effect,
+    OpenSession,
+    ResumeSession,
+    SendToWorker,
+)
+from streaming.session.init_success import init_success, with_limits, with_resume_offer
+from streaming.session.limits import SessionLimits, warning_s
 from streaming.session.metrics import SessionMetrics
 from streaming.session.outgoing_video import FrameRelay
 from streaming.session.rate_limit import MessageLimit
+from streaming.session.resumption import ClientState, ResumeTokens, check_last_frame
 from streaming.session.session_speech import SessionSpeech
 from streaming.session.timers import Timer
 from streaming.session.worker_link import WorkerLink
 
 log = logging.getLogger(__name__)
 
-PROTOCOL_VERSION = "1.2"
 INIT_WITHIN_S = 10.0
 PING_EVERY_S = 30.0
-WARN_BEFORE_S = 30.0
-"""How long before its session ends a client is warned; at most half the limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """Limits set by the operator."""
-
-    max_queued_speech_s: float = 60
-    """Seconds of speech that may wait to be shown."""
-    idle_s: float = 0
-    """Seconds without a message of the client until the session is closed; 0: no limit."""
-    max_session_s: float = 0
-    """Seconds until an open session is closed; 0: no limit."""
-    end_of_speech_s: float = 0.24
-    """Seconds without a chunk that end an utterance."""
 
 
 class Session:
@@ -104,6 +93,7 @@ class Session:
         now_s: float,
         rules: SessionLimits | None = None,
         is_binary: bool = False,
+        tokens: ResumeTokens | None = None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         """Begin with a connection that was accepted.
@@ -114,6 +104,7 @@ class Session:
             now_s: The moment, on the monotonic clock that all calls use.
             rules: Limits set by the operator.
             is_binary: The subprotocol musetalk.v1.binary was negotiated.
+            tokens: Makes resume tokens; None: the session cannot be resumed.
             new_id: Makes session and claim ids.
         """
         self.user_id = user_id
@@ -127,10 +118,15 @@ class Session:
         self._reply_channel = reply_channel
         self._rules = rules or SessionLimits()
         self._is_binary = is_binary
+        self._tokens = tokens if self._rules.resume_s > 0 else None
         self._new_id = new_id
+        self._number = 0
+        self._max_session_due_s: float | None = None
         self._context = SessionContext()
         self._limit = MessageLimit(now_s)
         self._requests: ClientRequests | None = None
+        self._frames: FrameRelay | None = None
+        self._next_audio_ms: int | None = None  # set once the session was resumed
         self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
         self._restart_idle_timer(now_s)
 
@@ -199,33 +195,61 @@ class Session:
                 f"data.user_id is {codec.quoted(message.data.user_id)}, but this address is "
                 f"{self.user_id}'s: both must be the same."
             )
-        if message.data.role == "watch" or message.data.resume_token is not None:
+        if message.data.role == "watch":
             raise invalid_session("The token is not valid here; open a session of your own.")
-        self._context.session_id = message.session_id or self._new_id()
+        is_resumed = message.data.resume_token is not None
+        if is_resumed and message.session_id is None:
+            raise invalid_session("To resume a session, name it by its session_id.")
+        session_id = message.session_id or self._new_id()
+        self._context.session_id = session_id
         self._context.negotiated = Negotiated.of(message.data)
         self._go(Event.INIT)
         self._context.timers.stop(Timer.INIT)
-        self._context.outbox.put(OpenSession(self._context.session_id, self.user_id))
+        if is_resumed:
+            self._context.outbox.put(ResumeSession(session_id, message.data))
+        else:
+            self._context.outbox.put(OpenSession(session_id, self.user_id))
 
-    def opened(self, avatar: Avatar, now_s: float) -> list[Effect]:
-        """The session_id is reserved, and this is the user's avatar."""
+    def opened(
+        self, avatar: Avatar, now_s: float, known: ClientState | None = None
+    ) -> list[Effect]:
+        """The session_id is reserved, and this is the user's avatar.
+
+        Args:
+            avatar: The user's.
+            now_s: The moment.
+            known: What the client knows of the session that it resumes; its process is gone.
+        """
         if self.state is State.OPENING:
             self._go(Event.OPEN)
             self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
-            self._start_max_session_timer(now_s)
+            if self._rules.max_session_s > 0:
+                self._max_session_due_s = now_s + self._rules.max_session_s
+                self._start_max_session_timer(self._max_session_due_s)
+            if known is not None:
+                self._number = known.number + 1
+                self._next_audio_ms = audio_timestamp_ms(known.next_position)
             self.speech = SessionSpeech(
                 self._context,
                 max_queued_s=self._rules.max_queued_speech_s,
                 end_of_speech_s=self._rules.end_of_speech_s,
+                start=0 if known is None else known.next_position,
+                is_resumable=self.is_resumable,
+            )
+            self._frames = FrameRelay(
+                self._context,
+                is_binary=self._is_binary,
+                last_frame=-1 if known is None else known.last_frame,
             )
             self.link = WorkerLink(
                 self._context,
                 reply_channel=self._reply_channel,
                 avatar=avatar,
                 speech=self.speech,
-                frames=FrameRelay(self._context, is_binary=self._is_binary),
+                frames=self._frames,
                 observer=self,
                 new_id=self._new_id,
+                base_clip=None if known is None else known.clip,
             )
             self._requests = ClientRequests(self._context, self.link, self.speech)
             self.link.search(now_s)
@@ -233,13 +257,20 @@ class Session:
 
     def id_taken(self, now_s: float) -> list[Effect]:
         """The session_id is live on another user's connection."""
+        return self._refuse_init(
+            invalid_session("This session_id is another user's; propose another, or null."), now_s
+        )
+
+    def resume_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
+        """The session cannot be resumed so; the client may send another INIT."""
+        return self._refuse_init(error, now_s)
+
+    def _refuse_init(self, error: ProtocolError, now_s: float) -> list[Effect]:
         if self.state is State.OPENING:
             self._go(Event.REFUSE_ID)
             self._context.session_id = None
             self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
-            self._context.error(
-                invalid_session("This session_id is another user's; propose another, or null.")
-            )
+            self._context.error(error)
         return self._context.outbox.take()
 
     def avatar_missing(
@@ -250,19 +281,85 @@ class Session:
             self._end(closing.no_avatar(reason, percent))
         return self._context.outbox.take()
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the client may come back after it has lost its connection."""
+        return self._tokens is not None and self._context.negotiated.has_1_2
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it could be resumed now."""
+        return self.is_resumable and self.state in (State.OPEN, State.DETACHED)
+
+    @property
+    def number(self) -> int:
+        """Of the session's connection, from 0."""
+        return self._number
+
+    def detach(self) -> list[Effect]:
+        """The connection is lost, and `is_resumable`: the session waits for its client."""
+        assert self.link is not None, "it is open"
+        self._go(Event.DETACH)
+        self._context.timers.stop_all()
+        self._context.outbox.is_paused = False
+        self.link.detach()
+        return self._context.outbox.take()
+
+    def handed_over(self) -> list[Effect]:
+        """What the connection is sent whose session is resumed on another one."""
+        self._farewell(closing.SUPERSEDED)
+        return self._context.outbox.take()
+
+    def check_resume(self, init: InitFields) -> None:
+        """Raise ProtocolError if this INIT cannot continue the session, which is unchanged."""
+        assert self._frames is not None, "it was open"
+        check_last_frame(init, latest_ms=frame_timestamp_ms(max(self._frames.last_frame, 0)))
+
+    def resume(
+        self, init: InitFields, *, reply_channel: str, is_binary: bool, now_s: float
+    ) -> list[Effect]:
+        """The client is back, on another connection; `check_resume` allowed it.
+
+        Args:
+            init: What it sent.
+            reply_channel: Where workers answer from now on.
+            is_binary: The connection has the subprotocol musetalk.v1.binary.
+            now_s: The moment.
+        """
+        assert self.link is not None, "it is detached"
+        assert self.speech is not None, "it is detached"
+        assert self._frames is not None, "it is detached"
+        self._go(Event.RESUME)
+        self._number += 1
+        self._is_binary = is_binary
+        self._context.negotiated = Negotiated.of(init)
+        self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
+        self._restart_idle_timer(now_s)
+        if self._max_session_due_s is not None:
+            self._start_max_session_timer(self._max_session_due_s)
+        self._frames.resume(is_binary=is_binary)
+        acknowledged = None if init.acknowledged_ms is None else int(init.acknowledged_ms)
+        self._next_audio_ms = self.speech.resume(acknowledged, init.utterance_id, now_s)
+        events = self._context.outbox.take()
+        if self.link.last_worker is not None:
+            self.on_first_worker(self.link.last_worker)  # INIT_SUCCESS goes first
+        effects = [*self._context.outbox.take(), *events]
+        self.link.resume(reply_channel, now_s)
+        return effects + self._context.outbox.take()
+
     def on_first_worker(self, worker: SessionClaimed) -> None:
         """The link found a worker: the client can be told that the session is open."""
         assert self.link is not None, "it is the link that calls"
-        avatar = self.link.avatar
-        fields = InitSuccessFields(
-            model_loaded=worker.is_lipsync_ready,
-            available_videos=clip_names(avatar),
-            default_video=first_clip(avatar, "idle").name,
-            engine=worker.engine,
-            video=VideoDescription(codec=avatar.codec, width=avatar.width, height=avatar.height),
-        )
+        fields = init_success(self.link.avatar, worker)
         if self._context.negotiated.has_1_2:
-            fields = _with_1_2(fields, self._rules)
+            fields = with_limits(fields, self._rules)
+        if self.is_resumable and self._tokens is not None and self.session_id is not None:
+            token = self._tokens.issue(self.session_id, self._number)
+            fields = with_resume_offer(fields, token, self._rules)
+        if self._next_audio_ms is not None:
+            fields = msgspec.structs.replace(
+                fields, resumed=True, next_audio_ms=self._next_audio_ms
+            )
         self._context.outbox.to_client(InitSuccess(session_id=self.session_id, data=fields))
 
     def from_worker(self, message: LayerMessage, now_s: float) -> list[Effect]:
@@ -304,9 +401,9 @@ class Session:
             case Timer.INIT | Timer.IDLE | Timer.MAX_SESSION:
                 self._end(closing.TIMEOUT)
             case Timer.IDLE_WARNING:
-                self._warn("idle", _warning_s(self._rules.idle_s))
+                self._warn("idle", warning_s(self._rules.idle_s))
             case Timer.MAX_SESSION_WARNING:
-                self._warn("max_session", _warning_s(self._rules.max_session_s))
+                self._warn("max_session", warning_s(self._rules.max_session_s))
             case Timer.PING:
                 self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
                 self._context.outbox.to_client(Ping(session_id=self.session_id))
@@ -334,13 +431,12 @@ class Session:
         idle_s = self._rules.idle_s
         if idle_s > 0:
             self._context.timers.set(Timer.IDLE, now_s + idle_s)
-            self._context.timers.set(Timer.IDLE_WARNING, now_s + idle_s - _warning_s(idle_s))
+            self._context.timers.set(Timer.IDLE_WARNING, now_s + idle_s - warning_s(idle_s))
 
-    def _start_max_session_timer(self, now_s: float) -> None:
-        max_s = self._rules.max_session_s
-        if max_s > 0:
-            self._context.timers.set(Timer.MAX_SESSION, now_s + max_s)
-            self._context.timers.set(Timer.MAX_SESSION_WARNING, now_s + max_s - _warning_s(max_s))
+    def _start_max_session_timer(self, due_s: float) -> None:
+        warned_s = due_s - warning_s(self._rules.max_session_s)
+        self._context.timers.set(Timer.MAX_SESSION, due_s)
+        self._context.timers.set(Timer.MAX_SESSION_WARNING, warned_s)
 
     def set_paused(self, is_paused: bool) -> None:
         """Whether the client reads too slowly for more to be sent to it."""
@@ -376,15 +472,17 @@ class Session:
     def _end(self, cause: CloseCause) -> None:
         if self.state is State.CLOSED:
             return
-        if cause.error is not None:
-            self._context.error(cause.error)
         if self.speech is not None:
             self.speech.end()
         self.close_cause = cause.word
-        self._context.outbox.to_client(
-            CloseAck(session_id=self.session_id, data=CloseAckFields(reason=cause.reason))
-        )
         self._close()
+        self._farewell(cause)
+
+    def _farewell(self, cause: CloseCause) -> None:
+        if cause.error is not None:
+            self._context.error(cause.error)
+        ack = CloseAck(session_id=self.session_id, data=CloseAckFields(reason=cause.reason))
+        self._context.outbox.to_client(ack)
         self._context.outbox.put(CloseConnection(cause.close_code))
 
     def _close(self) -> None:
@@ -400,21 +498,3 @@ class Session:
 
 def _refuse_binary() -> AnyClientMessage:
     raise codec.not_text()
-
-
-def _warning_s(limit_s: float) -> float:
-    """How long before a limit the client is warned."""
-    return min(WARN_BEFORE_S, limit_s / 2)
-
-
-def _with_1_2(fields: InitSuccessFields, rules: SessionLimits) -> InitSuccessFields:
-    """What version 1.2 added to INIT_SUCCESS."""
-    limits = Limits(
-        max_message_bytes=codec.MAX_MESSAGE_BYTES,
-        max_audio_ms=MAX_CHUNK_S * 1_000,
-        max_queued_speech_ms=round(rules.max_queued_speech_s * 1_000),
-        session_idle_s=rules.idle_s,
-        max_session_s=rules.max_session_s,
-        sample_rates=SAMPLE_RATES_HZ,
-    )
-    return msgspec.structs.replace(fields, protocol_version=PROTOCOL_VERSION, limits=limits)

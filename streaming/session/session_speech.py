@@ -11,11 +11,16 @@ two disagree for a moment, the positions of the frames still say exactly what wa
 Pure: time is an argument.
 """
 
+from collections import deque
+
 from inference.assets.clip_index import ClipRequest
 from inference.messages import VideoFrame
 from inference.timing import (
     BYTES_PER_SAMPLE,
+    FRAME_MS,
     SAMPLE_RATE_HZ,
+    SAMPLES_PER_FRAME,
+    SAMPLES_PER_MS,
     audio_timestamp_ms,
     frame_timestamp_ms,
 )
@@ -32,6 +37,7 @@ from streaming.protocol.server_messages import (
 )
 from streaming.session.context import SessionContext
 from streaming.session.incoming_speech import (
+    KEPT_SHOWN,
     InterruptAnswer,
     SpeechFeed,
     SpeechInput,
@@ -42,6 +48,7 @@ from streaming.session.sound_track import SoundTrack
 from streaming.session.timers import Timer
 from streaming.session.utterances import Finished, Started, UtteranceEvent, Utterances
 
+MAX_ENDS_SHOWN = KEPT_SHOWN // SAMPLES_PER_FRAME + 1
 TAIL_S = 0.06
 """Seconds without a chunk until the resampler's last 5 ms are sent, as if the utterance ended."""
 
@@ -50,7 +57,13 @@ class SessionSpeech:
     """The speech of one session, from worker to worker."""
 
     def __init__(
-        self, context: SessionContext, *, max_queued_s: float, end_of_speech_s: float
+        self,
+        context: SessionContext,
+        *,
+        max_queued_s: float,
+        end_of_speech_s: float,
+        start: int = 0,
+        is_resumable: bool = False,
     ) -> None:
         """Start without speech.
 
@@ -58,8 +71,10 @@ class SessionSpeech:
             context: The session's.
             max_queued_s: Seconds of speech that may wait to be shown.
             end_of_speech_s: Seconds without a chunk that end an utterance.
+            start: Position of the first sample that comes.
+            is_resumable: The client may come back and not have seen what was shown last.
         """
-        self.window = SpeechWindow()
+        self.window = SpeechWindow(start=start, kept=KEPT_SHOWN if is_resumable else 0)
         self.feed = SpeechFeed(self.window)
         self._context = context
         self._max_queued_s = max_queued_s
@@ -71,7 +86,9 @@ class SessionSpeech:
         self._chunks = 0
         self._last_chunk_s = 0.0
         self._frame = 0
-        self._played_to = 0
+        self._ends_shown: deque[tuple[int, int]] = deque(maxlen=MAX_ENDS_SHOWN)
+        """Of the last frames with speech: audio_timestamp, position after its last sample."""
+        self._played_to = start
         """Unlike ``window.shown``, an interrupt does not move it to the end of what it drops."""
 
     # From the client.
@@ -183,7 +200,7 @@ class SessionSpeech:
         is_silent = now_s - self._last_chunk_s >= self._end_of_speech_s
         if is_silent and self._utterances.current is not None and self.window.queued == 0:
             self._input.end()
-            self._utterances.close()
+            self._utterances.time_out()
             self._tell(self._utterances.settle(self._played_to))
 
     # From the worker.
@@ -200,6 +217,9 @@ class SessionSpeech:
         self._frame = frame.frame
         if frame.position is None:
             return None
+        self._ends_shown.append(
+            (audio_timestamp_ms(frame.position), frame.position + frame.samples)
+        )
         # Frames that come between an interrupt and its confirmation show old speech: it was played.
         self._tell(self._utterances.show(frame.position, frame.position + frame.samples))
         return self._track.take(frame.position, frame.samples)
@@ -235,6 +255,44 @@ class SessionSpeech:
             )
         if not self.feed.awaits_confirmation:
             self._context.timers.stop(Timer.INTERRUPT)
+
+    # Resuming.
+
+    def detach(self) -> None:
+        """The connection is lost and may come back: speech is held."""
+        self._flush(self._input.flush())
+        self.on_interrupt_timeout()
+        self.window.truncate()
+        self._utterances.truncate(self.window.accepted)
+
+    def resume(self, acknowledged_ms: int | None, utterance_id: str | None, now_s: float) -> int:
+        """The client is back. The sound of frames that are shown again is not sent again.
+
+        Args:
+            acknowledged_ms: ``audio_timestamp`` of the last frame with speech that it received.
+            utterance_id: The oldest utterance of which it does not know the end.
+            now_s: The moment.
+
+        Returns:
+            From where it must send its speech again, ms.
+        """
+        position = self._end_of_frame(acknowledged_ms)
+        self.feed.rewind(position)
+        self._played_to = self.window.shown
+        self._last_chunk_s = now_s
+        self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
+        self._tell(self._utterances.rewind(self.window.shown, utterance_id))
+        self._tell(self._utterances.settle(self._played_to))
+        return audio_timestamp_ms(self.window.accepted)
+
+    def _end_of_frame(self, audio_timestamp: int | None) -> int:
+        """The position after the frame with this ``audio_timestamp``."""
+        if audio_timestamp is None:
+            return 0
+        for timestamp, end in reversed(self._ends_shown):
+            if timestamp <= audio_timestamp:
+                return end
+        return (audio_timestamp + FRAME_MS) * SAMPLES_PER_MS
 
     def end(self) -> None:
         """The session is over."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from inference.timing import audio_timestamp_ms
 from streaming.protocol.codec import invalid_message, quoted
 
+MAX_RECENT = 100
+"""Finished utterances that a client which resumes its session may not know to be finished."""
 MAX_IDS_REMEMBERED = 10_000
 """Ids of finished utterances kept to refuse late audio; beyond it the oldest are forgotten."""
 
@@ -52,6 +54,8 @@ class _Utterance:
     """Samples shown."""
     is_started: bool = False
     is_closed: bool = False
+    is_timed_out: bool = False
+    """It was closed because no audio came."""
     dropped_by: int | None = None
     """The generation of the interrupt that dropped what was not shown of it."""
 
@@ -61,6 +65,8 @@ class Utterances:
 
     def __init__(self) -> None:
         self._open: deque[_Utterance] = deque()
+        self._recent: deque[tuple[_Utterance, Finished]] = deque(maxlen=MAX_RECENT)
+        """Finished lately, oldest first."""
         self._over: dict[str, None] = {}
         self._refused: set[str] = set()
         self._count = 0
@@ -161,6 +167,11 @@ class Utterances:
         if self._open:
             self._open[-1].is_closed = True
 
+    def time_out(self) -> None:
+        """No audio came for long: what comes next is another utterance."""
+        if (newest := self._newest) is not None:
+            newest.is_closed = newest.is_timed_out = True
+
     def show(self, start: int, end: int) -> list[UtteranceEvent]:
         """A frame with the samples from ``start`` to ``end`` is due.
 
@@ -223,14 +234,60 @@ class Utterances:
             events.append(self._finish(self._open.popleft(), is_interrupted=True))
         return events
 
+    def rewind(self, position: int, oldest_id: str | None) -> list[UtteranceEvent]:
+        """The client resumes the session; what it was sent last may not have come.
+
+        Messages arrive in order, so the ends of a first part of the utterances are known to it.
+
+        Args:
+            position: The sample after the last one that it was shown.
+            oldest_id: The first utterance of which it does not know the end; without that, ends
+                are unknown of utterances of which it has seen no frame.
+
+        Returns:
+            The unknown ends of utterances that are not shown again.
+        """
+        recent = list(self._recent)
+        first_unknown = next(
+            (
+                index
+                for index, (one, _) in enumerate(recent)
+                if one.id == oldest_id or (oldest_id is None and one.start >= position)
+            ),
+            len(recent),
+        )
+        events: list[UtteranceEvent] = []
+        for utterance, finished in reversed(recent[first_unknown:]):
+            # What timed out while the client's audio was lost on the way continues.
+            goes_on = utterance.is_timed_out and not self._open
+            if goes_on:
+                utterance.is_closed = utterance.is_timed_out = False
+            if goes_on or (not finished.is_interrupted and utterance.end > position):
+                del self._over[utterance.id]
+                self._recent.remove((utterance, finished))
+                self._open.appendleft(utterance)
+            else:
+                events.insert(0, finished)
+        for utterance in self._open:
+            utterance.played = min(utterance.played, max(0, position - utterance.start))
+            utterance.is_started = utterance.start < position
+        return events
+
+    def truncate(self, end: int) -> None:
+        """The speech accepted so far ends at ``end``: what is after it comes again."""
+        if self._open:
+            self._open[-1].end = min(self._open[-1].end, end)
+
     def _finish(self, utterance: _Utterance, *, is_interrupted: bool) -> Finished:
         self._over[utterance.id] = None
         if len(self._over) > MAX_IDS_REMEMBERED:
             oldest = next(iter(self._over))
             del self._over[oldest]
             self._refused.discard(oldest)
-        return Finished(
+        finished = Finished(
             utterance.id,
             played_ms=audio_timestamp_ms(utterance.played),
             is_interrupted=is_interrupted,
         )
+        self._recent.append((utterance, finished))
+        return finished

@@ -89,6 +89,7 @@ class WorkerLink:
         frames: FrameRelay,
         observer: LinkObserver,
         new_id: Callable[[], str],
+        base_clip: ClipRequest | None = None,
     ) -> None:
         """Without a worker, until `search`.
 
@@ -100,6 +101,7 @@ class WorkerLink:
             frames: Where its frames go.
             observer: Told of the first worker.
             new_id: Makes claim ids.
+            base_clip: The clip to begin with; None: the avatar's first idle clip.
         """
         self.avatar = avatar
         self.worker: SessionClaimed | None = None
@@ -119,7 +121,7 @@ class WorkerLink:
         self._is_over = False
         self._faults: deque[float] = deque()
         """When workers ended the session by a fault, lately."""
-        self._base_clip: ClipRequest | None = None
+        self._base_clip = base_clip
         self._action: tuple[str, ActionForm] | None = None
         self._is_listening = False
 
@@ -176,6 +178,23 @@ class WorkerLink:
         else:
             self.flush_speech()
             self._context.timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
+
+    def detach(self) -> None:
+        """The connection is lost: the worker is given back, and speech is held."""
+        self._send_stop("the connection is lost")
+        self._claims.end()
+        self.worker = None
+        self._speech.detach()
+
+    def resume(self, reply_channel: str, now_s: float) -> None:
+        """The client is back, on another connection.
+
+        Args:
+            reply_channel: Where workers answer from now on.
+            now_s: The moment.
+        """
+        self._reply_channel = reply_channel
+        self.search(now_s)
 
     def end(self) -> None:
         """The session is over."""

@@ -28,7 +28,8 @@ from streaming.session.effects import (
     SendToClient,
     SendToWorker,
 )
-from streaming.session.session import Session, SessionLimits
+from streaming.session.limits import SessionLimits
+from streaming.session.session import Session
 
 USER = "ada"
 SESSION_ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.messages import ActionStart, ClipChange, SessionStop
+from streaming.session.limits import SessionLimits
 from streaming.session.rate_limit import MESSAGE_BURST
-from streaming.session.session import SessionLimits
 from tests.streaming.fakes import (
     SESSION_ID,
     USER,

@@ -13,7 +13,7 @@ from inference.messages import (
     SpeechInterrupted,
     SpeechSkipped,
 )
-from streaming.session.session import SessionLimits
+from streaming.session.limits import SessionLimits
 from tests.streaming.fakes import Door, Worker, chunk, numbered
 
 NEW_TYPES = ("SPEECH_STARTED", "SPEECH_FINISHED", "WARNING", "FRAME_INFO")

@@ -1,0 +1,394 @@
+"""A session whose client loses its connection and comes back, in one process or in another."""
+
+import json
+from collections import deque
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.messages import AudioChunk, SessionAccepted, SpeechEnd
+from streaming.protocol.client_messages import InitFields
+from streaming.protocol.errors import ProtocolError
+from streaming.session.connection_state import State
+from streaming.session.effects import ResumeSession
+from streaming.session.limits import SessionLimits
+from streaming.session.resumption import ClientState
+from streaming.session.session import Session
+from tests.streaming.fakes import SESSION_ID, USER, Door, FakeAvatar, claimed, frame, numbered, text
+
+LIMITS = SessionLimits(resume_s=30)
+
+
+class Tokens:
+    def issue(self, session_id: str, number: int) -> str:
+        return f"{session_id}/{number}"
+
+
+def open_door(rules: SessionLimits = LIMITS) -> Door:
+    door = Door(rules)
+    door.session = Session(
+        user_id=USER, reply_channel="door", now_s=door.now_s, rules=rules, tokens=Tokens()
+    )
+    return door
+
+
+def init(**fields: object) -> InitFields:
+    given_ = {"user_id": USER, "protocol_version": "1.2", "resume_token": "…", **fields}
+    return msgspec.convert(given_, InitFields)
+
+
+def resume(door: Door, *, channel: str = "door2", is_binary: bool = False, **fields: object):
+    said = len(door.said)
+    fields_ = init(**fields)
+    door.session.check_resume(fields_)
+    door.do(
+        door.session.resume(fields_, reply_channel=channel, is_binary=is_binary, now_s=door.now_s)
+    )
+    return door.said[said:]
+
+
+def open_session(door: Door):
+    door.init(protocol_version="1.2")
+    return door.take()
+
+
+def test_who_can_resume_is_given_a_token():
+    door = open_door()
+    open_session(door)
+    offer = door.of_type("INIT_SUCCESS")[0]["data"]["resume"]
+    assert offer == {"token": f"{SESSION_ID}/0", "window_ms": 30_000}
+    assert door.session.is_resumable
+
+
+@pytest.mark.parametrize(("version", "resume_s"), [("1.1", 30), ("1.2", 0)])
+def test_others_are_not(version, resume_s):
+    door = open_door(SessionLimits(resume_s=resume_s))
+    door.init(protocol_version=version)
+    door.take()
+    assert "resume" not in door.of_type("INIT_SUCCESS")[0]["data"]
+    assert not door.session.is_resumable
+
+
+def test_while_it_waits_nothing_plays_and_nothing_is_due():
+    door = open_door(SessionLimits(resume_s=30, idle_s=5, max_session_s=60))
+    worker = open_session(door)
+    door.speak(numbered(0, 16_000))
+    worker.speak(0)
+    door.do(door.session.detach())
+    assert door.was_stopped("w1", worker.claim)
+    assert door.session.next_deadline_s is None
+    assert door.session.state is State.DETACHED
+    claims = len(door.claims)
+    door.wait(20)
+    assert len(door.claims) == claims
+
+
+def test_speech_goes_on_after_the_last_frame_that_the_client_received():
+    door = open_door()
+    worker = open_session(door)
+    door.speak(numbered(0, 16_000))
+    for position in (0, 640, 1_280, 1_920):
+        worker.speak(position)
+    door.do(door.session.detach())
+    door.wait(3)
+    first = resume(door, last_frame_timestamp=40, acknowledged_ms=40, utterance_id="#1")[0]
+    assert first["type"] == "INIT_SUCCESS"
+    assert first["data"]["resumed"] is True
+    assert first["data"]["next_audio_ms"] == 1_000, "all of it had come"
+    assert first["data"]["resume"]["token"].endswith("/1")
+    assert door.claims[-1].reply_channel == "door2"
+    other = door.take("w2")
+    accepted = door.accepted("w2")
+    assert accepted.next_position == 1_280
+    assert accepted.next_frame >= 4 + 75 - 2, "time went on"
+    assert door.audio_to("w2")[0].pcm == numbered(1_280, 14_720)
+    other.speak(1_280)
+    assert door.last["data"]["keyframe"] is True
+
+
+def test_what_was_lost_on_the_way_to_the_server_is_asked_for():
+    door = open_door()
+    worker = open_session(door)
+    door.speak(numbered(0, 1_000))  # not a whole number of milliseconds
+    worker.speak(0)
+    door.do(door.session.detach())
+    (first, *_) = resume(door, acknowledged_ms=0, utterance_id="#1")
+    assert first["data"]["next_audio_ms"] == 62
+    door.take("w2")
+    door.speak(numbered(62 * 16, 640))
+    assert b"".join(m.pcm for m in door.audio_to("w2")) == numbered(640, 62 * 16)
+
+
+def test_the_end_of_an_utterance_that_the_client_did_not_see_is_told_again():
+    door = open_door()
+    worker = open_session(door)
+    door.speak(numbered(0, 640), utterance_id="a")
+    door.say("END_OF_SPEECH")
+    worker.speak(0)
+    assert door.of_type("SPEECH_FINISHED")
+    door.do(door.session.detach())
+    again = resume(door, acknowledged_ms=0, utterance_id="a")
+    finished = [m["data"] for m in again if m["type"] == "SPEECH_FINISHED"]
+    assert [(f["utterance_id"], f["played_ms"]) for f in finished] == [("a", 40)]
+
+
+def test_what_the_client_saw_finish_is_not_told_again():
+    door = open_door()
+    worker = open_session(door)
+    door.speak(numbered(0, 640), utterance_id="a")
+    door.say("END_OF_SPEECH")
+    worker.speak(0)
+    door.do(door.session.detach())
+    again = resume(door, acknowledged_ms=0)
+    assert not [m for m in again if m["type"] == "SPEECH_FINISHED"]
+
+
+def test_frames_that_cannot_have_been_received_are_no_account():
+    door = open_door()
+    worker = open_session(door)
+    worker.show(5)
+    door.do(door.session.detach())
+    with pytest.raises(ProtocolError, match="last_frame_timestamp") as raised:
+        door.session.check_resume(init(last_frame_timestamp=4_000))
+    assert raised.value.code == "INVALID_MESSAGE"
+    assert door.session.state is State.DETACHED
+
+
+def test_the_longest_time_of_a_session_counts_over_its_connections():
+    door = open_door(SessionLimits(resume_s=30, max_session_s=60))
+    open_session(door)
+    door.do(door.session.detach())
+    door.wait(25)
+    resume(door)
+    door.take("w2").show(5)
+    door.wait(36)
+    assert door.closed == 4408
+
+
+def test_a_hanging_connection_is_told_that_it_was_replaced():
+    door = open_door()
+    open_session(door)
+    door.do(door.session.detach())
+    door.do(door.session.handed_over())
+    assert [m["type"] for m in door.said[-2:]] == ["ERROR", "CLOSE_ACK"]
+    assert door.closed == 4409
+
+
+def test_init_with_a_token_is_to_be_checked():
+    door = open_door()
+    effects = door.session.text(
+        text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), door.now_s
+    )
+    (effect,) = effects
+    assert isinstance(effect, ResumeSession)
+    assert (effect.session_id, effect.init.resume_token) == (SESSION_ID, "t")
+    refusal = ProtocolError("INVALID_SESSION", "no")
+    door.do(door.session.resume_refused(refusal, door.now_s))
+    assert door.errors == ["INVALID_SESSION"]
+    door.init()
+    door.take()
+    assert door.of_type("INIT_SUCCESS")
+
+
+def test_a_session_whose_process_died_continues_as_its_client_knows_it():
+    door = open_door()
+    door.session.text(text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), 0.0)
+    known = ClientState.of(
+        init(last_frame_timestamp=4_000, acknowledged_ms=960, target_state="speaking"),
+        FakeAvatar(),
+        number=2,
+    )
+    assert (known.last_frame, known.next_position) == (100, 16_000)
+    door.do(door.session.opened(door.avatar, door.now_s, known))
+    door.take()
+    answer = door.of_type("INIT_SUCCESS")[0]["data"]
+    assert (answer["resumed"], answer["next_audio_ms"]) == (True, 1_000)
+    assert answer["resume"]["token"].endswith("/3")
+    accepted = door.accepted("w1")
+    assert (accepted.next_frame, accepted.next_position) == (101, 16_000)
+    assert (accepted.clip, accepted.is_clip_chosen) == ("speaking_0", False)
+
+
+class Player:
+    """A worker that shows speech as real ones do: whole frames, a rest at an utterance's end."""
+
+    def __init__(self, door: Door, channel: str) -> None:
+        self.door, self.channel = door, channel
+        claim = door.claims[-1]
+        door.hear(claimed(claim, channel))
+        accepted = door.accepted(channel)
+        assert isinstance(accepted, SessionAccepted)
+        self.claim_id = claim.claim_id
+        self.frame = self.first = accepted.next_frame
+        self.position = accepted.next_position
+        self.read = 0
+
+    def tick(self, shown: dict[int, tuple[int, int]]) -> None:
+        told = [m for m in self.door.told_to(self.channel) if m.claim_id == self.claim_id]
+        end = self.position
+        ends = []
+        for message in told:
+            if isinstance(message, AudioChunk):
+                end = max(end, message.position + len(message.pcm) // 2)
+            elif isinstance(message, SpeechEnd):
+                ends.append(message.position)
+        stop = min((e for e in ends if e > self.position), default=None)
+        available = (end if stop is None else stop) - self.position
+        samples = min(640, available) if available >= 640 or stop is not None else 0
+        fields = {"state": "speaking", "position": self.position, "samples": samples}
+        is_idr = self.frame == self.first or self.frame % 25 == 0
+        shown[self.frame] = (self.position, samples)
+        self.door.hear(
+            frame(self.claim_id, self.frame, is_idr=is_idr, **(fields if samples else {}))
+        )
+        self.position += samples
+        self.frame += 1
+        self.door.wait(0.04)
+
+
+class Client:
+    """A client that keeps what it sent, and comes back after losses in both directions."""
+
+    def __init__(self) -> None:
+        self.door = open_door()
+        self.door.init(protocol_version="1.2")
+        self.player = Player(self.door, "w0")
+        self.workers = 1
+        self.shown: dict[int, tuple[int, int]] = {}
+        self.log: list[tuple[int, int, str]] = []
+        """What was said: position, samples, utterance."""
+        self.total = 0
+        self.utterances = 0
+        self.read = 0
+        self.frames: list[int] = []
+        self.started: list[str] = []
+        self.finished: list[str] = []
+        self.acknowledged: int | None = None
+
+    @property
+    def utterance(self) -> str:
+        return f"u{self.utterances}"
+
+    def speak(self, samples: int, *, is_lost: bool = False) -> None:
+        if not is_lost:
+            self.receive()
+        if self.utterance in self.finished:
+            self.utterances += 1
+        self.log.append((self.total, samples, self.utterance))
+        if not is_lost:
+            self.door.speak(numbered(self.total, samples), utterance_id=self.utterance)
+        self.total += samples
+
+    def end(self, *, is_lost: bool = False) -> None:
+        if self.log and self.log[-1][2] == self.utterance and not is_lost:
+            self.door.say("END_OF_SPEECH")
+        self.utterances += 1
+
+    def receive(self) -> None:
+        for message in self.door.said[self.read :]:
+            data = message["data"]
+            match message["type"]:
+                case "VIDEO_FRAME":
+                    self.frames.append(data["frame_timestamp"] // 40)
+                    if "audio_timestamp" in data:
+                        self.acknowledged = data["audio_timestamp"]
+                case "SPEECH_STARTED":
+                    self.started.append(data["utterance_id"])
+                case "SPEECH_FINISHED":
+                    self.finished.append(data["utterance_id"])
+                case "ERROR":
+                    raise AssertionError(json.dumps(message))
+        self.read = len(self.door.said)
+
+    def lose_and_return(self, unseen_frames: int, unsent: list[int]) -> None:
+        self.receive()
+        for _ in range(unseen_frames):
+            self.player.tick(self.shown)
+        for samples in unsent:
+            self.speak(samples, is_lost=True)
+        self.door.do(self.door.session.detach())
+        self.door.wait(1.0)
+        self.read = len(self.door.said)
+        unfinished = [name for _, _, name in self.log if name not in self.finished]
+        fields: dict[str, object] = {}
+        if self.frames:
+            fields["last_frame_timestamp"] = self.frames[-1] * 40
+        if self.acknowledged is not None:
+            fields["acknowledged_ms"] = self.acknowledged
+        if unfinished:
+            fields["utterance_id"] = unfinished[0]
+        answer = resume(self.door, **fields)[0]
+        channel = f"w{self.workers}"
+        self.workers += 1
+        self.player = Player(self.door, channel)
+        self.receive()
+        self._send_again(answer["data"]["next_audio_ms"] * 16)
+
+    def _send_again(self, position: int) -> None:
+        """What the server has not got; under a new id where it took the utterance for over."""
+        again = [entry for entry in self.log if entry[0] + entry[1] > position]
+        del self.log[len(self.log) - len(again) :]
+        renamed: dict[str, str] = {}
+        for start, samples, utterance in again:
+            skip = max(0, position - start)
+            if skip:
+                self.log.append((start, skip, utterance))
+            if utterance in self.finished:
+                renamed[utterance] = f"{utterance}.{self.workers}"
+            name = renamed.get(utterance, utterance)
+            self.log.append((start + skip, samples - skip, name))
+            self.door.speak(numbered(start + skip, samples - skip), utterance_id=name)
+        if self.log and self.log[-1][2] != self.utterance:
+            self.door.say("END_OF_SPEECH")
+
+    def finish(self) -> None:
+        self.end()
+        for _ in range(self.total // 640 + 60):
+            self.player.tick(self.shown)
+        self.receive()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("speak"), st.integers(1, 130).map(lambda n: 16 * n)),
+        st.tuples(st.just("end")),
+        st.tuples(st.just("show"), st.integers(1, 12)),
+        st.tuples(
+            st.just("lose"),
+            st.integers(0, 8),
+            st.lists(st.integers(1, 60).map(lambda n: 16 * n), max_size=3),
+        ),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(STEPS)
+def test_all_speech_is_seen_exactly_once_and_every_utterance_finishes_once(steps):
+    client = Client()
+    for step in steps:
+        match step:
+            case ("speak", samples):
+                client.speak(samples)
+            case ("end",):
+                client.end()
+            case ("show", count):
+                for _ in range(count):
+                    client.player.tick(client.shown)
+            case ("lose", unseen, unsent):
+                client.lose_and_return(unseen, unsent)
+    client.finish()
+    assert client.frames == sorted(set(client.frames)), "time never goes back"
+    expected = 0
+    for number in client.frames:
+        position, samples = client.shown[number]
+        if samples:
+            assert position == expected, "every sample once, in order"
+            expected = position + samples
+    assert expected == client.total
+    spoken = list(dict.fromkeys(utterance for _, _, utterance in client.log))
+    assert client.finished == spoken
+    assert deque(client.started) == deque(spoken)
