@@ -32,6 +32,7 @@ from inference.cores import available_cores
 from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
+from inference.local_link import link
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
@@ -65,6 +66,7 @@ class InferenceConsumer(AsyncConsumer):
         try:
             await super().__call__(scope, receive, send)
         finally:
+            link.leave(self.channel_name)
             # The private channel is read no more: its sessions must be claimed again.
             self.host.abandon(self.channel_name)
 
@@ -76,6 +78,7 @@ class InferenceConsumer(AsyncConsumer):
             log.warning("ignored: %s", error)
             return
         if isinstance(typed, SessionStart):
+            link.listen(self.channel_name, self.host.submit)
             self.host.claim(typed, worker_channel=self.channel_name)
         else:
             self.host.submit(typed)
@@ -229,6 +232,7 @@ class InferenceWorker:
             name=self.name,
             cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
+            hand_over=link.send,
         )
 
     async def _give_memory_back(self) -> None:

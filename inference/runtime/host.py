@@ -53,7 +53,7 @@ from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.pipeline import Pipeline
 from inference.runtime.session import WorkerSession
 from inference.runtime.speech_queue import SpeechQueue
-from inference.runtime.worker_outbox import Deliver, WorkerOutbox
+from inference.runtime.worker_outbox import Deliver, HandOver, WorkerOutbox
 from inference.timing import FRAME_S
 
 log = logging.getLogger(__name__)
@@ -113,10 +113,12 @@ class Host:
         profile: VideoProfile = DEFAULT_PROFILE,
         cache: PictureCache | None = None,
         end_of_speech_ms: int = 240,
+        hand_over: HandOver = lambda channel, message: False,
     ) -> None:
         self._engine = engine
         self._clock = clock
         self._deliver = deliver
+        self._hand_over = hand_over
         self._engine_pool = engine_pool
         self._name = name
         self._end_of_speech_ms = end_of_speech_ms
@@ -257,7 +259,7 @@ class Host:
             log.warning("session %s: %s", start.session_id, error)
             await self._refuse(start, "avatar", str(error))
             return
-        outbox = WorkerOutbox(start, self._deliver)
+        outbox = WorkerOutbox(start, self._deliver, self._hand_over)
         session = WorkerSession(
             start,
             opened.clips,

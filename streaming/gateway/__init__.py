@@ -1,6 +1,7 @@
 """The I/O edge of the stream.
 
-consumer  carries out a session's effects on its WebSocket and the channel layers
+consumer  carries out a session's effects on its WebSocket
+layer_effects  … and those for workers and other gateways
 routing   the stream's path
 origins   which pages may open a stream
 registry  the connections of this process

@@ -3,10 +3,10 @@
 Theory of operation
 -------------------
 The session decides, this carries out. Three things drive it: the messages of the client and those
-of workers, which Channels dispatches one at a time, and one task that waits for the session's next
-deadline. Effects for the client are carried out at once, in the order in which the session made
-them. Effects for the channel layers have a queue and a task of their own, in order as well: a layer
-that does not answer holds up neither the client's messages nor what the client is sent.
+of workers elsewhere, which Channels dispatches one at a time, and one task, the time keeper, which
+waits for the session's next deadline and for a worker of this process. Effects for the client are
+carried out at once, in the order in which the session made them. Effects for workers and other
+gateways are the business of `layer_effects`.
 
 No session ends silently: an exception is logged with its traceback, and the client gets
 INTERNAL_ERROR and close code 4500.
@@ -18,6 +18,7 @@ where this consumer's own channel is.
 import asyncio
 import contextlib
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,22 +28,16 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
 from avatars_app.selectors import AvatarNotReady, AvatarRef, avatar_for
 from inference.errors import MessageInvalid
-from inference.messages import (
-    CLAIM_LAYER,
-    INFERENCE_CHANNEL,
-    MEDIA_LAYER,
-    LayerMessage,
-    SessionStart,
-    from_layer,
-)
+from inference.local_link import link
+from inference.messages import MEDIA_LAYER, LayerMessage, from_layer
 from streaming.gateway import takeover
+from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
 from streaming.protocol import binary
@@ -72,8 +67,6 @@ CLOCK_TOLERANCE_MS = 5_000
 """By how much the clocks of two machines may differ."""
 CLOSED_ON_PURPOSE = {1000, 1001}
 """Close codes of a client that does not come back."""
-LEAVE_WITHIN_S = 2.5
-"""How long a closed connection may take to tell its worker and other processes."""
 
 # Threads of their own: the one that Django's code usually shares may be busy with a slow page.
 _look_ups = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
@@ -94,15 +87,16 @@ class StreamConsumer(AsyncWebsocketConsumer):
         super().__init__()
         self._todo: deque[Effect] = deque()
         self._is_carrying_out = False
-        self._deadline_s: float | None = None
-        self._deadline_moved = asyncio.Event()
+        self._from_worker: deque[LayerMessage] = deque()
+        """What a worker of this process sent and the session has not got yet."""
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = math.inf
+        """When the timer wakes the time keeper."""
         self._time_keeper: asyncio.Task[None] | None = None
         self._is_binary = False
         self._transport: Any = None
         """Tells when the client reads too slowly, where the server knows."""
-        self._for_layers: asyncio.Queue[Effect | None] = asyncio.Queue()
-        """None ends it."""
-        self._layer_sender: asyncio.Task[None] | None = None
         self._is_gone = False
         """Nothing more can be sent to the client."""
         self._is_lost = False
@@ -158,7 +152,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._observe_transport()
         await self.accept(subprotocol=subprotocol)
         registry.enter(self)
-        self._layer_sender = asyncio.create_task(self._send_to_layers(), name="session layers")
+        self._layers = LayerEffects(
+            self.channel_layer,
+            self.channel_name,
+            session=lambda: self.session,
+            carry_out=self._carry_out,
+            fail=lambda: self._guarded(self.session.fail),
+        )
+        link.listen(self.channel_name, self._take_from_worker)
         self._time_keeper = asyncio.create_task(self._keep_time(), name="session timers")
 
     def _new_session(self, user_id: str) -> Session:
@@ -239,26 +240,45 @@ class StreamConsumer(AsyncWebsocketConsumer):
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _keep_time(self) -> None:
-        """Call the session's timer whenever its deadline has come."""
-        while True:
-            self._deadline_moved.clear()
-            self._deadline_s = self.session.next_deadline_s
-            try:
-                async with asyncio.timeout_at(self._deadline_s):
-                    await self._deadline_moved.wait()
-            except TimeoutError:
-                try:
-                    await self._carry_out(self.session.timer(self._now_s()))
-                except Exception:
-                    log.exception("a timer of a session failed")
-                    await self._fail()
+    def _take_from_worker(self, message: LayerMessage) -> None:
+        """A worker of this process sent a message."""
+        self._from_worker.append(message)
+        self._wake.set()
 
-    def _watch_deadline(self) -> None:
-        """Wake the timer task if the deadline moved forward; a later one is noticed by itself."""
-        next_s = self.session.next_deadline_s
-        if next_s is not None and (self._deadline_s is None or next_s < self._deadline_s):
-            self._deadline_moved.set()
+    async def _keep_time(self) -> None:
+        """Hand the session what its worker sends, and call its timer when its deadline has come."""
+        while True:
+            self._set_timer()
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while self._from_worker:
+                    message = self._from_worker.popleft()
+                    await self._carry_out(self.session.from_worker(message, self._now_s()))
+                due_s = self.session.next_deadline_s
+                if due_s is not None and due_s <= (now_s := self._now_s()):
+                    await self._carry_out(self.session.timer(now_s))
+            except Exception:
+                log.exception("session %s: a message or a timer failed", self.session.session_id)
+                await self._fail()
+
+    def _set_timer(self) -> None:
+        """Have the time keeper woken at the session's deadline.
+
+        A deadline that moved back finds the timer set too early: then nothing is due, and it is set
+        again. Most move back with each frame, which costs nothing this way.
+        """
+        due_s = self.session.next_deadline_s
+        if due_s is None or due_s >= self._timer_s:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_s = due_s
+        self._timer = self._loop.call_at(due_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_s = None, math.inf
+        self._wake.set()
 
     async def _carry_out(self, effects: list[Effect]) -> None:
         self._todo.extend(effects)
@@ -270,7 +290,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 await self._carry_out_one(self._todo.popleft())
         finally:
             self._is_carrying_out = False
-        self._watch_deadline()
+        self._set_timer()
 
     async def _carry_out_one(self, effect: Effect) -> None:
         match effect:
@@ -284,7 +304,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 if not self._is_gone:
                     await self.close(code=int(code))
             case FlushSpeech() | SendToWorker() | SendClaim():
-                self._for_layers.put_nowait(effect)
+                self._layers.put(effect)
 
     async def _send_to_client(self, message: ServerMessage) -> None:
         if self._is_gone:
@@ -303,7 +323,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except SessionIdTaken:
             self._todo.extend(self.session.id_taken(self._now_s()))
             return
-        self._for_layers.put_nowait(OpenSession(session_id, self.session.user_id))
+        self._layers.put(OpenSession(session_id, self.session.user_id))
         try:
             avatar = await _look_up(self.session.user_id)
         except AvatarNotReady as missing:
@@ -326,7 +346,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             older = registry.connection_of(session_id)
             if older is not None:
                 await self._take(older, claim, init)
-                self._for_layers.put_nowait(OpenSession(session_id, self.session.user_id))
+                self._layers.put(OpenSession(session_id, self.session.user_id))
                 return
             age_ms = (timezone.now().timestamp() - claim.opened_at) * 1_000
             check_last_frame(init, latest_ms=int(age_ms) + CLOCK_TOLERANCE_MS)
@@ -371,54 +391,6 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._carry_out(session.detach() + session.handed_over())
         return session
 
-    async def _send_to_layers(self) -> None:
-        """Carry out the effects for the channel layers, one after the other."""
-        while (effect := await self._for_layers.get()) is not None:
-            try:
-                await self._send_to_layer(effect)
-            except Exception:
-                log.exception("an effect could not be carried out: %s", type(effect).__name__)
-                await self._guarded(self.session.fail)
-
-    async def _send_to_layer(self, effect: Effect) -> None:
-        match effect:
-            case FlushSpeech(claim_id):
-                await self._flush_speech(claim_id)
-            case SendToWorker(channel, message):
-                await self._send_to_worker(channel, message)
-            case SendClaim(message):
-                await self._claim(message)
-            case OpenSession(session_id):
-                await takeover.take_over(
-                    self.channel_layer,
-                    session_id,
-                    user_id=self.session.user_id,
-                    channel=self.channel_name,
-                )
-
-    async def _flush_speech(self, claim_id: str) -> None:
-        while (sending := self.session.next_for_worker(claim_id, self._now_s())) is not None:
-            if not await self._send_to_worker(sending.channel, sending.message):
-                return
-
-    async def _send_to_worker(self, channel: str, message: LayerMessage) -> bool:
-        """Send a message to a worker; False if that failed."""
-        try:
-            await self.channel_layer.send(channel, message.to_layer())
-        except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
-            takeover.log_failure("session %s: %s: %r", self.session.session_id, message.type, error)
-            await self._carry_out(self.session.undelivered(message, self._now_s()))
-            return False
-        return True
-
-    async def _claim(self, claim: SessionStart) -> None:
-        layer = get_channel_layer(CLAIM_LAYER)
-        assert layer is not None, "the settings define it"
-        try:
-            await layer.send(INFERENCE_CHANNEL, claim.to_layer())
-        except Exception as error:  # noqa: BLE001 - as above; the session claims again by itself
-            takeover.log_failure("session %s: claim: %r", self.session.session_id, error)
-
     async def _fail(self) -> None:
         """End the session after a fault of the server."""
         self._todo.clear()
@@ -432,33 +404,22 @@ class StreamConsumer(AsyncWebsocketConsumer):
         with contextlib.suppress(asyncio.CancelledError):
             await self._time_keeper
         self._is_gone = True
+        link.leave(self.channel_name)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._is_lost and self.session.can_resume and not registry.is_closing:
             await self._guarded(self.session.detach)
             self._expiry = self._loop.call_later(settings.RESUME_S, self._expire)
         else:
             registry.leave(self)
             await self._guarded(self.session.disconnected)
-        await self._leave_layers()
+        await self._layers.leave()
 
     def _expire(self) -> None:
         """The client did not come back."""
         self._expiry = None
         self.session.disconnected()
         registry.leave(self)
-
-    async def _leave_layers(self) -> None:
-        """Send what is left to send, within `LEAVE_WITHIN_S`."""
-        assert self._layer_sender is not None, "started with the time keeper"
-        self._for_layers.put_nowait(None)
-        try:
-            async with asyncio.timeout(LEAVE_WITHIN_S):
-                await self._layer_sender
-                if self.session.session_id:
-                    await takeover.let_go(
-                        self.channel_layer, self.session.session_id, self.channel_name
-                    )
-        except TimeoutError:
-            log.debug("session %s: the layers took too long", self.session.session_id)
 
 
 def _choose_subprotocol(offered: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from inference.local_link import LocalLink
 from inference.messages import LayerMessage, SessionStart, SpeechFailed
 from inference.runtime.worker_outbox import WorkerOutbox
 
@@ -35,9 +36,32 @@ class SlowLayer:
         self.sent.append((channel, message.reason))
 
 
+def elsewhere(channel: str, message: LayerMessage) -> bool:
+    """The gateway is in another process."""
+    return False
+
+
+async def test_a_gateway_of_this_process_is_handed_its_messages_at_once() -> None:
+    layer, link = SlowLayer(), LocalLink()
+    received: list[LayerMessage] = []
+    link.listen("door", received.append)
+    outgoing = WorkerOutbox(START, layer.send, link.send)
+    outgoing.put(message(0))
+    assert received == [message(0)]
+    link.leave("door")
+    outgoing.put(message(1))
+    link.listen("door", received.append)
+    outgoing.put(message(2))
+    outgoing.close()
+    outgoing.put(message(3))
+    await outgoing.send_all(on_loss=pytest.fail)
+    assert received == [message(0)]
+    assert layer.sent == [("door", "1"), ("door", "2")], "in order, whatever the way"
+
+
 async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
     layer = SlowLayer()
-    outgoing = WorkerOutbox(START, layer.send)
+    outgoing = WorkerOutbox(START, layer.send, elsewhere)
     sending = asyncio.create_task(outgoing.send_all(on_loss=pytest.fail))
     for number in range(5):
         outgoing.put(message(number))
@@ -50,7 +74,7 @@ async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
 
 async def test_what_is_lost_is_told_and_the_rest_is_sent() -> None:
     layer = SlowLayer(1, 2)
-    outgoing = WorkerOutbox(START, layer.send)
+    outgoing = WorkerOutbox(START, layer.send, elsewhere)
     for number in range(4):
         outgoing.put(message(number))
     outgoing.close()

@@ -25,7 +25,7 @@ from inference.messages import (
     SpeechInterrupted,
     from_layer,
 )
-from streaming.gateway import consumer
+from streaming.gateway import consumer, layer_effects
 from streaming.gateway import registry as live
 from streaming.gateway.registry import Registry
 from streaming.gateway.routing import streams
@@ -470,7 +470,7 @@ async def test_a_layer_that_does_not_answer_holds_up_nothing_for_the_client(monk
 async def test_a_layer_that_never_answers_does_not_keep_a_connection_that_is_gone(
     monkeypatch, registry
 ):
-    monkeypatch.setattr(consumer, "LEAVE_WITHIN_S", 0.1)
+    monkeypatch.setattr(layer_effects, "LEAVE_WITHIN_S", 0.1)
     async with conversation() as (client, worker):
 
         async def never(*_):

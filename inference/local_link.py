@@ -1,0 +1,50 @@
+"""Messages between a gateway and a worker of one process, without a channel layer.
+
+A claim goes over the layer in every shape of the service, since any worker may take it. What
+follows, sound and frames, would be copied and hop through a task at each end, 25 times a second for
+each session, only to arrive where it came from. So whoever receives messages in this process
+listens here under its channel's name, and who sends looks here first.
+
+Receiving never blocks and never raises: it is called in the middle of the sender's work.
+"""
+
+from collections.abc import Callable
+
+from inference.messages import LayerMessage
+
+Receive = Callable[[LayerMessage], None]
+
+
+class LocalLink:
+    """The receivers of one process, by channel. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[str, Receive] = {}
+
+    def listen(self, channel: str, receive: Receive) -> None:
+        """Hand messages for ``channel`` to ``receive`` from now on."""
+        self._receivers[channel] = receive
+
+    def leave(self, channel: str) -> None:
+        """Nobody listens on ``channel`` any more."""
+        self._receivers.pop(channel, None)
+
+    def has(self, channel: str) -> bool:
+        """Whether somebody listens on ``channel`` in this process."""
+        return channel in self._receivers
+
+    def send(self, channel: str, message: LayerMessage) -> bool:
+        """Hand a message over.
+
+        Returns:
+            Whether the channel is of this process; otherwise the layer must carry it.
+        """
+        receive = self._receivers.get(channel)
+        if receive is None:
+            return False
+        receive(message)
+        return True
+
+
+link = LocalLink()
+"""Of this process."""
