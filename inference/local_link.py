@@ -13,6 +13,8 @@ from collections.abc import Callable
 from inference.messages import LayerMessage
 
 Receive = Callable[[LayerMessage], None]
+ReservePlace = Callable[[str], bool]
+"""Of a claim id: whether its session may begin to speak."""
 
 
 class LocalLink:
@@ -20,14 +22,35 @@ class LocalLink:
 
     def __init__(self) -> None:
         self._receivers: dict[str, Receive] = {}
+        self._reserve: dict[str, ReservePlace] = {}
 
-    def listen(self, channel: str, receive: Receive) -> None:
-        """Hand messages for ``channel`` to ``receive`` from now on."""
+    def listen(
+        self, channel: str, receive: Receive, reserve_place: ReservePlace | None = None
+    ) -> None:
+        """Hand messages for ``channel`` to ``receive`` from now on.
+
+        Args:
+            channel: A gateway's or a worker's.
+            receive: Takes its messages.
+            reserve_place: A worker's answer to whether a session may begin to speak.
+        """
         self._receivers[channel] = receive
+        if reserve_place is not None:
+            self._reserve[channel] = reserve_place
 
     def leave(self, channel: str) -> None:
         """Nobody listens on ``channel`` any more."""
         self._receivers.pop(channel, None)
+        self._reserve.pop(channel, None)
+
+    def reserve_place(self, channel: str, claim_id: str) -> bool | None:
+        """Whether a session may begin to speak at the worker on ``channel``.
+
+        Returns:
+            None: the worker is elsewhere.
+        """
+        reserve = self._reserve.get(channel)
+        return None if reserve is None else reserve(claim_id)
 
     def has(self, channel: str) -> bool:
         """Whether somebody listens on ``channel`` in this process."""

@@ -193,6 +193,8 @@ class VideoFrame(LayerMessage, frozen=True, kw_only=True):
     action_progress: float | None = None
     """0..1 on the frames of an action, exactly 1 on its last."""
     action_form: ActionForm | None = None
+    may_speak: bool = True
+    """The worker has a place for an utterance of this session."""
 
 
 class SpeechInterrupted(LayerMessage, frozen=True, kw_only=True):

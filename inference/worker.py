@@ -33,6 +33,7 @@ from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.local_link import link
+from inference.media.profile import DEFAULT_PROFILE
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
@@ -41,6 +42,7 @@ from inference.messages import (
     SessionStart,
     from_layer,
 )
+from inference.runtime.calibration import CalibrationFile, measure_frame_s, places_on
 from inference.runtime.clock import MonotonicClock
 from inference.runtime.host import Host, HostReport
 
@@ -78,7 +80,7 @@ class InferenceConsumer(AsyncConsumer):
             log.warning("ignored: %s", error)
             return
         if isinstance(typed, SessionStart):
-            link.listen(self.channel_name, self.host.submit)
+            link.listen(self.channel_name, self.host.submit, self.host.reserve_place)
             self.host.claim(typed, worker_channel=self.channel_name)
         else:
             self.host.submit(typed)
@@ -174,6 +176,7 @@ class InferenceWorker:
             await host.load()
         except EngineStopped:
             return  # `drain` was called while it loaded
+        host.places = await self._places(choice.engine)
         self._host = host
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
@@ -185,6 +188,33 @@ class InferenceWorker:
         self._spawn(self._report(host), "report")
         self._spawn(self._give_memory_back(), "memory")
         log.info("worker %s takes sessions", self.name)
+
+    async def _places(self, engine: Engine) -> int | None:
+        """How many sessions can speak at once; None if the engine itself learns it."""
+        if settings.SPEAKING_PLACES is not None:
+            return max(1, round(settings.SPEAKING_PLACES * self._share))
+        if engine.capacity is not None:
+            return None
+        file = CalibrationFile(settings.BASE_DIR / "var" / "calibration.json", settings.VERSION)
+        frame_s = file.read()
+        if frame_s is None:
+            frame_s = await asyncio.to_thread(
+                measure_frame_s,
+                engine,
+                self._library(),
+                settings.DEFAULT_AVATAR or "presenter",
+                DEFAULT_PROFILE,
+            )
+            if frame_s is None:
+                return None
+            file.write(frame_s)
+        places = places_on(frame_s, available_cores() * self._share)
+        log.info("places to speak: %d (%.1f ms a frame)", places, frame_s * 1_000)
+        return places
+
+    @staticmethod
+    def _library() -> AvatarLibrary:
+        return AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR)
 
     async def drain(self) -> None:
         """Take no more claims, give the sessions back, and stop."""
@@ -224,7 +254,7 @@ class InferenceWorker:
 
         return Host(
             engine=engine,
-            library=AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR),
+            library=self._library(),
             clock=MonotonicClock(),
             deliver=deliver,
             engine_pool=engine_pool,
@@ -233,6 +263,7 @@ class InferenceWorker:
             cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
             hand_over=link.send,
+            speech_share=settings.SPEECH_SHARE,
         )
 
     async def _give_memory_back(self) -> None:

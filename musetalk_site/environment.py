@@ -70,6 +70,21 @@ def _processes(text: str) -> int | None:
     raise _Refused("auto or a whole number from 1 to 256")
 
 
+def _places(text: str) -> int | None:
+    """None: as many as were measured."""
+    if text == "auto":
+        return None
+    if re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) and int(text) >= 1:
+        return int(text)
+    raise _Refused("auto or a whole number from 1 on")
+
+
+def _share(text: str) -> float:
+    if re.fullmatch(r"0|1|0?\.[0-9]{1,3}|[01]\.0*", text, re.ASCII):
+        return float(text)
+    raise _Refused("a number from 0 to 1, as in 0.5")
+
+
 def _one_of(*allowed: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
     def read(text: str) -> str:
         if fold(text) in allowed:
@@ -180,6 +195,8 @@ VARIABLES: dict[str, Variable] = {
     "DEFAULT_AVATAR": Variable("presenter", _avatar),
     "CORS_ORIGINS": Variable("*", _origins),
     "TRUSTED_PROXIES": Variable("", _networks),
+    "SPEAKING_PLACES": Variable("auto", _places),
+    "SPEECH_SHARE": Variable("0", _share),
     "SESSION_IDLE_S": Variable("0", _whole(0, 604_800, " of seconds")),
     "MAX_SESSION_S": Variable("0", _whole(0, 604_800, " of seconds")),
     "RESUME_S": Variable("30", _whole(0, 3_600, " of seconds")),

@@ -38,6 +38,8 @@ OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
 MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 
 # Gateway.
+SPEAKING_PLACES: int | None = _values["SPEAKING_PLACES"]
+SPEECH_SHARE: float = _values["SPEECH_SHARE"]
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 RESUME_S: int = _values["RESUME_S"]

@@ -17,6 +17,7 @@ otherwise ignored.
 
 import asyncio
 import logging
+import math
 import sys
 from collections import Counter
 from collections.abc import Coroutine, Iterator
@@ -48,6 +49,7 @@ from inference.messages import (
 )
 from inference.metrics import FrameMetrics
 from inference.runtime.avatar_cache import AvatarCache
+from inference.runtime.capacity import Capacity
 from inference.runtime.clock import Clock
 from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.pipeline import Pipeline
@@ -64,6 +66,9 @@ GATEWAY_SILENCE_S = 15.0
 OFFER_S = 1.0
 """An offer that was not accepted for so long is withdrawn: the gateway answers within a round trip
 of the channel layer, or its client is gone."""
+
+COUNT_EVERY_S = 0.02
+"""How old the number of speaking sessions may be that frames report."""
 
 DRAIN_S = 3.0
 """How long `Host.drain` may take."""
@@ -114,6 +119,8 @@ class Host:
         cache: PictureCache | None = None,
         end_of_speech_ms: int = 240,
         hand_over: HandOver = lambda channel, message: False,
+        speech_share: float = 0.0,
+        places: int | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -140,6 +147,11 @@ class Host:
             deadlines=self._deadlines,
             guard=self._guard,
         )
+        self.places = places
+        """How many sessions can speak at once, where the engine does not know; None: not known."""
+        self._capacity = Capacity(self._engine_places, speech_share=speech_share)
+        self._speaking = 0
+        self._speaking_at_s = -math.inf
         self._hosted: dict[str, _Hosted] = {}
         """By claim id."""
         self._opening: set[str] = set()
@@ -183,6 +195,33 @@ class Host:
             self._pipeline.waiting_jobs,
             totals,
         )
+
+    def _engine_places(self) -> int | None:
+        learned = self._engine.capacity
+        return self.places if learned is None else learned
+
+    def _may_speak(self, now_s: float) -> bool:
+        """Whether a session more may begin to speak, by a count that may be a moment old."""
+        if now_s - self._speaking_at_s >= COUNT_EVERY_S:
+            self._count_speaking(now_s)
+        return self._capacity.may_speak(self._speaking, now_s)
+
+    def _count_speaking(self, now_s: float) -> None:
+        self._speaking = sum(session.holds_place(now_s) for session in self._sessions())
+        self._speaking_at_s = now_s
+
+    def reserve_place(self, claim_id: str) -> bool:
+        """Whether a session of this process may begin to speak; if so, it has a place."""
+        hosted = self._hosted.get(claim_id)
+        if hosted is None:
+            return True  # it ended here: whoever takes it next decides
+        now_s = self._clock.now_s()
+        if not hosted.session.holds_place(now_s):
+            self._count_speaking(now_s)
+            if not self._capacity.may_speak(self._speaking, now_s):
+                return False
+        hosted.session.reserve_place(now_s)
+        return True
 
     def _sessions(self) -> list[WorkerSession]:
         return [hosted.session for hosted in self._hosted.values()]
@@ -248,10 +287,9 @@ class Host:
             self._opening.discard(start.claim_id)
 
     async def _make_offer(self, start: SessionStart, worker_channel: str) -> None:
-        capacity = self._engine.capacity
-        if capacity is not None and len(self._hosted) >= max(capacity, 1):
-            taken = f"{len(self._hosted)} of {max(capacity, 1)} sessions are taken"
-            await self._refuse(start, "capacity", taken)
+        refusal = self._capacity.refusal(len(self._hosted), self._clock.now_s())
+        if refusal is not None:
+            await self._refuse(start, "capacity", refusal)
             return
         try:
             opened = await self._avatars.open(start.avatar_folder, start.avatar_version)
@@ -274,6 +312,8 @@ class Host:
             worker_channel=worker_channel,
             lead_s=self._engine.lead_s,
             is_ready=partial(self._engine.is_ready, opened.avatar),
+            capacity=self._capacity,
+            may_speak=self._may_speak,
         )
         self._hosted[start.claim_id] = _Hosted(session, outbox)
         self._spawn(outbox.send_all(on_loss=session.require_idr))

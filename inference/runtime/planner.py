@@ -127,6 +127,11 @@ class Planner:
         """Where the last planned frame was in its clip, if that needed no picture."""
         return self._timeline.cursor if self._timeline.source is Source.CLIP else None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether frames are made now, or will be for speech that came."""
+        return self._timeline.source is not Source.CLIP or self._speech.has_speech
+
     def push_audio(self, position: int, pcm: bytes, now_s: float, clip: ClipRequest | None) -> None:
         """Speech came.
 

@@ -52,6 +52,8 @@ from inference.timing import FrameClock
 
 log = logging.getLogger(__name__)
 
+RESERVED_S = 1.0
+"""A place that was reserved and not used for so long is free again."""
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
 
@@ -76,6 +78,13 @@ class RenderPipeline(Protocol):
         """Have the pictures around ``index`` decoded before they are needed."""
 
 
+class SpeechCapacity(Protocol):
+    """The capacity of the process as a session sees it."""
+
+    def frame_sent(self, lateness_s: float, now_s: float, *, is_repeated: bool = False) -> None:
+        """A frame was sent, so late."""
+
+
 class WorkerSession:
     """One session; ``start`` is its claim, ``send`` sends its gateway messages in order."""
 
@@ -91,6 +100,8 @@ class WorkerSession:
         worker_channel: str,
         lead_s: float,
         is_ready: IsReady = lambda _: True,
+        capacity: SpeechCapacity,
+        may_speak: Callable[[float], bool] = lambda now_s: True,
     ) -> None:
         self.start = start
         self.worker_channel = worker_channel
@@ -104,6 +115,9 @@ class WorkerSession:
         self.is_streaming = False
         self.last_message_s = 0.0
         """When the gateway's last message came."""
+        self._capacity = capacity
+        self._may_speak = may_speak
+        self._place_until_s = 0.0
         self._pipeline = stage
         self._send = send
         self._planner = Planner(
@@ -118,6 +132,14 @@ class WorkerSession:
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
+
+    def holds_place(self, now_s: float) -> bool:
+        """Whether the session speaks, or has reserved a place to speak."""
+        return self._planner.is_live or now_s < self._place_until_s
+
+    def reserve_place(self, now_s: float) -> None:
+        """Hold a place for the speech that comes next."""
+        self._place_until_s = now_s + RESERVED_S
 
     def start_streaming(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
         """The gateway accepted: the frame that it names is due at ``origin_s``."""
@@ -174,6 +196,7 @@ class WorkerSession:
             self.metrics.spoken += 1
         self.metrics.sent += 1
         self.metrics.lateness.count(now_s - slot.due_s)
+        self._capacity.frame_sent(now_s - slot.due_s, now_s, is_repeated=slot.has_missed_deadline)
         self._send(
             VideoFrame(
                 claim_id=self.start.claim_id,
@@ -186,6 +209,7 @@ class WorkerSession:
                 samples=slot.speech.received if slot.speech else 0,
                 action_progress=plan.action_progress,
                 action_form=plan.action_form,
+                may_speak=self.holds_place(now_s) or self._may_speak(now_s),
             ),
         )
 

@@ -212,6 +212,11 @@ class SpeechQueue:
         self._shown_by_s = 0.0
         self._skipped = 0
 
+    @property
+    def has_speech(self) -> bool:
+        """Whether an utterance waits or is being shown."""
+        return bool(self._utterances)
+
     def skip_late(self, now_s: float) -> None:
         """Leave out late speech, as the module says; to be called before `poll`."""
         if not self._utterances:

@@ -176,6 +176,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             ),
             is_binary=self._is_binary,
             tokens=self._tokens,
+            reserve_place=lambda worker: link.reserve_place(worker.worker_channel, worker.claim_id),
         )
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -351,7 +352,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             age_ms = (timezone.now().timestamp() - claim.opened_at) * 1_000
             check_last_frame(init, latest_ms=int(age_ms) + CLOCK_TOLERANCE_MS)
         except ProtocolError as error:
-            self._todo.extend(self.session.resume_refused(error, self._now_s()))
+            self._todo.extend(self.session.init_refused(error, self._now_s()))
             return
         self._tokens.opened_at = claim.opened_at
         await self._open(session_id, (init, claim))

@@ -63,6 +63,12 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
     ),
     (
         "RATE_LIMIT_EXCEEDED",
+        'no place to speak is free: details.reason: "speech_capacity"; send the chunk again after '
+        "details.retry_after_ms",
+        "the session continues",
+    ),
+    (
+        "RATE_LIMIT_EXCEEDED",
         'all workers are full: details.reason: "capacity"',
         "close 4429",
     ),

@@ -39,7 +39,7 @@ class ResumeSession:
     """Check the token of this INIT, and continue the session that it names.
 
     Either another `Session` takes the place of this one, or the answer is `Session.opened`,
-    `Session.resume_refused`, `Session.id_taken` or `Session.avatar_missing`.
+    `Session.init_refused`, `Session.id_taken` or `Session.avatar_missing`.
     """
 
     session_id: str

@@ -10,7 +10,7 @@ clock, and every one returns its effects, in order (`effects`):
 `from_worker`                         a worker sent something
 `timer`                               `next_deadline_s` has come
 `opened`, `id_taken`,
-`avatar_missing`, `resume_refused`    the answers to `OpenSession` and `ResumeSession`
+`avatar_missing`, `init_refused`       the answers to `OpenSession` and `ResumeSession`
 `detach`, `resume`                    the connection is lost; the client is back on another one
 `undelivered`                         a message could not be sent to its worker
 `set_paused`                          the client reads too slowly, or fast enough again
@@ -74,7 +74,7 @@ from streaming.session.rate_limit import MessageLimit
 from streaming.session.resumption import ClientState, ResumeTokens, check_last_frame
 from streaming.session.session_speech import SessionSpeech
 from streaming.session.timers import Timer
-from streaming.session.worker_link import WorkerLink
+from streaming.session.worker_link import ReservePlace, WorkerLink
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class Session:
         rules: SessionLimits | None = None,
         is_binary: bool = False,
         tokens: ResumeTokens | None = None,
+        reserve_place: ReservePlace = lambda worker: None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         """Begin with a connection that was accepted.
@@ -105,6 +106,7 @@ class Session:
             rules: Limits set by the operator.
             is_binary: The subprotocol musetalk.v1.binary was negotiated.
             tokens: Makes resume tokens; None: the session cannot be resumed.
+            reserve_place: Asks a worker of this process for a place to speak.
             new_id: Makes session and claim ids.
         """
         self.user_id = user_id
@@ -112,13 +114,13 @@ class Session:
         self.close_cause: CloseCauseName | None = None
         """Why the server closed the connection; None if it did not, or not yet."""
         self.link: WorkerLink | None = None
-        """None before the session is open."""
         self.speech: SessionSpeech | None = None
-        """None before the session is open."""
+        """None, as the link, before the session is open."""
         self._reply_channel = reply_channel
         self._rules = rules or SessionLimits()
         self._is_binary = is_binary
         self._tokens = tokens if self._rules.resume_s > 0 else None
+        self._reserve_place = reserve_place
         self._new_id = new_id
         self._number = 0
         self._max_session_due_s: float | None = None
@@ -250,6 +252,7 @@ class Session:
                 observer=self,
                 new_id=self._new_id,
                 base_clip=None if known is None else known.clip,
+                reserve_place=self._reserve_place,
             )
             self._requests = ClientRequests(self._context, self.link, self.speech)
             self.link.search(now_s)
@@ -257,15 +260,12 @@ class Session:
 
     def id_taken(self, now_s: float) -> list[Effect]:
         """The session_id is live on another user's connection."""
-        return self._refuse_init(
+        return self.init_refused(
             invalid_session("This session_id is another user's; propose another, or null."), now_s
         )
 
-    def resume_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
-        """The session cannot be resumed so; the client may send another INIT."""
-        return self._refuse_init(error, now_s)
-
-    def _refuse_init(self, error: ProtocolError, now_s: float) -> list[Effect]:
+    def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
+        """The session cannot be opened or resumed so; the client may send another INIT."""
         if self.state is State.OPENING:
             self._go(Event.REFUSE_ID)
             self._context.session_id = None

@@ -12,6 +12,7 @@ Pure: time is an argument.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from inference.assets.clip_index import ClipRequest
 from inference.messages import VideoFrame
@@ -53,6 +54,19 @@ TAIL_S = 0.06
 """Seconds without a chunk until the resampler's last 5 ms are sent, as if the utterance ended."""
 
 
+RETRY_WHEN_NO_PLACE_MS = 1_000
+
+
+def _no_place() -> ProtocolError:
+    return ProtocolError(
+        "RATE_LIMIT_EXCEEDED",
+        "As many avatars speak as this server can carry: the chunk was not accepted. Send it again "
+        f"in {RETRY_WHEN_NO_PLACE_MS} ms.",
+        reason="speech_capacity",
+        retry_after_ms=RETRY_WHEN_NO_PLACE_MS,
+    )
+
+
 class SessionSpeech:
     """The speech of one session, from worker to worker."""
 
@@ -76,6 +90,8 @@ class SessionSpeech:
         """
         self.window = SpeechWindow(start=start, kept=KEPT_SHOWN if is_resumable else 0)
         self.feed = SpeechFeed(self.window)
+        self.may_speak: Callable[[], bool] = lambda: True
+        """Whether an utterance may begin."""
         self._context = context
         self._max_queued_s = max_queued_s
         self._end_of_speech_s = end_of_speech_s
@@ -117,6 +133,8 @@ class SessionSpeech:
             if not self._utterances.check(utterance_id):
                 return
             self._check_room(samples_at_16_khz(len(chunk.data), rate, channels))
+            if not self._utterances.continues(utterance_id) and not self.may_speak():
+                raise _no_place()
         except ProtocolError as error:
             if self._context.negotiated.has_1_2:
                 error.details["chunk"] = number

@@ -66,6 +66,11 @@ AUDIO_RETRY_S = 0.1
 INTERRUPT_ANSWER_S = 1.0
 
 
+ReservePlace = Callable[[SessionClaimed], bool | None]
+"""Whether a worker has a place to speak, which is then taken; None: it is elsewhere, and its frames
+say so."""
+
+
 class LinkObserver(Protocol):
     """What a link reports to its session."""
 
@@ -90,6 +95,7 @@ class WorkerLink:
         observer: LinkObserver,
         new_id: Callable[[], str],
         base_clip: ClipRequest | None = None,
+        reserve_place: ReservePlace = lambda worker: None,
     ) -> None:
         """Without a worker, until `search`.
 
@@ -102,6 +108,7 @@ class WorkerLink:
             observer: Told of the first worker.
             new_id: Makes claim ids.
             base_clip: The clip to begin with; None: the avatar's first idle clip.
+            reserve_place: Asks a worker of this process for a place to speak.
         """
         self.avatar = avatar
         self.worker: SessionClaimed | None = None
@@ -124,6 +131,16 @@ class WorkerLink:
         self._base_clip = base_clip
         self._action: tuple[str, ActionForm] | None = None
         self._is_listening = False
+        self._reserve_place = reserve_place
+        self._may_speak = True
+        speech.may_speak = self.may_speak
+
+    def may_speak(self) -> bool:
+        """Whether an utterance may begin: its worker has a place, or there is none yet."""
+        if self.worker is None:
+            return True
+        is_reserved = self._reserve_place(self.worker)
+        return self._may_speak if is_reserved is None else is_reserved
 
     @property
     def queued_ms(self) -> int:
@@ -286,6 +303,7 @@ class WorkerLink:
         self._context.timers.set(Timer.SILENCE, now_s + SILENCE_S)
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
+        self._may_speak = frame.may_speak
         sound = self._speech.begin_frame(frame)
         self._frames.send(frame, sound, now_s)
         self._speech.end_frame(frame, now_s)

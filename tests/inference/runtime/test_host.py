@@ -27,6 +27,7 @@ from inference.messages import (
 from inference.runtime import timeline
 from inference.runtime.concealment import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.runtime.host import OFFER_S
+from inference.runtime.session import RESERVED_S
 from tests.factories import picture
 from tests.fakes import MOUTH, settle
 from tests.inference.conftest import Door, Stage
@@ -525,18 +526,50 @@ async def test_two_claims_at_once_open_one_session(stage: Stage) -> None:
 
 async def test_an_offer_that_is_not_accepted_is_withdrawn(stage: Stage) -> None:
     door = stage.door()
-    stage.engine.capacity = 1
     stage.host.claim(door.start(), worker_channel="worker!1")
     await settle()
     assert stage.host.report().sessions == 1
+    await stage.clock.advance(OFFER_S + TICK)
+    assert stage.host.report().sessions == 0
+
+
+async def test_sessions_that_reserve_a_place_each_fill_the_engine(stage: Stage) -> None:
+    stage.host._capacity._speech_share = 1.0
+    stage.engine.capacity = 1
+    await stage.door().open()
     other = stage.door("b")
     stage.host.claim(other.start(), worker_channel="worker!1")
     await settle()
-    assert other.of(SessionRefused)[0].message == "1 of 1 sessions are taken"
-    await stage.clock.advance(OFFER_S + TICK)
-    assert stage.host.report().sessions == 0
-    await stage.door("c").open()
-    assert stage.host.report().sessions == 1
+    assert other.of(SessionRefused)[0].reason == "capacity"
+    assert "1 sessions reserve parts of 1 places" in other.of(SessionRefused)[0].message
+
+
+async def test_a_place_is_held_from_its_reservation_to_the_end_of_the_speech(stage: Stage) -> None:
+    stage.engine.capacity = 1
+    speaker, other = stage.door("a"), stage.door("b")
+    await speaker.open()
+    await other.open()
+    assert stage.host.reserve_place("a")
+    assert not stage.host.reserve_place("b")
+    assert stage.host.reserve_place("a"), "it has one"
+    speaker.say(tone(20), 0)
+    await stage.clock.advance(10 * TICK)
+    assert speaker.frames[-1].position is not None
+    assert speaker.frames[-1].may_speak
+    assert not other.frames[-1].may_speak
+    await stage.clock.advance(3)
+    assert speaker.frames[-1].position is None
+    assert other.frames[-1].may_speak
+    assert stage.host.reserve_place("b")
+
+
+async def test_a_reservation_that_is_not_used_ends(stage: Stage) -> None:
+    stage.engine.capacity = 1
+    for name in ("a", "b"):
+        await stage.door(name).open()
+    assert stage.host.reserve_place("a")
+    await stage.clock.advance(RESERVED_S + TICK)
+    assert stage.host.reserve_place("b")
 
 
 async def test_draining_ends_although_nothing_is_delivered(

@@ -7,6 +7,7 @@ from inference.assets.clips import AvatarClips, PictureCache
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import AudioContext
 from inference.messages import AudioChunk, SessionAccepted, SessionStart, VideoFrame
+from inference.runtime.capacity import Capacity
 from inference.runtime.session import WorkerSession
 from inference.runtime.speech_queue import SpeechQueue
 
@@ -62,6 +63,7 @@ def session(avatars_dir, stage):
         stage.sent.append,
         worker_channel="w",
         lead_s=FRAME_S,
+        capacity=Capacity(),
     )
     session.start_streaming(SessionAccepted(claim_id="a"), 0.0, 0.0)
     return session

@@ -185,7 +185,7 @@ def test_init_with_a_token_is_to_be_checked():
     assert isinstance(effect, ResumeSession)
     assert (effect.session_id, effect.init.resume_token) == (SESSION_ID, "t")
     refusal = ProtocolError("INVALID_SESSION", "no")
-    door.do(door.session.resume_refused(refusal, door.now_s))
+    door.do(door.session.init_refused(refusal, door.now_s))
     assert door.errors == ["INVALID_SESSION"]
     door.init()
     door.take()

@@ -1,0 +1,121 @@
+"""How many sessions can speak at once on these cores: measured, once for each machine.
+
+Some speaking frames are made as the pipeline makes them, on one thread, and the processor time of
+that thread is what counts, so that a busy neighbor does not. What the event loop takes beside is
+known as a part of it. The result is kept in a file, by the model of the processor and the version
+of this software.
+"""
+
+import json
+import logging
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inference.assets.clips import AvatarClips, PictureCache
+from inference.assets.library import AvatarLibrary
+from inference.engines.base import Engine, RenderJob, RenderRefusal
+from inference.errors import AvatarError
+from inference.media import compositor
+from inference.media.encoder import Encoder
+from inference.media.profile import VideoProfile
+from inference.media.types import AudioWindow
+from inference.timing import FRAMES_PER_SECOND
+
+log = logging.getLogger(__name__)
+
+FRAMES = 50
+WARM_UP_FRAMES = 5
+LOOP_SHARE = 0.45
+"""What the event loop and the hand-overs take beside a frame's own work, as a part of it."""
+UTILIZATION = 0.9
+"""How much of the cores sessions may take together."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFile:
+    """Where measurements are kept."""
+
+    path: Path
+    version: str
+
+    @property
+    def _key(self) -> str:
+        return f"{_processor()} {self.version}"
+
+    def read(self) -> float | None:
+        """Processor time of a frame, s; None if none was measured here."""
+        try:
+            return float(json.loads(self.path.read_text())[self._key])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, frame_s: float) -> None:
+        """Keep the processor time of a frame, s. Without a disk it is measured again next time."""
+        part = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps({self._key: round(frame_s, 6)}))
+            part.replace(self.path)
+        except OSError as error:
+            log.warning("the measured capacity could not be kept: %s", error)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return model.strip()
+
+
+def places_on(frame_s: float, cores: float) -> int:
+    """How many sessions can speak at once.
+
+    Args:
+        frame_s: Processor time of a frame, s.
+        cores: How many cores they may take.
+    """
+    whole_s = frame_s * (1 + LOOP_SHARE)
+    return max(1, int(UTILIZATION * cores / (FRAMES_PER_SECOND * whole_s)))
+
+
+def measure_frame_s(
+    engine: Engine, library: AvatarLibrary, avatar: str, profile: VideoProfile
+) -> float | None:
+    """Processor time of a speaking frame, s; None without an avatar to measure on.
+
+    Takes about half a second of one core.
+    """
+    try:
+        folder = library.find(avatar)
+        clips = AvatarClips(folder, PictureCache(), profile=profile)
+        opened = engine.open_avatar(folder, clips.manifest)
+    except AvatarError as error:
+        log.warning("the capacity is not known: %s", error)
+        return None
+    name = next(iter(clips.index))
+    context = engine.context
+    noise = np.random.default_rng(7).normal(0, 0.1, 16_000 * (FRAMES + WARM_UP_FRAMES))
+    sound = noise.astype(np.float32)
+    width = context.before + 640 + context.after
+    encoder = Encoder(profile)
+    began_s = 0.0
+    for number in range(WARM_UP_FRAMES + FRAMES):
+        index = number % FRAMES_PER_SECOND
+        picture = clips[name].picture(index)
+        if number == WARM_UP_FRAMES:
+            began_s = time.thread_time()
+        window = AudioWindow(sound[number * 640 : number * 640 + width], frames=1)
+        features = engine.listen([window])[0][0]
+        job = RenderJob(avatar=opened, clip=name, index=index, picture=picture, features=features)
+        made = engine.render([job])[0]
+        if made is not None and not isinstance(made, RenderRefusal):
+            picture = compositor.paste(picture, made)
+        encoder.encode(picture)
+    return (time.thread_time() - began_s) / FRAMES

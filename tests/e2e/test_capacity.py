@@ -1,0 +1,70 @@
+"""A server whose places to speak are taken, over the wire."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.talking import Door, Stream
+
+SECOND = b"\x20\x01\xe0\xfe" * 8_000
+
+
+async def refused(stream: Stream) -> dict[str, object]:
+    """The details of the next error."""
+    while (message := await stream.next())["type"] != "ERROR":
+        pass
+    assert message["data"]["code"] == "RATE_LIMIT_EXCEEDED"
+    return message["data"]["details"]  # type: ignore[no-any-return]
+
+
+async def shows_speech(stream: Stream) -> None:
+    while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
+        pass
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_one_utterance_too_many_is_refused(
+    serve: Callable[..., Door], processes: str
+) -> None:
+    door = serve("--processes", processes, SPEAKING_PLACES=processes)
+    if processes == "2":
+        door.process.wait_for("2 processes are ready")
+    count = int(processes)
+    streams = [door.stream(f"user{number}") for number in range(count + 1)]
+    opened = [await stream.__aenter__() for stream in streams]
+    try:
+        await asyncio.gather(*(stream.frames(5) for stream in opened))
+        speakers = opened[:count]
+        for stream in speakers:
+            await stream.say(SECOND * 2)
+            await asyncio.wait_for(shows_speech(stream), 5)
+        await opened[count].say(SECOND[:1_280])
+        details = await asyncio.wait_for(refused(opened[count]), 5)
+        assert details["reason"] == "speech_capacity"
+        await opened[count].frames(10)
+        for stream in speakers:
+            while "audio_timestamp" in await stream.wait_for("VIDEO_FRAME"):
+                pass
+        await asyncio.sleep(0.5)
+        await opened[count].say(SECOND)
+        await asyncio.wait_for(shows_speech(opened[count]), 5)
+    finally:
+        for stream in opened:
+            stream.socket.transport.abort()
+        for connection in streams:
+            await connection.__aexit__(None, None, None)
+
+
+async def test_whoever_must_be_able_to_speak_is_not_admitted_without_a_place(
+    serve: Callable[..., Door],
+) -> None:
+    door = serve(SPEAKING_PLACES="1", SPEECH_SHARE="1")
+    async with door.stream("ann") as ann:
+        await ann.frames(3)
+        async with door.stream("bob") as bob:
+            details = await asyncio.wait_for(refused(bob), 5)
+            assert details["reason"] == "capacity"
+            messages, code = await asyncio.wait_for(bob.end(), 5)
+            assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4429)
+        await ann.frames(3)

@@ -1,0 +1,70 @@
+"""Who may speak, and who is admitted."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.runtime.calibration import CalibrationFile, places_on
+from inference.runtime.capacity import LATE_S, VERY_LATE_S, WINDOW_S, Capacity
+
+
+def test_places_are_counted():
+    capacity = Capacity(lambda: 2)
+    assert capacity.may_speak(1, 0.0)
+    assert not capacity.may_speak(2, 0.0)
+
+
+def test_without_a_measure_punctuality_alone_decides():
+    capacity = Capacity()
+    assert capacity.may_speak(1_000, 0.0)
+    for frame in range(100):
+        capacity.frame_sent(0.0 if frame % 10 else LATE_S + 0.01, frame * 0.01)
+    assert not capacity.may_speak(0, 1.0), "one frame of ten is late"
+    assert capacity.refusal(10, 1.0) is None, "idle sessions cost nothing"
+
+
+def test_a_process_that_is_late_recovers_by_itself():
+    capacity = Capacity(lambda: 10)
+    for frame in range(100):
+        capacity.frame_sent(VERY_LATE_S + 0.1, frame * 0.01)
+    assert not capacity.may_speak(0, 1.0)
+    assert capacity.refusal(0, 1.0) == "frames are late already"
+    assert capacity.may_speak(0, 1.0 + WINDOW_S + 0.3)
+    assert capacity.refusal(0, 1.0 + WINDOW_S + 0.3) is None
+
+
+def test_a_single_late_frame_says_nothing():
+    capacity = Capacity()
+    capacity.frame_sent(1.0, 0.0)
+    assert capacity.may_speak(0, 0.1)
+
+
+def test_repeated_mouths_count_as_late():
+    capacity = Capacity()
+    for frame in range(100):
+        capacity.frame_sent(0.0, frame * 0.01, is_repeated=frame % 10 == 0)
+    assert not capacity.may_speak(0, 1.0)
+
+
+def test_sessions_may_reserve_a_part_of_a_place():
+    half = Capacity(lambda: 2, speech_share=0.5)
+    assert half.refusal(3, 0.0) is None
+    assert half.refusal(4, 0.0) == "4 sessions reserve parts of 2 places to speak"
+    assert Capacity(lambda: 2).refusal(1_000, 0.0) is None
+
+
+@given(st.floats(0.0005, 0.05), st.floats(0.1, 64))
+def test_more_cores_carry_more_and_slower_ones_less(frame_s, cores):
+    places = places_on(frame_s, cores)
+    assert places >= 1
+    assert places_on(frame_s, 2 * cores) >= places
+    assert places_on(2 * frame_s, cores) <= places
+
+
+def test_what_was_measured_is_kept_for_this_version(tmp_path):
+    file = CalibrationFile(tmp_path / "var" / "calibration.json", "1")
+    assert file.read() is None
+    file.write(0.0041)
+    assert file.read() == 0.0041
+    assert CalibrationFile(file.path, "2").read() is None
+    file.path.write_text("[]")
+    assert file.read() is None
