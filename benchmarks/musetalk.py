@@ -1,4 +1,4 @@
-"""``python -m benchmarks.musetalk [--full] [--device cuda] [--decoder taesd] [--compile]``
+"""``python -m benchmarks.musetalk [--full] [--device cuda] [--decoder taesd]``
 
 Pictures per second of the MuseTalk engine on this machine: the reference's way (eager, batch 20,
 one picture blended after the other) beside ours, by batch size, with the share of what the device's
@@ -19,6 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import musetalk_paths as paths
+from inference.engines.musetalk.execution.buckets import SIZES
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.networks import Networks
 
@@ -131,8 +132,6 @@ def measure(options: argparse.Namespace) -> Row:
     if is_cuda:
         variants.append(("eager, fused norms", {"records": False}))
         variants.append(("recorded, fused norms", {}))
-    if options.compile:
-        variants.append(("compiled" + ", recorded" * is_cuda, {"compiled": True}))
     for variant, choices in variants:
         runner = Runner(nets, device, dtype, buckets=options.batches, **choices)
         began = time.perf_counter()
@@ -179,7 +178,6 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if is_cuda else "cpu")
     parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=is_cuda)
     parser.add_argument("--decoder", choices=("sd", "taesd"), default="sd")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--precision", action="store_true", help="compare half with single first")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--reference-batch", type=int, default=20 if is_cuda else 4)
@@ -188,7 +186,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    options.batches = options.batches or ([1, 2, 4, 8, 16, 32] if is_cuda else [1, 2, 4])
+    options.batches = options.batches or (list(SIZES) if is_cuda else [1, 2, 4])
     torch.set_num_threads(options.threads)
     if options.device.startswith("cuda"):
         # As the engine does; full single precision is what the half one is compared with.

@@ -166,7 +166,7 @@ class InferenceWorker:
                 "decoder": settings.MUSETALK_DECODER,
                 "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
                 "memory_gb": settings.MUSETALK_MEMORY_GB,
-                "compiled": settings.MUSETALK_COMPILE,
+                "storage": settings.AVATARS_DIR,
             },
         )
         log.info("engine: %s, %s", choice.engine.name, choice.reason)

@@ -59,17 +59,6 @@ def test_recorded_graphs_give_the_plain_picture(device):
         assert int((found.int() - wanted.int()).abs().max()) <= 1
 
 
-def test_compiled_and_recorded_give_the_plain_picture(device):
-    wanted, _ = Runner(
-        nets_on(device, torch.float16), device, torch.float16, records=False
-    ).generate(*paths.inputs(2, 32))
-    fast = Runner(
-        nets_on(device, torch.float16), device, torch.float16, buckets=(2,), compiled=True
-    )
-    found, _ = fast.generate(*paths.inputs(2, 32))
-    assert (found.int() - wanted.int()).abs().float().mean() < 0.5
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_fused_norms_give_the_plain_picture(device, dtype):
     assert fused.find(device, dtype) is not None

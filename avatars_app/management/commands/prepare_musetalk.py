@@ -39,7 +39,9 @@ class Command(BaseCommand):
             missing = [
                 clip
                 for name in names
-                for clip in offline.missing_clips(library().find(name), library().manifest(name))
+                for clip in offline.missing_clips(
+                    library().find(name), library().manifest(name), settings.AVATARS_DIR
+                )
             ]
         except AvatarError as error:
             raise CommandError(str(error)) from None

@@ -4,7 +4,6 @@ torch is imported when an engine loads, not when this module is.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from inference.engines.musetalk.audio.feature_packing import pack, unpack
 from inference.engines.musetalk.audio.silence_gate import speech_weight
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.device_lifecycle import DeviceLifecycle
-from inference.engines.musetalk.prepare.avatar import FaceClip, read_clip
+from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in, read_clip
 from inference.engines.musetalk.prepare.background import (
     BackgroundPreparation,
     MuseTalkAvatar,
@@ -44,8 +43,9 @@ log = logging.getLogger(__name__)
 CONTEXT_BEFORE_SAMPLES = 32_000
 """Two seconds: more brings hardly anything (docs/performance.md)."""
 
-DEFAULT_LOOK_AHEAD_MS = 93
-"""A frame's features reach 92.5 ms beyond it."""
+DEFAULT_LOOK_AHEAD_MS = 80
+"""Two chunks of 40 ms. A frame's features reach 92.5 ms beyond it: what the last 12.5 ms add is
+small (docs/performance.md), and waiting for them costs a third chunk."""
 
 LEAST_LEAD_S = 0.03
 MOST_LEAD_S = 0.4
@@ -73,16 +73,16 @@ class MuseTalkEngine:
         device: str = "auto",
         use_float16: bool = True,
         decoder: Decoder = "sd",
-        compiled: bool = False,
         look_ahead_ms: int = DEFAULT_LOOK_AHEAD_MS,
         max_batch: int = 32,
         memory_gb: float = 0,
+        storage: Path | None = None,
         prepares: Prepares | None = None,
     ) -> None:
         """``prepares`` None: "all" on a GPU, which takes seconds for a clip; else "wanted".
 
-        ``compiled``: torch compiles the nets, minutes at the first start, kept under
-        ``model_path / "compiled"``. ``memory_gb``: the most that is taken of a GPU's; 0 is all.
+        ``memory_gb``: the most that is taken of a GPU's memory; 0 is all. ``storage``: the folder
+        that prepared clips of avatars outside of it are written to; None: the avatar's own.
         """
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = self._max_batch = max_batch
@@ -92,7 +92,7 @@ class MuseTalkEngine:
         self._device = device
         self._use_float16 = use_float16
         self._decoder: Decoder = decoder
-        self._compiled = compiled
+        self._storage = storage
         self._memory_gb = memory_gb
         self._prepares = prepares
         self.nets = DeviceLifecycle(self._load)
@@ -129,16 +129,11 @@ class MuseTalkEngine:
         self._check_open()
         from inference.engines.musetalk.loaded import load_nets
 
-        if self._compiled:
-            os.environ.setdefault(
-                "TORCHINDUCTOR_CACHE_DIR", str((self._model_path / "compiled").resolve())
-            )
         loaded = load_nets(
             find_tree(self._model_path),
             device=self._device,
             use_float16=self._use_float16,
             tiny=self._decoder == "taesd",
-            compiled=self._compiled,
             context=self.context,
             max_batch=self._max_batch,
             memory_gb=self._memory_gb,
@@ -185,8 +180,9 @@ class MuseTalkEngine:
         """
         avatar = MuseTalkAvatar(manifest.name, {})
         missing: list[ClipEntry] = []
+        kept = kept_in(folder, self._storage)
         for entry in manifest.clips:
-            faces = read_clip(folder, entry.name, entry.frames, manifest.version)
+            faces = read_clip(kept, entry.name, entry.frames, manifest.version)
             if faces is None:
                 missing.append(entry)
             else:
@@ -220,7 +216,9 @@ class MuseTalkEngine:
             from inference.engines.musetalk.prepare.clip_files import prepare_clip
 
             with self.nets.beside() as loaded:
-                return prepare_clip(folder, manifest, entry, loaded.preparer, progress)
+                return prepare_clip(
+                    folder, manifest, entry, loaded.preparer, progress, storage=self._storage
+                )
 
         return prepare
 

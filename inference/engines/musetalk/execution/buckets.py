@@ -1,4 +1,4 @@
-"""How many jobs go into one batch: sizes that the nets are compiled and recorded for.
+"""How many jobs go into one batch: sizes that the nets are recorded for.
 
 A batch is padded to the next bucket, and a GPU that is full does padding at the price of work. So a
 number of jobs is cut into the buckets that take the least time together: 18 as 16 and 2 where a
@@ -7,7 +7,8 @@ batch of 32 would take twice as long.
 
 from collections.abc import Mapping
 
-SIZES = (1, 2, 4, 8, 16, 32)
+SIZES = (1, 2, 4, 8, 12, 16, 20, 24, 32)
+"""Between 8 and 32 a power of two alone leaves a GPU with half of its sessions refused."""
 
 
 def least_times(count: int, times: Mapping[int, float]) -> list[tuple[float, int]]:
@@ -41,7 +42,25 @@ def call_time(jobs: int, period: float, times: Mapping[int, float]) -> float:
     )
 
 
-def jobs_within(time: float, times: Mapping[int, float]) -> int:
-    """How many jobs are done in ``time``."""
-    most = int(time / min(took / size for size, took in times.items()))
-    return max(jobs for jobs, (took, _) in enumerate(least_times(most, times)) if took <= time)
+def jobs_carried(busy: float, times: Mapping[int, float]) -> int:
+    """How many jobs a period can bring, evenly spread, for calls to keep up with them.
+
+    Calls come to rest where each takes the jobs that came during the one before (`call_time`). With
+    ``jobs`` a period, a call of ``batch`` jobs comes every ``batch / jobs`` of it; calls keep up if
+    for some batch of at most ``jobs`` they fill no more than ``busy`` of the period.
+
+    Args:
+        busy: The part of a period that calls may fill, in the unit of ``times``.
+        times: What a batch of each bucket takes while others come before and after it.
+
+    Returns:
+        The largest number of jobs; 0 if a single one takes longer than ``busy``.
+    """
+    most = int(busy / min(took / size for size, took in times.items()))
+    totals = [took for took, _ in least_times(most, times)]
+    cheapest, carried = float("inf"), 0
+    for jobs in range(1, most + 1):
+        cheapest = min(cheapest, totals[jobs] / jobs)
+        if jobs * cheapest <= busy:
+            carried = jobs
+    return carried

@@ -1,18 +1,16 @@
-"""Running the nets on batches: bucket sizes, half precision, compiled and recorded.
+"""Running the nets on batches: bucket sizes, half precision, recorded graphs.
 
 A GPU likes few shapes: `Runner` pads a batch to the next bucket, and for each bucket the whole way
 from latents and tokens to bytes is recorded once as a CUDA graph (`graphs`: one launch instead of
-a thousand) over nets that may be compiled by region. On other devices the same code runs without
-either. What a graph computes is what the plain call computes; `Runner(..., records=False)` is that
-call, and so is any runner on whose device recording or compiling fails.
+a thousand). On other devices the same code runs without. What a graph computes is what the plain
+call computes; `Runner(..., records=False)` is that call, and so is any runner on whose device
+recording fails.
 
 Work is queued and not waited for: `generate` returns tensors on the device's stream.
 """
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -27,32 +25,10 @@ from inference.engines.musetalk.devices import (
 )
 from inference.engines.musetalk.execution import buckets as bucket_sizes
 from inference.engines.musetalk.execution.graphs import Graphs, RecordingFailed
-from inference.engines.musetalk.nets import blocks, fused, tiny_decoder, unet, vae
+from inference.engines.musetalk.nets import blocks, fused
 from inference.engines.musetalk.networks import Networks
 
 log = logging.getLogger(__name__)
-
-_REGIONS = (blocks.ResnetBlock, unet.SpatialTransformer, vae.PixelAttention, tiny_decoder.Block)
-"""What is compiled: the blocks that repeat, so that compiling takes minutes and not an hour."""
-
-_RECOMPILE_LIMIT = 256
-"""A region meets as many shapes as the net has resolutions and widths, times the buckets."""
-
-
-def compile_regions(net: Any) -> None:
-    """Have torch compile the repeating blocks of ``net`` in place; done at their first calls."""
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, _RECOMPILE_LIMIT)
-    for module in net.modules():
-        if isinstance(module, _REGIONS):
-            module.compile(dynamic=False, fullgraph=True)
-
-
-def uncompile_regions(net: Any) -> None:
-    """The opposite."""
-    for module in net.modules():
-        if isinstance(module, _REGIONS):
-            module._compiled_call_impl = None
 
 
 def to_pixels(decoded: Tensor) -> Tensor:
@@ -70,7 +46,6 @@ class Runner:
         dtype: torch.dtype,
         *,
         buckets: Sequence[int] = bucket_sizes.SIZES,
-        compiled: bool = False,
         records: bool | None = None,
         fuses: bool = True,
     ) -> None:
@@ -93,10 +68,6 @@ class Runner:
             kernels = fused.find(device, dtype) if fuses else None
         blocks.fuse(self._unet, kernels)
         blocks.fuse(self._decoder, kernels)
-        self._is_compiled = compiled
-        if compiled:
-            compile_regions(self._unet)
-            compile_regions(self._decoder)
 
     def bucket(self, count: int) -> int:
         """The smallest bucket that holds ``count``."""
@@ -154,7 +125,7 @@ class Runner:
         say: Callable[[str], None] = log.info,
         check_open: Callable[[], None] = lambda: None,
     ) -> None:
-        """Compile, choose algorithms, record; drop the buckets that memory is short of.
+        """Choose algorithms, record; drop the buckets that memory is short of.
 
         All sizes run before the first is recorded, largest first: the memory of a plain call is
         given back before a recording takes the same again for good. RuntimeError as it comes where
@@ -182,19 +153,6 @@ class Runner:
         self.forget(size)
 
     def _warm(self, size: int) -> None:
-        try:
-            self._run_once(size)
-        except Exception as error:  # the compiler's errors have no common parent
-            if not self._is_compiled or is_out_of_memory(error):
-                raise
-            # A compiler that is missing (C or Python headers) or fails: the nets run without.
-            log.warning("nets are not compiled: %s", str(error).partition("\n")[0])
-            self._is_compiled = False
-            uncompile_regions(self._unet)
-            uncompile_regions(self._decoder)
-            self._run_once(size)
-
-    def _run_once(self, size: int) -> None:
         if self._graphs is not None:
             self._graphs.warm(size)
         else:

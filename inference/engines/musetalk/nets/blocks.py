@@ -13,17 +13,12 @@ class Fusable(nn.Module):
 
     fused: ModuleType | None = None
 
-    @property
-    def shorter_way(self) -> ModuleType | None:
-        """None where a compiler is at work, which finds its own."""
-        return None if torch.compiler.is_compiling() else self.fused
-
 
 class GroupNorm(nn.GroupNorm, Fusable):
     """GroupNorm, then SiLU if wanted."""
 
     def forward(self, x: Tensor, *, is_silu: bool = False) -> Tensor:
-        if (fused := self.shorter_way) is not None:
+        if (fused := self.fused) is not None:
             return self.fused_with(fused, x, is_silu=is_silu)
         normed = super().forward(x)
         return functional.silu(normed) if is_silu else normed
@@ -51,7 +46,7 @@ class ResnetBlock(Fusable):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if (fused := self.shorter_way) is not None:
+        if (fused := self.fused) is not None:
             return self._with_biases_in_passing(fused, x)
         hidden = self.conv1(self.norm1(x, is_silu=True))
         hidden = self.conv2(self.norm2(hidden, is_silu=True))

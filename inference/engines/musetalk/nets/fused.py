@@ -13,7 +13,6 @@ sample variances", 1979), so that a mean far from zero takes no digits away.
 
 Triton comes with torch's CUDA builds and needs a C compiler when it is first used. `find` tries
 all of it and gives None where something is missing or wrong: the nets then run as torch has them.
-Regions that torch compiles do not use this either; the compiler does the same by itself.
 """
 
 import logging

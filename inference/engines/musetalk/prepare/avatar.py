@@ -1,6 +1,8 @@
 """What the engine keeps of an avatar: latents, masks and places of every picture of every clip.
 
-In the asset folder, one folder a clip, written under another name and renamed into place::
+In the asset folder, or for a shipped avatar under ``AVATARS_DIR/.musetalk/<name>`` (an installation
+may be read-only, and an update replaces it): one folder a clip, written under another name and
+renamed into place::
 
     musetalk/idle_0/latents.npy   float16 [frames, 8, 32, 32]   the UNet's input
     musetalk/idle_0/masks.npy     uint8   [frames, H, W]        what is replaced, and how softly
@@ -84,16 +86,32 @@ class FaceClip:
         return self.masks[index, : patch.height, : patch.width]
 
 
-def clip_folder(avatar_folder: Path, clip: str) -> Path:
-    return avatar_folder / "musetalk" / clip
+def kept_in(avatar_folder: Path, storage: Path | None) -> Path:
+    """The folder whose ``musetalk`` holds an avatar's prepared clips.
+
+    Args:
+        avatar_folder: The asset folder.
+        storage: The folder of people's own avatars, which is writable; None: any asset folder is.
+
+    Returns:
+        The asset folder if it is inside ``storage``, otherwise a folder of its own there.
+    """
+    if storage is None or avatar_folder.resolve().is_relative_to(storage.resolve()):
+        return avatar_folder
+    return storage / ".musetalk" / avatar_folder.name
 
 
-def read_clip(avatar_folder: Path, clip: str, frames: int, avatar_version: str) -> FaceClip | None:
+def clip_folder(kept: Path, clip: str) -> Path:
+    """The folder of one clip; ``kept`` as from `kept_in`."""
+    return kept / "musetalk" / clip
+
+
+def read_clip(kept: Path, clip: str, frames: int, avatar_version: str) -> FaceClip | None:
     """The clip's files, mapped; None if they are not there or of another avatar version.
 
     AvatarInvalid if they are damaged.
     """
-    folder = clip_folder(avatar_folder, clip)
+    folder = clip_folder(kept, clip)
     try:
         about = json.loads((folder / "about.json").read_bytes())
     except FileNotFoundError:
@@ -115,10 +133,10 @@ def read_clip(avatar_folder: Path, clip: str, frames: int, avatar_version: str) 
     return faces
 
 
-def write_clip(avatar_folder: Path, clip: str, faces: FaceClip, provenance: Provenance) -> None:
+def write_clip(kept: Path, clip: str, faces: FaceClip, provenance: Provenance) -> None:
     """Write the clip's files; a reader sees all of them or none. OSError as it comes."""
-    folder = clip_folder(avatar_folder, clip)
-    folder.parent.mkdir(exist_ok=True)
+    folder = clip_folder(kept, clip)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{clip}.", dir=folder.parent))
     try:
         np.save(draft / "latents.npy", faces.latents)

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from inference.assets.clips import Clip, PictureCache
 from inference.assets.manifest import ClipEntry, Manifest
-from inference.engines.musetalk.prepare.avatar import FaceClip, Provenance, read_clip, write_clip
+from inference.engines.musetalk.prepare.avatar import (
+    FaceClip,
+    Provenance,
+    kept_in,
+    read_clip,
+    write_clip,
+)
 from inference.engines.musetalk.prepare.background import Progress
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.errors import AvatarInvalid
@@ -26,6 +32,8 @@ def prepare_clip(
     entry: ClipEntry,
     preparer: ClipPreparer,
     progress: Progress | None = None,
+    *,
+    storage: Path | None = None,
 ) -> FaceClip:
     """Make, keep and return what the engine needs of a clip, unless somebody did meanwhile.
 
@@ -33,7 +41,8 @@ def prepare_clip(
     here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
     read-only installation) what was made is kept in memory only, and made again at the next start.
     """
-    if (made := read_clip(folder, entry.name, entry.frames, manifest.version)) is not None:
+    kept = kept_in(folder, storage)
+    if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
         return made
     clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
     pictures = [clip.picture(index) for index in range(entry.frames)]
@@ -43,11 +52,11 @@ def prepare_clip(
     faces = preparer.prepare(pictures, meshes, progress)
     provenance = Provenance(manifest.version, preparer.mask_source)
     try:
-        write_clip(folder, entry.name, faces, provenance)
+        write_clip(kept, entry.name, faces, provenance)
     except OSError as error:
-        log.warning("%s: cannot keep what was prepared: %s", folder, error)
+        log.warning("%s: cannot keep what was prepared: %s", kept, error)
         return faces
-    return read_clip(folder, entry.name, entry.frames, manifest.version) or faces
+    return read_clip(kept, entry.name, entry.frames, manifest.version) or faces
 
 
 def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:

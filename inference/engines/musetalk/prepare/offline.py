@@ -7,7 +7,7 @@ from pathlib import Path
 from inference.assets.manifest import ClipEntry, Manifest
 from inference.engines.musetalk.devices import find_device
 from inference.engines.musetalk.networks import load_encoder, load_face_parsing
-from inference.engines.musetalk.prepare.avatar import read_clip
+from inference.engines.musetalk.prepare.avatar import kept_in, read_clip
 from inference.engines.musetalk.prepare.background import Progress
 from inference.engines.musetalk.prepare.clip_files import prepare_clip
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
@@ -21,17 +21,23 @@ class Missing:
     folder: Path
     manifest: Manifest
     entry: ClipEntry
+    storage: Path | None = None
 
     def prepare(self, preparer: ClipPreparer, progress: Progress) -> None:
         """Make and keep its files; AvatarInvalid if the avatar's are damaged."""
-        prepare_clip(self.folder, self.manifest, self.entry, preparer, progress)
+        prepare_clip(
+            self.folder, self.manifest, self.entry, preparer, progress, storage=self.storage
+        )
 
 
-def missing_clips(folder: Path, manifest: Manifest) -> Iterator[Missing]:
-    """What an asset folder lacks; AvatarInvalid if what it has is damaged."""
+def missing_clips(
+    folder: Path, manifest: Manifest, storage: Path | None = None
+) -> Iterator[Missing]:
+    """What an avatar lacks, see `kept_in`; AvatarInvalid if what it has is damaged."""
+    kept = kept_in(folder, storage)
     for entry in manifest.clips:
-        if read_clip(folder, entry.name, entry.frames, manifest.version) is None:
-            yield Missing(folder, manifest, entry)
+        if read_clip(kept, entry.name, entry.frames, manifest.version) is None:
+            yield Missing(folder, manifest, entry, storage)
 
 
 def load_preparer(

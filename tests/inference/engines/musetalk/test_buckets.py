@@ -1,6 +1,6 @@
 """Cutting a number of jobs into the batches that take least time."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engines.musetalk.execution import buckets
@@ -25,14 +25,16 @@ def test_a_full_gpu_is_not_made_to_compute_padding():
     assert batches(40, GPU) == [32, 8]
 
 
-def test_what_fits_into_a_tick():
-    assert buckets.jobs_within(40.0, GPU) == 16
-    assert buckets.jobs_within(35.0, GPU) == 12
-    assert buckets.jobs_within(8.0, GPU) == 0
+def test_how_many_are_carried():
+    assert buckets.jobs_carried(40.0, GPU) == 17, "batches of 16 at 37 ms, one after the other"
+    assert buckets.jobs_carried(28.0, GPU) == 10, "batches of 8 at 21 ms"
+    assert buckets.jobs_carried(8.0, GPU) == 0
+    assert buckets.jobs_carried(28.0, {8: 17.0, 12: 25.5, 16: 34.0}) == 13
+    assert buckets.jobs_carried(28.0, {8: 19.0, 16: 34.0}) == 11, "not only the bucket below"
 
 
 TIMES = st.dictionaries(
-    st.sampled_from(buckets.SIZES), st.floats(1.0, 100.0), min_size=1, max_size=6
+    st.sampled_from(buckets.SIZES), st.floats(1.0, 100.0), min_size=1, max_size=9
 )
 
 
@@ -51,11 +53,16 @@ def test_every_job_is_in_a_batch_and_no_way_is_faster(times, count):
         assert best <= (whole + (rest > 0)) * times[size] * (1 + 1e-9)
 
 
-@given(TIMES, st.floats(0.0, 500.0))
-def test_jobs_within_a_time_are_as_many_as_fit(times, time):
-    jobs = buckets.jobs_within(time, times)
-    table = buckets.least_times(jobs + 1, times)
-    assert table[jobs][0] <= time < table[jobs + 1][0]
+@settings(deadline=None)
+@given(TIMES, st.floats(0.0, 100.0))
+def test_calls_keep_up_with_as_many_as_are_carried_and_no_more(times, busy):
+    def keep_up(jobs, busy):
+        table = buckets.least_times(jobs, times)
+        return any(table[n][0] * jobs <= busy * n for n in range(1, jobs + 1))
+
+    jobs = buckets.jobs_carried(busy, times)
+    assert jobs == 0 or keep_up(jobs, busy * (1 + 1e-9))
+    assert not keep_up(jobs + 1, busy * (1 - 1e-9))
 
 
 def test_a_call_takes_what_came_during_the_one_before():

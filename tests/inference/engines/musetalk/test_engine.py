@@ -20,7 +20,7 @@ from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.engines.musetalk.face.boxes import crop_box
 from inference.engines.musetalk.prepare import background
-from inference.engines.musetalk.prepare.avatar import FaceClip
+from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in
 from inference.engines.musetalk.prepare.background import MuseTalkAvatar
 from inference.engines.musetalk.prepare.clip_files import find_meshes
 from inference.errors import (
@@ -327,9 +327,8 @@ def test_loading_measures_what_the_engine_carries(engine, monkeypatch):
     assert engine.max_batch == 2
     assert engine.capacity == nets.sessions(28.0)
     monkeypatch.setattr(nets.runner, "milliseconds", {1: 9.0, 2: 11.0})
-    assert engine.capacity == 4
+    assert engine.capacity == 5
     assert nets.sessions(0.0) == 0
-    assert nets.sessions(31.0) == 5
 
 
 @pytest.mark.parametrize(
@@ -506,6 +505,21 @@ def test_another_version_of_the_avatar_is_prepared_anew(engine, prepared):
     engine.preparation.join(60)
     again = MuseTalkEngine(WEIGHTS, prepares="none").open_avatar(folder, newer)
     assert set(again.clips) == {"idle_0", "speaking_0"}
+
+
+def test_clips_of_a_shipped_avatar_are_kept_with_peoples_own(engine, tmp_path, monkeypatch):
+    shipped, own = tmp_path / "shipped" / "presenter", tmp_path / "avatars"
+    manifest = make_avatar(shipped, clips={"idle_0": 2})
+    np.save(shipped / "clips/idle_0.landmarks.npy", np.stack([mesh_of_a_face()] * 2))
+    before = sorted(shipped.rglob("*"))
+    monkeypatch.setattr(engine, "_storage", own)
+    engine.open_avatar(shipped, manifest)
+    engine.preparation.join(60)
+    assert sorted(shipped.rglob("*")) == before
+    assert (own / ".musetalk/presenter/musetalk/idle_0/latents.npy").is_file()
+    again = MuseTalkEngine(WEIGHTS, prepares="none", storage=own).open_avatar(shipped, manifest)
+    assert set(again.clips) == {"idle_0"}
+    assert kept_in(own / "me", own) == own / "me"
 
 
 def test_damaged_files_are_refused(prepared):

@@ -47,7 +47,7 @@ def test_biases_in_passing_are_the_convolutions_biases(before, after):
         wanted = block(x)
         blocks.fuse(block, PLAIN)
         torch.testing.assert_close(block(x), wanted, atol=1e-5, rtol=1e-5)
-        assert block.shorter_way is PLAIN
+        assert block.fused is PLAIN
         blocks.fuse(block, None)
         assert (block(x) == wanted).all()
 

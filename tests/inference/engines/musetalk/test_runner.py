@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from benchmarks import musetalk_paths as paths
 from benchmarks.published_nets import published_networks
 from inference.engines.musetalk import networks
-from inference.engines.musetalk.execution.runner import Runner, compile_regions, to_pixels
+from inference.engines.musetalk.execution.runner import Runner, to_pixels
 from inference.engines.musetalk.weights import find_tree
 
 WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
@@ -122,23 +122,6 @@ def test_a_way_that_cannot_be_recorded_is_called(nets, monkeypatch):
     assert (found == wanted).all()
 
 
-def test_nets_that_cannot_be_compiled_run_as_they_are(nets, monkeypatch):
-    """Such as where a machine has no C compiler."""
-    from inference.engines.musetalk.nets import blocks
-
-    def broken(self, *args, **kwargs):
-        def call(*args, **kwargs):
-            raise OSError("no gcc here")
-
-        self._compiled_call_impl = call
-
-    monkeypatch.setattr(blocks.ResnetBlock, "compile", broken)
-    runner = Runner(nets, CPU, torch.float32, buckets=(1,), compiled=True)
-    runner.warm_up(lambda text: None)
-    pixels, _ = runner.generate(*paths.inputs(1, 32))
-    assert off(pixels, published_pixels(1)) <= 1
-
-
 def test_batches_are_cut_by_what_was_measured(nets):
     runner = Runner(nets, CPU, torch.float32, buckets=(1, 2, 4))
     assert runner.next_batch(3) == 3
@@ -146,34 +129,6 @@ def test_batches_are_cut_by_what_was_measured(nets):
     assert runner.next_batch(3) == 3
     runner.milliseconds[4] = 40.0
     assert runner.next_batch(3) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.filterwarnings("ignore")  # of the compiler and what it imports
-def test_compiled_regions_give_the_same_numbers():
-    """Of each kind of region one: compiling whole nets takes minutes on a CPU."""
-    from inference.engines.musetalk.nets import blocks, unet, vae
-
-    torch.manual_seed(1)
-    regions = torch.nn.ModuleDict(
-        {
-            "resnet": blocks.ResnetBlock(8, 16, 8, 1e-5),
-            "transformer": unet.SpatialTransformer(16, unet.UNetShape((16,), 32, 8)),
-            "attention": vae.PixelAttention(16, 8),
-        }
-    ).eval()
-    x = torch.randn(2, 8, 16, 16).contiguous(memory_format=torch.channels_last)
-    context = torch.randn(2, 50, 32)
-
-    def run():
-        with torch.inference_mode():
-            hidden = regions["transformer"](regions["resnet"](x), context)
-            return regions["attention"](hidden)
-
-    wanted = run()
-    compile_regions(regions)
-    torch.testing.assert_close(run(), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_the_benchmark_needs_little(tmp_path):
