@@ -11,6 +11,7 @@ Work is queued and not waited for: `generate` returns tensors on the device's st
 
 import logging
 from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from types import ModuleType
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
