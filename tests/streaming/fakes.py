@@ -109,6 +109,8 @@ class Door:
         )
         self.said: list[dict] = []
         """Everything the client was sent, as JSON objects."""
+        self.texts: list[str] = []
+        """The same, as it goes over the wire."""
         self.told: list[tuple[str, LayerMessage]] = []
         """Everything workers were sent: channel, message."""
         self.claims: list[SessionStart] = []
@@ -125,7 +127,8 @@ class Door:
             match effect:
                 case SendToClient(message):
                     assert self.closed is None, "nothing follows the close"
-                    self.said.append(json.loads(dump(message)))
+                    self.texts.append(dump(message))
+                    self.said.append(json.loads(self.texts[-1]))
                 case SendClaim(message):
                     self.claims.append(message)
                 case SendToWorker(channel, message):
