@@ -9,8 +9,8 @@ One line each, with its direction:
 ``s``  the server sends this text
 ``x``  the server closes with this code
 
-``python -m tests.streaming.recording FILE`` plays the lines that go in against the code as it is, and
-writes the file again.
+``python -m tests.streaming.recording FILE`` plays the lines that go in against the code as it is,
+and writes the file again.
 """
 
 import json
