@@ -42,6 +42,7 @@ SPEECH_SHARE: float = _values["SPEECH_SHARE"]
 SESSION_IDLE_S: int = _values["SESSION_IDLE_S"]
 MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 RESUME_S: int = _values["RESUME_S"]
+MAX_WATCHERS: int = _values["MAX_WATCHERS"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
 HISTORY_DAYS: int = _values["HISTORY_DAYS"]
 

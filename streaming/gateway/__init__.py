@@ -6,4 +6,6 @@ routing   the stream's path
 origins   which pages may open a stream
 registry  the connections of this process
 takeover  a session opened again on another process
+watching  a connection that watches another one's session
+transport whether a client reads fast enough
 """

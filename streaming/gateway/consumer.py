@@ -20,7 +20,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,9 @@ from streaming.gateway import takeover
 from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
+from streaming.gateway.transport import transport_of
+from streaming.gateway.watch_tokens import SignedWatchTokens
+from streaming.gateway.watching import find_audience
 from streaming.protocol import binary
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
@@ -52,16 +55,18 @@ from streaming.session.effects import (
     OpenSession,
     ResumeSession,
     SendClaim,
+    SendPayload,
     SendToClient,
     SendToWorker,
+    WatchSession,
 )
 from streaming.session.limits import SessionLimits
 from streaming.session.resumption import ClientState, check_last_frame
 from streaming.session.session import Session
+from streaming.session.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-TRANSPORT_EXTENSION = "musetalk.transport"
 LOOK_UP_WITHIN_S = 10.0
 CLOCK_TOLERANCE_MS = 5_000
 """By how much the clocks of two machines may differ."""
@@ -70,7 +75,6 @@ CLOSED_ON_PURPOSE = {1000, 1001}
 
 # Threads of their own: the one that Django's code usually shares may be busy with a slow page.
 _look_ups = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
-_has_warned_of_transport = False
 
 
 class StreamConsumer(AsyncWebsocketConsumer):
@@ -101,8 +105,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """Nothing more can be sent to the client."""
         self._is_lost = False
         """The connection ended without a farewell."""
+        self._watcher: Watcher | None = None
+        """Set once the connection watches another one's session; its own is over then."""
         self._expiry: asyncio.TimerHandle | None = None
         """Set while the session waits for its client to come back on another connection."""
+
+    @property
+    def _conversation(self) -> Session | Watcher:
+        """What the client talks to."""
+        return self._watcher or self.session
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -144,7 +155,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         self._loop = asyncio.get_running_loop()
         self.opened_at = self.last_message_at = timezone.now()
-        subprotocol = _choose_subprotocol(list(self.scope.get("subprotocols") or ()))
+        subprotocol = binary.choose_subprotocol(list(self.scope.get("subprotocols") or ()))
         self._is_binary = subprotocol == binary.BINARY_SUBPROTOCOL
         user_id = self.scope["url_route"]["kwargs"]["user_id"]
         self._tokens = SignedTokens(user_id, self.opened_at.timestamp())
@@ -173,9 +184,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 max_session_s=settings.MAX_SESSION_S,
                 end_of_speech_s=settings.END_OF_SPEECH_MS / 1_000,
                 resume_s=settings.RESUME_S,
+                max_watchers=settings.MAX_WATCHERS,
             ),
             is_binary=self._is_binary,
             tokens=self._tokens,
+            watch_tokens=SignedWatchTokens(self._tokens),
             reserve_place=lambda worker: link.reserve_place(worker.worker_channel, worker.claim_id),
         )
 
@@ -183,9 +196,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self.last_message_at = timezone.now()
         now_s = self._now_s()
         if text_data is not None:
-            await self._carry_out(self.session.text(text_data, now_s))
+            await self._carry_out(self._conversation.text(text_data, now_s))
         elif bytes_data is not None:
-            await self._carry_out(self.session.binary(bytes_data, now_s))
+            await self._carry_out(self._conversation.binary(bytes_data, now_s))
 
     async def websocket_disconnect(self, message: Any) -> None:
         self._is_lost = message.get("code") not in CLOSED_ON_PURPOSE
@@ -194,36 +207,27 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     def _observe_transport(self) -> None:
         """Let the session know when the client reads too slowly."""
-        global _has_warned_of_transport
-        extensions: dict[str, Any] = self.scope.get("extensions") or {}
-        transport = extensions.get(TRANSPORT_EXTENSION)
-        if transport is not None:
-            self._transport = transport
-            self.session.set_paused(transport.paused)
-            transport.on_change(lambda is_paused: self.session.set_paused(is_paused))
-        elif not _has_warned_of_transport:
-            _has_warned_of_transport = True
-            log.warning(
-                "this server does not report when a client reads too slowly: frames for it will "
-                "pile up in memory; `manage.py serve` does report it"
-            )
+        self._transport = transport_of(self.scope)
+        if self._transport is not None:
+            self.session.set_paused(self._transport.paused)
+            self._transport.on_change(lambda is_paused: self._conversation.set_paused(is_paused))
 
     async def supersede(self) -> None:
-        await self._guarded(self.session.supersede)
+        await self._guarded(self._conversation.supersede)
 
     async def _opened_elsewhere(self, message: dict[str, Any]) -> None:
         if takeover.is_taken_over(message, user_id=self.session.user_id, channel=self.channel_name):
             await self.supersede()
 
     async def shut_down(self) -> None:
-        await self._guarded(self.session.shut_down)
+        await self._guarded(self._conversation.shut_down)
 
     def terminate_soon(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the connection
             self._loop.call_soon_threadsafe(self._terminate)
 
     def _terminate(self) -> None:
-        self._terminating = asyncio.create_task(self._guarded(self.session.terminate))
+        self._terminating = asyncio.create_task(self._guarded(self._conversation.terminate))
 
     async def _guarded(self, end: Callable[[], list[Effect]]) -> None:
         """End the session; a fault of it must not reach the caller."""
@@ -256,9 +260,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 while self._from_worker:
                     message = self._from_worker.popleft()
                     await self._carry_out(self.session.from_worker(message, self._now_s()))
-                due_s = self.session.next_deadline_s
+                if self._watcher is not None:
+                    await self._carry_out(self._watcher.take())
+                due_s = self._conversation.next_deadline_s
                 if due_s is not None and due_s <= (now_s := self._now_s()):
-                    await self._carry_out(self.session.timer(now_s))
+                    await self._carry_out(self._conversation.timer(now_s))
             except Exception:
                 log.exception("session %s: a message or a timer failed", self.session.session_id)
                 await self._fail()
@@ -269,7 +275,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         A deadline that moved back finds the timer set too early: then nothing is due, and it is set
         again. Most move back with each frame, which costs nothing this way.
         """
-        due_s = self.session.next_deadline_s
+        due_s = self._conversation.next_deadline_s
         if due_s is None or due_s >= self._timer_s:
             return
         if self._timer is not None:
@@ -297,6 +303,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
         match effect:
             case SendToClient(message):
                 await self._send_to_client(message)
+            case SendPayload(payload):
+                await self._send_payload(payload)
+            case WatchSession():
+                self._watch(effect)
             case OpenSession(session_id):
                 await self._open(session_id)
             case ResumeSession(session_id, init):
@@ -308,12 +318,39 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 self._layers.put(effect)
 
     async def _send_to_client(self, message: ServerMessage) -> None:
+        if self._is_binary and isinstance(message, VideoFrame | ActionFrame):
+            await self._send_payload(binary.pack_message(message))
+        else:
+            await self._send_payload(dump(message))
+
+    async def _send_payload(self, payload: str | bytes) -> None:
         if self._is_gone:
             return
-        if self._is_binary and isinstance(message, VideoFrame | ActionFrame):
-            await self.send(bytes_data=binary.pack_message(message))
+        if isinstance(payload, bytes):
+            await self.send(bytes_data=payload)
         else:
-            await self.send(text_data=dump(message))
+            await self.send(text_data=payload)
+
+    def _watch(self, request: WatchSession) -> None:
+        """Watch the session of another connection, if the token allows that."""
+        try:
+            audience = find_audience(registry, request, self.session.user_id)
+            watcher = Watcher(
+                request.session_id,
+                request.init,
+                is_binary=self._is_binary,
+                metrics=self.session.metrics,
+                on_news=self._wake.set,
+                on_closed=audience.leave,
+                now_s=self._now_s(),
+            )
+            audience.join(watcher)
+        except ProtocolError as error:
+            self._todo.extend(self.session.init_refused(error, self._now_s()))
+            return
+        self.session.disconnected()
+        watcher.set_paused(self._transport is not None and self._transport.paused)
+        self._watcher = watcher
 
     async def _open(
         self, session_id: str, resumed: tuple[InitFields, ResumeClaim] | None = None
@@ -389,13 +426,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._expiry.cancel()
             self._expiry = None
         else:
-            await self._carry_out(session.detach() + session.handed_over())
+            await self._carry_out(session.detach(is_replaced=True) + session.handed_over())
         return session
 
     async def _fail(self) -> None:
         """End the session after a fault of the server."""
         self._todo.clear()
-        await self._carry_out(self.session.fail())
+        await self._carry_out(self._conversation.fail())
 
     async def _leave(self) -> None:
         """The connection is gone."""
@@ -413,7 +450,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._expiry = self._loop.call_later(settings.RESUME_S, self._expire)
         else:
             registry.leave(self)
-            await self._guarded(self.session.disconnected)
+            await self._guarded(self._conversation.disconnected)
         await self._layers.leave()
 
     def _expire(self) -> None:
@@ -421,14 +458,6 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._expiry = None
         self.session.disconnected()
         registry.leave(self)
-
-
-def _choose_subprotocol(offered: Sequence[str]) -> str | None:
-    """The subprotocol to select of those that the client offers; None: the plain JSON stream."""
-    for known in (binary.BINARY_SUBPROTOCOL, binary.JSON_SUBPROTOCOL):
-        if known in offered:
-            return known
-    return None
 
 
 async def _look_up(user_id: str) -> AvatarRef:

@@ -20,6 +20,7 @@ base64 in JSON this saves a quarter of the bytes.
 
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +48,14 @@ _SPEECH = struct.Struct(">IBB")
 _PROGRESS = struct.Struct(">H")
 _RATE = struct.Struct(">I")
 _UTTERANCE_ID = re.compile(UTTERANCE_ID_PATTERN)
+
+
+def choose_subprotocol(offered: Sequence[str]) -> str | None:
+    """The subprotocol to select of those that the client offers; None: the plain JSON stream."""
+    for known in (BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL):
+        if known in offered:
+            return known
+    return None
 
 
 @dataclass(frozen=True, slots=True)

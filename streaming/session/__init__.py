@@ -15,5 +15,9 @@ sound_track       the sound that frames carry
 worker_link       the session's worker: found, followed, replaced
 claims            the search for a worker
 outgoing_video    frames from the worker to the client
+decodable_filter  which frames a client can decode
+audience          those who watch the session, and what they are sent
+watcher           one connection that watches
+time_limits       how long a session may be silent, and last
 metrics           what the session has done
 """

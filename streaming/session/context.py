@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from inference.messages import LateAudio
 from streaming.protocol.client_messages import InitFields, ReceiveKind
 from streaming.protocol.errors import ProtocolError
+from streaming.session.audience import Audience
 from streaming.session.effects import EffectQueue
 from streaming.session.metrics import SessionMetrics
 from streaming.session.timers import Timers
@@ -18,6 +19,7 @@ class Negotiated:
     """The client understands the message types and fields of version 1.2."""
     receive: frozenset[ReceiveKind] = frozenset({"video", "events"})
     late_audio: LateAudio = "keep"
+    allows_watchers: bool = False
 
     @classmethod
     def of(cls, init: InitFields) -> "Negotiated":
@@ -26,6 +28,7 @@ class Negotiated:
             has_1_2=init.speaks_1_2,
             receive=_DEFAULT.receive if init.receive is None else frozenset(init.receive),
             late_audio=init.late_audio or "keep",
+            allows_watchers=init.speaks_1_2 and init.allow_watchers is True,
         )
 
 
@@ -42,6 +45,7 @@ class SessionContext:
     session_id: str | None = None
     """None before INIT."""
     negotiated: Negotiated = _DEFAULT
+    audience: Audience = field(default_factory=Audience)
 
     def error(self, error: ProtocolError) -> None:
         """Send the client an ERROR and count it."""

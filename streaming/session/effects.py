@@ -23,6 +23,13 @@ class SendToClient:
 
 
 @dataclass(frozen=True, slots=True)
+class SendPayload:
+    """A message that was serialized once for several connections."""
+
+    payload: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
 class OpenSession:
     """Reserve the session_id for this connection and look up the user's avatar.
 
@@ -40,6 +47,17 @@ class ResumeSession:
 
     Either another `Session` takes the place of this one, or the answer is `Session.opened`,
     `Session.init_refused`, `Session.id_taken` or `Session.avatar_missing`.
+    """
+
+    session_id: str
+    init: InitFields
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSession:
+    """Check the token of this INIT, and have the connection watch the session that it names.
+
+    Either a `Watcher` takes the place of this session, or the answer is `Session.init_refused`.
     """
 
     session_id: str
@@ -80,8 +98,10 @@ class CloseConnection:
 
 Effect = (
     SendToClient
+    | SendPayload
     | OpenSession
     | ResumeSession
+    | WatchSession
     | SendClaim
     | SendToWorker
     | FlushSpeech

@@ -1,6 +1,7 @@
 """What INIT_SUCCESS says of a session."""
 
 import msgspec
+from msgspec import UNSET
 
 from inference.messages import SessionClaimed
 from streaming.protocol import codec
@@ -10,6 +11,7 @@ from streaming.protocol.server_messages import (
     Limits,
     ResumeOffer,
     VideoDescription,
+    WatchOffer,
 )
 from streaming.session.clip_choice import Avatar, clip_names, first_clip
 from streaming.session.limits import SessionLimits
@@ -28,9 +30,39 @@ def init_success(avatar: Avatar, worker: SessionClaimed) -> InitSuccessFields:
     )
 
 
-def with_limits(fields: InitSuccessFields, rules: SessionLimits) -> InitSuccessFields:
-    """What clients of version 1.2 are told beside."""
-    limits = Limits(
+def init_success_1_2(
+    fields: InitSuccessFields,
+    rules: SessionLimits,
+    *,
+    resume_token: str | None,
+    watch_token: str | None,
+    next_audio_ms: int | None,
+) -> InitSuccessFields:
+    """What the owner of a session is told beside, if it speaks version 1.2.
+
+    Args:
+        fields: What every client is told.
+        rules: The session's.
+        resume_token: By which it can be resumed; None: it cannot.
+        watch_token: By which it can be watched; None: it cannot.
+        next_audio_ms: From where the client sends its speech again; None: it did not resume.
+    """
+    window_ms = round(rules.resume_s * 1_000)
+    return msgspec.structs.replace(
+        fields,
+        protocol_version=PROTOCOL_VERSION,
+        limits=_limits(rules),
+        resume=(
+            UNSET if resume_token is None else ResumeOffer(token=resume_token, window_ms=window_ms)
+        ),
+        watch=UNSET if watch_token is None else WatchOffer(token=watch_token),
+        resumed=UNSET if next_audio_ms is None else True,
+        next_audio_ms=UNSET if next_audio_ms is None else next_audio_ms,
+    )
+
+
+def _limits(rules: SessionLimits) -> Limits:
+    return Limits(
         max_message_bytes=codec.MAX_MESSAGE_BYTES,
         max_audio_ms=MAX_CHUNK_S * 1_000,
         max_queued_speech_ms=round(rules.max_queued_speech_s * 1_000),
@@ -38,12 +70,3 @@ def with_limits(fields: InitSuccessFields, rules: SessionLimits) -> InitSuccessF
         max_session_s=rules.max_session_s,
         sample_rates=SAMPLE_RATES_HZ,
     )
-    return msgspec.structs.replace(fields, protocol_version=PROTOCOL_VERSION, limits=limits)
-
-
-def with_resume_offer(
-    fields: InitSuccessFields, token: str, rules: SessionLimits
-) -> InitSuccessFields:
-    """How the session can be resumed."""
-    offer = ResumeOffer(token=token, window_ms=round(rules.resume_s * 1_000))
-    return msgspec.structs.replace(fields, resume=offer)

@@ -8,7 +8,7 @@ WARN_BEFORE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """Seconds, all of them."""
+    """Seconds, unless they say otherwise."""
 
     max_queued_speech_s: float = 60
     """Speech that may wait to be shown."""
@@ -20,6 +20,8 @@ class SessionLimits:
     """Without a chunk that end an utterance."""
     resume_s: float = 0
     """For which a session waits for a client that lost its connection; 0: it ends."""
+    max_watchers: int = 100
+    """Connections that may watch a session; 0: none, and no token is given."""
 
 
 def warning_s(limit_s: float) -> float:

@@ -1,14 +1,8 @@
 """A session's frames: from whichever worker it has to the client.
 
-`DecodableFilter` drops frames the client could not decode: after a gap, everything up to the next
-IDR. `FrameArrivals` knows from the frames that came which one is due, and how late each was.
-`FrameRelay` sends what passes, with its sound where that is wanted, in the form that was
-negotiated.
-
-A frame refers to the one before it, up to the next IDR. So a frame may be sent only if the one
-before it was sent, or if it is an IDR. Frames are lost when a worker is replaced, when the channel
-layer loses one, and when the client reads too slowly; each of these makes the filter wait for an
-IDR. `frame_timestamp` never goes back: frames that a lost worker still sends are dropped.
+`FrameArrivals` knows from the frames that came which one is due, and how late each was.
+`FrameRelay` shows every frame to those who watch the session, and sends the client what it can
+decode, with its sound where that is wanted, in the form that was negotiated.
 
 Pure: time is an argument.
 """
@@ -24,41 +18,7 @@ from streaming.protocol.server_messages import (
     frame_message,
 )
 from streaming.session.context import SessionContext
-
-
-class DecodableFilter:
-    """Decides for each frame, in order, whether the client can decode it."""
-
-    def __init__(self, last_accepted: int = -1) -> None:
-        self._needs_idr = True
-        self._last_came = self._last_accepted = last_accepted
-
-    @property
-    def last_accepted(self) -> int:
-        """Number of the last frame that was sent; -1 before the first."""
-        return self._last_accepted
-
-    def require_idr(self) -> None:
-        """Another encoder begins."""
-        self._needs_idr = True
-
-    def accepts(self, frame: VideoFrame, *, is_paused: bool) -> bool:
-        """Whether ``frame`` may be sent; to be asked for every frame that comes, in order.
-
-        Args:
-            frame: The frame.
-            is_paused: The client reads too slowly for anything to be sent.
-        """
-        number = frame.frame
-        if number != self._last_came + 1:
-            self._needs_idr = True
-        self._last_came = number
-        if is_paused or (self._needs_idr and not frame.is_idr) or number <= self._last_accepted:
-            self._needs_idr = True
-            return False
-        self._needs_idr = False
-        self._last_accepted = number
-        return True
+from streaming.session.decodable_filter import DecodableFilter
 
 
 class FrameArrivals:
@@ -120,22 +80,24 @@ class FrameRelay:
         """The client is back, on another connection."""
         self._is_binary = is_binary
         self._shown = None
-        self._filter.require_idr()
+        self.begin()
 
     def begin(self) -> None:
         """Another worker sends from now on."""
         self._filter.require_idr()
+        self._context.audience.require_idr()
 
     def send(self, frame: VideoFrame, sound: FrameSound | None, now_s: float) -> None:
         """Send a frame to the client, unless it cannot be decoded or is not wanted.
 
         Args:
             frame: The frame; every one that comes, in order.
-            sound: Its sound, if the client receives audio.
+            sound: Its sound, if that is kept.
             now_s: When it came.
         """
         context = self._context
         context.metrics.lateness.count(self._arrivals.came(frame.frame, now_s))
+        context.audience.show(frame, sound)
         if "video" not in context.negotiated.receive:
             return
         if not self._filter.accepts(frame, is_paused=context.outbox.is_paused):
@@ -157,7 +119,10 @@ class FrameRelay:
                     ),
                 )
             )
-        context.outbox.to_client(frame_message(frame, context.session_id, sound))
+        has_sound = "audio" in context.negotiated.receive
+        context.outbox.to_client(
+            frame_message(frame, context.session_id, sound if has_sound else None)
+        )
 
     def next_frame(self, now_s: float) -> int:
         """The number of the frame that a worker which begins now is to begin with."""

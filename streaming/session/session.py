@@ -10,7 +10,7 @@ clock, and every one returns its effects, in order (`effects`):
 `from_worker`                         a worker sent something
 `timer`                               `next_deadline_s` has come
 `opened`, `id_taken`,
-`avatar_missing`, `init_refused`       the answers to `OpenSession` and `ResumeSession`
+`avatar_missing`, `init_refused`      the answers to `OpenSession`, `ResumeSession`, `WatchSession`
 `detach`, `resume`                    the connection is lost; the client is back on another one
 `undelivered`                         a message could not be sent to its worker
 `set_paused`                          the client reads too slowly, or fast enough again
@@ -33,8 +33,6 @@ import uuid
 from collections.abc import Callable
 from typing import Literal
 
-import msgspec
-
 from inference.messages import LayerMessage, SessionClaimed
 from inference.timing import audio_timestamp_ms, frame_timestamp_ms
 from streaming.protocol import binary, closing, codec
@@ -52,9 +50,8 @@ from streaming.protocol.server_messages import (
     CloseAckFields,
     InitSuccess,
     Ping,
-    SessionWarning,
-    WarningFields,
 )
+from streaming.session.audience import Audience, WatchTokens
 from streaming.session.client_requests import ClientRequests
 from streaming.session.clip_choice import Avatar
 from streaming.session.connection_state import TRANSITIONS, Event, State, check, invalid_session
@@ -65,14 +62,16 @@ from streaming.session.effects import (
     OpenSession,
     ResumeSession,
     SendToWorker,
+    WatchSession,
 )
-from streaming.session.init_success import init_success, with_limits, with_resume_offer
-from streaming.session.limits import SessionLimits, warning_s
+from streaming.session.init_success import init_success, init_success_1_2
+from streaming.session.limits import SessionLimits
 from streaming.session.metrics import SessionMetrics
 from streaming.session.outgoing_video import FrameRelay
 from streaming.session.rate_limit import MessageLimit
 from streaming.session.resumption import ClientState, ResumeTokens, check_last_frame
 from streaming.session.session_speech import SessionSpeech
+from streaming.session.time_limits import TimeLimits
 from streaming.session.timers import Timer
 from streaming.session.worker_link import ReservePlace, WorkerLink
 
@@ -94,6 +93,7 @@ class Session:
         rules: SessionLimits | None = None,
         is_binary: bool = False,
         tokens: ResumeTokens | None = None,
+        watch_tokens: WatchTokens | None = None,
         reserve_place: ReservePlace = lambda worker: None,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
@@ -106,6 +106,7 @@ class Session:
             rules: Limits set by the operator.
             is_binary: The subprotocol musetalk.v1.binary was negotiated.
             tokens: Makes resume tokens; None: the session cannot be resumed.
+            watch_tokens: Makes watch tokens; None: the session cannot be watched.
             reserve_place: Asks a worker of this process for a place to speak.
             new_id: Makes session and claim ids.
         """
@@ -120,17 +121,18 @@ class Session:
         self._rules = rules or SessionLimits()
         self._is_binary = is_binary
         self._tokens = tokens if self._rules.resume_s > 0 else None
+        self._watch_tokens = watch_tokens if self._rules.max_watchers > 0 else None
         self._reserve_place = reserve_place
         self._new_id = new_id
         self._number = 0
-        self._max_session_due_s: float | None = None
         self._context = SessionContext()
+        self._time_limits = TimeLimits(self._context, self._rules)
         self._limit = MessageLimit(now_s)
         self._requests: ClientRequests | None = None
         self._frames: FrameRelay | None = None
         self._next_audio_ms: int | None = None  # set once the session was resumed
         self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
-        self._restart_idle_timer(now_s)
+        self._time_limits.on_message(now_s)
 
     @property
     def session_id(self) -> str | None:
@@ -141,6 +143,11 @@ class Session:
     def metrics(self) -> SessionMetrics:
         """What the session has done so far."""
         return self._context.metrics
+
+    @property
+    def audience(self) -> Audience:
+        """Those who watch the session."""
+        return self._context.audience
 
     def text(self, text: str, now_s: float) -> list[Effect]:
         """The client sent a text message."""
@@ -173,7 +180,7 @@ class Session:
         if self.state is State.CLOSED:
             return False
         self.metrics.messages += 1
-        self._restart_idle_timer(now_s)
+        self._time_limits.on_message(now_s)
         is_admitted = self._limit.admits(size_bytes, now_s)
         if (report_s := self._limit.report_s) is not None:
             self._context.timers.set(Timer.IGNORED, report_s)
@@ -197,17 +204,18 @@ class Session:
                 f"data.user_id is {codec.quoted(message.data.user_id)}, but this address is "
                 f"{self.user_id}'s: both must be the same."
             )
-        if message.data.role == "watch":
-            raise invalid_session("The token is not valid here; open a session of your own.")
+        is_watching = message.data.role == "watch"
         is_resumed = message.data.resume_token is not None
-        if is_resumed and message.session_id is None:
-            raise invalid_session("To resume a session, name it by its session_id.")
+        if (is_watching or is_resumed) and message.session_id is None:
+            raise invalid_session("To resume or watch a session, name it by its session_id.")
         session_id = message.session_id or self._new_id()
         self._context.session_id = session_id
         self._context.negotiated = Negotiated.of(message.data)
         self._go(Event.INIT)
         self._context.timers.stop(Timer.INIT)
-        if is_resumed:
+        if is_watching:
+            self._context.outbox.put(WatchSession(session_id, message.data))
+        elif is_resumed:
             self._context.outbox.put(ResumeSession(session_id, message.data))
         else:
             self._context.outbox.put(OpenSession(session_id, self.user_id))
@@ -224,10 +232,9 @@ class Session:
         """
         if self.state is State.OPENING:
             self._go(Event.OPEN)
+            self._allow_watchers()
             self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
-            if self._rules.max_session_s > 0:
-                self._max_session_due_s = now_s + self._rules.max_session_s
-                self._start_max_session_timer(self._max_session_due_s)
+            self._time_limits.opened(now_s)
             if known is not None:
                 self._number = known.number + 1
                 self._next_audio_ms = audio_timestamp_ms(known.next_position)
@@ -265,7 +272,7 @@ class Session:
         )
 
     def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
-        """The session cannot be opened or resumed so; the client may send another INIT."""
+        """The session cannot be opened, resumed or watched so; the client may send another INIT."""
         if self.state is State.OPENING:
             self._go(Event.REFUSE_ID)
             self._context.session_id = None
@@ -280,6 +287,11 @@ class Session:
         if self.state is State.OPENING:
             self._end(closing.no_avatar(reason, percent))
         return self._context.outbox.take()
+
+    def _allow_watchers(self) -> None:
+        if self._context.negotiated.allows_watchers and self._watch_tokens is not None:
+            assert self.session_id is not None, "it is opening"
+            self.audience.open(self.session_id, self._watch_tokens, self._rules.max_watchers)
 
     @property
     def is_resumable(self) -> bool:
@@ -296,9 +308,11 @@ class Session:
         """Of the session's connection, from 0."""
         return self._number
 
-    def detach(self) -> list[Effect]:
-        """The connection is lost, and `is_resumable`: the session waits for its client."""
+    def detach(self, *, is_replaced: bool = False) -> list[Effect]:
+        """The session waits for its client, or `is_replaced` and continues at once."""
         assert self.link is not None, "it is open"
+        if not is_replaced:
+            self.audience.owner_away(round(self._rules.resume_s * 1_000))
         self._go(Event.DETACH)
         self._context.timers.stop_all()
         self._context.outbox.is_paused = False
@@ -333,10 +347,9 @@ class Session:
         self._number += 1
         self._is_binary = is_binary
         self._context.negotiated = Negotiated.of(init)
+        self._allow_watchers()
         self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
-        self._restart_idle_timer(now_s)
-        if self._max_session_due_s is not None:
-            self._start_max_session_timer(self._max_session_due_s)
+        self._time_limits.resumed(now_s)
         self._frames.resume(is_binary=is_binary)
         acknowledged = None if init.acknowledged_ms is None else int(init.acknowledged_ms)
         self._next_audio_ms = self.speech.resume(acknowledged, init.utterance_id, now_s)
@@ -351,14 +364,16 @@ class Session:
         """The link found a worker: the client can be told that the session is open."""
         assert self.link is not None, "it is the link that calls"
         fields = init_success(self.link.avatar, worker)
+        self.audience.session_opened(fields)
         if self._context.negotiated.has_1_2:
-            fields = with_limits(fields, self._rules)
-        if self.is_resumable and self._tokens is not None and self.session_id is not None:
-            token = self._tokens.issue(self.session_id, self._number)
-            fields = with_resume_offer(fields, token, self._rules)
-        if self._next_audio_ms is not None:
-            fields = msgspec.structs.replace(
-                fields, resumed=True, next_audio_ms=self._next_audio_ms
+            assert self.session_id is not None, "it is open"
+            resume = self._tokens.issue(self.session_id, self._number) if self._tokens else None
+            fields = init_success_1_2(
+                fields,
+                self._rules,
+                resume_token=resume,
+                watch_token=self.audience.new_token(),
+                next_audio_ms=self._next_audio_ms,
             )
         self._context.outbox.to_client(InitSuccess(session_id=self.session_id, data=fields))
 
@@ -400,10 +415,8 @@ class Session:
         match timer:
             case Timer.INIT | Timer.IDLE | Timer.MAX_SESSION:
                 self._end(closing.TIMEOUT)
-            case Timer.IDLE_WARNING:
-                self._warn("idle", warning_s(self._rules.idle_s))
-            case Timer.MAX_SESSION_WARNING:
-                self._warn("max_session", warning_s(self._rules.max_session_s))
+            case Timer.IDLE_WARNING | Timer.MAX_SESSION_WARNING:
+                self._time_limits.warn(timer)
             case Timer.PING:
                 self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
                 self._context.outbox.to_client(Ping(session_id=self.session_id))
@@ -417,26 +430,6 @@ class Session:
             case _:
                 assert self.link is not None, "its timers run while it exists"
                 self.link.on_timer(timer, due_s, now_s)
-
-    def _warn(self, reason: Literal["idle", "max_session"], in_s: float) -> None:
-        if self._context.negotiated.has_1_2:
-            self._context.outbox.to_client(
-                SessionWarning(
-                    session_id=self.session_id,
-                    data=WarningFields(reason=reason, in_ms=round(in_s * 1_000)),
-                )
-            )
-
-    def _restart_idle_timer(self, now_s: float) -> None:
-        idle_s = self._rules.idle_s
-        if idle_s > 0:
-            self._context.timers.set(Timer.IDLE, now_s + idle_s)
-            self._context.timers.set(Timer.IDLE_WARNING, now_s + idle_s - warning_s(idle_s))
-
-    def _start_max_session_timer(self, due_s: float) -> None:
-        warned_s = due_s - warning_s(self._rules.max_session_s)
-        self._context.timers.set(Timer.MAX_SESSION, due_s)
-        self._context.timers.set(Timer.MAX_SESSION_WARNING, warned_s)
 
     def set_paused(self, is_paused: bool) -> None:
         """Whether the client reads too slowly for more to be sent to it."""
@@ -472,8 +465,6 @@ class Session:
     def _end(self, cause: CloseCause) -> None:
         if self.state is State.CLOSED:
             return
-        if self.speech is not None:
-            self.speech.end()
         self.close_cause = cause.word
         self._close()
         self._farewell(cause)
@@ -486,8 +477,11 @@ class Session:
         self._context.outbox.put(CloseConnection(cause.close_code))
 
     def _close(self) -> None:
+        if self.speech is not None:
+            self.speech.end()
         self._go(Event.CLOSE)
         self._context.timers.stop_all()
+        self.audience.end(is_shutdown=self.close_cause == closing.SERVER_SHUTDOWN.word)
         if self.link is not None:
             self.link.end()
 

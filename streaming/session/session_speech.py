@@ -147,7 +147,7 @@ class SessionSpeech:
         begins = self._utterances.current is None
         start = self.window.accepted
         pcm = self._input.convert(chunk.data, rate, channels)
-        if "audio" in self._context.negotiated.receive:
+        if "audio" in self._context.negotiated.receive or self._context.audience.is_open:
             self._track.append(chunk.data, rate, channels, start, begins=begins)
         self._request = request
         self._queue(pcm, now_s)
@@ -320,10 +320,12 @@ class SessionSpeech:
 
     def _tell(self, events: list[UtteranceEvent]) -> None:
         negotiated = self._context.negotiated
-        if not negotiated.has_1_2 or "events" not in negotiated.receive:
+        if not negotiated.has_1_2:
             return
-        for event in events:
-            self._context.outbox.to_client(self._message_of(event))
+        for message in map(self._message_of, events):
+            self._context.audience.tell(message)
+            if "events" in negotiated.receive:
+                self._context.outbox.to_client(message)
 
     def _message_of(self, event: UtteranceEvent) -> SpeechStarted | SpeechFinished:
         timestamp = frame_timestamp_ms(self._frame)

@@ -91,11 +91,28 @@ def frame(
     return msgspec.convert(values, VideoFrame)
 
 
+class FakeResumeTokens:
+    def issue(self, session_id: str, number: int) -> str:
+        return f"resume {session_id} {number}"
+
+
+class FakeWatchTokens:
+    def issue(self, session_id: str) -> str:
+        return f"watch {session_id}"
+
+    def admits(self, token: str, session_id: str) -> bool:
+        return token == self.issue(session_id)
+
+
 class Door:
     """A session with its effects carried out at once."""
 
     def __init__(
-        self, rules: SessionLimits | None = None, avatar: FakeAvatar | None = None
+        self,
+        rules: SessionLimits | None = None,
+        avatar: FakeAvatar | None = None,
+        *,
+        is_resumable: bool = False,
     ) -> None:
         ids = itertools.count()
         self.now_s = 1_000.0
@@ -105,6 +122,8 @@ class Door:
             reply_channel="door",
             now_s=self.now_s,
             rules=rules,
+            tokens=FakeResumeTokens() if is_resumable else None,
+            watch_tokens=FakeWatchTokens(),
             new_id=lambda: f"id-{next(ids)}",
         )
         self.said: list[dict] = []
@@ -153,6 +172,9 @@ class Door:
 
     def speak(self, pcm: bytes, **data: object) -> None:
         self.say("GENERATE", audio_chunk=chunk(pcm), **data)
+
+    def speak_at(self, pcm: bytes, rate: int, **data: object) -> None:
+        self.say("GENERATE", audio_chunk=chunk(pcm, sample_rate=rate), **data)
 
     def hear(self, message: LayerMessage) -> None:
         self.do(self.session.from_worker(message, self.now_s))

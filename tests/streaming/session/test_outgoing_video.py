@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from inference.timing import FRAME_S
 from streaming.protocol.server_messages import FrameInfo, FrameSound
@@ -174,9 +175,11 @@ def test_binary_frames_follow_the_description_of_what_they_show():
     assert [type(one) is FrameInfo for one in sent] == [True, False, False, True, False]
 
 
-def test_a_frame_carries_its_sound():
-    context = SessionContext(session_id=SESSION_ID)
+@pytest.mark.parametrize("receive", [{"video"}, {"video", "audio"}])
+def test_a_frame_carries_its_sound_where_that_is_wanted(receive):
+    negotiated = Negotiated(receive=frozenset(receive))
+    context = SessionContext(session_id=SESSION_ID, negotiated=negotiated)
     sound = FrameSound(sample_rate=24_000, data=b"\1\0")
     FrameRelay(context).send(frame("c", 0, is_idr=True), sound, 1.0)
     [effect] = context.outbox.take()
-    assert effect.message.data.audio == sound
+    assert effect.message.data.audio == (sound if "audio" in receive else UNSET)

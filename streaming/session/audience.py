@@ -1,0 +1,241 @@
+"""The watchers of one session: what they receive, and when.
+
+A session that allows watchers shows its audience every frame, before the owner's own backpressure
+and whatever the owner itself receives. Each message is serialized once for all watchers of the
+same form (JSON or binary, with or without sound), and each watcher has a filter of its own: one
+that reads too slowly misses frames up to an IDR, and nobody else notices.
+
+Nothing that a watcher does reaches the session. Pure.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from inference.messages import VideoFrame
+from inference.timing import frame_timestamp_ms
+from streaming.protocol import binary, codec
+from streaming.protocol.errors import ProtocolError
+from streaming.protocol.server_messages import (
+    FrameInfo,
+    FrameInfoFields,
+    FrameSound,
+    InitSuccess,
+    InitSuccessFields,
+    ServerMessage,
+    SessionWarning,
+    SpeechFinished,
+    SpeechStarted,
+    WarningFields,
+    frame_message,
+)
+from streaming.session.connection_state import invalid_session
+from streaming.session.effects import SendPayload
+from streaming.session.init_success import PROTOCOL_VERSION
+from streaming.session.watcher import Form, Watcher
+
+RETRY_AFTER_MS = 10_000
+"""When a watcher for whom there is no place may try again."""
+
+
+class WatchTokens(Protocol):
+    """Makes what lets others watch a session."""
+
+    def issue(self, session_id: str) -> str:
+        """A token for the session, to be used by many."""
+
+    def admits(self, token: str, session_id: str) -> bool:
+        """Whether a token is for this session, and not too old."""
+
+
+class Audience:
+    """Everybody who watches one session."""
+
+    def __init__(self) -> None:
+        self._session_id: str | None = None
+        self._tokens: WatchTokens | None = None
+        self._max_watchers = 0
+        self._init_success: SendPayload | None = None
+        self._is_owner_away = False
+        self._watchers: dict[Watcher, None] = {}
+        self._events_since_frame: list[SendPayload] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session may be watched."""
+        return self._session_id is not None
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    # From the session.
+
+    def open(self, session_id: str, tokens: WatchTokens, max_watchers: int) -> None:
+        """The owner allows watchers.
+
+        Args:
+            session_id: The owner's.
+            tokens: Of those who may watch.
+            max_watchers: How many at once.
+        """
+        self._session_id = session_id
+        self._tokens = tokens
+        self._max_watchers = max_watchers
+
+    def new_token(self) -> str | None:
+        """What lets others watch; None if nobody may."""
+        if self._tokens is None or self._session_id is None:
+            return None
+        return self._tokens.issue(self._session_id)
+
+    def admits(self, token: str) -> bool:
+        """Whether the token lets its bearer watch this session."""
+        return (
+            self._tokens is not None
+            and self._session_id is not None
+            and self._tokens.admits(token, self._session_id)
+        )
+
+    def session_opened(self, fields: InitSuccessFields) -> None:
+        """A worker was found, and the owner was told this."""
+        if not self.is_open:
+            return
+        is_first = self._init_success is None
+        message = InitSuccess(
+            session_id=self._session_id,
+            data=msgspec.structs.replace(fields, protocol_version=PROTOCOL_VERSION),
+        )
+        self._init_success = _text(message)
+        if is_first:
+            for watcher in self._watchers:
+                watcher.send(self._init_success)
+
+    def require_idr(self) -> None:
+        """Another encoder begins."""
+        for watcher in self._watchers:
+            watcher.filter.require_idr()
+
+    def show(self, frame: VideoFrame, sound: FrameSound | None) -> None:
+        """Send a frame to everybody who can decode it.
+
+        Args:
+            frame: Every frame that comes, in order.
+            sound: The sound that belongs to it.
+        """
+        if not self._watchers:
+            self._events_since_frame.clear()
+            return
+        self._is_owner_away = False
+        payloads: dict[Form, SendPayload] = {}
+        info: SendPayload | None = None
+        clip = (frame.state, frame.clip)
+        for watcher in self._watchers:
+            if not watcher.has_video:
+                continue
+            begins = watcher.filter.last_accepted < 0
+            if not watcher.filter.accepts(frame, is_paused=watcher.is_paused):
+                if not begins:
+                    watcher.held_back()
+                continue
+            if begins and watcher.has_events:
+                for event in self._events_since_frame:
+                    watcher.send(event)
+            form = watcher.form
+            if form.is_binary and watcher.shown != clip:
+                watcher.shown = clip
+                info = info or self._frame_info(frame)
+                watcher.send(info)
+            payload = payloads.get(form)
+            if payload is None:
+                payload = payloads[form] = self._frame_payload(frame, sound, form)
+            watcher.send_frame(payload, frame)
+        self._events_since_frame.clear()
+
+    def tell(self, event: SpeechStarted | SpeechFinished) -> None:
+        """Send a speech event to everybody who has begun to watch."""
+        if not self._watchers:
+            return
+        payload = _text(event)
+        self._events_since_frame.append(payload)
+        for watcher in self._watchers:
+            has_begun = watcher.filter.last_accepted >= 0 or not watcher.has_video
+            if watcher.has_events and has_begun:
+                watcher.send(payload)
+
+    def owner_away(self, in_ms: int) -> None:
+        """The owner lost its connection; without it the session ends in ``in_ms``."""
+        self._is_owner_away = True
+        self._to_all(self._warning(in_ms))
+
+    def end(self, *, is_shutdown: bool) -> None:
+        """The session is over, because the whole server ends or for another reason."""
+        watchers, self._watchers = list(self._watchers), {}
+        self._session_id = None
+        for watcher in watchers:
+            watcher.session_ended(is_shutdown=is_shutdown)
+
+    # From watchers.
+
+    def join(self, watcher: Watcher) -> None:
+        """Send to this watcher, too.
+
+        Raises:
+            ProtocolError: Nobody may watch, or too many do.
+        """
+        if not self.is_open:
+            raise refused()
+        if len(self._watchers) >= self._max_watchers:
+            raise ProtocolError(
+                "RATE_LIMIT_EXCEEDED",
+                f"{len(self._watchers)} watch this session already, and at most "
+                f"{self._max_watchers} may: try again later.",
+                reason="watchers",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        self._watchers[watcher] = None
+        if self._init_success is not None:
+            watcher.send(self._init_success)
+        if self._is_owner_away:
+            watcher.send(self._warning(None))
+
+    def leave(self, watcher: Watcher) -> None:
+        """The watcher's connection is gone."""
+        self._watchers.pop(watcher, None)
+
+    # Messages.
+
+    def _to_all(self, payload: SendPayload) -> None:
+        for watcher in self._watchers:
+            watcher.send(payload)
+
+    def _warning(self, in_ms: int | None) -> SendPayload:
+        in_field = {} if in_ms is None else {"in_ms": in_ms}
+        fields = WarningFields(reason="owner_away", **in_field)
+        return _text(SessionWarning(session_id=self._session_id, data=fields))
+
+    def _frame_info(self, frame: VideoFrame) -> SendPayload:
+        fields = FrameInfoFields(
+            frame_timestamp=frame_timestamp_ms(frame.frame),
+            state=frame.state,
+            base_video=frame.clip,
+        )
+        return _text(FrameInfo(session_id=self._session_id, data=fields))
+
+    def _frame_payload(
+        self, frame: VideoFrame, sound: FrameSound | None, form: Form
+    ) -> SendPayload:
+        assert self._session_id is not None, "frames come while the session is open"
+        message = frame_message(frame, self._session_id, sound if form.has_sound else None)
+        return SendPayload(binary.pack_message(message)) if form.is_binary else _text(message)
+
+
+def _text(message: ServerMessage) -> SendPayload:
+    return SendPayload(codec.dump(message))
+
+
+def refused() -> ProtocolError:
+    """The answer to every token that does not fit; why not is nobody's business."""
+    return invalid_session(
+        "The watch_token does not fit a session that can be watched; ask its owner for the one in "
+        "INIT_SUCCESS.watch."
+    )
