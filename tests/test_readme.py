@@ -99,3 +99,12 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     )
     for path in named:
         assert (ROOT / path).exists(), path
+
+
+def test_every_path_of_the_checklists_exists() -> None:
+    text = (ROOT / "docs" / "extending.md").read_text()
+    spans = re.findall(r"`([^`]+)`", text)
+    paths = [span.split()[0] for span in spans if "/" in span.split()[0]]
+    assert len(paths) > 30
+    missing = [path for path in paths if not path.startswith("/") and not (ROOT / path).exists()]
+    assert missing == []
