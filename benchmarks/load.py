@@ -1,22 +1,29 @@
-"""``python -m benchmarks.load [--kind speaking|idle|both] [--seconds 20]``
+"""``python -m benchmarks.load [--kind speaking|idle|both] [--seconds 20] [--processes N]``
 
 How many sessions a server holds: n that all speak without a pause, or n that only watch, n growing
-until frames come late. The clients live in this process, the server in its own; both share the
-machine's cores. What the server costs is read from its whole process tree.
+until frames come late. The clients live in processes of their own (``--clients``), and share the
+machine's cores with the server. A rung at which one of them took over 80 % of a core says nothing,
+and counts as not held. What the server costs is read from its whole process tree. The server's own
+limit on speaking sessions is lifted, since this is what it is derived from.
 """
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import random
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from benchmarks.server import Server, add_server_arguments, server_under_test
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
+from inference.cores import available_cores
 from inference.timing import FRAME_S
 from streaming.client import AvatarClient, ConnectionLost, Frame, ServerError
 from streaming.client.measurement import Measurement, Spread, StreamReport, lateness_s
@@ -26,8 +33,12 @@ IDLE_LADDER = (25, 50, 100, 150, 200, 300, 400)
 SPEAKING_WANTED, IDLE_WANTED = 8, 100
 SPEAKING_CPU_MS, IDLE_CPU_MS = 8.0, 0.5
 LATENESS_LIMIT_MS = 20.0
+CLIENT_LIMIT = 0.8
+"""Cores that a client process may take: beyond it the client itself is late."""
 WARM_UP_S = 3.0
 SESSIONS_A_SECOND = 20
+CLIENT_START_S = 1.5
+"""A client process takes about so long to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +56,12 @@ class Rung:
     cpu_ms_per_frame: float | None
     server_cores: float | None
     client_cores: float
+    """Of the busiest client process."""
 
     @property
     def is_held(self) -> bool:
-        return self.lateness.p99_ms < LATENESS_LIMIT_MS and not self.missing and not self.errors
+        is_clean = not self.missing and not self.errors and self.client_cores < CLIENT_LIMIT
+        return is_clean and self.lateness.p99_ms < LATENESS_LIMIT_MS
 
 
 class Viewer:
@@ -86,54 +99,114 @@ class Viewer:
         return self.measurement.report(self.client.sent, self.client.init_sent_s)
 
 
-async def climb(
-    server: Server, user_id: str, sessions: int, spoken: Speech | None, seconds: float
-) -> Rung:
-    """Let ``sessions`` run for ``seconds`` after a warm-up; they all say ``spoken``, if given."""
+@dataclass(frozen=True, slots=True)
+class ClientWork:
+    """What one client process does."""
+
+    address: str
+    user_id: str
+    first: int
+    """Number of its first session among all."""
+    count: int
+    of: int
+    """Sessions of all client processes."""
+    is_speaking: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResult:
+    """What one client process saw."""
+
+    reports: list[StreamReport]
+    lateness_s: list[float]
+    took_s: float
+    cores: float
+
+
+def run_clients(work: ClientWork) -> ClientResult:
+    """Run sessions for ``seconds`` after a warm-up, in a process of its own."""
+    return asyncio.run(_run_clients(work))
+
+
+async def _run_clients(work: ClientWork) -> ClientResult:
     loop = asyncio.get_running_loop()
+    spoken = speech() if work.is_speaking else None
+    opened_s = loop.time() + (work.of - work.count) / SESSIONS_A_SECOND
     async with AsyncExitStack() as connections:
         viewers = []
-        for _ in range(sessions):
-            client = AvatarClient(server.address, user_id, open_timeout_s=30)
+        for _ in range(work.count):
+            client = AvatarClient(work.address, work.user_id, open_timeout_s=30)
             viewers.append(Viewer(await connections.enter_async_context(client)))
-            await asyncio.sleep(1 / SESSIONS_A_SECOND)
+            await asyncio.sleep(work.of / work.count / SESSIONS_A_SECOND)
         tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
         if spoken is not None:
             # As with people, nobody's chunk falls together with everybody else's.
             tasks += [
-                asyncio.create_task(viewer.speak(spoken, FRAME_S * number / sessions))
+                asyncio.create_task(viewer.speak(spoken, FRAME_S * (work.first + number) / work.of))
                 for number, viewer in enumerate(viewers)
             ]
-        await asyncio.sleep(WARM_UP_S)
+        await asyncio.sleep(max(WARM_UP_S, opened_s + WARM_UP_S - loop.time()))
         for viewer in viewers:
             viewer.is_counting = True
-        began_s = loop.time()
-        server_cpu_s = server.tree.cpu_s() if server.tree else None
-        client_cpu_s = sum(os.times()[:2])
-        await asyncio.sleep(seconds)
-        took_s = loop.time() - began_s
-        if server_cpu_s is not None and server.tree:
-            server_cpu_s = server.tree.cpu_s() - server_cpu_s
-        client_cpu_s = sum(os.times()[:2]) - client_cpu_s
+        began_s, cpu_s = loop.time(), sum(os.times()[:2])
+        await asyncio.sleep(work.seconds)
+        took_s, cpu_s = loop.time() - began_s, sum(os.times()[:2]) - cpu_s
         for viewer in viewers:
             viewer.is_counting = False
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return _rung(viewers, took_s, server_cpu_s, client_cpu_s)
+    return ClientResult(
+        reports=[viewer.report() for viewer in viewers],
+        lateness_s=[late for v in viewers for late in lateness_s(v.timestamps_ms, v.received_s)],
+        took_s=took_s,
+        cores=cpu_s / took_s,
+    )
 
 
-def _rung(
-    viewers: Sequence[Viewer], took_s: float, server_cpu_s: float | None, client_cpu_s: float
+def shares(sessions: int, clients: int) -> list[int]:
+    """Sessions of each client process, as equal as can be; none is empty."""
+    clients = min(sessions, clients)
+    return [sessions // clients + (number < sessions % clients) for number in range(clients)]
+
+
+def climb(
+    server: Server, user_id: str, sessions: int, *, is_speaking: bool, seconds: float, clients: int
 ) -> Rung:
-    reports = [viewer.report() for viewer in viewers]
-    late_s = [late for v in viewers for late in lateness_s(v.timestamps_ms, v.received_s)]
+    """Let ``sessions`` run for ``seconds``, from ``clients`` processes."""
+    counts = shares(sessions, clients)
+    works = [
+        ClientWork(server.address, user_id, sum(counts[:n]), count, sessions, is_speaking, seconds)
+        for n, count in enumerate(counts)
+    ]
+    server_cpu_s: float | None = None
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(works), mp_context=context) as pool:
+        futures = [pool.submit(run_clients, work) for work in works]
+        # In the middle of the measured time, when all sessions are there and none has ended.
+        time_to_open_s = sessions / SESSIONS_A_SECOND + WARM_UP_S + CLIENT_START_S
+        pause = threading.Event()
+        pause.wait(time_to_open_s)
+        began_s = time.monotonic()
+        begin_cpu_s = server.tree.cpu_s() if server.tree else None
+        pause.wait(seconds * 0.6)
+        if begin_cpu_s is not None and server.tree:
+            server_cpu_s = (server.tree.cpu_s() - begin_cpu_s) / (time.monotonic() - began_s)
+        results = [future.result() for future in futures]
+    return _rung(results, server_cpu_s)
+
+
+def _rung(results: Sequence[ClientResult], server_cores: float | None) -> Rung:
+    reports = [report for result in results for report in result.reports]
+    took_s = min(result.took_s for result in results)
+    late_s = [late for result in results for late in result.lateness_s]
     latencies = [report.latency.p95_ms for report in reports if report.latency]
     lateness = Spread.of(late_s) or Spread(0, *[float("inf")] * 4)
     frames = sum(report.frames for report in reports)
     due = int(took_s / FRAME_S)
     return Rung(
-        sessions=len(viewers),
+        sessions=len(reports),
         frames=frames,
         speech_frames=sum(report.speech_frames for report in reports),
         slowest_per_s=min(report.frames / took_s for report in reports),
@@ -142,9 +215,11 @@ def _rung(
         # A session that ended has fewer frames and no gap.
         missing=sum(max(report.missing_frames, due - report.frames - 2, 0) for report in reports),
         errors=sum(sum(report.errors.values()) for report in reports),
-        cpu_ms_per_frame=server_cpu_s / frames * 1_000 if server_cpu_s and frames else None,
-        server_cores=server_cpu_s / took_s if server_cpu_s is not None else None,
-        client_cores=client_cpu_s / took_s,
+        cpu_ms_per_frame=(
+            server_cores * took_s / frames * 1_000 if server_cores and frames else None
+        ),
+        server_cores=server_cores,
+        client_cores=max(result.cores for result in results),
     )
 
 
@@ -162,15 +237,15 @@ def print_rung(rung: Rung) -> None:
     )
 
 
-async def ladder(
+def ladder(
     server: Server,
-    user_id: str,
+    options: argparse.Namespace,
     counts: Sequence[int],
-    spoken: Speech | None,
-    seconds: float,
+    *,
+    is_speaking: bool,
 ) -> list[Rung]:
     """Rung after rung, up to the first that is not held."""
-    print(f"\n{'speaking' if spoken else 'idle'} sessions")
+    print(f"\n{'speaking' if is_speaking else 'idle'} sessions")
     print(
         f"{'sessions':>8} {'slowest/s':>9} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
         f" {'sound ms':>8} {'missing':>8} {'errors':>7} {'CPU ms/fr':>10}"
@@ -178,7 +253,16 @@ async def ladder(
     )
     rungs = []
     for count in counts:
-        rungs.append(await climb(server, user_id, count, spoken, seconds))
+        rungs.append(
+            climb(
+                server,
+                options.user_id,
+                count,
+                is_speaking=is_speaking,
+                seconds=options.seconds,
+                clients=options.clients,
+            )
+        )
         print_rung(rungs[-1])
         if not rungs[-1].is_held:
             break
@@ -197,19 +281,19 @@ def judge(verdict: Verdict, kind: str, rungs: Sequence[Rung], wanted: int, cpu_m
     verdict.below(f"server CPU, a frame, {kind}", cpu_ms, (most or rungs[0]).cpu_ms_per_frame)
 
 
-async def measure(server: Server, options: argparse.Namespace) -> Verdict:
+def measure(server: Server, options: argparse.Namespace) -> Verdict:
     verdict = Verdict("load")
-    spoken = speech()
     verdict.notes.append(
-        f"{options.seconds:g} s a rung after {WARM_UP_S:g} s, one client process, {spoken.source}"
+        f"{options.seconds:g} s a rung after {WARM_UP_S:g} s, {options.clients} client processes, "
+        f"server processes: {options.processes or 'auto'}, {speech().source}"
     )
     if options.kind in ("speaking", "both"):
         counts = options.counts or SPEAKING_LADDER
-        rungs = await ladder(server, options.user_id, counts, spoken, options.seconds)
+        rungs = ladder(server, options, counts, is_speaking=True)
         judge(verdict, "speaking", rungs, SPEAKING_WANTED, SPEAKING_CPU_MS)
     if options.kind in ("idle", "both"):
         counts = options.counts or IDLE_LADDER
-        rungs = await ladder(server, options.user_id, counts, None, options.seconds)
+        rungs = ladder(server, options, counts, is_speaking=False)
         judge(verdict, "idle", rungs, IDLE_WANTED, IDLE_CPU_MS)
     return verdict
 
@@ -221,10 +305,16 @@ def main() -> int:
     parser.add_argument(
         "--counts", type=int, nargs="+", help="the rungs, instead of the built-in ladder"
     )
+    parser.add_argument(
+        "--clients",
+        type=int,
+        default=max(1, available_cores() // 4),
+        help="client processes; default: one for four cores",
+    )
     add_server_arguments(parser)
     options = parser.parse_args()
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
+    with server_under_test(options, SPEAKING_PLACES="10000") as server:
+        verdict = measure(server, options)
     return verdict.conclude(options.json)
 
 

@@ -84,7 +84,7 @@ class ServerProcess:
             "AVATARS_DIR": str(folder / "avatars"),
             "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
             "SECRET_KEY": "of a server that lives for minutes",
-            "ENGINE": "viseme",
+            "ENGINE": os.environ.get("ENGINE", "viseme"),
             **self._environment,
         }
         try:
@@ -200,6 +200,7 @@ def get_json(address: str, path: str) -> dict[str, Any]:
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server", help="ws://HOST:PORT of a running server; else one is started")
     parser.add_argument("--pid", type=int, help="process of that server, to read CPU and memory")
+    parser.add_argument("--processes", help="how many processes serve; default: as PROCESSES says")
     parser.add_argument("--user-id", default="benchmark", help="whose avatar; default: %(default)s")
     add_json_argument(parser)
 
@@ -209,8 +210,8 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def server_under_test(options: argparse.Namespace) -> Iterator[Server]:
-    """As the options of `add_server_arguments` say.
+def server_under_test(options: argparse.Namespace, **environment: str) -> Iterator[Server]:
+    """As the options of `add_server_arguments` say, with these settings beside.
 
     If there can be none, or it refuses what a client asks, the program ends with a sentence and the
     end of the server's log.
@@ -219,7 +220,9 @@ def server_under_test(options: argparse.Namespace) -> Iterator[Server]:
         if options.server:
             yield RunningServer(options.server, options.pid)
             return
-        with ServerProcess() as server:
+        if options.processes:
+            environment["PROCESSES"] = options.processes
+        with ServerProcess(**environment) as server:
             try:
                 yield server
             except ClientError as error:
