@@ -19,6 +19,7 @@ except SettingInvalid as error:
 # These import models, which Django must have set up first.
 from inference.messages import INFERENCE_CHANNEL
 from inference.worker import InferenceConsumer
+from musetalk_site.telemetry.probes import Probes
 from streaming.gateway.routing import streams
 from streaming.history import writer
 
@@ -26,7 +27,7 @@ writer.keep()
 application = TrustedProxies(
     ProtocolTypeRouter(
         {
-            "http": pages,
+            "http": Probes(pages),
             "websocket": streams,
             "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
         }

@@ -210,6 +210,8 @@ VARIABLES: dict[str, Variable] = {
     "SECRET_KEY": Variable("", _text),
     "ALLOWED_HOSTS": Variable("*", _several),
     "DEBUG": Variable("false", _flag),
+    "METRICS": Variable("true", _flag),
+    "METRICS_TOKEN": Variable("", _text),
     "LOG_LEVEL": Variable(
         "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper)
     ),

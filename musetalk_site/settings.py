@@ -44,6 +44,8 @@ MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 RESUME_S: int = _values["RESUME_S"]
 MAX_WATCHERS: int = _values["MAX_WATCHERS"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
+METRICS: bool = _values["METRICS"]
+METRICS_TOKEN: str = _values["METRICS_TOKEN"]
 HISTORY_DAYS: int = _values["HISTORY_DAYS"]
 
 CHANNEL_REDIS_URL: str = _values["CHANNEL_REDIS_URL"]

@@ -9,6 +9,7 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
+from musetalk_site.telemetry import exposition
 from streaming.web import pages
 
 admin.site.site_header = admin.site.site_title = "Talking avatar"
@@ -19,6 +20,7 @@ urlpatterns = [
     path("asyncapi.yaml", pages.asyncapi, name="asyncapi"),
     path("", include("streaming.urls")),
     path("", include("avatars_app.urls")),
+    path("metrics", exposition.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path(

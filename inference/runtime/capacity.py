@@ -98,7 +98,9 @@ class Capacity:
         places = self._places()
         if places is not None and (sessions + 1) * self._speech_share > max(places, 1):
             return f"{sessions} sessions reserve parts of {max(places, 1)} places to speak"
+        return "frames are late already" if self.is_very_late(now_s) else None
+
+    def is_very_late(self, now_s: float) -> bool:
+        """Whether frames are so late that no session more can be carried."""
         self._forget(now_s)
-        if self._share_is_above(sum(b.very_late for b in self._buckets), VERY_LATE_SHARE):
-            return "frames are late already"
-        return None
+        return self._share_is_above(sum(b.very_late for b in self._buckets), VERY_LATE_SHARE)

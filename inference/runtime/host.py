@@ -96,6 +96,12 @@ class HostReport:
     engine_state: EngineState
     waiting_jobs: int
     totals: FrameMetrics
+    places: int | None = None
+    """How many sessions can speak at once; None: not known."""
+    speaking: int = 0
+    """How many hold a place."""
+    is_late: bool = False
+    """Frames are so late that no session is admitted."""
 
     def __str__(self) -> str:
         text = f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
@@ -185,6 +191,7 @@ class Host:
                 task.cancel()
 
     def report(self) -> HostReport:
+        now_s = self._clock.now_s()
         totals = FrameMetrics()
         for metrics in (self._past, *(session.metrics for session in self._sessions())):
             totals.add(metrics)
@@ -194,6 +201,9 @@ class Host:
             self._engine.state(),
             self._pipeline.waiting_jobs,
             totals,
+            places=self._engine_places(),
+            speaking=sum(session.holds_place(now_s) for session in self._sessions()),
+            is_late=self._capacity.is_very_late(now_s),
         )
 
     def _engine_places(self) -> int | None:

@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -19,19 +20,22 @@ import msgspec
 from musetalk_site.processes.control import ControlSocket, PeerGone
 from musetalk_site.processes.messages import (
     AdoptConnection,
+    Answer,
+    AnswerOfOther,
+    Asked,
+    AskOthers,
     Beat,
-    OthersRefreshed,
+    OthersDone,
     OwnSession,
     PlaceConnection,
     ProcessEnded,
-    Refresh,
-    Refreshed,
-    RefreshOthers,
+    Question,
     ReleaseSession,
     SessionOwned,
     SupersedeSession,
     SupervisorMessage,
 )
+from musetalk_site.telemetry import collection
 from streaming.gateway.registry import Registry
 from streaming.history.writer import HistoryWriter
 
@@ -40,6 +44,14 @@ log = logging.getLogger(__name__)
 BEAT_EVERY_S = 1.0
 ANSWER_WITHIN_S = 2.0
 """A supervisor that does not answer for so long is not waited for."""
+
+
+@dataclass(slots=True)
+class _Asking:
+    """A thread that waits for the other processes."""
+
+    answers: list[bytes] = field(default_factory=list)
+    is_done: threading.Event = field(default_factory=threading.Event)
 
 
 class AppProcess:
@@ -77,7 +89,7 @@ class AppProcess:
         )
         self._next_request = 0
         self._owning: dict[int, asyncio.Future[bool]] = {}
-        self._refreshing: dict[int, threading.Event] = {}
+        self._asking: dict[int, _Asking] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -132,19 +144,28 @@ class AppProcess:
 
     def refresh(self) -> None:
         """Have the other processes write down their sessions; waits for that, in any thread."""
-        is_done = threading.Event()
+        self._ask("refresh")
+
+    def numbers_of_others(self) -> list[bytes]:
+        """What the other processes count, as `collection.packed` there; waits, in any thread."""
+        return self._ask("numbers")
+
+    def _ask(self, what: Question) -> list[bytes]:
+        """Ask all other processes, and wait for their answers in the calling thread."""
+        asking = _Asking()
         request = self._new_request()
-        self._refreshing[request] = is_done
+        self._asking[request] = asking
 
         def ask() -> None:
             try:
-                self._control.send(RefreshOthers(request))
+                self._control.send(AskOthers(request, what))
             except PeerGone:
-                is_done.set()
+                asking.is_done.set()
 
         self._loop.call_soon_threadsafe(ask)
-        is_done.wait(ANSWER_WITHIN_S + 0.5)
-        self._refreshing.pop(request, None)
+        asking.is_done.wait(ANSWER_WITHIN_S + 0.5)
+        self._asking.pop(request, None)
+        return asking.answers
 
     # From the supervisor.
 
@@ -158,21 +179,28 @@ class AppProcess:
                     answer.set_result(is_granted)
             case SupersedeSession(session):
                 self._spawn(self._registry.supersede(session))
-            case Refresh(request):
-                self._spawn(self._refresh_here(request))
+            case Asked(request, what):
+                self._spawn(self._answer(request, what))
+            case AnswerOfOther(request, content):
+                if asking := self._asking.get(request):
+                    asking.answers.append(content)
             case ProcessEnded(pid):
                 self._writer.process_ended(pid)
-            case OthersRefreshed(request):
-                if is_done := self._refreshing.get(request):
-                    is_done.set()
+            case OthersDone(request):
+                if asking := self._asking.get(request):
+                    asking.is_done.set()
         if descriptor is not None:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    async def _refresh_here(self, request: int) -> None:
-        await asyncio.to_thread(self._writer.refresh)
+    async def _answer(self, request: int, what: Question) -> None:
+        if what == "refresh":
+            await asyncio.to_thread(self._writer.refresh)
+            answer = Answer(request)
+        else:
+            answer = Answer(request, collection.packed())
         with contextlib.suppress(PeerGone):
-            self._control.send(Refreshed(request))
+            self._control.send(answer)
 
     async def _beat(self) -> None:
         while True:

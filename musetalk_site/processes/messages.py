@@ -1,11 +1,15 @@
 """What an app process and its supervisor tell each other, as msgpack on the control socket."""
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 MAX_BYTES: Final = 128 * 1024
 """Of one message; a request head that is handed over is the largest part of any."""
+
+
+Question = Literal["refresh", "numbers"]
+"""Write down your sessions now; or: what do you count?"""
 
 
 class FromProcess(msgspec.Struct, frozen=True, tag=True):
@@ -47,16 +51,18 @@ class ReleaseSession(FromProcess, frozen=True):
     session: str
 
 
-class RefreshOthers(FromProcess, frozen=True):
-    """Have the other processes write down their sessions now. Answered by `OthersRefreshed`."""
+class AskOthers(FromProcess, frozen=True):
+    """Ask the other processes: each answer is an `AnswerOfOther`, the end `OthersDone`."""
 
     request: int
+    what: Question
 
 
-class Refreshed(FromProcess, frozen=True):
-    """Done, as `Refresh` asked."""
+class Answer(FromProcess, frozen=True):
+    """The answer to `Asked`."""
 
     request: int
+    content: bytes = b""
 
 
 class ToProcess(msgspec.Struct, frozen=True, tag=True):
@@ -83,14 +89,22 @@ class SupersedeSession(ToProcess, frozen=True):
     session: str
 
 
-class Refresh(ToProcess, frozen=True):
-    """Write down your sessions now. Answered by `Refreshed`."""
+class Asked(ToProcess, frozen=True):
+    """Another process asks. Answered by `Answer`."""
 
     request: int
+    what: Question
 
 
-class OthersRefreshed(ToProcess, frozen=True):
-    """The answer to `RefreshOthers`: all have, or their time is over."""
+class AnswerOfOther(ToProcess, frozen=True):
+    """What another process answered."""
+
+    request: int
+    content: bytes
+
+
+class OthersDone(ToProcess, frozen=True):
+    """All others have answered, or their time is over."""
 
     request: int
 
@@ -101,7 +115,13 @@ class ProcessEnded(ToProcess, frozen=True):
     pid: int
 
 
-ProcessMessage = Beat | PlaceConnection | OwnSession | ReleaseSession | RefreshOthers | Refreshed
+ProcessMessage = Beat | PlaceConnection | OwnSession | ReleaseSession | AskOthers | Answer
 SupervisorMessage = (
-    AdoptConnection | SessionOwned | SupersedeSession | Refresh | OthersRefreshed | ProcessEnded
+    AdoptConnection
+    | SessionOwned
+    | SupersedeSession
+    | Asked
+    | AnswerOfOther
+    | OthersDone
+    | ProcessEnded
 )

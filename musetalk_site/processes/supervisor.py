@@ -32,15 +32,16 @@ import msgspec
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
 from musetalk_site.processes.messages import (
     AdoptConnection,
+    Answer,
+    AnswerOfOther,
+    Asked,
+    AskOthers,
     Beat,
-    OthersRefreshed,
+    OthersDone,
     OwnSession,
     PlaceConnection,
     ProcessEnded,
     ProcessMessage,
-    Refresh,
-    Refreshed,
-    RefreshOthers,
     ReleaseSession,
     SessionOwned,
     SupersedeSession,
@@ -53,7 +54,7 @@ DEATHS = 5
 DEATHS_WITHIN_S = 30.0
 END_WITHIN_S = 10.0
 RESTART_AFTER_S = 0.1
-REFRESH_WITHIN_S = 2.0
+ANSWERS_WITHIN_S = 2.0
 
 Command = Callable[[int, int], Sequence[str]]
 """The command line of the process with this number, whose end of the control socket has this
@@ -74,8 +75,8 @@ class _Process:
 
 
 @dataclass(slots=True, eq=False)
-class _RefreshOfOthers:
-    """A process waits until others have written down their sessions."""
+class _Question:
+    """A process waits for the answers of the others."""
 
     asker: int
     request: int
@@ -103,8 +104,8 @@ class Supervisor:
         self._failure: str | None = None
         self._end = asyncio.Event()
         self._lives: set[asyncio.Task[None]] = set()
-        self._refreshes: dict[int, _RefreshOfOthers] = {}
-        self._next_refresh = 0
+        self._questions: dict[int, _Question] = {}
+        self._next_question = 0
         self._is_ready = False
 
     async def run(self) -> None:
@@ -189,8 +190,8 @@ class Supervisor:
             process.control.close()
             del self._processes[number]
             self._placement.process_ended(number)
-            for refresh in list(self._refreshes.values()):
-                self._refreshed(refresh, number)
+            for question in list(self._questions.values()):
+                self._answered(question, number)
         if status != 0:  # it had no time to close its history
             for other in self._processes.values():
                 if self._send(other, ProcessEnded(child.pid)):
@@ -225,10 +226,10 @@ class Supervisor:
                     self._own(sender, message)
                 case ReleaseSession(session):
                     self._placement.release(session, sender.number)
-                case RefreshOthers():
-                    self._refresh_others(sender, message)
-                case Refreshed(request) if request in self._refreshes:
-                    self._refreshed(self._refreshes[request], sender.number)
+                case AskOthers():
+                    self._ask_others(sender, message)
+                case Answer(request, content) if request in self._questions:
+                    self._answered(self._questions[request], sender.number, content)
         finally:
             if descriptor is not None:
                 os.close(descriptor)
@@ -255,38 +256,40 @@ class Supervisor:
             self._send(self._processes[older], SupersedeSession(message.session))
         self._send(sender, SessionOwned(message.request, is_granted))
 
-    def _refresh_others(self, asker: _Process, message: RefreshOthers) -> None:
-        number, self._next_refresh = self._next_refresh, self._next_refresh + 1
+    def _ask_others(self, asker: _Process, message: AskOthers) -> None:
+        number, self._next_question = self._next_question, self._next_question + 1
         others = {n for n in self._processes if n != asker.number}
-        refresh = _RefreshOfOthers(
+        question = _Question(
             asker.number,
             message.request,
             others,
             asyncio.get_running_loop().call_later(
-                REFRESH_WITHIN_S, lambda: self._end_refresh(number)
+                ANSWERS_WITHIN_S, lambda: self._end_question(number)
             ),
         )
-        self._refreshes[number] = refresh
+        self._questions[number] = question
         for other in list(others):
-            if not self._send(self._processes[other], Refresh(number)):
+            if not self._send(self._processes[other], Asked(number, message.what)):
                 others.discard(other)
         if not others:
-            self._end_refresh(number)
+            self._end_question(number)
 
-    def _refreshed(self, refresh: _RefreshOfOthers, process: int) -> None:
-        refresh.missing.discard(process)
-        if not refresh.missing:
-            for number, each in list(self._refreshes.items()):
-                if each is refresh:
-                    self._end_refresh(number)
+    def _answered(self, question: _Question, process: int, content: bytes = b"") -> None:
+        if content and (asker := self._processes.get(question.asker)):
+            self._send(asker, AnswerOfOther(question.request, content))
+        question.missing.discard(process)
+        if not question.missing:
+            for number, each in list(self._questions.items()):
+                if each is question:
+                    self._end_question(number)
 
-    def _end_refresh(self, number: int) -> None:
-        refresh = self._refreshes.pop(number, None)
-        if refresh is None:
+    def _end_question(self, number: int) -> None:
+        question = self._questions.pop(number, None)
+        if question is None:
             return
-        refresh.timeout.cancel()
-        if asker := self._processes.get(refresh.asker):
-            self._send(asker, OthersRefreshed(refresh.request))
+        question.timeout.cancel()
+        if asker := self._processes.get(question.asker):
+            self._send(asker, OthersDone(question.request))
 
     def _send(
         self, process: _Process, message: msgspec.Struct, descriptor: int | None = None

@@ -101,6 +101,7 @@ class _App:
         self._preparation_runner = PreparationRunner() if options.prepares else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
+        self._publish_numbers()
         self.server = StreamServer(
             application,
             endpoints=self._endpoints(),
@@ -148,6 +149,16 @@ class _App:
             is_ready=lambda: self._worker is None or self._worker.report() is not None,
             adopt=lambda descriptor, head: self.server.adopt(descriptor, head),
             on_end=lambda: self.server.stop(),
+        )
+
+    def _publish_numbers(self) -> None:
+        from musetalk_site.telemetry import collection
+        from musetalk_site.telemetry.process import snapshot
+
+        worker = self._worker
+        collection.use(
+            lambda: snapshot(self._registry, None if worker is None else worker.report()),
+            list if self._app_process is None else self._app_process.numbers_of_others,
         )
 
     async def _start(self) -> None:
@@ -199,7 +210,13 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
     if report is None:
         return None
     state = report.engine_state
-    return WorkerHealth(report.engine, is_ready=state.is_healthy, message=state.message)
+    return WorkerHealth(
+        report.engine,
+        is_ready=state.is_healthy,
+        message=state.message,
+        is_late=report.is_late,
+        is_full=report.places is not None and report.speaking >= report.places,
+    )
 
 
 def _connect_to_redis() -> None:

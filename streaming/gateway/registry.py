@@ -1,6 +1,7 @@
 """The connections of this process, and what they have done so far."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Protocol
@@ -60,6 +61,10 @@ class Registry:
     def __init__(self) -> None:
         self.is_closing = False
         self.connections_ever = 0
+        self.resumes = 0
+        """Sessions that continued on another connection."""
+        self.ended: Counter[str] = Counter()
+        """Sessions that ended, by cause."""
         self.watcher: RegistryObserver | None = None
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
@@ -79,6 +84,8 @@ class Registry:
             return
         self._connections.remove(connection)
         self._past.add(connection.session.metrics)
+        if connection.session.link is not None:
+            self.ended[connection.session.close_cause or "disconnected"] += 1
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             del self._by_session_id[key]
@@ -109,6 +116,7 @@ class Registry:
 
     def move(self, older: Connection, newer: Connection) -> None:
         """The session of ``older`` continues on ``newer``."""
+        self.resumes += 1
         self._connections.discard(older)
         for key, connection in self._by_session_id.items():
             if connection is older:

@@ -23,6 +23,10 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     is_ready: bool
     message: str = ""
     """What hinders it, or what it does beside speaking; for people."""
+    is_late: bool = False
+    """Frames are so late that no session is admitted."""
+    is_full: bool = False
+    """All places to speak are taken."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -66,6 +70,28 @@ def health() -> Health:
     if waiting:
         return _health("degraded", f"Sessions that wait for a worker: {waiting}.", worker)
     return _health("ready", f"Avatars can speak. {worker.message}".rstrip(), worker)
+
+
+def readiness(*, wants_capacity: bool = False) -> str | None:
+    """Why no streams should be sent to this process; None if they may be.
+
+    Args:
+        wants_capacity: A process where nobody more can speak counts as one that is not ready.
+    """
+    worker = _embedded() if _embedded is not None else _last_seen()
+    if registry.is_closing:
+        return "The server shuts down."
+    if not writer.writer.has_database:
+        return "The database cannot be reached."
+    if reason := _outage_of_layers():
+        return f"Redis cannot be reached: {reason}."
+    if worker is None and _embedded is not None:
+        return "The engine is being loaded."
+    if worker is not None and worker.is_late:
+        return "Frames are late."
+    if wants_capacity and worker is not None and worker.is_full:
+        return "All places to speak are taken."
+    return None
 
 
 def _health(

@@ -1,0 +1,147 @@
+"""The numbers of this process: what its parts count anyway, so a stream does not notice."""
+
+import os
+import platform
+import resource
+from collections import Counter
+
+from inference.metrics import LATENESS_EDGES_MS, LatenessHistogram
+from inference.runtime.host import HostReport
+from musetalk_site.telemetry.families import (
+    Histogram,
+    Labels,
+    Snapshot,
+    counter,
+    gauge,
+    histogram,
+    labels,
+)
+from streaming.gateway.registry import Registry
+from streaming.session.connection_state import State
+
+
+def snapshot(registry: Registry, report: HostReport | None) -> Snapshot:
+    """What this process has done and does.
+
+    Args:
+        registry: Its connections.
+        report: Of the worker in it; None where there is none.
+    """
+    return (*_gateway(registry), *(_worker(report) if report is not None else ()), *_process())
+
+
+def _gateway(registry: Registry) -> Snapshot:
+    metrics = registry.metrics()
+    return (
+        gauge("sessions", "Sessions by what they do now.", _sessions(registry)),
+        counter("connections_total", "WebSocket connections accepted.", registry.connections_ever),
+        counter(
+            "sessions_ended_total",
+            "Sessions that ended, by the cause.",
+            {labels(cause=cause): count for cause, count in registry.ended.items()},
+        ),
+        counter("resumes_total", "Sessions resumed on another connection.", registry.resumes),
+        counter("frames_sent_total", "Frames sent to clients.", metrics.frames_sent),
+        counter(
+            "frames_dropped_total",
+            "Frames left out for clients that read too slowly, or after gaps.",
+            metrics.frames_held_back,
+        ),
+        counter("video_bytes_total", "Bytes of H.264 sent.", metrics.video_bytes),
+        counter("speech_seconds_total", "Speech accepted.", metrics.samples / 16_000),
+        counter("messages_received_total", "Messages of clients.", metrics.messages),
+        counter("workers_lost_total", "Workers that sessions lost.", metrics.workers_lost),
+        counter(
+            "errors_total",
+            "ERROR messages sent, by code.",
+            {labels(code=code): count for code, count in metrics.errors.items()},
+        ),
+        histogram(
+            "frame_delay_seconds",
+            "How much later than the soonest of its session a frame reached the gateway.",
+            _histogram(metrics.lateness),
+        ),
+    )
+
+
+def _sessions(registry: Registry) -> dict[Labels, float]:
+    states = Counter({"speaking": 0, "idle": 0, "waiting": 0, "detached": 0})
+    for connection in registry:
+        session = connection.session
+        if session.state is State.DETACHED:
+            states["detached"] += 1
+        elif session.link is not None:
+            speaks = "speaking" if session.link.queued_ms else "idle"
+            states["waiting" if session.link.worker is None else speaks] += 1
+    return {labels(state=state): count for state, count in states.items()}
+
+
+def _worker(report: HostReport) -> Snapshot:
+    totals, engine = report.totals, labels(engine=report.engine)
+    made = {
+        "sent": totals.sent,
+        "spoken": totals.spoken,
+        "held": totals.held,
+        "repeated": totals.skipped,
+        "given_up": totals.given_up,
+    }
+    return (
+        gauge("worker_sessions", "Sessions that workers have.", {engine: report.sessions}),
+        gauge(
+            "engine_healthy",
+            "Workers whose engine is well.",
+            {engine: report.engine_state.is_healthy},
+        ),
+        gauge("engine_jobs_waiting", "Mouths that wait for the engine.", report.waiting_jobs),
+        gauge("places_used", "Sessions that hold a place to speak.", {engine: report.speaking}),
+        gauge(
+            "places",
+            "Places to speak; none where they are not known.",
+            ({} if report.places is None else {engine: report.places}),
+        ),
+        counter(
+            "frames_total",
+            "Frames by kind: sent in all, with speech; with a mouth held because sound was late, "
+            "repeated because the engine was late; numbers given up after a stall.",
+            {labels(kind=kind): count for kind, count in made.items()},
+        ),
+        counter(
+            "utterances_delayed_frames_total",
+            "Frames by which utterances began later because the engine was late.",
+            totals.delayed_starts,
+        ),
+        counter(
+            "speech_skipped_seconds_total",
+            "Late speech that was left out.",
+            totals.skipped_samples / 16_000,
+        ),
+        histogram(
+            "frame_lateness_seconds",
+            "How long after it was due a frame left its worker.",
+            _histogram(totals.lateness),
+        ),
+    )
+
+
+def _process() -> Snapshot:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    process = labels(process=f"{platform.node()}:{os.getpid()}")
+    return (
+        counter(
+            "process_cpu_seconds_total", "Processor time.", {process: used.ru_utime + used.ru_stime}
+        ),
+        gauge("process_resident_bytes", "Memory.", {process: _resident_bytes()}),
+    )
+
+
+def _resident_bytes() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - read each time
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:  # not Linux: the most that there ever was
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
+
+
+def _histogram(lateness: LatenessHistogram) -> Histogram:
+    edges = tuple(edge / 1_000 for edge in LATENESS_EDGES_MS)
+    return Histogram(edges, tuple(lateness.counts))

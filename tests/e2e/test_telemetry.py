@@ -1,0 +1,131 @@
+"""Probes and numbers of real servers."""
+
+import asyncio
+import json
+import re
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.talking import Door
+from tests.processes import make_database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def numbers(door: Door) -> dict[str, float]:
+    """Every sample of a scrape, by its name and labels."""
+    status, text = door.get("/metrics")
+    assert status == 200, text
+    return {
+        sample.name + json.dumps(sample.labels, sort_keys=True): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_the_numbers_of_all_processes(
+    serve: Callable[..., Door], tmp_path: Path, processes: str
+) -> None:
+    door = serve("--processes", processes, DATABASE_URL=make_database(tmp_path))
+    if processes == "2":
+        door.process.wait_for("2 processes are ready")
+    async with door.stream("ann") as ann, door.stream("bob") as bob:
+        await asyncio.gather(ann.frames(10), bob.frames(10))
+        await ann.say(b"\x20\x01\xe0\xfe" * 8_000)
+        while "audio_timestamp" not in await ann.wait_for("VIDEO_FRAME"):
+            pass
+        for _ in range(3):  # from whichever process answers
+            found = await asyncio.to_thread(numbers, door)
+            states = {
+                state: found[f'talking_avatar_sessions{{"state": "{state}"}}']
+                for state in ("speaking", "idle", "waiting", "detached")
+            }
+            assert sum(states.values()) == 2, states
+            assert found["talking_avatar_connections_total{}"] == 2
+            assert found["talking_avatar_frames_sent_total{}"] >= 20
+            assert found["talking_avatar_engine_healthy" + '{"engine": "viseme"}'] == int(processes)
+            assert found["talking_avatar_speech_seconds_total{}"] == 1
+    names = [name for name in found if name.startswith("talking_avatar_process_cpu_seconds")]
+    assert len(names) == int(processes)
+
+
+async def test_errors_and_ends_are_counted(serve: Callable[..., Door]) -> None:
+    door = serve()
+    async with door.stream("ann") as ann:
+        await ann.frames(2)
+        await ann.send("NONSENSE")
+        while (await ann.next())["type"] != "ERROR":
+            pass
+        await ann.send("CLOSE")
+        await ann.end()
+    found = await asyncio.to_thread(numbers, door)
+    assert found['talking_avatar_errors_total{"code": "INVALID_MESSAGE"}'] == 1
+    assert found['talking_avatar_sessions_ended_total{"cause": "client_request"}'] == 1
+
+
+def ask(door: Door, path: str, **headers: str) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{door.port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_who_may_read_the_numbers(serve: Callable[..., Door]) -> None:
+    door = serve(METRICS_TOKEN="secret")
+    assert ask(door, "/metrics") == 401
+    assert ask(door, "/metrics", Authorization="Bearer wrong") == 401
+    assert ask(door, "/metrics", Authorization="Bearer secret") == 200
+    local = serve()
+    assert ask(local, "/metrics") == 200
+    assert ask(local, "/metrics", **{"X-Forwarded-For": "10.0.0.1"}) == 401
+    off = serve(METRICS="false")
+    assert ask(off, "/metrics") == 404
+
+
+async def test_probes(serve: Callable[..., Door], tmp_path: Path) -> None:
+    door = serve(SPEAKING_PLACES="1", DATABASE_URL=make_database(tmp_path))
+    door.process.wait_for("takes sessions")
+    assert ask(door, "/readyz") == 200
+    assert ask(door, "/livez") == 200
+    assert ask(door, "/readyz?capacity=1") == 200
+    async with door.stream() as stream:
+        await stream.say(b"\x20\x01\xe0\xfe" * 16_000)
+        while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
+            pass
+        assert await asyncio.to_thread(ask, door, "/readyz?capacity=1") == 503
+        assert await asyncio.to_thread(ask, door, "/readyz") == 200
+        stream.socket.transport.abort()
+    assert ask(door, "/livez") == 200
+
+
+def test_a_server_without_its_redis_is_alive_and_not_ready(serve: Callable[..., Door]) -> None:
+    door = serve("--no-worker", CHANNEL_REDIS_URL="redis://127.0.0.1:1/0")
+    assert ask(door, "/livez") == 200
+    assert ask(door, "/readyz") == 503
+    assert door.process.end(signal.SIGTERM) == 0
+
+
+def test_dashboard_and_alerts_name_numbers_that_exist(serve: Callable[..., Door]) -> None:
+    door = serve()
+    door.process.wait_for("takes sessions")
+    known = set(re.findall(r"^# TYPE (\S+)", door.get("/metrics")[1].decode(), re.MULTILINE))
+    texts = [path.read_text() for path in (ROOT / "docs" / "monitoring").iterdir()]
+    used = {name for text in texts for name in re.findall(r"talking_avatar_[a-z_]+", text)}
+    assert len(used) > 10
+    suffixes = ("_bucket", "_count", "_sum")
+    unknown = {
+        name
+        for name in used
+        if name not in known and not any(name.removesuffix(s) in known for s in suffixes)
+    }
+    assert unknown == set()
