@@ -7,12 +7,14 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from avatars_app import selectors, services
+from avatars_app.access.api_keys import make_key
 from avatars_app.forms import AvatarForm
-from avatars_app.models import Avatar
+from avatars_app.models import ApiKey, Avatar
 from avatars_app.serializers import avatar_detail_of
 from avatars_app.uploads import UploadGone
 
@@ -195,3 +197,34 @@ def _actions_for(avatar: Avatar) -> list[tuple[str, str]]:
         return again
     default = [] if avatar.is_default else [("make_default", "Make it the default")]
     return [*again, *default, ("retire", "Retire")]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
+    """Keys of back ends: shown whole once, when they are made."""
+
+    list_display = ("name", "prefix", "role", "avatars", "last_used_at", "uses", "revoked_at")
+    list_filter = ("role", ("revoked_at", admin.EmptyFieldListFilter))
+    search_fields = ("name", "prefix")
+    fields = ("name", "role", "avatars")
+    actions = ("revoke",)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        key, obj.prefix, obj.digest = make_key()
+        super().save_model(request, obj, form, change)
+        self.message_user(
+            request,
+            format_html("The key, shown this once: <code>{}</code>", key),
+            messages.WARNING,
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False  # a key that is only revoked stays in the record
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        revoked = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        self.message_user(request, f"Revoked: {revoked}; their sessions end within seconds.")

@@ -6,6 +6,21 @@ from django.conf import settings
 from django.core.checks import Warning as CheckWarning
 from django.core.checks import register
 
+from avatars_app.permissions import is_loopback
+
+
+@register("security", deploy=True)
+def streams_ask_who_opens_them(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
+    if settings.AUTH or is_loopback(settings.HOST):
+        return []
+    return [
+        CheckWarning(
+            "AUTH is false: everybody who reaches this server may open streams.",
+            hint="Set AUTH=true (docs/access.md), or let a proxy before this server ask.",
+            id="avatars.W002",
+        )
+    ]
+
 
 @register("security", deploy=True)
 def uploads_are_not_open(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:

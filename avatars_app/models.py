@@ -1,5 +1,6 @@
 """What avatars exist, and how far their preparation is."""
 
+from django.contrib.auth.models import User as User
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
@@ -89,3 +90,32 @@ class Avatar(models.Model):
         if self.status == self.Status.READY:
             return True
         return bool(self.folder) and self.is_in_work
+
+
+class ApiKey(models.Model):
+    """A back end's key; of the key itself only a digest is kept."""
+
+    class Role(models.TextChoices):
+        VIEWER = "viewer", "opens streams"
+        OPERATOR = "operator", "also sees and ends sessions, makes avatars"
+        ADMINISTRATOR = "administrator", "also replaces and deletes avatars"
+
+    name = models.CharField(max_length=64, help_text="Who uses it, for people.")
+    prefix = models.CharField(max_length=16, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    role = models.CharField(max_length=16, choices=Role, default=Role.VIEWER)
+    avatars = models.TextField(
+        blank=True,
+        help_text="The user_ids whose streams it may open, with spaces between; none: all.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    uses = models.PositiveBigIntegerField(default=0, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return f"{self.name} (tak_{self.prefix}_…)"

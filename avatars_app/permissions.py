@@ -25,16 +25,28 @@ _PROXIES_VERSION = "1.0"
 and then does not say for whom it asks."""
 
 
-class MayChangeAvatars(BasePermission):
+class MayRead(BasePermission):
+    """Everybody, unless AUTH is on: then this machine and whoever is known."""
+
+    message = "Log in, or send an API key or a token as Authorization: Bearer."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return not settings.AUTH or request.user.is_authenticated or is_local(request)
+
+
+class MayChangeAvatars(MayRead):
     message = (
         "Only this machine and staff who are logged in may change avatars; the setting"
         " OPEN_UPLOADS=true lets everybody make new ones."
     )
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        if request.method in SAFE_METHODS or may_replace(request):
+        if request.method in SAFE_METHODS:
+            return super().has_permission(request, view)
+        if may_replace(request):
             return True
-        return settings.OPEN_UPLOADS and request.method != "DELETE" and _may_call(request)
+        is_open = settings.OPEN_UPLOADS and request.method != "DELETE"
+        return is_open and super().has_permission(request, view) and _may_call(request)
 
 
 def may_replace(request: Request) -> bool:
@@ -48,12 +60,12 @@ def may_replace(request: Request) -> bool:
 
 def is_local(request: Request | HttpRequest) -> bool:
     """Whether somebody on this machine sent this, knowingly."""
-    if _is_forwarded(request) or not _is_loopback(request.META.get("REMOTE_ADDR", "")):
+    if _is_forwarded(request) or not is_loopback(request.META.get("REMOTE_ADDR", "")):
         return False
     # A name that somebody else controls may point here: then their page and this server share an
     # origin, and the browser says so.
     host = _name_in(request.META.get("HTTP_HOST", "localhost"))
-    if not (host == "localhost" or _is_loopback(host)):
+    if not (host == "localhost" or is_loopback(host)):
         return False
     origin = request.META.get("HTTP_ORIGIN")
     if origin is None:
@@ -87,7 +99,7 @@ def _name_in(host: str) -> str:
         return ""
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

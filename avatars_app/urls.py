@@ -3,8 +3,10 @@
 from django.urls import path
 
 from avatars_app import legacy_views, views
+from avatars_app.access.views import TokensView
 
 urlpatterns = [
+    path("tokens", TokensView.as_view(), name="tokens"),
     path("prepare_avatar/<str:user_id>", views.PreparationView.as_view(), name="prepare-avatar"),
     path("avatars", views.AvatarsView.as_view(), name="avatars"),
     path("avatars/<str:user_id>", views.AvatarDetailView.as_view(), name="avatar"),

@@ -32,6 +32,8 @@ class SettingInvalid(ImproperlyConfigured):
 
     def __init__(self, name: str, text: str, allowed: str) -> None:
         shown = re.sub(r"//[^@/]*@", "//***@", text)  # a password is nobody's business
+        if "SECRET" in name or "TOKEN" in name:
+            shown = "***"
         super().__init__(f"{name} is {shown!r}, but it must be {allowed}.")
 
 
@@ -83,6 +85,19 @@ def _share(text: str) -> float:
     if re.fullmatch(r"0|1|0?\.[0-9]{1,3}|[01]\.0*", text, re.ASCII):
         return float(text)
     raise _Refused("a number from 0 to 1, as in 0.5")
+
+
+def _secret(text: str) -> str:
+    if len(text.encode()) >= 32:
+        return text
+    raise _Refused("at least 32 bytes, as `openssl rand -base64 48` makes them")
+
+
+def _https_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme == "https" and url.hostname and not url.username:
+        return text
+    raise _Refused("an address that begins with https://")
 
 
 def _one_of(*allowed: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
@@ -210,6 +225,15 @@ VARIABLES: dict[str, Variable] = {
     "SECRET_KEY": Variable("", _text),
     "ALLOWED_HOSTS": Variable("*", _several),
     "DEBUG": Variable("false", _flag),
+    "AUTH": Variable("false", _flag),
+    "AUTH_SECRET": Variable("", _secret),
+    "AUTH_PUBLIC_KEY": Variable("", _path),
+    "AUTH_JWKS_URL": Variable("", _https_url),
+    "AUTH_AUDIENCE": Variable("", _text),
+    "AUTH_ISSUER": Variable("", _text),
+    "AUTH_LEEWAY_S": Variable("10", _whole(0, 300, " of seconds")),
+    "STREAM_TOKEN_S": Variable("300", _whole(1, 3_600, " of seconds")),
+    "MAX_SESSIONS_PER_SUBJECT": Variable("0", _whole(0, 100_000)),
     "METRICS": Variable("true", _flag),
     "METRICS_TOKEN": Variable("", _text),
     "LOG_LEVEL": Variable(

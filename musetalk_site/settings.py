@@ -44,6 +44,15 @@ MAX_SESSION_S: int = _values["MAX_SESSION_S"]
 RESUME_S: int = _values["RESUME_S"]
 MAX_WATCHERS: int = _values["MAX_WATCHERS"]
 MAX_QUEUED_SPEECH_S: int = _values["MAX_QUEUED_SPEECH_S"]
+AUTH: bool = _values["AUTH"]
+AUTH_SECRET: str = _values["AUTH_SECRET"]
+AUTH_PUBLIC_KEY: Path | str = _values["AUTH_PUBLIC_KEY"]
+AUTH_JWKS_URL: str = _values["AUTH_JWKS_URL"]
+AUTH_AUDIENCE: str = _values["AUTH_AUDIENCE"]
+AUTH_ISSUER: str = _values["AUTH_ISSUER"]
+AUTH_LEEWAY_S: int = _values["AUTH_LEEWAY_S"]
+STREAM_TOKEN_S: int = _values["STREAM_TOKEN_S"]
+MAX_SESSIONS_PER_SUBJECT: int = _values["MAX_SESSIONS_PER_SUBJECT"]
 METRICS: bool = _values["METRICS"]
 METRICS_TOKEN: str = _values["METRICS_TOKEN"]
 HISTORY_DAYS: int = _values["HISTORY_DAYS"]
@@ -147,7 +156,11 @@ USE_TZ = True
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "avatars_app.access.authentication.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["avatars_app.permissions.MayRead"],
     "EXCEPTION_HANDLER": "musetalk_site.problems.respond",
 }
 SPECTACULAR_SETTINGS = {

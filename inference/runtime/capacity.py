@@ -16,13 +16,13 @@ from dataclasses import dataclass
 LATE_S = 0.02
 """A frame sent so long after it was due is late."""
 VERY_LATE_S = 0.1
-LATE_SHARE = 0.02
-"""More late frames than this: no session may begin to speak."""
+LATE_SHARE = 0.1
+"""More late frames than this: no session may begin to speak beside those that do."""
 VERY_LATE_SHARE = 0.1
 """More very late frames than this: no session is admitted."""
 WINDOW_S = 2.0
 _BUCKET_S = 0.25
-_MIN_FRAMES = 25
+_MIN_FRAMES = 50
 """With fewer frames in the window a share says nothing."""
 
 
@@ -82,6 +82,8 @@ class Capacity:
             speaking: How many do.
             now_s: The moment.
         """
+        if speaking == 0:
+            return True  # one can always speak, however busy the machine is
         places = self._places()
         if places is not None and speaking >= max(places, 1):
             return False

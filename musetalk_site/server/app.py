@@ -90,6 +90,7 @@ class _App:
         from musetalk_site.asgi import application
         from musetalk_site.server.daphne_server import StreamServer
         from musetalk_site.watchdog import Watchdog
+        from streaming.gateway.access import RevocationWatch
         from streaming.gateway.registry import registry
         from streaming.history.writer import writer
 
@@ -98,6 +99,7 @@ class _App:
         self._registry = registry
         self._writer = writer
         self._watchdog = Watchdog()
+        self._revocations = RevocationWatch(registry)
         self._preparation_runner = PreparationRunner() if options.prepares else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
@@ -168,6 +170,7 @@ class _App:
             self._registry.peers = self._app_process
         _connect_to_redis()
         self._writer.start()
+        self._revocations.start()
         if self._preparation_runner is not None:
             self._preparation_runner.start()
         if self._worker is not None:
@@ -177,6 +180,7 @@ class _App:
         self._watchdog.start()  # not before: loading an engine may hold the loop up for long
 
     async def _say_goodbye(self) -> None:
+        self._revocations.stop()
         log.info("shutting down: closing connections")
         await self._registry.close_all()
 

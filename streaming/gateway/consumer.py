@@ -32,11 +32,12 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
+from avatars_app.access.principal import Principal
 from avatars_app.selectors import AvatarNotReady, AvatarRef, avatar_for
 from inference.errors import MessageInvalid
 from inference.local_link import link
 from inference.messages import MEDIA_LAYER, LayerMessage, from_layer
-from streaming.gateway import takeover
+from streaming.gateway import access, takeover
 from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
@@ -46,7 +47,7 @@ from streaming.gateway.watching import find_audience
 from streaming.protocol import binary
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
-from streaming.protocol.errors import ProtocolError, SessionIdTaken
+from streaming.protocol.errors import ClosingError, ProtocolError, SessionIdTaken
 from streaming.protocol.server_messages import ActionFrame, ServerMessage, VideoFrame
 from streaming.session.effects import (
     CloseConnection,
@@ -83,7 +84,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = MEDIA_LAYER
 
     session: Session
-    """Set on connection, as the two times are."""
+    """Set on connection, as what follows is."""
+    owner: str
+    principal: Principal | None = None
+    """Who it is; None: AUTH is off, or nobody was authenticated yet."""
     opened_at: datetime
     last_message_at: datetime
 
@@ -158,6 +162,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         subprotocol = binary.choose_subprotocol(list(self.scope.get("subprotocols") or ()))
         self._is_binary = subprotocol == binary.BINARY_SUBPROTOCOL
         user_id = self.scope["url_route"]["kwargs"]["user_id"]
+        self.owner = user_id
         self._tokens = SignedTokens(user_id, self.opened_at.timestamp())
         self.session = self._new_session(user_id)
         self._observe_transport()
@@ -216,7 +221,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         await self._guarded(self._conversation.supersede)
 
     async def _opened_elsewhere(self, message: dict[str, Any]) -> None:
-        if takeover.is_taken_over(message, user_id=self.session.user_id, channel=self.channel_name):
+        if takeover.is_taken_over(message, user_id=self.owner, channel=self.channel_name):
             await self.supersede()
 
     async def shut_down(self) -> None:
@@ -225,6 +230,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
     def terminate_soon(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the connection
             self._loop.call_soon_threadsafe(self._terminate)
+
+    def revoke(self) -> None:
+        """What its credential stands for was withdrawn."""
+        error = access.unauthorized("The key or the account behind this session was revoked.")
+        self._terminating = asyncio.create_task(self._guarded(lambda: self.session.refuse(error)))
 
     def _terminate(self) -> None:
         self._terminating = asyncio.create_task(self._guarded(self._conversation.terminate))
@@ -307,10 +317,12 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 await self._send_payload(payload)
             case WatchSession():
                 self._watch(effect)
-            case OpenSession(session_id):
-                await self._open(session_id)
+            case OpenSession(session_id, _, auth_token):
+                if await self._authenticate(auth_token):
+                    await self._open(session_id)
             case ResumeSession(session_id, init):
-                await self._resume(session_id, init)
+                if await self._authenticate(init.auth_token):
+                    await self._resume(session_id, init)
             case CloseConnection(code):
                 if not self._is_gone:
                     await self.close(code=int(code))
@@ -352,6 +364,25 @@ class StreamConsumer(AsyncWebsocketConsumer):
         watcher.set_paused(self._transport is not None and self._transport.paused)
         self._watcher = watcher
 
+    async def _authenticate(self, auth_token: str | None) -> bool:
+        """Whether whoever sent INIT may have a session; otherwise it ends."""
+        if not settings.AUTH:
+            return True
+        user_id, now_s = self.session.user_id, self._now_s()
+        try:
+            credential = auth_token or access.credential_of(self.scope)
+            principal = await access.authenticate(credential, user_id)
+            access.check_sessions(registry, principal, self)
+        except ClosingError as error:
+            self._todo.extend(self.session.refuse(error))
+            return False
+        self.principal = principal
+        self.owner = self._tokens.user_id = f"{user_id}\n{principal.subject}"
+        if principal.session_exp is not None:
+            left_s = principal.session_exp - timezone.now().timestamp()
+            self.session.time_limits.token_ends(max(left_s, 0.0), now_s)
+        return True
+
     async def _open(
         self, session_id: str, resumed: tuple[InitFields, ResumeClaim] | None = None
     ) -> None:
@@ -361,7 +392,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except SessionIdTaken:
             self._todo.extend(self.session.id_taken(self._now_s()))
             return
-        self._layers.put(OpenSession(session_id, self.session.user_id))
+        self._layers.put(OpenSession(session_id, self.owner))
         try:
             avatar = await _look_up(self.session.user_id)
         except AvatarNotReady as missing:
@@ -380,11 +411,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """Continue the session: the one that waits here, or as the client knows it."""
         assert init.resume_token is not None, "it resumes"
         try:
-            claim = check_token(init.resume_token, session_id, self.session.user_id)
+            claim = check_token(init.resume_token, session_id, self.owner)
             older = registry.connection_of(session_id)
             if older is not None:
                 await self._take(older, claim, init)
-                self._layers.put(OpenSession(session_id, self.session.user_id))
+                self._layers.put(OpenSession(session_id, self.owner))
                 return
             age_ms = (timezone.now().timestamp() - claim.opened_at) * 1_000
             check_last_frame(init, latest_ms=int(age_ms) + CLOCK_TOLERANCE_MS)

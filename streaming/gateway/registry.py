@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Protocol
 
+from avatars_app.access.principal import Principal
 from inference.messages import SessionClaimed
 from streaming.gateway.takeover import key_of
 from streaming.protocol.errors import SessionIdTaken
@@ -17,9 +18,17 @@ class Connection(Protocol):
     """What the registry knows of a consumer."""
 
     session: Session
+    owner: str
+    """Whose session it is: the user's, and with AUTH one subject's."""
     opened_at: datetime
     last_message_at: datetime
     """When the client last sent something."""
+
+    principal: Principal | None
+    """Who it is, with AUTH."""
+
+    def revoke(self) -> None:
+        """End it: what its credential stands for was withdrawn."""
 
     async def supersede(self) -> None: ...
     async def hand_over(self) -> Session:
@@ -42,7 +51,7 @@ class RegistryObserver(Protocol):
 class Peers(Protocol):
     """The other app processes of this machine."""
 
-    async def own_session(self, session: str, user_id: str) -> bool:
+    async def own_session(self, session: str, owner: str) -> bool:
         """Whether this process may have the session.
 
         Where another process of the same user's has it, that one gives it up.
@@ -100,11 +109,11 @@ class Registry:
         Raises:
             SessionIdTaken: Another user has it.
         """
-        key, user_id = key_of(session_id), connection.session.user_id
-        if self.peers is not None and not await self.peers.own_session(key, user_id):
+        key = key_of(session_id)
+        if self.peers is not None and not await self.peers.own_session(key, connection.owner):
             raise SessionIdTaken
         older = self._by_session_id.get(key)
-        if older is not None and older.session.user_id != user_id:
+        if older is not None and older.owner != connection.owner:
             raise SessionIdTaken
         self._by_session_id[key] = connection
         if older is not None and older is not connection:

@@ -57,6 +57,12 @@ OPERATOR = CloseCause(
     ),
 )
 
+TOKEN_EXPIRED = CloseCause(
+    "unauthorized",
+    CloseCode.UNAUTHORIZED,
+    error=ProtocolError("UNAUTHORIZED", "Your token allows this session no longer."),
+)
+
 SERVER_FAULT = CloseCause(
     "server_fault",
     CloseCode.INTERNAL_ERROR,

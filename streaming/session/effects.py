@@ -39,6 +39,8 @@ class OpenSession:
 
     session_id: str
     user_id: str
+    auth_token: str | None = None
+    """As INIT had it."""
 
 
 @dataclass(frozen=True, slots=True)

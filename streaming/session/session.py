@@ -124,15 +124,15 @@ class Session:
         self._watch_tokens = watch_tokens if self._rules.max_watchers > 0 else None
         self._reserve_place = reserve_place
         self._new_id = new_id
-        self._number = 0
+        self.number = 0  # of its connection; a resumed session has had others before
         self._context = SessionContext()
-        self._time_limits = TimeLimits(self._context, self._rules)
+        self.time_limits = TimeLimits(self._context, self._rules)
         self._limit = MessageLimit(now_s)
         self._requests: ClientRequests | None = None
         self._frames: FrameRelay | None = None
         self._next_audio_ms: int | None = None  # set once the session was resumed
         self._context.timers.set(Timer.INIT, now_s + INIT_WITHIN_S)
-        self._time_limits.on_message(now_s)
+        self.time_limits.on_message(now_s)
 
     @property
     def session_id(self) -> str | None:
@@ -180,7 +180,7 @@ class Session:
         if self.state is State.CLOSED:
             return False
         self.metrics.messages += 1
-        self._time_limits.on_message(now_s)
+        self.time_limits.on_message(now_s)
         is_admitted = self._limit.admits(size_bytes, now_s)
         if (report_s := self._limit.report_s) is not None:
             self._context.timers.set(Timer.IGNORED, report_s)
@@ -218,7 +218,8 @@ class Session:
         elif is_resumed:
             self._context.outbox.put(ResumeSession(session_id, message.data))
         else:
-            self._context.outbox.put(OpenSession(session_id, self.user_id))
+            data = message.data
+            self._context.outbox.put(OpenSession(session_id, self.user_id, data.auth_token))
 
     def opened(
         self, avatar: Avatar, now_s: float, known: ClientState | None = None
@@ -234,9 +235,9 @@ class Session:
             self._go(Event.OPEN)
             self._allow_watchers()
             self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
-            self._time_limits.opened(now_s)
+            self.time_limits.opened(now_s)
             if known is not None:
-                self._number = known.number + 1
+                self.number = known.number + 1
                 self._next_audio_ms = audio_timestamp_ms(known.next_position)
             self.speech = SessionSpeech(
                 self._context,
@@ -303,11 +304,6 @@ class Session:
         """Whether it could be resumed now."""
         return self.is_resumable and self.state in (State.OPEN, State.DETACHED)
 
-    @property
-    def number(self) -> int:
-        """Of the session's connection, from 0."""
-        return self._number
-
     def detach(self, *, is_replaced: bool = False) -> list[Effect]:
         """The session waits for its client, or `is_replaced` and continues at once."""
         assert self.link is not None, "it is open"
@@ -344,12 +340,12 @@ class Session:
         assert self.speech is not None, "it is detached"
         assert self._frames is not None, "it is detached"
         self._go(Event.RESUME)
-        self._number += 1
+        self.number += 1
         self._is_binary = is_binary
         self._context.negotiated = Negotiated.of(init)
         self._allow_watchers()
         self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
-        self._time_limits.resumed(now_s)
+        self.time_limits.resumed(now_s)
         self._frames.resume(is_binary=is_binary)
         acknowledged = None if init.acknowledged_ms is None else int(init.acknowledged_ms)
         self._next_audio_ms = self.speech.resume(acknowledged, init.utterance_id, now_s)
@@ -367,7 +363,7 @@ class Session:
         self.audience.session_opened(fields)
         if self._context.negotiated.has_1_2:
             assert self.session_id is not None, "it is open"
-            resume = self._tokens.issue(self.session_id, self._number) if self._tokens else None
+            resume = self._tokens.issue(self.session_id, self.number) if self._tokens else None
             fields = init_success_1_2(
                 fields,
                 self._rules,
@@ -415,8 +411,10 @@ class Session:
         match timer:
             case Timer.INIT | Timer.IDLE | Timer.MAX_SESSION:
                 self._end(closing.TIMEOUT)
-            case Timer.IDLE_WARNING | Timer.MAX_SESSION_WARNING:
-                self._time_limits.warn(timer)
+            case Timer.TOKEN:
+                self._end(closing.TOKEN_EXPIRED)
+            case Timer.IDLE_WARNING | Timer.MAX_SESSION_WARNING | Timer.TOKEN_WARNING:
+                self.time_limits.warn(timer)
             case Timer.PING:
                 self._context.timers.set(Timer.PING, now_s + PING_EVERY_S)
                 self._context.outbox.to_client(Ping(session_id=self.session_id))
@@ -448,6 +446,11 @@ class Session:
     def shut_down(self) -> list[Effect]:
         """The server shuts down."""
         self._end(closing.SERVER_SHUTDOWN)
+        return self._context.outbox.take()
+
+    def refuse(self, error: ClosingError) -> list[Effect]:
+        """There can be no session, or no longer."""
+        self._end(closing.of(error))
         return self._context.outbox.take()
 
     def fail(self) -> list[Effect]:

@@ -18,6 +18,7 @@ class TimeLimits:
         self._context = context
         self._rules = rules
         self._max_session_due_s: float | None = None
+        self._token_warned_s = 0.0
 
     def on_message(self, now_s: float) -> None:
         """The client sent something, or connected."""
@@ -43,14 +44,22 @@ class TimeLimits:
             self._context.timers.set(Timer.MAX_SESSION, due_s)
             self._context.timers.set(Timer.MAX_SESSION_WARNING, warned_s)
 
+    def token_ends(self, in_s: float, now_s: float) -> None:
+        """The client's credential allows the session for ``in_s`` more."""
+        self._token_warned_s = warning_s(in_s)
+        self._context.timers.set(Timer.TOKEN, now_s + in_s)
+        self._context.timers.set(Timer.TOKEN_WARNING, now_s + in_s - self._token_warned_s)
+
     def warn(self, timer: Timer) -> None:
-        """IDLE_WARNING or MAX_SESSION_WARNING is due."""
+        """IDLE_WARNING, MAX_SESSION_WARNING or TOKEN_WARNING is due."""
         if timer is Timer.IDLE_WARNING:
             self._warn("idle", warning_s(self._rules.idle_s))
+        elif timer is Timer.TOKEN_WARNING:
+            self._warn("token", self._token_warned_s)
         else:
             self._warn("max_session", warning_s(self._rules.max_session_s))
 
-    def _warn(self, reason: Literal["idle", "max_session"], in_s: float) -> None:
+    def _warn(self, reason: Literal["idle", "max_session", "token"], in_s: float) -> None:
         if self._context.negotiated.has_1_2:
             self._context.outbox.to_client(
                 SessionWarning(

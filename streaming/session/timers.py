@@ -16,6 +16,10 @@ class Timer(Enum):
     """Warn the client that the session will reach its longest time."""
     MAX_SESSION = auto()
     """The session has reached its longest time."""
+    TOKEN_WARNING = auto()
+    """Warn the client that its credential ends the session."""
+    TOKEN = auto()
+    """The client's credential ends the session."""
     PING = auto()
     """Send PING."""
     IGNORED = auto()

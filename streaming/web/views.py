@@ -33,6 +33,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 class HealthView(APIView):
     authentication_classes = ()
+    permission_classes = ()
 
     @extend_schema(responses=HealthSerializer, summary="Is the service ready?")
     def get(self, request: Request) -> Response:

@@ -28,7 +28,7 @@ def test_what_needs_no_login_has_no_lock(client) -> None:
     assert "security" not in paths["/health"]["get"]
     assert "security" not in paths["/sessions"]["get"]
     upload = paths["/prepare_avatar/{user_id}"]["post"]
-    assert upload["security"] == [{"cookieAuth": []}, {}]
+    assert upload["security"] == [{"bearer": []}, {"cookieAuth": []}, {}]
 
 
 def test_every_page_has_the_project_s_icon(admin_client) -> None:

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from avatars_app.permissions import is_loopback
 from inference.cores import available_cores
 from inference.engines.engine_selection import may_be_musetalk
 from musetalk_site.processes.cores import processes_for
@@ -134,6 +135,8 @@ def _say_where(host: str, port: int) -> None:
     shown = "localhost" if host in {"0.0.0.0", "127.0.0.1", "::", ""} else host  # noqa: S104
     address = f"{f'[{shown}]' if ':' in shown else shown}:{port}"
     log.info("serving on %s port %d", host, port)
+    if not settings.AUTH and not is_loopback(host):
+        log.warning("AUTH is off: whoever reaches this port may open streams")
     log.info("  page    http://%s/", address)
     log.info("  stream  ws://%s/musetalk/v1/ws/{user_id}", address)
     log.info("  health  http://%s/health", address)

@@ -17,8 +17,9 @@ def test_without_a_measure_punctuality_alone_decides():
     capacity = Capacity()
     assert capacity.may_speak(1_000, 0.0)
     for frame in range(100):
-        capacity.frame_sent(0.0 if frame % 10 else LATE_S + 0.01, frame * 0.01)
-    assert not capacity.may_speak(0, 1.0), "one frame of ten is late"
+        capacity.frame_sent(0.0 if frame % 5 else LATE_S + 0.01, frame * 0.01)
+    assert not capacity.may_speak(1, 1.0), "one frame of five is late"
+    assert capacity.may_speak(0, 1.0), "nobody else speaks"
     assert capacity.refusal(10, 1.0) is None, "idle sessions cost nothing"
 
 
@@ -26,23 +27,23 @@ def test_a_process_that_is_late_recovers_by_itself():
     capacity = Capacity(lambda: 10)
     for frame in range(100):
         capacity.frame_sent(VERY_LATE_S + 0.1, frame * 0.01)
-    assert not capacity.may_speak(0, 1.0)
+    assert not capacity.may_speak(1, 1.0)
     assert capacity.refusal(0, 1.0) == "frames are late already"
-    assert capacity.may_speak(0, 1.0 + WINDOW_S + 0.3)
+    assert capacity.may_speak(1, 1.0 + WINDOW_S + 0.3)
     assert capacity.refusal(0, 1.0 + WINDOW_S + 0.3) is None
 
 
 def test_a_single_late_frame_says_nothing():
     capacity = Capacity()
     capacity.frame_sent(1.0, 0.0)
-    assert capacity.may_speak(0, 0.1)
+    assert capacity.may_speak(1, 0.1)
 
 
 def test_repeated_mouths_count_as_late():
     capacity = Capacity()
     for frame in range(100):
-        capacity.frame_sent(0.0, frame * 0.01, is_repeated=frame % 10 == 0)
-    assert not capacity.may_speak(0, 1.0)
+        capacity.frame_sent(0.0, frame * 0.01, is_repeated=frame % 5 == 0)
+    assert not capacity.may_speak(1, 1.0)
 
 
 def test_sessions_may_reserve_a_part_of_a_place():

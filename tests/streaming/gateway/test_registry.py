@@ -11,7 +11,8 @@ class FakeConnection:
     def __init__(self, user_id: str = "ada") -> None:
         self.door = Door()
         self.session = self.door.session
-        self.session.user_id = user_id
+        self.session.user_id = self.owner = user_id
+        self.principal = None
         self.opened_at = self.last_message_at = datetime.now(UTC)
         self.was_shut_down = self.was_superseded = False
 

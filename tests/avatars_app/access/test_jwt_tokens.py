@@ -1,0 +1,174 @@
+"""Tokens that are good, and all the ways in which they are not."""
+
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from avatars_app.access import jwt_tokens
+from avatars_app.access.jwt_tokens import issue_token, read_token
+from avatars_app.access.principal import AccessDenied, Principal, Source
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+def claims(**more: object) -> dict[str, object]:
+    return {"sub": "ann", "exp": int(time.time()) + 60, **more}
+
+
+@pytest.fixture
+def shared_secret(settings):
+    settings.AUTH_SECRET, settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = SECRET, "", ""
+    settings.AUTH_AUDIENCE = settings.AUTH_ISSUER = ""
+
+
+@pytest.fixture
+def rsa_key(settings, tmp_path):
+    settings.AUTH_SECRET, settings.AUTH_JWKS_URL = "", ""
+    settings.AUTH_AUDIENCE = settings.AUTH_ISSUER = ""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    settings.AUTH_PUBLIC_KEY = tmp_path / "key.pem"
+    settings.AUTH_PUBLIC_KEY.write_bytes(_pem(key.public_key()))
+    return key
+
+
+def _pem(key) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def signed(payload: dict[str, object], key: object = SECRET, algorithm: str = "HS256") -> str:
+    return jwt.encode(payload, key, algorithm=algorithm)
+
+
+def test_a_token_names_its_bearer(shared_secret):
+    token = signed(claims(role="operator", avatars=["ann", "eve"], session_exp=5))
+    assert read_token(token) == Principal("ann", "operator", frozenset({"ann", "eve"}), 5)
+
+
+def test_without_avatars_it_is_for_its_own_only(shared_secret):
+    assert read_token(signed(claims())).avatars == frozenset({"ann"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"exp": 1}, "expired"),
+        ({"exp": None}, "not valid"),
+        ({"sub": None}, "not valid"),
+        ({"role": "king"}, "role"),
+        ({"avatars": "ann"}, "avatars"),
+        ({"sub": ""}, "sub"),
+        ({"session_exp": "soon"}, "session_exp"),
+        ({"nbf": 2**40}, "not valid"),
+    ],
+)
+def test_claims_that_are_not_accepted(shared_secret, wrong, words):
+    payload = {key: value for key, value in claims(**wrong).items() if value is not None}
+    with pytest.raises(AccessDenied, match=words):
+        read_token(signed(payload))
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "é.é.é", "a" * 10_000])
+def test_nonsense_is_no_token(shared_secret, token):
+    with pytest.raises(AccessDenied):
+        read_token(token)
+
+
+def test_a_forged_token(shared_secret):
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(signed(claims(), "another secret of thirty-two bytes"))
+
+
+def test_none_is_no_algorithm(shared_secret, rsa_key):
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(jwt.encode(claims(), None, algorithm="none"))
+
+
+def test_audience_and_issuer(shared_secret, settings):
+    settings.AUTH_AUDIENCE, settings.AUTH_ISSUER = "avatars", "https://id.example.org"
+    good = claims(aud="avatars", iss="https://id.example.org")
+    assert read_token(signed(good)).subject == "ann"
+    for wrong in ({"aud": "mail"}, {"iss": "https://evil.example.org"}, {"aud": None}):
+        payload = {k: v for k, v in {**good, **wrong}.items() if v is not None}
+        with pytest.raises(AccessDenied):
+            read_token(signed(payload))
+
+
+def test_a_public_key_is_never_a_shared_secret(rsa_key, settings):
+    assert read_token(signed(claims(), rsa_key, "RS256")).subject == "ann"
+    pem = settings.AUTH_PUBLIC_KEY.read_bytes()
+    # The library refuses to sign so; whoever attacks does not use it.
+    import base64
+    import hashlib
+    import hmac
+    import json
+
+    def part(value: object) -> bytes:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
+
+    body = part({"alg": "HS256", "typ": "JWT"}) + b"." + part(claims())
+    mac = base64.urlsafe_b64encode(hmac.digest(pem, body, hashlib.sha256)).rstrip(b"=")
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token((body + b"." + mac).decode())
+
+
+def test_each_key_has_its_own_algorithm(settings, tmp_path):
+    settings.AUTH_SECRET, settings.AUTH_JWKS_URL = "", ""
+    settings.AUTH_AUDIENCE = settings.AUTH_ISSUER = ""
+    key = ec.generate_private_key(ec.SECP256R1())
+    settings.AUTH_PUBLIC_KEY = tmp_path / "ec.pem"
+    settings.AUTH_PUBLIC_KEY.write_bytes(_pem(key.public_key()))
+    assert read_token(signed(claims(), key, "ES256")).subject == "ann"
+    other = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(signed(claims(), other, "ES256"))
+
+
+def test_a_key_set(settings, monkeypatch, rsa_key):
+    settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://id.example.org/keys"
+    entry = jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True)
+    entry |= {"kid": "1", "alg": "RS256", "use": "sig"}
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: {"keys": [entry]})
+    jwt_tokens._jwks.cache_clear()
+    token = jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "1"})
+    assert read_token(token).subject == "ann"
+    unknown = jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "2"})
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(unknown)
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(signed(claims()))
+
+
+def test_a_provider_that_is_away(settings, monkeypatch, rsa_key):
+    settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://gone.example.org/keys"
+
+    def away(self):
+        raise jwt.PyJWKClientConnectionError("no route")
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", away)
+    jwt_tokens._jwks.cache_clear()
+    with pytest.raises(AccessDenied, match="cannot be fetched"):
+        read_token(jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "1"}))
+
+
+def test_tokens_of_our_own(settings):
+    settings.AUTH_SECRET = settings.AUTH_PUBLIC_KEY = settings.AUTH_JWKS_URL = ""
+    principal = Principal("key:1/ann", "viewer", frozenset({"ann"}), source=Source("key", 7))
+    assert read_token(issue_token(principal, lifetime_s=60)) == principal
+    everybody = Principal("user:1", "operator", None)
+    assert read_token(issue_token(everybody, lifetime_s=60)).avatars is None
+    with pytest.raises(AccessDenied, match="accepts no tokens of others"):
+        read_token(signed(claims()))
+
+
+def test_a_provider_cannot_make_tokens_of_ours(shared_secret):
+    for audience in ("talking-avatar/stream", None):
+        payload = claims(iss="talking-avatar", any_avatar=True, source=["user", 1])
+        if audience:
+            payload["aud"] = audience
+        with pytest.raises(AccessDenied, match="not valid"):
+            read_token(signed(payload))

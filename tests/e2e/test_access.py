@@ -1,0 +1,180 @@
+"""Streams of a server that asks who opens them."""
+
+import asyncio
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import jwt
+import pytest
+import websockets
+
+from tests.e2e.talking import Door, Stream
+from tests.processes import Process, make_database
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    return make_database(tmp_path)
+
+
+@pytest.fixture
+def door(serve: Callable[..., Door], database: str) -> Door:
+    return serve(AUTH="true", AUTH_SECRET=SECRET, DATABASE_URL=database)
+
+
+def token(sub: str = "ann", **claims: object) -> str:
+    payload = {"sub": sub, "exp": int(time.time()) + 60, **claims}
+    return jwt.encode(payload, SECRET, algorithm="HS256")
+
+
+async def opened(
+    door: Door, user_id: str, credential: str | None = None, **options: object
+) -> tuple[Stream, dict[str, object]]:
+    """A stream and the server's first answer to its INIT."""
+    uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/{user_id}"
+    stream = Stream(await websockets.connect(uri, max_size=None, **options))
+    fields = {} if credential is None else {"auth_token": credential}
+    await stream.send("INIT", user_id=user_id, protocol_version="1.2", **fields)
+    return stream, await asyncio.wait_for(stream.next(), 10)
+
+
+async def refused(stream: Stream, answer: dict[str, object]) -> str:
+    assert answer["data"]["code"] == "UNAUTHORIZED", answer
+    _, code = await stream.end()
+    assert code == 4401
+    return str(answer["data"]["message"])
+
+
+async def test_nobody_and_strangers_get_no_stream(door: Door) -> None:
+    for credential, words in (
+        (None, "asks who you are"),
+        ("nonsense", "not valid"),
+        (token("bob"), "not for streams of ann"),
+        (token(exp=1), "expired"),
+        (jwt.encode({"sub": "ann", "exp": 2**31}, "x" * 32, "HS256"), "not valid"),
+    ):
+        assert words in await refused(*await opened(door, "ann", credential))
+
+
+async def test_every_way_to_bring_a_token(door: Door) -> None:
+    good = token()
+    for credential, options in (
+        (good, {}),
+        (None, {"additional_headers": {"Authorization": f"Bearer {good}"}}),
+        (None, {"subprotocols": [f"bearer.{good}", "musetalk.v1.json"]}),
+    ):
+        stream, answer = await opened(door, "ann", credential, **options)
+        assert answer["type"] == "INIT_SUCCESS", answer
+        assert stream.socket.subprotocol in (None, "musetalk.v1.json")
+        await stream.socket.close()
+    stream, answer = await opened(door, "ann", None, subprotocols=["bearer.nonsense"])
+    await refused(stream, answer)
+
+
+async def test_a_session_is_its_subject_s_own(door: Door) -> None:
+    ann, answer = await opened(door, "ann", token())
+    resume = answer["data"]["resume"]["token"]
+    other = token("eve", avatars=["ann"])
+    for extra in ({}, {"resume_token": resume}):
+        stream, _ = await opened(door, "ann")
+        await stream.socket.close()
+        uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/ann"
+        stream = Stream(await websockets.connect(uri, max_size=None))
+        stream.session_id = ann.session_id
+        await stream.send("INIT", user_id="ann", protocol_version="1.2", auth_token=other, **extra)
+        answer = await asyncio.wait_for(stream.next(), 10)
+        assert answer["data"]["code"] == "INVALID_SESSION", answer
+        await stream.socket.close()
+    await ann.frames(5)
+    await ann.socket.close()
+
+
+async def test_a_token_may_say_when_its_session_ends(door: Door) -> None:
+    stream, answer = await opened(door, "ann", token(session_exp=time.time() + 2))
+    assert answer["type"] == "INIT_SUCCESS"
+    messages, code = await asyncio.wait_for(stream.end(), 10)
+    assert code == 4401
+    warnings = [m["data"] for m in messages if m["type"] == "WARNING"]
+    assert [w["reason"] for w in warnings] == ["token"]
+    assert [m["data"]["code"] for m in messages if m["type"] == "ERROR"] == ["UNAUTHORIZED"]
+
+
+MAKE_KEY = """
+import django; django.setup()
+from avatars_app.access.api_keys import make_key
+from avatars_app.models import ApiKey
+key, prefix, digest = make_key()
+ApiKey.objects.create(name="test", prefix=prefix, digest=digest)
+print("KEY", key)
+"""
+REVOKE = """
+import django; django.setup()
+from django.utils import timezone
+from avatars_app.models import ApiKey
+ApiKey.objects.update(revoked_at=timezone.now())
+"""
+
+
+async def run(code: str, database: str) -> str:
+    settings = {"DJANGO_SETTINGS_MODULE": "musetalk_site.settings", "DATABASE_URL": database}
+    process = Process("-c", code, env={**os.environ, **settings})
+    try:
+        assert await asyncio.to_thread(process.wait, 30) == 0, process.output
+    finally:
+        process.kill()
+    return process.output
+
+
+def token_for_ann(door: Door, key: str) -> str:
+    """What a back end would hand to its user's page."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{door.port}/tokens",
+        data=b"user_id=ann",
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return str(json.loads(answer.read())["token"])
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_a_revoked_key_ends_its_sessions(
+    serve: Callable[..., Door], database: str, processes: str
+) -> None:
+    door = serve("--processes", processes, AUTH="true", DATABASE_URL=database)
+    if processes == "2":
+        door.process.wait_for("2 processes are ready")
+    key = (await run(MAKE_KEY, database)).partition("KEY ")[2].split()[0]
+    handed = await asyncio.to_thread(token_for_ann, door, key)
+    streams = [await opened(door, "ann", credential) for credential in (key, handed)]
+    assert [answer["type"] for _, answer in streams] == ["INIT_SUCCESS"] * 2
+    await run(REVOKE, database)
+    revoked_s = time.monotonic()
+    for stream, _ in streams:
+        messages, code = await asyncio.wait_for(stream.end(), 10)
+        assert code == 4401, messages[-3:]
+    assert time.monotonic() - revoked_s < 5
+    for credential in (key, handed):
+        assert "revoked" in await refused(*await opened(door, "ann", credential))
+
+
+async def test_sessions_of_one_subject_are_bounded(
+    serve: Callable[..., Door], database: str
+) -> None:
+    door = serve(
+        AUTH="true", AUTH_SECRET=SECRET, MAX_SESSIONS_PER_SUBJECT="1", DATABASE_URL=database
+    )
+    first, _ = await opened(door, "ann", token())
+    second, answer = await opened(door, "ann", token())
+    assert answer["data"]["details"]["reason"] == "sessions_per_subject"
+    _, code = await second.end()
+    assert code == 4429
+    other, answer = await opened(door, "bob", token("bob"))
+    assert answer["type"] == "INIT_SUCCESS"
+    for stream in (first, other):
+        await stream.socket.close()
