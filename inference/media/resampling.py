@@ -116,7 +116,8 @@ class Resampler:
         keep_from = end * self._down // self._up - self._half
         self._input = self._input[keep_from - self._start :]
         self._start = keep_from
-        return np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+        samples: NDArray[np.int16] = np.clip(np.rint(out), -32768, 32767).astype(np.int16)
+        return samples
 
 
 @lru_cache

@@ -7,5 +7,6 @@ origins   which pages may open a stream
 registry  the connections of this process
 takeover  a session opened again on another process
 watching  a connection that watches another one's session
+turns     large messages are worked on one at a time
 transport whether a client reads fast enough
 """

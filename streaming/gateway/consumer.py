@@ -42,6 +42,7 @@ from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
 from streaming.gateway.transport import transport_of
+from streaming.gateway.turns import turn
 from streaming.gateway.watch_tokens import SignedWatchTokens
 from streaming.gateway.watching import find_audience
 from streaming.protocol import binary
@@ -199,11 +200,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         self.last_message_at = timezone.now()
-        now_s = self._now_s()
         if text_data is not None:
-            await self._carry_out(self._conversation.text(text_data, now_s))
+            async with turn(len(text_data)):
+                effects = self._conversation.text(text_data, self._now_s())
         elif bytes_data is not None:
-            await self._carry_out(self._conversation.binary(bytes_data, now_s))
+            async with turn(len(bytes_data)):
+                effects = self._conversation.binary(bytes_data, self._now_s())
+        else:
+            return
+        await self._carry_out(effects)
 
     async def websocket_disconnect(self, message: Any) -> None:
         self._is_lost = message.get("code") not in CLOSED_ON_PURPOSE

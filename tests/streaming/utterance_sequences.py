@@ -1,7 +1,7 @@
 """Random conversations around one session, and what must hold of every utterance in them.
 
-Chunks, ends, interrupts, speech that a worker skips, workers that are lost and clients that read too
-slowly come in any order. Of each utterance of which audio was accepted SPEECH_FINISHED must come
+Chunks, ends, interrupts, speech that a worker skips, workers that are lost and clients that read
+too slowly come in any order. Of each utterance of which audio was accepted SPEECH_FINISHED must come
 exactly once, in order, with ``played_ms`` as the frames that came add up.
 
 ``python -m tests.streaming.utterance_sequences [COUNT] [SECONDS]`` runs COUNT of them, for at most
@@ -13,6 +13,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 from inference.messages import (
     AudioChunk,
@@ -253,7 +254,7 @@ class Sequence:
         assert [f["utterance_id"] for f in finished] == [u.id for u in self._expected]
         started = [m["data"]["utterance_id"] for m in self.door.of_type("SPEECH_STARTED")]
         shown = [piece for worker in self._workers for piece in worker.shown]
-        assert all(a[1] <= b[0] for a, b in zip(shown, shown[1:], strict=False)), "once each"
+        assert all(a[1] <= b[0] for a, b in pairwise(shown)), "once each"
         played = [
             sum(max(0, min(end, u.end) - max(first, u.start)) for first, end in shown)
             for u in self._expected
