@@ -44,7 +44,7 @@ from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_tok
 from streaming.gateway.transport import transport_of
 from streaming.gateway.turns import turn
 from streaming.gateway.watch_tokens import SignedWatchTokens
-from streaming.gateway.watching import find_audience
+from streaming.gateway.watching import watch
 from streaming.protocol import binary
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
@@ -351,17 +351,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
     def _watch(self, request: WatchSession) -> None:
         """Watch the session of another connection, if the token allows that."""
         try:
-            audience = find_audience(registry, request, self.session.user_id)
-            watcher = Watcher(
-                request.session_id,
-                request.init,
+            watcher = watch(
+                registry,
+                request,
+                self.session,
                 is_binary=self._is_binary,
-                metrics=self.session.metrics,
                 on_news=self._wake.set,
-                on_closed=audience.leave,
                 now_s=self._now_s(),
             )
-            audience.join(watcher)
         except ProtocolError as error:
             self._todo.extend(self.session.init_refused(error, self._now_s()))
             return

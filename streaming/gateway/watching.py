@@ -1,8 +1,12 @@
 """How a connection finds the session that it wants to watch."""
 
+from collections.abc import Callable
+
 from streaming.gateway.registry import Registry
 from streaming.session.audience import Audience, refused
 from streaming.session.effects import WatchSession
+from streaming.session.session import Session
+from streaming.session.watcher import Watcher
 
 
 def find_audience(registry: Registry, request: WatchSession, user_id: str) -> Audience:
@@ -22,3 +26,39 @@ def find_audience(registry: Registry, request: WatchSession, user_id: str) -> Au
     if not owner.session.audience.admits(token):
         raise refused()
     return owner.session.audience
+
+
+def watch(
+    registry: Registry,
+    request: WatchSession,
+    own: Session,
+    *,
+    is_binary: bool,
+    on_news: Callable[[], None],
+    now_s: float,
+) -> Watcher:
+    """Let a connection watch the session of another one.
+
+    Args:
+        registry: The sessions of this process.
+        request: What the watcher sent.
+        own: The connection's own session, which never opens.
+        is_binary: The connection has the subprotocol musetalk.v1.binary.
+        on_news: Called when the watcher has something to take.
+        now_s: The moment.
+
+    Raises:
+        ProtocolError: The token does not fit, or too many watch.
+    """
+    audience = find_audience(registry, request, own.user_id)
+    watcher = Watcher(
+        request.session_id,
+        request.init,
+        is_binary=is_binary,
+        metrics=own.metrics,
+        on_news=on_news,
+        on_closed=audience.leave,
+        now_s=now_s,
+    )
+    audience.join(watcher)
+    return watcher

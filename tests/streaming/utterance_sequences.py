@@ -1,8 +1,8 @@
 """Random conversations around one session, and what must hold of every utterance in them.
 
 Chunks, ends, interrupts, speech that a worker skips, workers that are lost and clients that read
-too slowly come in any order. Of each utterance of which audio was accepted SPEECH_FINISHED must come
-exactly once, in order, with ``played_ms`` as the frames that came add up.
+too slowly come in any order. Of each utterance of which audio was accepted SPEECH_FINISHED must
+come exactly once, in order, with ``played_ms`` as the frames that came add up.
 
 ``python -m tests.streaming.utterance_sequences [COUNT] [SECONDS]`` runs COUNT of them, for at most
 so many seconds; a failure names its seed.
