@@ -150,6 +150,8 @@ class Owner:
         self.session_id = session_id
         self._user = user
         self.token = ""
+        self.times_ms: list[int] = []
+        self.received_s: list[float] = []
 
     async def send(self, type_: str, **data: object) -> None:
         message = {"type": type_, "session_id": self.session_id, "data": data}
@@ -171,8 +173,12 @@ class Owner:
         raise SystemExit("the server opened no session")
 
     async def read(self) -> None:
-        async for _ in self._connection:
-            pass
+        async for text in self._connection:
+            if isinstance(text, str) and text.startswith('{"type":"VIDEO_FRAME"'):
+                found = _TIMESTAMP.search(text.encode())
+                assert found is not None, "every frame has a time"
+                self.times_ms.append(int(found[1]))
+                self.received_s.append(time.monotonic())
 
     async def speak(self, spoken: Speech) -> None:
         """One endless utterance, two seconds ahead of its time."""
@@ -257,7 +263,12 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
         await owner.open()
         tasks = [asyncio.create_task(owner.read()), asyncio.create_task(owner.speak(spoken))]
         await asyncio.sleep(WARM_UP_S)
+        owner.times_ms, owner.received_s = [], []
         alone = await measure_phase(server, [], options.seconds)
+        unwatched = Spread.of(lateness_s(owner.times_ms, owner.received_s))
+        verdict.told(
+            "lateness p99 before anybody watches", unwatched.p99_ms if unwatched else None, "ms"
+        )
         watchers = []
         for _ in range(options.watchers):
             watchers.append(

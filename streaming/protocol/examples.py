@@ -47,6 +47,14 @@ CLIENT_EXAMPLES: tuple[ClientMessage, ...] = (
         data=InitFields(user_id="guest", video_config=VideoConfig()),
     ),
     Init(session_id=SESSION_ID, data=InitFields(user_id="guest", protocol_version="1.2")),
+    Init(
+        session_id=SESSION_ID,
+        data=InitFields(user_id="guest", protocol_version="1.2", allow_watchers=True),
+    ),
+    Init(
+        session_id=SESSION_ID,
+        data=InitFields(user_id="guest", role="watch", watch_token="of the owner"),
+    ),
     Generate(
         session_id=SESSION_ID,
         data=GenerateFields(
@@ -158,6 +166,10 @@ SERVER_EXAMPLES: tuple[server_messages.ServerMessage, ...] = (
     server_messages.SessionWarning(
         session_id=SESSION_ID,
         data=server_messages.WarningFields(reason="max_session", in_ms=30_000),
+    ),
+    server_messages.SessionWarning(
+        session_id=SESSION_ID,
+        data=server_messages.WarningFields(reason="owner_away", in_ms=30_000),
     ),
     server_messages.Ping(session_id=SESSION_ID),
     server_messages.Error(
