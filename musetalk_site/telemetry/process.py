@@ -34,6 +34,11 @@ def _gateway(registry: Registry) -> Snapshot:
     metrics = registry.metrics()
     return (
         gauge("sessions", "Sessions by what they do now.", _sessions(registry)),
+        gauge(
+            "watchers",
+            "Connections that watch a session.",
+            sum(len(connection.session.audience) for connection in registry),
+        ),
         counter("connections_total", "WebSocket connections accepted.", registry.connections_ever),
         counter(
             "sessions_ended_total",

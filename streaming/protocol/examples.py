@@ -31,6 +31,8 @@ from streaming.protocol.client_messages import (
 
 SESSION_ID = "3f2b8c1e-5d4a-4e6f-9a7b-0c1d2e3f4a5b"
 
+_TOKEN = "from the owner's INIT_SUCCESS"  # noqa: S105 - says where the token is from
+
 _SILENCE = SpeechChunk(
     format="pcm_s16le",
     sample_rate=16000,
@@ -53,7 +55,7 @@ CLIENT_EXAMPLES: tuple[ClientMessage, ...] = (
     ),
     Init(
         session_id=SESSION_ID,
-        data=InitFields(user_id="guest", role="watch", watch_token="of the owner"),
+        data=InitFields(user_id="guest", role="watch", watch_token=_TOKEN),
     ),
     Generate(
         session_id=SESSION_ID,

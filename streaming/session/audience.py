@@ -236,6 +236,6 @@ def _text(message: ServerMessage) -> SendPayload:
 def refused() -> ProtocolError:
     """The answer to every token that does not fit; why not is nobody's business."""
     return invalid_session(
-        "The watch_token does not fit a session that can be watched; ask its owner for the one in "
-        "INIT_SUCCESS.watch."
+        "The watch_token does not fit a session that can be watched here; ask its owner for the "
+        "one in INIT_SUCCESS.watch, and connect to the owner's path with ?session=<session_id>."
     )

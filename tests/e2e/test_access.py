@@ -178,3 +178,31 @@ async def test_sessions_of_one_subject_are_bounded(
     assert answer["type"] == "INIT_SUCCESS"
     for stream in (first, other):
         await stream.socket.close()
+
+
+async def test_a_watch_token_needs_no_other_credential(door: Door) -> None:
+    uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/ann"
+    owner = Stream(await websockets.connect(uri, max_size=None))
+    await owner.send(
+        "INIT",
+        user_id="ann",
+        protocol_version="1.2",
+        auth_token=token(),
+        allow_watchers=True,
+        receive=["events"],
+    )
+    answer = await asyncio.wait_for(owner.next(), 10)
+    watch_token = answer["data"]["watch"]["token"]
+    watcher = Stream(await websockets.connect(f"{uri}?session={owner.session_id}", max_size=None))
+    watcher.session_id = owner.session_id
+    for given, expected in ((watch_token[:-1] + "~", "ERROR"), (watch_token, "INIT_SUCCESS")):
+        await watcher.send("INIT", user_id="ann", role="watch", watch_token=given)
+        assert (await asyncio.wait_for(watcher.next(), 10))["type"] == expected
+    assert len(await asyncio.wait_for(watcher.frames(5), 10)) == 5
+    await watcher.send("INTERRUPT")
+    while (message := await watcher.next())["type"] == "VIDEO_FRAME":
+        pass
+    assert message["data"]["code"] == "INVALID_SESSION"
+    await owner.socket.close()
+    messages, code = await watcher.end()
+    assert (messages[-1]["data"], code) == ({"reason": "session_ended"}, 1000)
