@@ -1,0 +1,54 @@
+"""Decoded pictures with their sound, when they are due. Needs PyAV: ``talking-avatar[video]``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+
+from talking_avatar.client import AvatarClient
+from talking_avatar.events import Frame, Sound
+
+MAX_LATE_S = 0.5
+"""Pictures later than this make the clock begin anew: the program was away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture."""
+
+    pixels: Any = field(repr=False)
+    """RGB, uint8 ``[height, width, 3]``."""
+    timestamp_ms: int
+    audio_timestamp_ms: int | None
+    sound: Sound | None
+
+
+async def pictures(client: AvatarClient, *, is_paced: bool = True) -> AsyncIterator[Picture]:
+    """The pictures of a session.
+
+    Args:
+        client: The session.
+        is_paced: Give each when it is due, 40 ms after the one before; otherwise when it comes.
+    """
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    loop = asyncio.get_running_loop()
+    origin_s: float | None = None
+    async for frame in client.frames():
+        pixels = _decode(decoder, frame)
+        if pixels is None:
+            continue
+        if is_paced:
+            due_s = frame.timestamp_ms / 1_000
+            if origin_s is None or loop.time() - origin_s - due_s > MAX_LATE_S:
+                origin_s = loop.time() - due_s
+            await asyncio.sleep(max(0.0, origin_s + due_s - loop.time()))
+        yield Picture(pixels, frame.timestamp_ms, frame.audio_timestamp_ms, frame.sound)
+
+
+def _decode(decoder: Any, frame: Frame) -> Any:
+    for decoded in decoder.decode(av.Packet(frame.data)):
+        return decoded.to_ndarray(format="rgb24")
+    return None

@@ -1,0 +1,263 @@
+"""The Python client library against real servers."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from talking_avatar import (
+    AvatarClient,
+    ConnectionLost,
+    Reopened,
+    Resumed,
+    SessionRefused,
+    SpeechRefused,
+)
+from talking_avatar.pictures import pictures
+from tests.e2e.talking import Door
+from tests.media import assert_decodes
+from tests.processes import make_database
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENT = ROOT / "clients" / "python"
+TONE = (9_000 * np.sin(np.arange(48_000) * 0.06)).astype(np.int16)
+
+
+def address(door: Door) -> str:
+    return f"ws://127.0.0.1:{door.port}"
+
+
+@pytest.fixture
+def door(serve: Callable[..., Door]) -> Door:
+    running: Door = serve()
+    running.process.wait_for("takes sessions")
+    return running
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+async def test_an_utterance_is_awaited(door: Door, is_binary: bool) -> None:
+    async with AvatarClient(address(door), "ann", is_binary=is_binary) as avatar:
+        utterance = await avatar.speak(TONE[:24_000], sample_rate=24_000)
+        await asyncio.wait_for(utterance.started.wait(), 5)
+        played = await asyncio.wait_for(utterance, 5)
+        assert (played.played_ms, played.interrupted) == (1_000, False)
+        again = await avatar.speak(TONE[:8_000].tobytes())
+        assert (await asyncio.wait_for(again, 5)).played_ms == 500
+
+
+async def test_a_synthesizer_streams_its_speech(door: Door) -> None:
+    async def pieces():
+        for at in range(0, 24_000, 1_111):
+            yield TONE[at : min(at + 1_111, 24_000)]
+            await asyncio.sleep(0)
+
+    async with AvatarClient(address(door), "ann", receive=["events"]) as avatar:
+        utterance = await avatar.speak(pieces(), sample_rate=24_000)
+        assert (await asyncio.wait_for(utterance, 5)).played_ms == 1_000
+
+
+async def test_an_interrupt_says_what_was_dropped(door: Door) -> None:
+    async with AvatarClient(address(door), "ann") as avatar:
+        utterance = await avatar.speak(TONE, sample_rate=16_000)
+        await asyncio.wait_for(utterance.started.wait(), 5)
+        await asyncio.sleep(0.5)
+        dropped_ms = await asyncio.wait_for(avatar.interrupt(), 2)
+        played = await asyncio.wait_for(utterance, 2)
+        assert played.interrupted
+        assert played.played_ms + dropped_ms == pytest.approx(3_000, abs=1)
+
+
+async def test_pictures_come_with_their_sound_and_in_time(door: Door) -> None:
+    received = ["video", "audio", "events"]
+    async with AvatarClient(address(door), "ann", receive=received) as avatar:
+        speaking = asyncio.create_task(avatar.speak(TONE[:24_000], sample_rate=24_000))
+        loop = asyncio.get_running_loop()
+        seen, heard, times = [], b"", []
+        async for picture in pictures(avatar):
+            seen.append(picture)
+            times.append(loop.time())
+            heard += picture.sound.data if picture.sound else b""
+            if len(seen) == 75:
+                break
+        await speaking
+        assert seen[0].pixels.shape == (512, 512, 3)
+        assert heard == TONE[:24_000].tobytes()
+        steps = np.diff(times[5:])
+        assert np.median(steps) == pytest.approx(0.04, abs=0.005)
+
+
+async def test_whoever_looks_at_nothing_still_learns_how_it_ended(door: Door) -> None:
+    async with AvatarClient(address(door), "ann") as avatar:
+        await asyncio.sleep(0.5)
+        utterance = await avatar.speak(TONE[:16_000])
+        await asyncio.wait_for(utterance, 5)
+
+
+async def test_a_lost_connection_is_found_again(door: Door) -> None:
+    async with AvatarClient(address(door), "ann") as avatar:
+        events = avatar.events()
+        utterance = await avatar.speak(TONE, sample_rate=16_000)
+        await asyncio.wait_for(utterance.started.wait(), 5)
+        units, spoken, resumed = [], [], 0
+        assert avatar._socket is not None
+        avatar._socket.transport.abort()
+        async with asyncio.timeout(15):
+            async for event in events:
+                resumed += isinstance(event, Resumed)
+                if hasattr(event, "data"):
+                    units.append(event.data)
+                    if event.audio_timestamp_ms is not None:
+                        spoken.append(event.audio_timestamp_ms)
+                if utterance.is_over:
+                    break
+        assert resumed == 1
+        assert (await utterance).played_ms == 3_000
+        assert spoken == list(range(spoken[0], 3_000, 40))
+        assert_decodes(units[next(i for i, u in enumerate(units) if b"\x00\x00\x01\x67" in u) :])
+
+
+async def test_a_killed_process_costs_no_speech(serve: Callable[..., Door], tmp_path: Path) -> None:
+    door = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    door.process.wait_for("2 processes are ready")
+    async with AvatarClient(address(door), "ann") as avatar:
+        for _ in range(3):
+            utterance = await avatar.speak(TONE, sample_rate=16_000)
+            await asyncio.wait_for(utterance.started.wait(), 10)
+            await asyncio.sleep(0.3)
+            for child in psutil.Process(door.process.pid).children():
+                if "--app-process" in child.cmdline() and any(
+                    c.raddr and c.status == "ESTABLISHED" for c in child.net_connections()
+                ):
+                    child.send_signal(signal.SIGKILL)
+                    break
+            played = await asyncio.wait_for(utterance, 20)
+            assert (played.played_ms, played.interrupted) == (3_000, False)
+
+
+async def test_a_session_that_cannot_be_resumed_is_opened_anew(serve: Callable[..., Door]) -> None:
+    door = serve(RESUME_S="0")
+    door.process.wait_for("takes sessions")
+    async with AvatarClient(address(door), "ann") as avatar:
+        events, before = avatar.events(), avatar.session_id
+        utterance = await avatar.speak(TONE)
+        assert avatar._socket is not None
+        avatar._socket.transport.abort()
+        async with asyncio.timeout(10):
+            async for event in events:
+                if isinstance(event, Reopened):
+                    break
+        assert avatar.session_id != before
+        with pytest.raises(ConnectionLost):
+            await utterance
+        again = await avatar.speak(TONE[:8_000])
+        assert (await asyncio.wait_for(again, 5)).played_ms == 500
+
+
+async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Door]) -> None:
+    door = serve(SPEAKING_PLACES="1")
+    door.process.wait_for("takes sessions")
+    async with (
+        AvatarClient(address(door), "ann") as ann,
+        AvatarClient(address(door), "bob") as bob,
+    ):
+        first = await ann.speak(TONE)
+        await asyncio.wait_for(first.started.wait(), 5)
+        with pytest.raises(SpeechRefused) as refused:
+            await asyncio.wait_for(await bob.speak(TONE[:6_400]), 5)
+        assert refused.value.retry_after_ms == 1_000
+        await asyncio.wait_for(first, 10)
+
+
+async def test_refusals_are_said(serve: Callable[..., Door]) -> None:
+    door = serve(AUTH="true")
+    with pytest.raises(SessionRefused, match="UNAUTHORIZED"):
+        async with AvatarClient(address(door), "ann"):
+            pass
+    with pytest.raises(ConnectionLost, match="cannot be reached"):
+        async with AvatarClient("ws://127.0.0.1:1", "ann"):
+            pass
+    with pytest.raises(ValueError, match="no server's address"):
+        async with AvatarClient("ftp://x", "ann"):
+            pass
+
+
+def test_it_needs_neither_our_server_nor_pyav() -> None:
+    code = (
+        "import sys\n"
+        "others = ('django', 'av', 'numpy', 'streaming', 'inference')\n"
+        "sys.modules.update(dict.fromkeys(others))\n"
+        "import talking_avatar"
+    )
+    env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def example(name: str, *arguments: str) -> str:
+    env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
+    done = subprocess.run(
+        [sys.executable, str(CLIENT / "examples" / name), *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_examples_do_what_they_say(door: Door, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "speech.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(TONE[:16_000].tobytes())
+    assert example("say.py", address(door), "ann", str(tmp_path / "speech.wav")) == (
+        "played 1000 ms\n"
+    )
+    example("record.py", address(door), "ann", str(tmp_path / "out.mp4"), "2")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) >= 50
+    assert "heard 24000 samples" in example("watch.py", address(door), "ann")
+
+
+def test_an_example_ends_cleanly_on_ctrl_c(door: Door, tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            str(CLIENT / "examples" / "record.py"),
+            address(door),
+            "ann",
+            str(tmp_path / "out.mp4"),
+            "60",
+        ],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        while not (tmp_path / "out.mp4").exists():
+            assert program.poll() is None
+        program.send_signal(signal.SIGINT)
+        assert program.wait(10) == 130
+        assert "Traceback" not in (program.stderr.read() if program.stderr else "")
+
+
+def test_the_readme_s_program_runs(door: Door) -> None:
+    text = (CLIENT / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
+    code = code.replace("ws://localhost:8000", address(door))
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == "1000 False\n", done.stderr
