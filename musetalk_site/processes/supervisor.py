@@ -10,9 +10,9 @@ Any process may accept any connection. One that reads a stream's request sends t
 descriptor here with what it has read, and `Placement` says which process adopts it. Everything else
 is answered where it came in.
 
-A process that dies is replaced at once; with `DEATHS` within `DEATHS_WITHIN_S` the supervisor gives
-up. At the end every process gets SIGTERM and `END_WITHIN_S`. A supervisor that is killed takes its
-processes with it: they end when their control socket does.
+A process that dies is replaced at once; if it dies `DEATHS` times within `DEATHS_WITHIN_S`, the
+supervisor gives up. At the end every process gets SIGTERM and `END_WITHIN_S`. A supervisor that is
+killed takes its processes with it: they end when their control socket does.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ import signal
 import socket
 import sys
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -100,7 +100,8 @@ class Supervisor:
         self._shared = shared
         self._placement = Placement()
         self._processes: dict[int, _Process] = {}
-        self._deaths: deque[float] = deque()
+        self._deaths: defaultdict[int, deque[float]] = defaultdict(deque)
+        """When each process died, lately."""
         self._failure: str | None = None
         self._end = asyncio.Event()
         self._lives: set[asyncio.Task[None]] = set()
@@ -200,13 +201,14 @@ class Supervisor:
 
     def _count_death(self, number: int, status: int) -> None:
         now_s = time.monotonic()
-        self._deaths.append(now_s)
-        while now_s - self._deaths[0] > DEATHS_WITHIN_S:
-            self._deaths.popleft()
-        if len(self._deaths) >= DEATHS:
+        deaths = self._deaths[number]
+        deaths.append(now_s)
+        while now_s - deaths[0] > DEATHS_WITHIN_S:
+            deaths.popleft()
+        if len(deaths) >= DEATHS:
             self._fail(
-                f"{len(self._deaths)} processes ended within {DEATHS_WITHIN_S:.0f} s, the last "
-                f"({number}) with {_described(status)}; what they said stands above."
+                f"process {number} ended {len(deaths)} times within {DEATHS_WITHIN_S:.0f} s, the "
+                f"last time with {_described(status)}; what it said stands above."
             )
 
     def _fail(self, reason: str) -> None:

@@ -103,6 +103,17 @@ async def test_whoever_looks_at_nothing_still_learns_how_it_ended(door: Door) ->
         await asyncio.wait_for(utterance, 5)
 
 
+async def test_whoever_begins_to_look_begins_with_a_keyframe(door: Door) -> None:
+    async with AvatarClient(address(door), "ann") as avatar:
+        await asyncio.sleep(1.5)
+        units = []
+        async for frame in avatar.frames():
+            units.append(frame.data)
+            if len(units) == 60:
+                break
+        assert len(assert_decodes(units)) == 60
+
+
 async def test_a_lost_connection_is_found_again(door: Door) -> None:
     async with AvatarClient(address(door), "ann") as avatar:
         events = avatar.events()

@@ -265,8 +265,12 @@ class AvatarClient:
 
     def _publish(self, event: Event) -> None:
         if not self._is_observed:
-            return
-        if isinstance(event, Frame):
+            # Whoever begins to look begins with a keyframe, at most a second old.
+            if isinstance(event, Frame) and event.is_keyframe:
+                self._events.clear()
+            elif not self._events:
+                return
+        elif isinstance(event, Frame):
             if len(self._events) >= MAX_EVENTS:
                 self._skips_to_keyframe = True
                 self._events = deque(e for e in self._events if not isinstance(e, Frame))
