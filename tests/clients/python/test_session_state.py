@@ -110,6 +110,17 @@ def test_an_utterance_that_had_ended_ends_again():
     assert json.loads(last)["type"] == "END_OF_SPEECH"
 
 
+def test_an_utterance_that_was_seen_to_its_end_is_over_after_a_resumption():
+    state = speaking()
+    state.speech("a", bytes(2_560))
+    state.end_utterance("a")
+    state.text(frame(0, audio=0))
+    assert state.take_settled() == []
+    state.text(frame(40, audio=40))
+    assert state.take_settled() == [SpeechFinished("a", 80, interrupted=False)]
+    assert state.text(finished("a"))[2] is None
+
+
 def test_a_finished_utterance_needs_nothing_again_and_is_told_once():
     state = speaking()
     state.speech("a", bytes(1_280))

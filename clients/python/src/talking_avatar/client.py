@@ -326,6 +326,9 @@ class AvatarClient:
                 self._connections += 1
                 for message in again:
                     await socket.send(message)
+                if data.get("resumed"):
+                    for finished in self._state.take_settled():
+                        self._react(finished)
                 self._is_connected.set()
                 return bool(data.get("resumed"))
             if isinstance(event, ServerError) and event.details.get("reason") != "no_worker":

@@ -213,6 +213,21 @@ class SessionState:
             return []
         return list(self._again(int(data["next_audio_ms"]) * SAMPLES_PER_MS))
 
+    def take_settled(self) -> list[SpeechFinished]:
+        """After a resumption: the utterances that were seen to their end, though nobody said so.
+
+        A server that knew of it said so in a message that was lost, and may say it again; one that
+        took the session over from a process that died knows nothing of them.
+        """
+        settled = [
+            SpeechFinished(one.id, one.positions // SAMPLES_PER_MS, interrupted=False)
+            for one in self._utterances.values()
+            if one.is_ended and self._seen_ms(one) == one.positions // SAMPLES_PER_MS
+        ]
+        for event in settled:
+            del self._utterances[event.utterance_id]
+        return settled
+
     def _again(self, position: int) -> Iterable[str | bytes]:
         """The speech from ``position`` on, and the end of the last utterance if it had one."""
         chunks, self._chunks = self._chunks, deque()
