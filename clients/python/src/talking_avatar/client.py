@@ -406,7 +406,10 @@ class AvatarClient:
             except SessionRefused as refusal:
                 if refusal.code in {"UNAUTHORIZED", "MODEL_NOT_FOUND"}:
                     raise
-                break
+                retry_after_ms = refusal.details.get("retry_after_ms")
+                if retry_after_ms is None:
+                    break
+                await asyncio.sleep(retry_after_ms / 1_000)
             except ConnectionLost:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
                 pause_s = min(2 * pause_s, MAX_RETRY_S)
@@ -419,6 +422,11 @@ class AvatarClient:
         while True:
             try:
                 await self._open()
+            except SessionRefused as refusal:
+                retry_after_ms = refusal.details.get("retry_after_ms")
+                if retry_after_ms is None:
+                    raise
+                await asyncio.sleep(retry_after_ms / 1_000)
             except ConnectionLost:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
                 pause_s = min(2 * pause_s, MAX_RETRY_S)
