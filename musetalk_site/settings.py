@@ -148,6 +148,8 @@ STATIC_URL = "/static/"
 ICON_URL = f"{STATIC_URL}studio/icon.svg"
 # Files are served from where the packages keep them: there is no collectstatic to forget.
 WHITENOISE_USE_FINDERS = True
+# The library for browsers is a package of its own; pages import it from /static/avatar/.
+STATICFILES_DIRS = [("avatar", BASE_DIR / "clients" / "javascript" / "src")]
 WHITENOISE_ROOT = BASE_DIR / "musetalk_site" / "root"
 
 LANGUAGE_CODE = "en-us"

@@ -33,6 +33,7 @@ MODULES = (
         f"avatar/{name}.js"
         for name in (
             "base64",
+            "binary",
             "canvas-view",
             "client",
             "frame",
@@ -42,10 +43,12 @@ MODULES = (
             "pcm",
             "player",
             "playout-schedule",
+            "resume-state",
             "retry-policy",
             "speech-gate",
             "speech-line",
             "speech-sound",
+            "utterance",
         )
     ),
     *(

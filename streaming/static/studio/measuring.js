@@ -65,7 +65,7 @@ const ROWS = [
     value: (m) => m.bytesPerSecond / 1000,
     digits: 0,
     least: 100,
-    help: "Text of the frames, base64 included.",
+    help: "Frames as they come over the wire.",
   },
   {
     label: "Decoding",
@@ -114,6 +114,13 @@ export class Measuring {
     );
     on(client, "open", ({ engine, video }) =>
       this.#note(`session: engine ${engine}, ${video.codec}`),
+    );
+    on(client, "resumed", () => this.#note("the same session continues"));
+    on(client, "session-lost", ({ reason }) =>
+      this.#note(`the session before is over (${reason}); another one begins`),
+    );
+    on(client, "speech-finished", ({ played_ms, interrupted }) =>
+      this.#note(`${played_ms} ms said${interrupted ? ", then interrupted" : ""}`),
     );
     on(client, "state", ({ current_video }) => this.#note(`clip ${current_video}`));
     on(client, "action", ({ action_index }) => this.#note(`action ${action_index}`));

@@ -12,6 +12,7 @@ const connect = element("connect", HTMLButtonElement);
 const client = new AvatarClient({
   userId: console_.dataset.user ?? "guest",
   token: sessionStorage.getItem("token") ?? undefined,
+  binary: false, // everything is to be read
 });
 let frames = 0;
 

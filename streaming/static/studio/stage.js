@@ -27,7 +27,14 @@ const PATIENCE_MS = 350;
  */
 
 /** @param {Status} status @returns {Notice} */
-function noticeOf({ name, reason, problem, closeCode }) {
+function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
+  if (keptUntilMs !== undefined)
+    return {
+      title: reason === "shutdown" ? "The server is restarting" : "Reconnecting",
+      text: "The session is kept: what was not said yet is said when the connection is back.",
+      isBusy: true,
+      button: "Try now",
+    };
   if (name === "waiting")
     return {
       title: "Waiting for a worker",
@@ -65,6 +72,8 @@ function noticeOf({ name, reason, problem, closeCode }) {
         why === "failed" ? "This avatar could not be prepared" : "There is no avatar here";
       return { title, text: problem?.message ?? "Choose another one.", button: "Try again" };
     }
+    case "unwatchable":
+      return { title: "This session cannot be watched", text: problem?.message ?? "It has ended." };
     case "token":
       return {
         title: "A token is needed",
@@ -126,7 +135,7 @@ export class Stage {
       this.#clip.hidden = false;
       this.#stage.dataset.picture = "shown";
     });
-    this.#button.addEventListener("click", () => client.connect());
+    this.#button.addEventListener("click", () => client.retryNow());
     element("token-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
       client.token = element("token", HTMLInputElement).value;

@@ -1,5 +1,6 @@
 """The pages: whole, linked to what exists, and made of the server's own message types."""
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from django.test import Client
 
 from streaming.web.pages import MODULES, SAMPLES
 
-STATIC = Path(__file__).resolve().parents[3] / "streaming" / "static"
+ROOT = Path(__file__).resolve().parents[3]
+STATIC = ROOT / "streaming" / "static"
+LIBRARY = ROOT / "clients" / "javascript" / "src"
 LAZY = {"avatar/mse-view.js"}
 
 
@@ -24,11 +27,12 @@ def page(path: str) -> str:
 
 def imports(module: str) -> set[str]:
     """What a module imports at once, by its path under static/."""
-    text = (STATIC / module).read_text()
+    found = finders.find(module)
+    assert isinstance(found, str), module
+    text = Path(found).read_text()
     names = re.findall(r'^(?:import|\} from|import .* from) "(\.[^"]+)";', text, re.MULTILINE)
     names += re.findall(r'from "(\.[^"]+)";', text)
-    folder = STATIC / Path(module).parent
-    return {str((folder / name).resolve().relative_to(STATIC)) for name in names}
+    return {posixpath.normpath(posixpath.join(posixpath.dirname(module), name)) for name in names}
 
 
 @pytest.mark.parametrize("path", ["/", "/protocol"])
@@ -82,7 +86,7 @@ def test_only_reading_is_allowed() -> None:
 
 
 def test_other_files_lie_beside_their_licences() -> None:
-    for folder in STATIC.glob("*/vendor/*"):
+    for folder in (*STATIC.glob("*/vendor/*"), *LIBRARY.glob("vendor/*")):
         if folder.is_dir():
             assert (folder / "LICENSE").is_file(), folder
 

@@ -3,7 +3,8 @@
  *
  * Each frame brings 40 ms of it. Pieces that follow each other are joined to the sample; only where
  * the picture paused (or the clocks went apart further than anybody hears) does the sound begin anew.
- * The AudioContext runs at the speech's own 16 kHz, so that nothing is resampled piece by piece.
+ * The AudioContext runs at the speech's own rate, so that nothing is resampled piece by piece; where
+ * the rate changes, `prepare` opens another context as soon as nothing is to be heard.
  */
 
 import { SAMPLE_RATE_HZ } from "./frame.js";
@@ -14,14 +15,26 @@ const FADE_S = 0.015;
 /** Without a loudspeaker Firefox waits for one without end. */
 const PATIENCE_MS = 1_000;
 
+/** @param {number} sampleRate Hz */
+const open = (sampleRate) => new AudioContext({ sampleRate, latencyHint: "interactive" });
+
+/** @param {AudioContext} context */
+async function start(context) {
+  if (context.state === "running") return;
+  const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+  await Promise.race([context.resume(), patience]);
+}
+
 export class SpeechSound {
   /** @type {GainNode | undefined} */
   #output;
   /** @type {Set<AudioBufferSourceNode>} */
   #playing = new Set();
-  /** @type {{position: number, endS: number}} of the last piece */
+  /** @type {{position: number, endS: number}} of the last piece; position at 16 kHz */
   #last = { position: -1, endS: 0 };
   #isMuted = false;
+  #rateHz = SAMPLE_RATE_HZ;
+  #isPreparing = false;
 
   /** @param {import("./media-clock.js").MediaClock} clock */
   constructor(clock) {
@@ -35,19 +48,48 @@ export class SpeechSound {
    * @returns {Promise<boolean>} whether it can be heard now
    */
   async unlock() {
-    if (!this.context) {
-      this.context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ, latencyHint: "interactive" });
-      this.#output = this.context.createGain();
-      this.#output.gain.value = this.#isMuted ? 0 : 1;
-      this.#output.connect(this.context.destination);
-    }
-    if (this.context.state !== "running")
-      await Promise.race([
-        this.context.resume(),
-        new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)),
-      ]);
+    if (!this.context) this.#use(open(this.#rateHz));
+    await start(/** @type {AudioContext} */ (this.context));
     this.clock.follow(this.context);
     return this.isUnlocked;
+  }
+
+  /**
+   * Speech of this rate comes next. @param {number} rateHz
+   */
+  async prepare(rateHz) {
+    this.#rateHz = rateHz;
+    const old = this.context;
+    if (!old || old.sampleRate === rateHz || this.#isPreparing || this.isPlaying) return;
+    this.#isPreparing = true;
+    const next = open(rateHz);
+    await start(next);
+    this.#isPreparing = false;
+    // What may not run (browsers can ask for another click) or comes too late is not used: then
+    // the browser resamples each piece.
+    if (next.state !== "running" || this.isPlaying || this.context !== old) {
+      next.close();
+      return;
+    }
+    this.#use(next);
+    this.clock.follow(undefined);
+    this.clock.follow(next);
+    old.close();
+  }
+
+  /** @param {AudioContext} context */
+  #use(context) {
+    this.context = context;
+    this.#output = context.createGain();
+    this.#output.gain.value = this.#isMuted ? 0 : 1;
+    this.#output.connect(context.destination);
+    this.#playing.clear();
+    this.#last = { position: -1, endS: 0 };
+  }
+
+  /** Whether sound is heard, or will be. */
+  get isPlaying() {
+    return this.#playing.size > 0;
   }
 
   get isUnlocked() {
@@ -71,10 +113,11 @@ export class SpeechSound {
 
   /**
    * Play a piece so that it is heard from `dueMs` on.
-   * @param {Int16Array} pcm @param {number} position of its first sample @param {number} dueMs
+   * @param {Int16Array} pcm @param {number} position of its first sample, at 16 kHz
+   * @param {number} dueMs @param {number} [rateHz] of the samples
    * @returns {number | undefined} when it is really heard, by the AudioContext in s; undefined if not
    */
-  play(pcm, position, dueMs) {
+  play(pcm, position, dueMs, rateHz = SAMPLE_RATE_HZ) {
     const wantedS = this.clock.toSound(dueMs);
     if (!this.context || !this.#output || wantedS === undefined) return undefined;
     const follows =
@@ -82,13 +125,14 @@ export class SpeechSound {
     // Whole samples: between them the browser would interpolate.
     const startS = follows
       ? this.#last.endS
-      : Math.round(wantedS * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ;
-    const endS = startS + pcm.length / SAMPLE_RATE_HZ;
-    this.#last = { position: position + pcm.length, endS };
+      : Math.round(wantedS * rateHz) / rateHz;
+    const durationS = pcm.length / rateHz;
+    const endS = startS + durationS;
+    this.#last = { position: position + durationS * SAMPLE_RATE_HZ, endS };
 
     const lateS = Math.max(0, this.context.currentTime - startS);
-    if (lateS >= pcm.length / SAMPLE_RATE_HZ) return undefined;
-    const buffer = this.context.createBuffer(1, pcm.length, SAMPLE_RATE_HZ);
+    if (lateS >= durationS) return undefined;
+    const buffer = this.context.createBuffer(1, pcm.length, rateHz);
     fromPcm(pcm, buffer.getChannelData(0));
     const source = this.context.createBufferSource();
     source.buffer = buffer;

@@ -16,6 +16,7 @@ import { CanvasView } from "./canvas-view.js";
 import { MediaClock } from "./media-clock.js";
 import { Meter } from "./meter.js";
 import { PlayoutSchedule } from "./playout-schedule.js";
+import { SAMPLE_RATE_HZ } from "./frame.js";
 import { SpeechLine } from "./speech-line.js";
 import { SpeechSound } from "./speech-sound.js";
 
@@ -33,6 +34,7 @@ const NO_DECODER =
  * @typedef {import("./frame.js").AvatarFrame} AvatarFrame
  * @typedef {import("./client.js").InitSuccess} InitSuccess
  * @typedef {{audioTimestampMs: number, dueMs: number}} Coming
+ * @typedef {import("./speech-line.js").LineOptions} LineOptions
  */
 
 export class AvatarPlayer extends EventTarget {
@@ -45,7 +47,7 @@ export class AvatarPlayer extends EventTarget {
   #heard = new Map();
   /** @type {Coming[]} speech that is not due yet */
   #coming = [];
-  /** @type {import("./speech-line.js").Utterance | undefined} */
+  /** @type {import("./utterance.js").Utterance | undefined} */
   #poured;
   #session = 0;
   #failures = 0;
@@ -65,16 +67,21 @@ export class AvatarPlayer extends EventTarget {
     this.line = new SpeechLine(client);
     this.meter = new Meter();
     const listen = { signal: (this.#ended = new AbortController()).signal };
-    client.addEventListener(
-      "open",
-      (event) => this.#open(/** @type {CustomEvent} */ (event).detail),
-      listen,
-    );
-    client.addEventListener(
-      "frame",
-      (event) => this.#frame(/** @type {CustomEvent} */ (event).detail),
-      listen,
-    );
+    /** @type {[name: string, listener: (detail: any) => void][]} */
+    const listeners = [
+      ["open", (session) => this.#open(session)],
+      ["resumed", ({ next_audio_ms }) => this.#resumed(next_audio_ms)],
+      ["frame", (frame) => this.#frame(frame)],
+      ["speech-finished", (data) => this.line.finished(data)],
+      ["problem", ({ details }) => this.line.refused(details ?? {})],
+      ["status", ({ name }) => name === "stopped" && this.line.abandon()],
+    ];
+    for (const [name, listener] of listeners)
+      client.addEventListener(
+        name,
+        (event) => listener(/** @type {CustomEvent} */ (event).detail),
+        listen,
+      );
   }
 
   #ended;
@@ -87,28 +94,41 @@ export class AvatarPlayer extends EventTarget {
     return this.sound.unlock();
   }
 
-  /** @param {Int16Array} pcm 16 kHz mono, of any length @param {string} [label] */
-  speak(pcm, label = "speech") {
-    return this.line.say(pcm, label);
+  /**
+   * Say something that is there as a whole.
+   * @param {Int16Array} pcm mono, of any length
+   * @param {string | LineOptions} [options] its label, or more
+   */
+  speak(pcm, options = "speech") {
+    const known = typeof options === "string" ? { label: options } : options;
+    this.sound.prepare(known.sampleRate ?? SAMPLE_RATE_HZ);
+    return this.line.say(pcm, known);
+  }
+
+  /** Begin an utterance whose speech comes piece by piece. @param {LineOptions} [options] */
+  begin(options = {}) {
+    this.sound.prepare(options.sampleRate ?? SAMPLE_RATE_HZ);
+    return this.line.begin(options);
   }
 
   /** Speech as it is spoken. @param {Int16Array} chunk 640 samples @param {string} [label] */
   pour(chunk, label = "microphone") {
-    this.#poured = this.line.pour(chunk, this.#poured, label);
+    if (!this.client.session) return; // what is said into the void is not said later
+    const isOver = !this.#poured || this.#poured.isComplete || this.#poured.state === "interrupted";
+    if (isOver) this.#poured = this.begin({ label });
+    this.line.add(/** @type {import("./utterance.js").Utterance} */ (this.#poured), chunk);
   }
 
   /** What is poured from now on is another utterance. */
   endPouring() {
+    if (this.#poured) this.line.complete(this.#poured);
     this.#poured = undefined;
   }
 
   /** Be silent, and drop what is queued. */
   interrupt() {
     this.line.interrupt();
-    this.sound.stop();
-    this.#heard.clear();
-    this.#coming = [];
-    this.#poured = undefined;
+    this.#hush();
     this.client.interrupt();
   }
 
@@ -128,6 +148,7 @@ export class AvatarPlayer extends EventTarget {
   /** Let go of everything; the client is the caller's. */
   close() {
     this.#ended.abort();
+    this.line.abandon();
     this.#view?.close();
     this.sound.stop();
     this.sound.context?.close();
@@ -139,13 +160,25 @@ export class AvatarPlayer extends EventTarget {
     this.#view?.close();
     this.#view = undefined;
     this.#early = [];
-    this.#heard.clear();
-    this.#coming = [];
     this.#schedule.reset();
     this.meter.sessionBegins();
-    this.sound.stop();
+    this.#hush();
     this.line.restart();
     await this.#show(session, number);
+  }
+
+  /** The sound that was to come is not heard. */
+  #hush() {
+    this.sound.stop();
+    this.#heard.clear();
+    this.#coming = [];
+    this.#poured = undefined;
+  }
+
+  /** The session continues on another connection; its time goes on. @param {number} nextAudioMs */
+  #resumed(nextAudioMs) {
+    this.#pass();
+    this.line.resumed(nextAudioMs);
   }
 
   /** @param {InitSuccess} session @param {number} number of the session, here */
@@ -208,17 +241,30 @@ export class AvatarPlayer extends EventTarget {
       this.#view.smallestDelayMs,
       this.sound.leadMs + 40,
     );
-    const speech =
-      frame.audioTimestampMs === undefined ? undefined : this.line.at(frame.audioTimestampMs);
+    const speech = this.#speechOf(frame);
     const { dueMs, isStale } = this.#schedule.arrived(frame.timestampMs, frame.arrivedMs, !!speech);
     this.#view.push(frame, dueMs, isStale);
     if (speech && frame.audioTimestampMs !== undefined) {
       this.#coming.push({ audioTimestampMs: frame.audioTimestampMs, dueMs });
-      const startS = this.sound.play(speech.pcm, frame.audioTimestampMs * 16, dueMs);
+      const position = frame.audioTimestampMs * 16;
+      const startS = this.sound.play(speech.pcm, position, dueMs, speech.sampleRate);
       if (startS !== undefined) this.#heard.set(frame.audioTimestampMs, startS);
     }
     this.#pass();
     this.line.pump();
+  }
+
+  /**
+   * What is to be heard with a frame: what this page sent, or what came with it.
+   * @param {AvatarFrame} frame @returns {import("./binary.js").Sound | undefined}
+   */
+  #speechOf({ audioTimestampMs, sound }) {
+    if (sound) {
+      this.sound.prepare(sound.sampleRate);
+      return sound;
+    }
+    const sent = audioTimestampMs === undefined ? undefined : this.line.at(audioTimestampMs);
+    return sent && /** @type {import("./binary.js").Sound} */ (sent);
   }
 
   /** What was due is over, whether it was drawn or not: pages in the background draw nothing. */

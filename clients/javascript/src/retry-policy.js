@@ -6,8 +6,8 @@ const NOT_READY_MS = 2_000;
 
 /**
  * Why there is no connection. `ended`, `token` and an `avatar` that is not merely being prepared
- * are final; the others pass.
- * @typedef {"lost" | "shutdown" | "busy" | "avatar" | "token" | "ended"} Reason
+ * are final, and so is a session that cannot be watched; the others pass.
+ * @typedef {"lost" | "shutdown" | "busy" | "avatar" | "token" | "ended" | "unwatchable"} Reason
  *
  * @typedef {{code: string, message: string, details?: Record<string, any>}} ErrorData
  */

@@ -25,9 +25,13 @@ export class Microphone {
   /** @type {Promise<void> | undefined} */
   #opening;
 
-  /** @param {(chunk: Int16Array, level: number) => void} hear each 40 ms; level 0 to 1 */
-  constructor(hear) {
+  /**
+   * @param {(chunk: Int16Array, level: number) => void} hear each 40 ms; level 0 to 1
+   * @param {MediaStream} [given] another source than the microphone
+   */
+  constructor(hear, given) {
     this.hear = hear;
+    this.given = given;
   }
 
   get isOpen() {
@@ -43,23 +47,7 @@ export class Microphone {
 
   async #open() {
     if (this.#stream) return;
-    if (!navigator.mediaDevices || !globalThis.AudioWorkletNode)
-      throw new MicrophoneRefused(
-        "Browsers give the microphone only to pages of https:// or of localhost. Open this page in such a way, or send a file.",
-      );
-    const audio = {
-      channelCount: 1,
-      echoCancellation: true,
-      noiseSuppression: true,
-      autoGainControl: true,
-    };
-    let stream;
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio });
-    } catch (error) {
-      const { name, message } = /** @type {DOMException} */ (error);
-      throw new MicrophoneRefused(REFUSALS[name] ?? `There is no microphone: ${message}.`);
-    }
+    const stream = this.given ?? (await ask());
     this.#stream = stream;
     const context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ });
     this.#context = context;
@@ -75,8 +63,28 @@ export class Microphone {
 
   /** Let the device go; the browser's recording light goes out. */
   close() {
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    if (!this.given) for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#context?.close();
     this.#stream = this.#context = undefined;
+  }
+}
+
+/** @returns {Promise<MediaStream>} @throws {MicrophoneRefused} */
+async function ask() {
+  if (!navigator.mediaDevices || !globalThis.AudioWorkletNode)
+    throw new MicrophoneRefused(
+      "Browsers give the microphone only to pages of https:// or of localhost. Open this page in such a way, or send a file.",
+    );
+  const audio = {
+    channelCount: 1,
+    echoCancellation: true,
+    noiseSuppression: true,
+    autoGainControl: true,
+  };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    const { name, message } = /** @type {DOMException} */ (error);
+    throw new MicrophoneRefused(REFUSALS[name] ?? `There is no microphone: ${message}.`);
   }
 }

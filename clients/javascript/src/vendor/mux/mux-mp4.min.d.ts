@@ -1,0 +1,2 @@
+/** The library defines `globalThis.muxjs` and exports nothing. */
+export {};

@@ -1,0 +1,300 @@
+"""The JavaScript library in real Chromium: a page of a few lines, streams, resuming, watching."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from benchmarks.server import ServerProcess
+from benchmarks.studio_page import chromium, find_chromium
+from tests.e2e.conftest import Start
+from tests.e2e.talking import Door
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_chromium() is None, reason="needs Chromium: install Debian's package chromium"
+    ),
+]
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "clients" / "javascript" / "example.html"
+WAIT_MS = 20_000
+
+# Remembers each connection, and what is seen and heard of each piece of speech.
+RECORD = """
+  globalThis.sockets = [];
+  const Plain = WebSocket;
+  globalThis.WebSocket = class extends Plain {
+    constructor(...given) { super(...given); sockets.push(this); }
+  };
+  globalThis.record = (avatar) => {
+    const told = (globalThis.told = { seen: {}, heard: {}, events: [], times: [] });
+    avatar.addEventListener("shown", ({ detail: { frame, shownMs } }) => {
+      told.times.push(frame.timestampMs);
+      if (frame.audioTimestampMs !== undefined) told.seen[frame.audioTimestampMs] = shownMs;
+    });
+    avatar.addEventListener("heard", ({ detail }) =>
+      told.heard[detail.audioTimestampMs] = detail.heardMs);
+    for (const name of ["open", "resumed", "session-lost", "speech-started", "speech-finished"])
+      avatar.addEventListener(name, ({ detail }) => told.events.push([name, detail]));
+  };
+  // A vowel: pulses at 140 Hz.
+  globalThis.vowel = (ms, rate) => Float32Array.from({ length: ms * rate / 1000 }, (_, i) => {
+    let sum = 0;
+    for (let n = 1; n < 20; n++) sum += Math.sin(2 * Math.PI * 140 * n * i / rate) / n;
+    return sum * 0.2;
+  });
+"""
+IS_LIVE = "avatar.status.name === 'live' && avatar.player.meter.frames > 10"
+MAKE = """async (options) => {
+  const { TalkingAvatar } = await import("/static/avatar/index.js");
+  document.body.replaceChildren(document.createElement("div"));
+  globalThis.avatar = new TalkingAvatar({
+    container: document.querySelector("div"), user: "guest", ...options });
+  record(avatar);
+  avatar.connect();
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = find_chromium()
+    assert executable is not None
+    with chromium(executable) as running:
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 640, "height": 640})
+    context.set_default_timeout(WAIT_MS)
+    context.add_init_script(RECORD)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def address(server: ServerProcess) -> str:
+    return server.address.replace("ws", "http", 1)
+
+
+def blank(context: BrowserContext, address: str) -> Page:
+    """An empty page of the server's origin."""
+    page = context.new_page()
+    html = "<!doctype html><title>Test</title><button>Sound</button>"
+    page.route("**/blank", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto(f"{address}/blank")
+    return page
+
+
+def opened(context: BrowserContext, address: str, **options: object) -> Page:
+    """A page with an avatar that moves, and sound that is allowed."""
+    page = blank(context, address)
+    page.get_by_role("button").click()
+    page.evaluate(MAKE, options)
+    page.wait_for_function(IS_LIVE)
+    assert page.evaluate("avatar.unlockSound()")
+    return page
+
+
+def events(page: Page, name: str) -> list[Any]:
+    return [detail for kind, detail in page.evaluate("told.events") if kind == name]
+
+
+def offsets_ms(page: Page) -> list[float]:
+    """Of each piece of speech that was seen and heard: picture after (+) its sound."""
+    told = page.evaluate("told")
+    return [told["seen"][at] - heard for at, heard in told["heard"].items() if at in told["seen"]]
+
+
+def test_a_page_of_twenty_lines_speaks_and_is_interrupted(
+    context: BrowserContext, address: str
+) -> None:
+    html = EXAMPLE.read_text()
+    assert len(html.splitlines()) <= 22
+    troubles: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.route("**/example", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto(f"{address}/example")
+    element = page.locator("talking-avatar")
+    expect(element).to_have_attribute("data-status", "live", timeout=WAIT_MS)
+    page.evaluate("record(document.querySelector('talking-avatar').avatar)")
+    page.get_by_role("button", name="Speak").click()
+    page.wait_for_function("Object.keys(told.heard).length > 12")
+    colors = page.evaluate(
+        """() => {
+          const canvas = document.querySelector("talking-avatar").shadowRoot
+            .querySelector("canvas");
+          const { data } = canvas.getContext("2d").getImageData(0, 0, 512, 512);
+          const colors = new Set();
+          for (let i = 0; i < data.length; i += 400) colors.add(data[i] << 16 | data[i + 1] << 8);
+          return colors.size;
+        }"""
+    )
+    assert colors > 100
+    page.get_by_role("button", name="Interrupt").click()
+    expect(page.locator("output")).to_have_text(re.compile(r"^\d+ ms, interrupted$"))
+    played_ms = int((page.locator("output").text_content() or "").split()[0])
+    assert 400 < played_ms < 5_000
+    assert troubles == []
+
+
+def test_speech_of_every_form_is_said_and_heard_in_step(
+    context: BrowserContext, address: str
+) -> None:
+    page = opened(context, address)
+    assert page.evaluate("avatar.client.isBinary")
+    played = page.evaluate(
+        """async () => {
+          const stream = async function* () {
+            const pcm = vowel(1000, 24000);
+            for (let at = 0; at < pcm.length; at += 777) yield pcm.subarray(at, at + 777);
+          };
+          const buffer = new AudioBuffer({ numberOfChannels: 2, length: 22050, sampleRate: 44100 });
+          buffer.getChannelData(0).set(vowel(500, 44100));
+          const said = [
+            avatar.speak(vowel(400, 16000), { utteranceId: "plain" }),
+            avatar.speak(stream(), { sampleRate: 24000 }),
+            avatar.speak(buffer),
+          ];
+          return Promise.all(said.map(({ finished }) => finished));
+        }"""
+    )
+    assert played == [
+        {"playedMs": 400, "interrupted": False},
+        {"playedMs": 1_000, "interrupted": False},
+        {"playedMs": 520, "interrupted": False},
+    ]
+    assert events(page, "speech-started")[0]["utterance_id"] == "plain"
+    page.wait_for_timeout(500)
+    offsets = offsets_ms(page)
+    assert len(offsets) > 20
+    assert abs(median(offsets)) < 40
+
+
+def test_json_says_the_same(context: BrowserContext, address: str) -> None:
+    page = opened(context, address, binary=False)
+    assert not page.evaluate("avatar.client.isBinary")
+    played = page.evaluate("avatar.speak(vowel(400, 8000), { sampleRate: 8000 }).finished")
+    assert played == {"playedMs": 400, "interrupted": False}
+
+
+def test_what_no_server_takes_is_refused_with_a_sentence(
+    context: BrowserContext, address: str
+) -> None:
+    page = opened(context, address)
+    refused = page.evaluate(
+        """() => [[{ sampleRate: 11025 }], [{ utteranceId: "a b" }]].map(([options]) => {
+          try { avatar.speak(new Int16Array(640), options); } catch (error) { return error.message; }
+        })"""
+    )
+    assert "11025" in refused[0]
+    assert "16000" in refused[0]
+    assert '"a b"' in refused[1]
+
+
+def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
+    context: BrowserContext, address: str
+) -> None:
+    page = opened(context, address)
+    session_id = page.evaluate("avatar.sessionId")
+    page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000), { utteranceId: 'long' })")
+    page.wait_for_function("Object.keys(told.seen).length > 15")
+    page.evaluate("sockets.at(-1).close(4000)")
+    played = page.evaluate("said.finished")
+    assert played == {"playedMs": 3_000, "interrupted": False}
+    page.wait_for_function("Object.keys(told.seen).includes('2960')")
+    assert [name for name, _ in page.evaluate("told.events") if name in ("open", "resumed")] == [
+        "open",
+        "resumed",
+    ]
+    assert page.evaluate("avatar.sessionId") == session_id
+    assert len(events(page, "speech-finished")) == 1
+    times = page.evaluate("told.times")
+    assert times == sorted(set(times))
+
+
+def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
+    context: BrowserContext, serve: Callable[..., Door], start: Start
+) -> None:
+    door = serve()
+    page = opened(context, f"http://127.0.0.1:{door.port}")
+    page.evaluate("globalThis.said = avatar.speak(vowel(5000, 24000), { sampleRate: 24000 })")
+    page.wait_for_function("Object.keys(told.seen).length > 15")
+    door.process.kill()
+    page.wait_for_function("avatar.status.name === 'retrying'")
+    assert page.evaluate("avatar.status.keptUntilMs > performance.now()")
+    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(door.port))
+    played = page.evaluate("said.finished")
+    page.wait_for_function("Object.keys(told.seen).includes('4960')")
+    assert played["interrupted"] is False
+    assert len(events(page, "resumed")) == 1
+    assert events(page, "session-lost") == []
+    # A slow machine leaves out pictures; the sound of every piece was played all the same.
+    assert page.evaluate("Object.keys(told.seen).length") > 60
+
+
+def test_a_session_that_is_gone_is_told_and_another_one_speaks(
+    context: BrowserContext, serve: Callable[..., Door]
+) -> None:
+    door = serve(RESUME_S="0")
+    page = opened(context, f"http://127.0.0.1:{door.port}")
+    page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000))")
+    page.wait_for_function("Object.keys(told.seen).length > 5")
+    page.evaluate("sockets.at(-1).close(4000)")
+    assert page.evaluate("said.finished")["interrupted"] is True
+    page.wait_for_function("told.events.filter(([name]) => name === 'open').length === 2")
+    assert events(page, "session-lost") == [{"reason": "expired"}]
+    played = page.evaluate("avatar.speak(vowel(400, 16000)).finished")
+    assert played == {"playedMs": 400, "interrupted": False}
+
+
+def test_a_watcher_sees_and_hears_what_the_owner_says(
+    context: BrowserContext, address: str
+) -> None:
+    owner = opened(context, address, allowWatchers=True)
+    session = owner.evaluate("({ sessionId: avatar.sessionId, token: avatar.watchToken })")
+    page = blank(context, address)
+    page.evaluate("import('/static/avatar/talking-avatar-element.js')")
+    page.evaluate(
+        """({ sessionId, token }) => {
+          const element = document.createElement("talking-avatar");
+          element.setAttribute("user", "guest");
+          element.setAttribute("watch-session", sessionId);
+          element.setAttribute("watch-token", token);
+          document.body.append(element);
+          globalThis.avatar = element.avatar;
+          record(avatar);
+        }""",
+        session,
+    )
+    page.get_by_role("button", name="Sound on").click()
+    expect(page.get_by_role("button", name="Sound on")).to_be_hidden()
+    page.wait_for_function(IS_LIVE)
+    owner.evaluate("avatar.speak(vowel(2000, 24000), { sampleRate: 24000 }).finished")
+    page.wait_for_timeout(800)
+    offsets = offsets_ms(page)
+    assert len(offsets) > 20
+    assert abs(median(offsets)) < 40
+    assert events(page, "speech-finished")[0]["played_ms"] == 2_000
+    refused = page.evaluate(
+        "() => { try { avatar.speak(new Int16Array(640)); } catch (error) { return error.message; } }"
+    )
+    assert "cannot speak" in refused
+    owner.evaluate("avatar.close()")
+    page.wait_for_function("avatar.status.name === 'stopped'")
+
+
+def test_a_session_that_cannot_be_watched_is_not_tried_again(
+    context: BrowserContext, address: str
+) -> None:
+    page = blank(context, address)
+    watch = {"sessionId": "6f1c2e1a-5b0e-4c53-9d0b-0b3b7d7d7f10", "token": "no token"}
+    page.evaluate(MAKE, {"watch": watch})
+    page.wait_for_function("avatar.status.name === 'stopped'")
+    assert page.evaluate("avatar.status.reason") == "unwatchable"
