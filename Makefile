@@ -3,7 +3,7 @@
 # make help     the other commands
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check lint types fast coverage presenter train packages python
+.PHONY: help run setup test check lint types javascript fast coverage presenter train packages python
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -33,7 +33,7 @@ test: setup packages ## check, and run all tests
 	@$(MAKE) --no-print-directory check
 	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadgroup
 
-check: setup lint types ## style, types, architecture
+check: setup lint types javascript ## style, types, architecture
 	.venv/bin/pytest -q tests/test_architecture.py
 
 lint: ## style alone
@@ -42,6 +42,17 @@ lint: ## style alone
 
 types: ## types alone
 	.venv/bin/mypy
+
+# TypeScript checks the JSDoc types. Node is in the requirements; npm brings TypeScript, once.
+LIBRARY := clients/javascript
+NPM := PATH="$(CURDIR)/.venv/bin:$$PATH" npm --prefix $(LIBRARY)
+javascript: ## types of the JavaScript alone
+	@test $(LIBRARY)/node_modules/.package-lock.json -nt $(LIBRARY)/package-lock.json \
+	|| $(NPM) ci --ignore-scripts --no-audit --no-fund --silent \
+	|| rm -rf $(LIBRARY)/node_modules
+	@test ! -d $(LIBRARY)/node_modules \
+	&& echo "TypeScript could not be installed from npm: the JavaScript's types were not checked." \
+	|| $(NPM) run --silent check
 
 # Pure rules and small parts; no process is started and no net is loaded.
 FAST := tests/streaming/protocol tests/streaming/session tests/streaming/gateway \

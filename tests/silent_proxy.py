@@ -10,8 +10,9 @@ from typing import Self
 class SilentProxy:
     """Forwards connections to ``port`` of this machine, on a thread of its own.
 
-    `silence` makes the connections that exist forward nothing, for ever, and stay open. With
-    ``new_as_well`` those that are made later are accepted and silent too, until `heal`.
+    `cut` closes the connections that exist. `silence` makes them forward nothing, for ever, and
+    stay open. With ``new_as_well`` those that are made later are accepted and silent too, until
+    `heal`.
     """
 
     def __init__(self, port: int) -> None:
@@ -46,6 +47,11 @@ class SilentProxy:
     def heal(self) -> None:
         """New connections are forwarded; those that were silenced stay silent."""
         self._is_silent = False
+
+    def cut(self) -> None:
+        """Close the connections that exist, without a farewell of what they carry."""
+        for task in list(self._tasks):
+            self._loop.call_soon_threadsafe(task.cancel)
 
     async def _serve(self) -> int:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)

@@ -13,6 +13,7 @@ from benchmarks.server import ServerProcess
 from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e.conftest import Start
 from tests.e2e.talking import Door
+from tests.silent_proxy import SilentProxy
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,13 +25,8 @@ pytestmark = [
 EXAMPLE = Path(__file__).resolve().parents[2] / "clients" / "javascript" / "example.html"
 WAIT_MS = 20_000
 
-# Remembers each connection, and what is seen and heard of each piece of speech.
+# Remembers what is seen and heard of each piece of speech.
 RECORD = """
-  globalThis.sockets = [];
-  const Plain = WebSocket;
-  globalThis.WebSocket = class extends Plain {
-    constructor(...given) { super(...given); sockets.push(this); }
-  };
   globalThis.record = (avatar) => {
     const told = (globalThis.told = { seen: {}, heard: {}, events: [], times: [] });
     avatar.addEventListener("shown", ({ detail: { frame, shownMs } }) => {
@@ -82,13 +78,26 @@ def address(server: ServerProcess) -> str:
     return server.address.replace("ws", "http", 1)
 
 
-def blank(context: BrowserContext, address: str) -> Page:
-    """An empty page of the server's origin."""
+@pytest.fixture
+def proxy(server: ServerProcess) -> Iterator[SilentProxy]:
+    with SilentProxy(int(server.address.rpartition(":")[2])) as running:
+        yield running
+
+
+def written(context: BrowserContext, address: str, html: str) -> Page:
+    """A page of the server's origin with other content.
+
+    Chromium lets pages that did not come from this machine not connect to it; so one that did is
+    rewritten.
+    """
     page = context.new_page()
-    html = "<!doctype html><title>Test</title><button>Sound</button>"
-    page.route("**/blank", lambda route: route.fulfill(body=html, content_type="text/html"))
-    page.goto(f"{address}/blank")
+    page.goto(f"{address}/health")
+    page.set_content(html)
     return page
+
+
+def blank(context: BrowserContext, address: str) -> Page:
+    return written(context, address, "<!doctype html><title>Test</title><button>Sound</button>")
 
 
 def opened(context: BrowserContext, address: str, **options: object) -> Page:
@@ -116,11 +125,9 @@ def test_a_page_of_twenty_lines_speaks_and_is_interrupted(
 ) -> None:
     html = EXAMPLE.read_text()
     assert len(html.splitlines()) <= 22
+    page = written(context, address, html)
     troubles: list[str] = []
-    page = context.new_page()
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.route("**/example", lambda route: route.fulfill(body=html, content_type="text/html"))
-    page.goto(f"{address}/example")
     element = page.locator("talking-avatar")
     expect(element).to_have_attribute("data-status", "live", timeout=WAIT_MS)
     page.evaluate("record(document.querySelector('talking-avatar').avatar)")
@@ -190,7 +197,11 @@ def test_what_no_server_takes_is_refused_with_a_sentence(
     page = opened(context, address)
     refused = page.evaluate(
         """() => [[{ sampleRate: 11025 }], [{ utteranceId: "a b" }]].map(([options]) => {
-          try { avatar.speak(new Int16Array(640), options); } catch (error) { return error.message; }
+          try {
+            avatar.speak(new Int16Array(640), options);
+          } catch (error) {
+            return error.message;
+          }
         })"""
     )
     assert "11025" in refused[0]
@@ -198,14 +209,18 @@ def test_what_no_server_takes_is_refused_with_a_sentence(
     assert '"a b"' in refused[1]
 
 
+@pytest.mark.parametrize("loss", ["cut", "silence"])
 def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
-    context: BrowserContext, address: str
+    context: BrowserContext, proxy: SilentProxy, loss: str
 ) -> None:
-    page = opened(context, address)
+    page = opened(context, f"http://127.0.0.1:{proxy.port}")
     session_id = page.evaluate("avatar.sessionId")
     page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000), { utteranceId: 'long' })")
     page.wait_for_function("Object.keys(told.seen).length > 15")
-    page.evaluate("sockets.at(-1).close(4000)")
+    if loss == "cut":
+        proxy.cut()
+    else:
+        proxy.silence(new_as_well=False)
     played = page.evaluate("said.finished")
     assert played == {"playedMs": 3_000, "interrupted": False}
     page.wait_for_function("Object.keys(told.seen).includes('2960')")
@@ -243,14 +258,15 @@ def test_a_session_that_is_gone_is_told_and_another_one_speaks(
     context: BrowserContext, serve: Callable[..., Door]
 ) -> None:
     door = serve(RESUME_S="0")
-    page = opened(context, f"http://127.0.0.1:{door.port}")
-    page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000))")
-    page.wait_for_function("Object.keys(told.seen).length > 5")
-    page.evaluate("sockets.at(-1).close(4000)")
-    assert page.evaluate("said.finished")["interrupted"] is True
-    page.wait_for_function("told.events.filter(([name]) => name === 'open').length === 2")
-    assert events(page, "session-lost") == [{"reason": "expired"}]
-    played = page.evaluate("avatar.speak(vowel(400, 16000)).finished")
+    with SilentProxy(door.port) as proxy:
+        page = opened(context, f"http://127.0.0.1:{proxy.port}")
+        page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000))")
+        page.wait_for_function("Object.keys(told.seen).length > 5")
+        proxy.cut()
+        assert page.evaluate("said.finished")["interrupted"] is True
+        page.wait_for_function("told.events.filter(([name]) => name === 'open').length === 2")
+        assert events(page, "session-lost") == [{"reason": "expired"}]
+        played = page.evaluate("avatar.speak(vowel(400, 16000)).finished")
     assert played == {"playedMs": 400, "interrupted": False}
 
 
@@ -283,7 +299,9 @@ def test_a_watcher_sees_and_hears_what_the_owner_says(
     assert abs(median(offsets)) < 40
     assert events(page, "speech-finished")[0]["played_ms"] == 2_000
     refused = page.evaluate(
-        "() => { try { avatar.speak(new Int16Array(640)); } catch (error) { return error.message; } }"
+        """() => {
+          try { avatar.speak(new Int16Array(640)); } catch (error) { return error.message; }
+        }"""
     )
     assert "cannot speak" in refused
     owner.evaluate("avatar.close()")

@@ -414,8 +414,9 @@ export class AvatarClient extends EventTarget {
         return;
       // A timer of a page that slept rings late: what came meanwhile is read before the next ring.
       this.#lastHeardMs = performance.now() - SILENCE_MS / 2;
-      // A watcher whose owner is away gets nothing for a while; WebSocket pings find dead peers.
-      if (this.status.name === "live") this.#go({ name: "waiting" });
+      // To resume costs little. Without that, a worker may be on its way: the session is kept.
+      const canWait = this.status.name === "live" && !this.#resume.canResume(performance.now());
+      if (canWait) this.#go({ name: "waiting" });
       else this.#closed(1006);
     }, SILENCE_MS / 4);
   }
