@@ -13,3 +13,5 @@ os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "sqlite://:memo
 os.environ["AVATARS_DIR"] = str(Path(tempfile.gettempdir()) / "there-are-no-avatars-here")
 
 from musetalk_site.settings import *  # noqa: F403
+
+AXES_ENABLED = False  # tests log in without a request; its own test turns it on
