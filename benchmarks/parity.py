@@ -26,10 +26,9 @@ from inference.engines.musetalk import networks
 from inference.engines.musetalk.audio import mel, speech
 from inference.engines.musetalk.audio.recording import read_pcm, to_speech
 from inference.engines.musetalk.constants import LATENT_SCALE, SEGMENT_SAMPLES
-from inference.engines.musetalk.execution import runner
 from inference.engines.musetalk.face import boxes, latents, masks, reference_blend
 from inference.engines.musetalk.face.boxes import Box
-from inference.engines.musetalk.nets import unet
+from inference.engines.musetalk.nets import operations, unet
 from inference.engines.musetalk.weights import find_tree
 
 Stages = Iterator[Verdict]
@@ -158,8 +157,8 @@ def generation_stages(golden: GoldenSet) -> Stages:
     yield within("UNet, chained", predicted, vision["pred_latents"], 5e-3)
     decoded = golden.nets.decoder(torch.from_numpy(vision["pred_latents"]))
     for name, pixels, allowed in (
-        ("decoded", runner.to_pixels(decoded), 1),
-        ("decoded, chained", runner.to_pixels(golden.nets.decoder(predicted)), 2),
+        ("decoded", operations.to_pixels(decoded), 1),
+        ("decoded, chained", operations.to_pixels(golden.nets.decoder(predicted)), 2),
     ):
         bgr = pixels.permute(0, 2, 3, 1).flip(-1).numpy()
         off = np.abs(bgr.astype(int) - vision["decoded_bgr"])

@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -66,18 +66,21 @@ class ProcessTree:
 class ServerProcess:
     """`manage.py serve` on a free port, as a context manager; ready when entered.
 
-    ``environment`` adds to or replaces settings. Everything that the server writes lies in a
-    folder that is gone afterwards.
+    ``environment`` adds to or replaces settings; the engine is viseme unless ENGINE says otherwise.
+    Everything that the server writes lies in a folder that is gone afterwards.
     """
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, *, start_timeout_s: float = START_TIMEOUT_S, **environment: str) -> None:
         self._environment = environment
+        self._start_timeout_s = start_timeout_s
+        self.before_start: Callable[[dict[str, str]], None] | None = None
+        """Called with the whole environment after the database is migrated."""
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="avatar-server-")
         folder = Path(self._folder.name)
         self._log_path = folder / "server.log"
-        self.port = _free_port()
+        self.port = free_port()
         environment = {
             **os.environ,
             "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
@@ -89,6 +92,8 @@ class ServerProcess:
         }
         try:
             self._run("migrate", "--verbosity", "0", environment=environment)
+            if self.before_start is not None:
+                self.before_start(environment)
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(
                     [*_manage("serve"), "--host", "127.0.0.1", "--port", str(self.port)],
@@ -146,7 +151,7 @@ class ServerProcess:
         return get_json(self.address, path)
 
     def _wait_until_ready(self) -> None:
-        deadline_s = time.monotonic() + START_TIMEOUT_S
+        deadline_s = time.monotonic() + self._start_timeout_s
         pause = threading.Event()
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
@@ -157,7 +162,7 @@ class ServerProcess:
             except OSError:
                 pass
             pause.wait(_POLL_S)
-        raise ServerFailed(f"Not ready within {START_TIMEOUT_S:g} s.\n{self.log_end()}")
+        raise ServerFailed(f"Not ready within {self._start_timeout_s:g} s.\n{self.log_end()}")
 
     def _run(self, *arguments: str, environment: dict[str, str]) -> None:
         done = subprocess.run(
@@ -235,7 +240,7 @@ def _manage(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *arguments]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ from benchmarks import musetalk_paths as paths
 from benchmarks import parity_fullsize
 from inference.engines.musetalk.execution.batch import Renderer
 from inference.engines.musetalk.execution.runner import Runner
-from inference.engines.musetalk.nets import fused
+from inference.engines.musetalk.nets import choice
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,8 +60,17 @@ def test_recorded_graphs_give_the_plain_picture(device):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_fused_norms_give_the_plain_picture(device, dtype):
-    assert fused.find(device, dtype) is not None
+def test_every_kernel_is_right_on_this_device(device, dtype):
+    with torch.inference_mode():
+        trials = [choice.try_out(p, device, dtype) for p in choice.probes(device, dtype)]
+    for trial in trials:
+        print(trial)
+        assert trial.kernel_ms is not None, trial
+        assert trial.error <= trial.allowed, trial
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_kernels_give_the_plain_picture(device, dtype):
     nets = nets_on(device, dtype)
     plain = Runner(nets, device, dtype, records=False, fuses=False)
     wanted, _ = plain.generate(*paths.inputs(3, 32))

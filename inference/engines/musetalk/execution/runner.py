@@ -26,15 +26,11 @@ from inference.engines.musetalk.devices import (
 )
 from inference.engines.musetalk.execution import buckets as bucket_sizes
 from inference.engines.musetalk.execution.graphs import Graphs, RecordingFailed
-from inference.engines.musetalk.nets import blocks, fused
+from inference.engines.musetalk.nets.blocks import use_operations
+from inference.engines.musetalk.nets.choice import find_operations
 from inference.engines.musetalk.networks import Networks
 
 log = logging.getLogger(__name__)
-
-
-def to_pixels(decoded: Tensor) -> Tensor:
-    """The decoder's -1..1 ``[B, 3, H, W]`` → uint8, rounded half to even, same layout (RGB)."""
-    return ((decoded.float() / 2 + 0.5).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 
 class Runner:
@@ -66,9 +62,9 @@ class Runner:
             with using(device):
                 self._graphs = Graphs(self.plain, self._inputs, device)
         with using(device):
-            kernels = fused.find(device, dtype) if fuses else None
-        blocks.fuse(self._unet, kernels)
-        blocks.fuse(self._decoder, kernels)
+            chosen = find_operations(device, dtype) if fuses else None
+        use_operations(self._unet, chosen)
+        use_operations(self._decoder, chosen)
 
     def bucket(self, count: int) -> int:
         """The smallest bucket that holds ``count``."""
@@ -88,8 +84,8 @@ class Runner:
         """
         context = (tokens.float() + self._positions).to(self.dtype)
         inputs = latents.to(self.dtype).contiguous(memory_format=self._layout)
-        decoded = self._decoder(self._unet(inputs, context)).float()
-        return to_pixels(decoded), decoded.isfinite().flatten(1).all(1)
+        pixels: tuple[Tensor, Tensor] = self._decoder.to_bytes(self._unet(inputs, context))
+        return pixels
 
     def generate(self, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """`plain` for any number up to the largest bucket, padded to one; on the current stream.

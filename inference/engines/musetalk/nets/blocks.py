@@ -1,32 +1,33 @@
 """The building blocks that the UNet and the VAE share, and an attention that is never masked."""
 
 from collections.abc import Sequence
-from types import ModuleType
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.engines.musetalk.nets.operations import Operations
+
 
 class Fusable(nn.Module):
-    """A block that has a shorter way on some devices: `fused`, once somebody gives it that."""
+    """A block that is done by `Operations` where it was given some, and else as torch has it."""
 
-    fused: ModuleType | None = None
+    operations: Operations | None = None
 
 
 class GroupNorm(nn.GroupNorm, Fusable):
     """GroupNorm, then SiLU if wanted."""
 
     def forward(self, x: Tensor, *, is_silu: bool = False) -> Tensor:
-        if (fused := self.fused) is not None:
-            return self.fused_with(fused, x, is_silu=is_silu)
+        if self.operations is not None:
+            return self.normed_with(self.operations, x, is_silu=is_silu)
         normed = super().forward(x)
         return functional.silu(normed) if is_silu else normed
 
-    def fused_with(
-        self, fused: ModuleType, x: Tensor, *, is_silu: bool, bias: Tensor | None = None
+    def normed_with(
+        self, operations: Operations, x: Tensor, *, is_silu: bool, bias: Tensor | None = None
     ) -> Tensor:
         """The same of ``x + bias``."""
-        return fused.group_norm(
+        return operations.group_norm(
             x, self.num_groups, self.weight, self.bias, self.eps, bias=bias, is_silu=is_silu
         )
 
@@ -45,31 +46,31 @@ class ResnetBlock(Fusable):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if (fused := self.fused) is not None:
-            return self._with_biases_in_passing(fused, x)
+        if self.operations is not None:
+            return self._with_biases_in_passing(self.operations, x)
         hidden = self.conv1(self.norm1(x, is_silu=True))
         hidden = self.conv2(self.norm2(hidden, is_silu=True))
         return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + hidden
 
-    def _with_biases_in_passing(self, fused: ModuleType, x: Tensor) -> Tensor:
+    def _with_biases_in_passing(self, operations: Operations, x: Tensor) -> Tensor:
         hidden = _without_bias(self.conv1, self.norm1(x, is_silu=True))
-        hidden = self.norm2.fused_with(fused, hidden, is_silu=True, bias=self.conv1.bias)
+        hidden = self.norm2.normed_with(operations, hidden, is_silu=True, bias=self.conv1.bias)
         hidden = _without_bias(self.conv2, hidden)
         if self.conv_shortcut is None:
-            return fused.add(x, hidden, self.conv2.bias)
+            return operations.add(x, hidden, self.conv2.bias)
         bias = self.conv2.bias + self.conv_shortcut.bias
-        return fused.add(_without_bias(self.conv_shortcut, x), hidden, bias)
+        return operations.add(_without_bias(self.conv_shortcut, x), hidden, bias)
 
 
 def _without_bias(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     return functional.conv2d(x, convolution.weight, None, padding=convolution.padding)
 
 
-def fuse(net: nn.Module, fused: ModuleType | None) -> None:
-    """Have ``net`` go the shorter way, or with None not."""
+def use_operations(net: nn.Module, operations: Operations | None) -> None:
+    """Have ``net`` use ``operations``; None: as torch has it."""
     for module in net.modules():
         if isinstance(module, Fusable):
-            module.fused = fused
+            module.operations = operations
 
 
 def tokens_of(x: Tensor) -> Tensor:

@@ -1,27 +1,26 @@
-"""GroupNorm with what stands around it, for channels-last tensors on CUDA: three short passes.
+"""The operations of `Operations` as Triton kernels, for channels-last tensors on CUDA.
 
-torch's own GroupNorm on CUDA wants the channels first. Between two channels-last convolutions that
-means: a copy into the other layout, the statistics, the norm, SiLU, and the copy back that the
-convolution makes, nine times the tensor over the memory bus. The bias of a convolution is one more
-pass there (cuDNN is called without it). Here the tensor is read for the statistics, and read and
-written once more; the bias of the convolution before is taken into both, at no cost, and the bias
-of the second convolution into the residual sum.
+Between the products of a net, time is traffic over the memory bus. torch's GroupNorm on CUDA wants
+the channels first: between two channels-last convolutions that means a copy into the other layout,
+the statistics, the norm, SiLU, and the copy back. cuDNN is called without a bias, which is one more
+pass. Here a tensor is read once and written once for each operation, and who writes it also finds
+the moments that the next norm needs (`moments`).
 
 Statistics are exact in single precision: mean and squared deviations of each tile of positions,
 joined as Chan, Golub and LeVeque do ("Updating formulae and a pairwise algorithm for computing
 sample variances", 1979), so that a mean far from zero takes no digits away.
 
-Triton comes with torch's CUDA builds and needs a C compiler when it is first used. `find` tries
-all of it and gives None where something is missing or wrong: the nets then run as torch has them.
+Triton comes with torch's CUDA builds and needs a C compiler when it is first used. Shapes that a
+kernel cannot do are done by `PLAIN`.
 """
 
-import logging
-from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+
+from inference.engines.musetalk.nets.moments import Moments, joined, keep, moments_of
+from inference.engines.musetalk.nets.operations import PLAIN, Operations
 
 kernels: Any
 try:
@@ -29,13 +28,20 @@ try:
 except ImportError:  # a CPU build of torch brings no Triton
     kernels = None
 
-log = logging.getLogger(__name__)
-
 _TILE = 64
 """Positions and channels of a tile at most."""
 
 _MOST_JOINED = 32_768
 """Moments that one program joins at most: a group's channels times its tiles."""
+
+_GATED_WIDTH = 1_024
+"""Values of a row that one program gates."""
+
+_LEAST_PRODUCT = 16
+"""The least sides of a product on tensor cores: colors are padded to it, channels must have it."""
+
+_MOST_CHANNELS_OF_PIXELS = 256
+"""More do not fit into a program's registers."""
 
 
 def _tile_of(count: int) -> int:
@@ -46,6 +52,80 @@ def _tile_of(count: int) -> int:
 def _power_from(count: int) -> int:
     """The smallest power of two from ``count`` on."""
     return 1 << (count - 1).bit_length()
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """``x`` itself if it is channels-last already, so that its moments are found."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _room_for_moments(x: Tensor, positions: int) -> Moments:
+    rows, channels = x.shape[0] * x.shape[2] * x.shape[3] // positions, x.shape[1]
+    means, squares = (
+        torch.empty(rows, channels, device=x.device, dtype=torch.float32) for _ in range(2)
+    )
+    return Moments(means, squares, positions)
+
+
+def _grid(x: Tensor, positions: int) -> tuple[int, int]:
+    batch, channels, height, width = x.shape
+    return batch * height * width // positions, channels // _tile_of(channels)
+
+
+def _moments(x: Tensor, bias: Tensor | None) -> Moments:
+    """Those of ``x + bias``, kept or found now."""
+    if bias is None and (known := moments_of(x)) is not None:
+        return known
+    moments = _room_for_moments(x, _tile_of(x.shape[2] * x.shape[3]))
+    kernels.tile_moments[_grid(x, moments.positions)](
+        x,
+        bias,
+        moments.means,
+        moments.squares,
+        x.shape[1],
+        HAS_BIAS=bias is not None,
+        POSITIONS=moments.positions,
+        CHANNELS=_tile_of(x.shape[1]),
+    )
+    return moments
+
+
+def _can_norm(x: Tensor, groups: int) -> bool:
+    area, channels = x.shape[2] * x.shape[3], x.shape[1]
+    joined_values = _power_from(area // _tile_of(area)) * _power_from(channels // groups)
+    return joined_values <= _MOST_JOINED
+
+
+def _scale_and_shift(
+    x: Tensor, groups: int, weight: Tensor, beta: Tensor, eps: float, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Float32 ``[B, C]`` each: ``x * scale + shift`` is the norm of ``x + bias``."""
+    batch, channels, height, width = x.shape
+    moments = _moments(x, bias)
+    tiles, group = height * width // moments.positions, channels // groups
+    scale, shift = (
+        torch.empty(batch, channels, device=x.device, dtype=torch.float32) for _ in range(2)
+    )
+    kernels.scale_and_shift[(batch, groups)](
+        moments.means,
+        moments.squares,
+        weight,
+        beta,
+        bias,
+        scale,
+        shift,
+        tiles,
+        channels,
+        group,
+        eps,
+        HAS_BIAS=bias is not None,
+        POSITIONS=moments.positions,
+        TILES=_power_from(tiles),
+        GROUP=_power_from(group),
+    )
+    return scale, shift
 
 
 def group_norm(
@@ -59,96 +139,168 @@ def group_norm(
     is_silu: bool = False,
 ) -> Tensor:
     """GroupNorm of ``x + bias`` ``[B, C, H, W]``, then SiLU; channels-last, in x's precision."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    batch, channels, height, width = x.shape
-    positions, columns = _tile_of(height * width), _tile_of(channels)
-    tiles, group = height * width // positions, channels // groups
-    joined = _power_from(tiles), _power_from(group)
-    if joined[0] * joined[1] > _MOST_JOINED:
-        shifted = x if bias is None else x + bias[:, None, None]
-        normed = functional.group_norm(shifted, groups, weight, beta, eps)
-        return functional.silu(normed) if is_silu else normed
-
-    def empty(rows: int) -> Tensor:
-        return torch.empty(rows, channels, device=x.device, dtype=torch.float32)
-
-    means, squares = empty(batch * tiles), empty(batch * tiles)
-    scale, shift = empty(batch), empty(batch)
+    x = _channels_last(x)
+    if not _can_norm(x, groups):
+        return PLAIN.group_norm(x, groups, weight, beta, eps, bias=bias, is_silu=is_silu)
+    scale, shift = _scale_and_shift(x, groups, weight, beta, eps, bias)
     out = torch.empty_like(x)
-    grid = (batch * tiles, channels // columns)
-    known: dict[str, Any] = {"POSITIONS": positions}
-    kernels.tile_moments[grid](
-        x, bias, means, squares, channels, HAS_BIAS=bias is not None, CHANNELS=columns, **known
-    )
-    kernels.scale_and_shift[(batch, groups)](
-        means,
-        squares,
-        weight,
-        beta,
-        bias,
+    positions = _tile_of(x.shape[2] * x.shape[3])
+    kernels.scaled_and_shifted[_grid(x, positions)](
+        x,
         scale,
         shift,
-        tiles,
-        channels,
-        group,
-        eps,
-        HAS_BIAS=bias is not None,
-        TILES=joined[0],
-        GROUP=joined[1],
-        **known,
-    )
-    kernels.scaled_and_shifted[grid](
-        x, scale, shift, out, tiles, channels, IS_SILU=is_silu, CHANNELS=columns, **known
+        out,
+        x.shape[2] * x.shape[3] // positions,
+        x.shape[1],
+        IS_SILU=is_silu,
+        POSITIONS=positions,
+        CHANNELS=_tile_of(x.shape[1]),
     )
     return out
 
 
 def add(x: Tensor, y: Tensor, bias: Tensor) -> Tensor:
-    """``x + y + bias``, ``[B, C, H, W]`` channels-last, ``bias [C]``."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = y.contiguous(memory_format=torch.channels_last)
-    batch, channels, height, width = x.shape
-    positions, columns = _tile_of(batch * height * width), _tile_of(channels)
+    """``x + y + bias``, ``[B, C, H, W]`` channels-last, ``bias [C]``; its moments are kept."""
+    x, y = _channels_last(x), _channels_last(y)
     out = torch.empty_like(x)
-    kernels.sum_with_bias[(batch * height * width // positions, channels // columns)](
-        x, y, bias, out, channels, POSITIONS=positions, CHANNELS=columns
+    moments = _room_for_moments(x, _tile_of(x.shape[2] * x.shape[3]))
+    kernels.sum_with_bias[_grid(x, moments.positions)](
+        x,
+        y,
+        bias,
+        out,
+        moments.means,
+        moments.squares,
+        x.shape[1],
+        HAS_MOMENTS=True,
+        POSITIONS=moments.positions,
+        CHANNELS=_tile_of(x.shape[1]),
     )
+    return keep(out, moments)
+
+
+def interleave(phases: Tensor, bias: Tensor | None) -> Tensor:
+    """See `Operations.interleave`; one pass, and the moments are kept."""
+    phases = _channels_last(phases)
+    batch, channels = phases.shape[0], phases.shape[1] // 4
+    height, width = phases.shape[2] - 1, phases.shape[3] - 1
+    out = torch.empty(
+        (batch, channels, 2 * height, 2 * width),
+        dtype=phases.dtype,
+        device=phases.device,
+        memory_format=torch.channels_last,
+    )
+    moments = _room_for_moments(out, _tile_of(4 * height * width))
+    kernels.interleaved[_grid(out, moments.positions)](
+        phases,
+        bias,
+        out,
+        moments.means,
+        moments.squares,
+        height,
+        width,
+        channels,
+        HAS_BIAS=bias is not None,
+        HAS_MOMENTS=True,
+        POSITIONS=moments.positions,
+        CHANNELS=_tile_of(channels),
+    )
+    return keep(out, moments)
+
+
+def concatenate(x: Tensor, y: Tensor) -> Tensor:
+    """Along the channels; moments that are known of both are joined, which is little memory."""
+    moments = joined(x, y)
+    out = torch.cat((x, y), 1)
+    return out if moments is None else keep(out, moments)
+
+
+def geglu(x: Tensor) -> Tensor:
+    """See `Operations.geglu`; one pass."""
+    x = x.contiguous()
+    count = x.shape[-1] // 2
+    out = torch.empty((*x.shape[:-1], count), dtype=x.dtype, device=x.device)
+    width = min(_power_from(count), _GATED_WIDTH)
+    kernels.gated[(out.numel() // count, -(-count // width))](x, out, count, WIDTH=width)
     return out
 
 
-def find(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
-    """This module, if its kernels run on ``device`` and give the right numbers."""
-    if device.type != "cuda" or kernels is None:
-        return None
-    import sys
-
-    try:
-        off = largest_error(device, dtype)
-    except Exception as error:  # noqa: BLE001 -- compilers, drivers: no common parent
-        log.warning("norms are not fused: %s", str(error).partition("\n")[0])
-        return None
-    allowed = max(1e-4, 32 * torch.finfo(dtype).eps)
-    if not off < allowed:
-        log.warning("norms are not fused: they are off by %.3g", off)
-        return None
-    return sys.modules[__name__]
+def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """LayerNorm of ``[..., C]``."""
+    return _sum_and_norm(x, None, norm)[1]
 
 
-def largest_error(device: torch.device, dtype: torch.dtype) -> float:
-    """Against torch's own in single precision, on noise that is not centred."""
-    generator = torch.Generator().manual_seed(0)
+def add_and_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    """``x + y``, and LayerNorm of it; one pass."""
+    return _sum_and_norm(x, y, norm)
 
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device, dtype)
 
-    x, weight, beta, bias = noise(2, 320, 16, 16) + 3, noise(320), noise(320), noise(320)
-    wanted = functional.silu(
-        functional.group_norm(
-            (x.float() + bias.float()[:, None, None]), 32, weight.float(), beta.float(), 1e-5
-        )
+def _sum_and_norm(x: Tensor, y: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+    x = x.contiguous()
+    y = None if y is None else y.contiguous()
+    total, out = x if y is None else torch.empty_like(x), torch.empty_like(x)
+    count = x.shape[-1]
+    kernels.sum_and_norm[(x.numel() // count,)](
+        x,
+        y,
+        norm.weight,
+        norm.bias,
+        total,
+        out,
+        count,
+        norm.eps,
+        HAS_SUM=y is not None,
+        WIDTH=_power_from(count),
     )
-    normed = group_norm(x, 32, weight, beta, 1e-5, bias=bias, is_silu=True)
-    summed = add(x, normed, bias)
-    off = (normed.float() - wanted).abs().max()
-    total = x.float() + normed.float() + bias.float()[:, None, None]
-    return float(torch.maximum(off, (summed.float() - total).abs().max()))
+    return total, out
+
+
+def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """See `Operations.pixels`; the picture is read for its norm and once more, and never written
+    but as bytes.
+    """
+    x = _channels_last(x)
+    batch, channels, height, width = x.shape
+    positions = _tile_of(height * width)
+    is_possible = (
+        _LEAST_PRODUCT <= channels <= _MOST_CHANNELS_OF_PIXELS
+        and channels & (channels - 1) == 0
+        and positions >= _LEAST_PRODUCT
+        and _can_norm(x, norm.num_groups)
+    )
+    if not is_possible:
+        return PLAIN.pixels(x, norm, convolution)
+    scale, shift = _scale_and_shift(x, norm.num_groups, norm.weight, norm.bias, norm.eps, bias=None)
+    weight = x.new_zeros(9, channels, _LEAST_PRODUCT)
+    weight[:, :, :3] = convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
+    out = torch.empty((batch, height, width, 3), dtype=torch.uint8, device=x.device)
+    tiles = height * width // positions
+    is_finite = torch.empty(batch, tiles, dtype=torch.int8, device=x.device)
+    kernels.pixels_of[(batch * tiles,)](
+        x,
+        scale,
+        shift,
+        weight,
+        convolution.bias,
+        out,
+        is_finite,
+        height,
+        width,
+        PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
+        POSITIONS=positions,
+        CHANNELS=channels,
+        PADDED=_LEAST_PRODUCT,
+    )
+    return out.permute(0, 3, 1, 2), is_finite.bool().all(1)
+
+
+KERNELS = Operations(
+    group_norm=group_norm,
+    add=add,
+    interleave=interleave,
+    concatenate=concatenate,
+    geglu=geglu,
+    layer_norm=layer_norm,
+    add_and_norm=add_and_norm,
+    pixels=pixels,
+)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.engines.musetalk.constants import LATENT_CHANNELS
+from inference.engines.musetalk.nets.operations import all_finite, to_pixels
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 _CHANNELS = 64
@@ -49,6 +50,11 @@ class TinyDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(torch.tanh(latents / 3) * 3) * 2 - 1
+
+    def to_bytes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as uint8, and per picture whether all was finite."""
+        decoded = self(latents)
+        return to_pixels(decoded), all_finite(decoded)
 
 
 def decoder_checkpoint(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:

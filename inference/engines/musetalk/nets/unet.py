@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from inference.engines.musetalk.nets.blocks import (
+    Fusable,
     GroupNorm,
     ResnetBlock,
     attend,
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.operations import PLAIN
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 
@@ -91,7 +93,7 @@ class CrossAttention(nn.Module):
         return self.to_out(attend((self.to_q(x), key, value), self.heads))
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(Fusable):
     """Self-attention, attention to the sound, GEGLU; each with a norm before and a residual."""
 
     def __init__(self, channels: int, context: int, heads: int) -> None:
@@ -105,10 +107,11 @@ class TransformerBlock(nn.Module):
         self.ff_out = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = x + self.attn1(self.norm1(x))
-        x = x + self.attn2(self.norm2(x), context)
-        value, gate = self.ff_in(self.norm3(x)).chunk(2, -1)
-        return x + self.ff_out(value * functional.gelu(gate))
+        operations = self.operations or PLAIN
+        hidden = self.attn1(operations.layer_norm(x, self.norm1))
+        x, hidden = operations.add_and_norm(x, hidden, self.norm2)
+        x, hidden = operations.add_and_norm(x, self.attn2(hidden, context), self.norm3)
+        return x + self.ff_out(operations.geglu(self.ff_in(hidden)))
 
 
 class SpatialTransformer(nn.Module):
@@ -144,7 +147,7 @@ class Stage(nn.Module):
         return self.attentions[index](x, context) if len(self.attentions) else x
 
 
-class UNet(nn.Module):
+class UNet(Fusable):
     """``latents [B, 8, 32, 32]``, ``context [B, 50, 384]`` → the face's, ``[B, 4, 32, 32]``."""
 
     def __init__(self, shape: UNetShape) -> None:
@@ -179,6 +182,7 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(widths[0], shape.channels_out, 3, padding=1)
 
     def forward(self, latents: Tensor, context: Tensor) -> Tensor:
+        operations = self.operations or PLAIN
         x = self.conv_in(latents)
         skips = [x]
         for index, stage in enumerate(self.down_blocks):
@@ -193,7 +197,7 @@ class UNet(nn.Module):
         x = self.mid_block.step(1, x, context)
         for index, stage in enumerate(self.up_blocks):
             for layer in range(len(stage.resnets)):
-                x = stage.step(layer, torch.cat((x, skips.pop()), 1), context)
+                x = stage.step(layer, operations.concatenate(x, skips.pop()), context)
             if index < len(self.upsamplers):
                 x = self.upsamplers[index](x)
         return self.conv_out(self.conv_norm_out(x, is_silu=True))

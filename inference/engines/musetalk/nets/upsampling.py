@@ -10,8 +10,11 @@ a sixth of all arithmetic.
 import torch
 from torch import Tensor, nn
 
+from inference.engines.musetalk.nets.blocks import Fusable
+from inference.engines.musetalk.nets.operations import PLAIN
 
-class Upsampler(nn.Module):
+
+class Upsampler(Fusable):
     """``[B, C, H, W]`` → ``[B, C, 2H, 2W]``; weights from `fold`."""
 
     def __init__(self, channels: int, *, has_bias: bool = True) -> None:
@@ -20,27 +23,8 @@ class Upsampler(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels)) if has_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        # Row and column r of this lie between r - 1 and r of the small picture.
-        parts = self.conv(x).split(channels, 1)
-        layout = torch.channels_last
-        if not x.is_contiguous(memory_format=layout):
-            layout = torch.contiguous_format
-        out = torch.empty(
-            (batch, channels, 2 * height, 2 * width),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=layout,
-        )
-        for number, part in enumerate(parts):
-            row, column = divmod(number, 2)
-            here = part[:, :, row : row + height, column : column + width]
-            to = out[:, :, row::2, column::2]
-            if self.bias is None:
-                to.copy_(here)
-            else:
-                torch.add(here, self.bias[:, None, None], out=to)
-        return out
+        # Row and column r of the phases lie between r - 1 and r of the small picture.
+        return (self.operations or PLAIN).interleave(self.conv(x), self.bias)
 
 
 def fold(weight: Tensor) -> Tensor:

@@ -12,12 +12,14 @@ from torch.nn import functional
 
 from inference.engines.musetalk.constants import LATENT_SCALE
 from inference.engines.musetalk.nets.blocks import (
+    Fusable,
     GroupNorm,
     ResnetBlock,
     attend,
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.operations import PLAIN
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
 _EPS = 1e-6
@@ -107,7 +109,7 @@ class Stage(nn.Module):
         return self.resize(x)
 
 
-class Decoder(nn.Module):
+class Decoder(Fusable):
     """Latents as the UNet gives them ``[B, 4, h, w]`` → RGB in -1..1 ``[B, 3, 8h, 8w]``."""
 
     def __init__(self, shape: VaeShape) -> None:
@@ -129,11 +131,19 @@ class Decoder(nn.Module):
         self.conv_norm_out = GroupNorm(shape.groups, widths[-1], _EPS)
         self.conv_out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def _before_the_norm(self, latents: Tensor) -> Tensor:
         x = self.mid_block(self.conv_in(self.post_quant_conv(latents)))
         for stage in self.up_blocks:
             x = stage(x)
-        return self.conv_out(self.conv_norm_out(x, is_silu=True))
+        return x
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.conv_out(self.conv_norm_out(self._before_the_norm(latents), is_silu=True))
+
+    def to_bytes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as uint8, and per picture whether all was finite."""
+        x = self._before_the_norm(latents)
+        return (self.operations or PLAIN).pixels(x, self.conv_norm_out, self.conv_out)
 
 
 class Encoder(nn.Module):

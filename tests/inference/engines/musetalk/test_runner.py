@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from benchmarks import musetalk_paths as paths
 from benchmarks.published_nets import published_networks
 from inference.engines.musetalk import networks
-from inference.engines.musetalk.execution.runner import Runner, to_pixels
+from inference.engines.musetalk.execution.runner import Runner
+from inference.engines.musetalk.nets.operations import to_pixels
 from inference.engines.musetalk.weights import find_tree
 
 WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"

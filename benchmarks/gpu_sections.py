@@ -1,0 +1,254 @@
+"""``python -m benchmarks.gpu_sections NAME --models DIR --device auto``: one part of `gpu_report`.
+
+Prints Markdown as it is measured, most important lines first, so that what was printed before a
+section is cut off is worth having. Packages are imported by the section that needs them.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "avatars_app" / "presenter"
+PREPARED_CLIPS = ("idle_0", "speaking_0", "speaking_1")
+"""What is prepared before the ladder: enough to speak, a sixth of the whole presenter."""
+
+RUNG_S = 5.0
+SPEAKING_LADDER = (1, 8, 12, 16, 20, 24, 32)
+BESIDE_LADDER = (1, 4, 8, 12)
+
+
+def say(text: str) -> None:
+    """Print a line that is there even if the process is killed next."""
+    print(text, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all sections share."""
+
+    models: Path
+    device: str
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the section measures a GPU."""
+        import torch
+
+        return self.device != "cpu" and bool(torch.cuda.is_available())
+
+    def make_models(self) -> None:
+        """Make the model tree unless it is there: of the published size on a GPU, else small."""
+        if self.models.exists():
+            return
+        began_s = time.monotonic()
+        size = [] if self.is_cuda else ["--small"]
+        draft = self.models.with_name("models.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        command = [sys.executable, "-m", "benchmarks.rule_tree", str(draft), *size]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        draft.rename(self.models)
+        say(f"Model tree made by rule in {time.monotonic() - began_s:.0f} s.\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Settings of a server with this engine."""
+        device = "cpu" if not self.is_cuda else "cuda"
+        return {"ENGINE": "musetalk", "MODEL_PATH": str(self.models), "DEVICE": device}
+
+
+def copy_some_clips(to: Path, clips: Sequence[str]) -> None:
+    """The shipped presenter with only these clips, as an asset folder ``to``."""
+    manifest = json.loads((SHIPPED / "manifest.json").read_bytes())
+    manifest["clips"] = [clip for clip in manifest["clips"] if clip["name"] in clips]
+    manifest["name"] = to.name
+    (to / "clips").mkdir(parents=True)
+    for clip in clips:
+        for path in (SHIPPED / "clips").glob(f"{clip}.*"):
+            shutil.copy(path, to / "clips")
+    (to / "manifest.json").write_text(json.dumps(manifest))
+
+
+def table(*columns: str) -> None:
+    """The head of a table."""
+    say(f"| {' | '.join(columns)} |")
+    say(f"|{'---|' * len(columns)}")
+
+
+def row(*cells: object) -> None:
+    """One line of a table."""
+    say(f"| {' | '.join('-' if cell is None else str(cell) for cell in cells)} |")
+
+
+def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool) -> None:
+    """Start a server and let more and more sessions speak, until one number is not held."""
+    from benchmarks.load import climb as climb_to
+    from benchmarks.server import ServerFailed, ServerProcess
+    from benchmarks.speech import speech
+    from streaming.client import ClientError
+
+    spoken = speech()
+    began_s = time.monotonic()
+    server = ServerProcess(start_timeout_s=115.0, **environment)
+    if prepares:
+        server.before_start = prepare_benchmark_avatar
+    try:
+        with server:
+            say(f"Ready after {time.monotonic() - began_s:.0f} s.\n")
+            say("\n".join(f"    {line}" for line in engine_lines(server.log())) + "\n")
+            table(
+                "sessions", "slowest/s", "late p50 ms", "p99 ms", "sound p95 ms", "missing",
+                "errors", "cores", "held",
+            )  # fmt: skip
+            for count in counts:
+                try:
+                    rung = asyncio.run(climb_to(server, "benchmark", count, spoken, RUNG_S))
+                except ClientError as error:
+                    row(count, f"refused: {error}", *[None] * 7)
+                    break
+                latency = rung.latency_p95_ms
+                row(
+                    count,
+                    f"{rung.slowest_per_s:.2f}",
+                    f"{rung.lateness.p50_ms:.1f}",
+                    f"{rung.lateness.p99_ms:.1f}",
+                    None if latency is None else f"{latency:.0f}",
+                    rung.missing,
+                    rung.errors,
+                    None if rung.server_cores is None else f"{rung.server_cores:.2f}",
+                    "yes" if rung.is_held else "no",
+                )
+                if not rung.is_held:
+                    break
+            say(f"\nAt the end /health said: {server.get('/health').get('message', '')!r}")
+    except ServerFailed as failure:
+        say(f"The server failed: {failure}")
+        raise SystemExit(1) from None
+
+
+def engine_lines(log: str) -> list[str]:
+    """What the engine told of itself when it was loaded."""
+    wanted = ("musetalk on", "batches of", "kernel", "too slow", "fused", "worker ")
+    return [line.strip()[:160] for line in log.splitlines() if any(w in line for w in wanted)]
+
+
+def prepare_benchmark_avatar(environment: dict[str, str]) -> None:
+    """Prepare the avatar of the user "benchmark" before its server starts."""
+    copy_some_clips(Path(environment["AVATARS_DIR"]) / "benchmark", PREPARED_CLIPS)
+    began_s = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "manage.py", "prepare_musetalk", "benchmark"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"prepare_musetalk failed:\n{done.stdout[-500:]}{done.stderr[-1_500:]}")
+    say(f"{len(PREPARED_CLIPS)} clips prepared in {time.monotonic() - began_s:.0f} s.")
+
+
+def ladder(context: Context) -> None:
+    """Sessions of an avatar whose clips are prepared."""
+    context.make_models()
+    climb(context.environment, SPEAKING_LADDER, prepares=True)
+
+
+def beside(context: Context) -> None:
+    """Sessions of the shipped presenter, whose 17 clips are prepared beside the stream."""
+    context.make_models()
+    climb(context.environment, BESIDE_LADDER, prepares=False)
+
+
+def throughput(context: Context) -> None:
+    """`benchmarks.musetalk`, with little time for each row."""
+    device = "cuda" if context.is_cuda else "cpu"
+    size = "--full" if context.is_cuda else "--no-full"
+    seconds = "0.5" if context.is_cuda else "0.1"
+    say("```")
+    run_module("benchmarks.musetalk", "--device", device, size, "--seconds", seconds)
+    say("```")
+
+
+def gpu_tests(context: Context) -> None:
+    """What only a GPU can show; on a CPU all of them are skipped."""
+    say("```")
+    run_module("pytest", "-q", "-rs", "-m", "gpu", "tests/gpu")
+    say("```")
+
+
+def viseme(context: Context) -> None:
+    """The engine that needs no GPU, on this machine's cores."""
+    counts = [] if (os.cpu_count() or 1) > 4 else ["--counts", "1", "2"]
+    say("```")
+    environment = os.environ | {"ENGINE": "viseme"}
+    arguments = ("--kind", "speaking", "--seconds", "4", *counts)
+    run_module("benchmarks.load", *arguments, environment=environment)
+    say("```")
+
+
+def sigterm(context: Context) -> None:
+    """How long a stop takes; with the small networks, whose load is all the rest of a load."""
+    trials = "2" if context.is_cuda else "1"
+    say("```")
+    run_module(
+        "benchmarks.termination", "--trials", trials, "--phases", "serve loads", "serve prepares"
+    )
+    say("```")
+
+
+def run_module(name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    """Run a module with this process's output; a status that is not 0 is told, and is no error."""
+    command = [sys.executable, "-m", name, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        say(f"(status {done.returncode})")
+
+
+def profile(context: Context) -> None:
+    """Time by kernel of one batch."""
+    from benchmarks.musetalk_profile import kernels_of_a_batch
+
+    kernels_of_a_batch(is_cuda=context.is_cuda, say=say)
+
+
+def memory(context: Context) -> None:
+    """Memory by batch size."""
+    from benchmarks.musetalk_profile import memory_by_batch
+
+    memory_by_batch(is_cuda=context.is_cuda, say=say)
+
+
+SECTIONS: dict[str, Callable[[Context], None]] = {
+    "ladder": ladder,
+    "beside": beside,
+    "throughput": throughput,
+    "tests": gpu_tests,
+    "profile": profile,
+    "viseme": viseme,
+    "memory": memory,
+    "sigterm": sigterm,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.gpu_sections", description=__doc__)
+    parser.add_argument("name", choices=SECTIONS)
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    options = parser.parse_args()
+    SECTIONS[options.name](Context(options.models, options.device))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
