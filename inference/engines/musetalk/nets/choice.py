@@ -83,7 +83,8 @@ def probes(
     wide, side = 256 // divisor, 128 // divisor
     narrow, tokens, width = 128 // divisor, (32 // divisor) ** 2, 320 // divisor
     groups = 32 // divisor
-    x, y, weight, beta, bias = picture(wide, side, 3.0), picture(wide, side), *noise(3, wide)
+    x, y = picture(wide, side, 3.0), picture(wide, side)
+    weight, beta, bias = noise(3, wide).unbind()
     last = picture(narrow, 2 * side)
     phases = picture(4 * wide, side // 2 + 1)
     norm = nn.GroupNorm(groups, narrow, 1e-6).to(device, dtype)
