@@ -5,7 +5,6 @@ section is cut off is worth having. Packages are imported by the section that ne
 """
 
 import argparse
-import asyncio
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ PREPARED_CLIPS = ("idle_0", "speaking_0", "speaking_1")
 """What is prepared before the ladder: enough to speak, a sixth of the whole presenter."""
 
 RUNG_S = 5.0
+START_WITHIN_S = 115.0
 SPEAKING_LADDER = (1, 8, 12, 16, 20, 24, 32)
 BESIDE_LADDER = (1, 4, 8, 12)
 
@@ -92,12 +92,11 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
     """Start a server and let more and more sessions speak, until one number is not held."""
     from benchmarks.load import climb as climb_to
     from benchmarks.server import ServerFailed, ServerProcess
-    from benchmarks.speech import speech
     from streaming.client import ClientError
 
-    spoken = speech()
     began_s = time.monotonic()
-    server = ServerProcess(start_timeout_s=115.0, **environment)
+    server = ServerProcess(**environment)
+    server.start_timeout_s = START_WITHIN_S
     if prepares:
         server.before_start = prepare_benchmark_avatar
     try:
@@ -110,7 +109,14 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
             )  # fmt: skip
             for count in counts:
                 try:
-                    rung = asyncio.run(climb_to(server, "benchmark", count, spoken, RUNG_S))
+                    rung = climb_to(
+                        server,
+                        "benchmark",
+                        count,
+                        is_speaking=True,
+                        seconds=RUNG_S,
+                        clients=client_processes(count),
+                    )
                 except ClientError as error:
                     row(count, f"refused: {error}", *[None] * 7)
                     break
@@ -132,6 +138,11 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
     except ServerFailed as failure:
         say(f"The server failed: {failure}")
         raise SystemExit(1) from None
+
+
+def client_processes(sessions: int) -> int:
+    """A client process for every eight sessions, as far as half of the cores go."""
+    return max(1, min(-(-sessions // 8), (os.cpu_count() or 1) // 2))
 
 
 def engine_lines(log: str) -> list[str]:

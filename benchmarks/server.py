@@ -70,9 +70,9 @@ class ServerProcess:
     Everything that the server writes lies in a folder that is gone afterwards.
     """
 
-    def __init__(self, *, start_timeout_s: float = START_TIMEOUT_S, **environment: str) -> None:
+    def __init__(self, **environment: str) -> None:
         self._environment = environment
-        self._start_timeout_s = start_timeout_s
+        self.start_timeout_s = START_TIMEOUT_S
         self.before_start: Callable[[dict[str, str]], None] | None = None
         """Called with the whole environment after the database is migrated."""
 
@@ -151,7 +151,7 @@ class ServerProcess:
         return get_json(self.address, path)
 
     def _wait_until_ready(self) -> None:
-        deadline_s = time.monotonic() + self._start_timeout_s
+        deadline_s = time.monotonic() + self.start_timeout_s
         pause = threading.Event()
         while time.monotonic() < deadline_s:
             if self._process.poll() is not None:
@@ -162,7 +162,7 @@ class ServerProcess:
             except OSError:
                 pass
             pause.wait(_POLL_S)
-        raise ServerFailed(f"Not ready within {self._start_timeout_s:g} s.\n{self.log_end()}")
+        raise ServerFailed(f"Not ready within {self.start_timeout_s:g} s.\n{self.log_end()}")
 
     def _run(self, *arguments: str, environment: dict[str, str]) -> None:
         done = subprocess.run(
