@@ -153,6 +153,7 @@ for dtype in (torch.float32, torch.float16):
 
 @needs_triton
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_whole_nets_with_every_kernel_give_the_plain_picture():
     run(
         """
