@@ -9,6 +9,7 @@ Receiving never blocks and never raises: it is called in the middle of the sende
 """
 
 from collections.abc import Callable
+from contextvars import Context
 
 from inference.messages import LayerMessage
 
@@ -65,7 +66,8 @@ class LocalLink:
         receive = self._receivers.get(channel)
         if receive is None:
             return False
-        receive(message)
+        # The receiver's log lines, and callbacks that it begins, are not the sender's.
+        Context().run(receive, message)
         return True
 
 

@@ -67,6 +67,11 @@ class SessionStart(LayerMessage, frozen=True, kw_only=True):
     late_audio: LateAudio = "keep"
     """After a gap: keep all speech, or drop what was due more than 500 ms ago."""
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What log lines of the session carry, for `logging`'s ``extra``."""
+        return {"session": self.session_id, "avatar": self.avatar_folder}
+
 
 class SessionAccepted(LayerMessage, frozen=True, kw_only=True):
     """Gateway to worker: the claim's answer is accepted; send frames."""

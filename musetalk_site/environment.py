@@ -239,6 +239,7 @@ VARIABLES: dict[str, Variable] = {
     "LOG_LEVEL": Variable(
         "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper)
     ),
+    "LOG_FORMAT": Variable("text", _one_of("text", "json", fold=str.lower)),
 }
 
 

@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from musetalk_site.environment import BASE_DIR, Network, read, read_file
 from musetalk_site.layers import layers_in_process, layers_over_redis
+from musetalk_site.logs import logging_settings
 from musetalk_site.secret_key import kept_secret_key
 from musetalk_site.version import VERSION
 
@@ -197,21 +198,5 @@ SPECTACULAR_SETTINGS = {
 }
 
 LOG_LEVEL: str = _values["LOG_LEVEL"]
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "format": "{asctime}.{msecs:03.0f} {levelname:<7} {name}: {message}",
-            "datefmt": "%H:%M:%S",
-            "style": "{",
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        # A line for each request and endpoint says nothing that /health does not.
-        name: {"level": "WARNING" if LOG_LEVEL == "INFO" else LOG_LEVEL}
-        for name in ("daphne", "twisted")
-    },
-}
+LOG_FORMAT: Literal["text", "json"] = _values["LOG_FORMAT"]
+LOGGING = logging_settings(LOG_LEVEL, LOG_FORMAT)

@@ -57,6 +57,7 @@ def test_an_empty_value_means_the_default() -> None:
         ("ALLOWED_HOSTS", "a.example,b.example", ["a.example", "b.example"]),
         ("ENGINE", "MuseTalk", "musetalk"),
         ("LOG_LEVEL", "debug", "DEBUG"),
+        ("LOG_FORMAT", "JSON", "json"),
         ("DEVICE", "cuda:1", "cuda:1"),
         ("DEFAULT_AVATAR", "none", ""),
         ("USE_FLOAT16", "off", False),
@@ -93,6 +94,7 @@ def test_what_may_be_said(name: str, text: str, value: object) -> None:
         ("TRUSTED_PROXIES", "10.0.0.1/8", "addresses or networks such as 127.0.0.1"),
         ("HISTORY_DAYS", "-1", "a whole number of days from 0 to 36500"),
         ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+        ("LOG_FORMAT", "xml", "text or json"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allowed: str) -> None:

@@ -304,7 +304,7 @@ class Host:
         try:
             opened = await self._avatars.open(start.avatar_folder, start.avatar_version)
         except AvatarError as error:
-            log.warning("session %s: %s", start.session_id, error)
+            log.warning("session %s: %s", start.session_id, error, extra=start.log_fields)
             await self._refuse(start, "avatar", str(error))
             return
         outbox = WorkerOutbox(start, self._deliver, self._hand_over)
@@ -344,7 +344,11 @@ class Host:
 
     def _withdraw_offer(self, session: WorkerSession) -> None:
         if not session.is_streaming and session.start.claim_id in self._hosted:
-            log.info("session %s: the offer was not accepted", session.start.session_id)
+            log.info(
+                "session %s: the offer was not accepted",
+                session.start.session_id,
+                extra=self._log_fields(session),
+            )
             self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="drain"))
 
     async def _refuse(
@@ -371,7 +375,11 @@ class Host:
             if now_s - session.last_message_s < GATEWAY_SILENCE_S:
                 self._watch_gateway(session)
                 return
-            log.warning("session %s: gateway timed out", session.start.session_id)
+            log.warning(
+                "session %s: gateway timed out",
+                session.start.session_id,
+                extra=self._log_fields(session),
+            )
             self._end(session, None)
 
         self._deadlines.at(session.last_message_s + GATEWAY_SILENCE_S, check)
@@ -414,11 +422,18 @@ class Host:
         self._deadlines.at(session.newest_due_s, flush)
         self._deadlines.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
+    def _log_fields(self, session: WorkerSession) -> dict[str, str]:
+        return {**session.start.log_fields, "engine": self._engine.name}
+
     @contextmanager
     def _guard(self, session: WorkerSession) -> Iterator[None]:
         """A fault inside ends this session alone, so that its gateway claims again."""
         try:
             yield
         except Exception:
-            log.exception("session %s: ended by a fault", session.start.session_id)
+            log.exception(
+                "session %s: ended by a fault",
+                session.start.session_id,
+                extra=self._log_fields(session),
+            )
             self._end(session, SessionEnded(claim_id=session.start.claim_id, reason="error"))

@@ -150,7 +150,12 @@ class Pipeline:
     ) -> None:
         error = future.exception()
         if error is not None:
-            log.error("the %s engine failed", self._engine.name, exc_info=error)
+            log.error(
+                "the %s engine failed",
+                self._engine.name,
+                exc_info=error,
+                extra={"engine": self._engine.name},
+            )
         for number, (session, slot) in enumerate(zip(sessions, slots, strict=True)):
             with self._guard(session):
                 if error is not None:

@@ -221,6 +221,7 @@ class WorkerSession:
             self.start.session_id,
             given_up[0].plan.frame,
             MAX_LATE_S,
+            extra=self.start.log_fields,
         )
         self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
 
@@ -378,5 +379,7 @@ class WorkerSession:
         try:
             return resolve_clip(self.clips.index, name)
         except KeyError:
-            log.error("session %s: no clip %r", self.start.session_id, name)
+            log.error(
+                "session %s: no clip %r", self.start.session_id, name, extra=self.start.log_fields
+            )
             return None

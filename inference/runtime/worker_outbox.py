@@ -43,5 +43,11 @@ class WorkerOutbox:
             except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
                 # A layer that has lost its server logs that itself, once.
                 level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
-                log.log(level, "session %s: not delivered: %r", self._start.session_id, error)
+                log.log(
+                    level,
+                    "session %s: not delivered: %r",
+                    self._start.session_id,
+                    error,
+                    extra=self._start.log_fields,
+                )
                 on_loss()

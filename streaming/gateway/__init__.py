@@ -4,6 +4,8 @@ consumer  carries out a session's effects on its WebSocket
 layer_effects  … and those for workers and other gateways
 routing   the stream's path
 origins   which pages may open a stream
+avatar_look_up  which avatar a user has
+connection_log  the context of log lines, errors sent, the end
 registry  the connections of this process
 takeover  a session opened again on another process
 watching  a connection that watches another one's session

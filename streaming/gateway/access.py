@@ -119,6 +119,7 @@ class RevocationWatch:
 
     async def _run(self) -> None:
         ask = database_sync_to_async(withdrawn, thread_sensitive=False, executor=_threads)
+        is_out = False
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
             live = [(source, c) for c in self._registry if (source := _source_of(c)) is not None]
@@ -127,8 +128,13 @@ class RevocationWatch:
             try:
                 gone = await ask({source for source, _ in live})
             except DatabaseError as error:
-                log.warning("revocations cannot be looked up now: %s", error)
+                if not is_out:
+                    log.warning("revocations cannot be looked up now: %s", error)
+                is_out = True
                 continue
+            if is_out:
+                log.warning("revocations can be looked up again")
+            is_out = False
             for source, connection in live:
                 if source in gone:
                     connection.revoke()

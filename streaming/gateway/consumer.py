@@ -21,11 +21,9 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -33,11 +31,13 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from avatars_app.access.principal import Principal
-from avatars_app.selectors import AvatarNotReady, AvatarRef, avatar_for
+from avatars_app.selectors import AvatarNotReady
 from inference.errors import MessageInvalid
 from inference.local_link import link
 from inference.messages import MEDIA_LAYER, LayerMessage, from_layer
 from streaming.gateway import access, takeover
+from streaming.gateway.avatar_look_up import look_up
+from streaming.gateway.connection_log import ConnectionLog
 from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
@@ -49,7 +49,7 @@ from streaming.protocol import binary
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
 from streaming.protocol.errors import ClosingError, ProtocolError, SessionIdTaken
-from streaming.protocol.server_messages import ActionFrame, ServerMessage, VideoFrame
+from streaming.protocol.server_messages import ActionFrame, Error, ServerMessage, VideoFrame
 from streaming.session.effects import (
     CloseConnection,
     Effect,
@@ -69,14 +69,10 @@ from streaming.session.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-LOOK_UP_WITHIN_S = 10.0
 CLOCK_TOLERANCE_MS = 5_000
 """By how much the clocks of two machines may differ."""
 CLOSED_ON_PURPOSE = {1000, 1001}
 """Close codes of a client that does not come back."""
-
-# Threads of their own: the one that Django's code usually shares may be busy with a slow page.
-_look_ups = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
 
 
 class StreamConsumer(AsyncWebsocketConsumer):
@@ -112,6 +108,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """The connection ended without a farewell."""
         self._watcher: Watcher | None = None
         """Set once the connection watches another one's session; its own is over then."""
+        self._log = ConnectionLog(self)
         self._expiry: asyncio.TimerHandle | None = None
         """Set while the session waits for its client to come back on another connection."""
 
@@ -166,6 +163,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self.owner = user_id
         self._tokens = SignedTokens(user_id, self.opened_at.timestamp())
         self.session = self._new_session(user_id)
+        self._log.bind()
         self._observe_transport()
         await self.accept(subprotocol=subprotocol)
         registry.enter(self)
@@ -212,6 +210,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def websocket_disconnect(self, message: Any) -> None:
         self._is_lost = message.get("code") not in CLOSED_ON_PURPOSE
+        self._log.closing(message.get("code"))
         # The stock one ends with the hop that `dispatch` avoids; `_leave` does the rest.
         raise StopConsumer
 
@@ -246,16 +245,17 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def _guarded(self, end: Callable[[], list[Effect]]) -> None:
         """End the session; a fault of it must not reach the caller."""
-        try:
-            effects = end()
-            if self._expiry is not None:
-                self._expiry.cancel()
-                self._expiry = None
-                registry.leave(self)
-            else:
-                await self._carry_out(effects)
-        except Exception:
-            log.exception("a session could not be ended")
+        with self._log.bound():  # the caller may be another connection
+            try:
+                effects = end()
+                if self._expiry is not None:
+                    self._expiry.cancel()
+                    self._expiry = None
+                    registry.leave(self)
+                else:
+                    await self._carry_out(effects)
+            except Exception:
+                log.exception("a session could not be ended")
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -329,12 +329,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 if await self._authenticate(init.auth_token):
                     await self._resume(session_id, init)
             case CloseConnection(code):
+                self._log.closing(int(code))
                 if not self._is_gone:
                     await self.close(code=int(code))
             case FlushSpeech() | SendToWorker() | SendClaim():
                 self._layers.put(effect)
 
     async def _send_to_client(self, message: ServerMessage) -> None:
+        if isinstance(message, Error):
+            self._log.error_sent(message, self._now_s())
         if self._is_binary and isinstance(message, VideoFrame | ActionFrame):
             await self._send_payload(binary.pack_message(message))
         else:
@@ -396,7 +399,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         self._layers.put(OpenSession(session_id, self.owner))
         try:
-            avatar = await _look_up(self.session.user_id)
+            avatar = await look_up(self.session.user_id)
         except AvatarNotReady as missing:
             self._todo.extend(self.session.avatar_missing(missing.reason, missing.percent))
         except (DatabaseError, TimeoutError) as error:
@@ -459,7 +462,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._expiry.cancel()
             self._expiry = None
         else:
-            await self._carry_out(session.detach(is_replaced=True) + session.handed_over())
+            with self._log.bound():
+                await self._carry_out(session.detach(is_replaced=True) + session.handed_over())
         return session
 
     async def _fail(self) -> None:
@@ -485,15 +489,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
             registry.leave(self)
             await self._guarded(self._conversation.disconnected)
         await self._layers.leave()
+        self._log.closed()
 
     def _expire(self) -> None:
         """The client did not come back."""
         self._expiry = None
         self.session.disconnected()
         registry.leave(self)
-
-
-async def _look_up(user_id: str) -> AvatarRef:
-    look_up = database_sync_to_async(avatar_for, thread_sensitive=False, executor=_look_ups)
-    async with asyncio.timeout(LOOK_UP_WITHIN_S):
-        return await look_up(user_id)

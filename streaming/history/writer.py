@@ -64,6 +64,7 @@ class HistoryWriter:
     """Whether it could be written to the last time."""
 
     def __init__(self, watched: Registry) -> None:
+        self._outage_began_s = 0.0
         self._registry = watched
         self._process = GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
         self._ids: dict[Session, uuid.UUID] = {}
@@ -160,8 +161,12 @@ class HistoryWriter:
             close_old_connections()
             return step()
         except DatabaseError as error:
+            if self.has_database:
+                self._outage_began_s = time.monotonic()
+                log.error(
+                    "the database cannot be reached; trying again until it is back: %s", error
+                )
             self.has_database = False
-            log.warning("the history of sessions cannot be written now: %s", error)
         except Exception:
             log.exception("the history of sessions cannot be written now")
         return None
@@ -212,6 +217,10 @@ class HistoryWriter:
         GatewayProcess.objects.bulk_create(
             [process], update_conflicts=True, unique_fields=["id"], update_fields=_BEATEN
         )
+        if not self.has_database:
+            log.warning(
+                "the database is back after %.1f s", time.monotonic() - self._outage_began_s
+            )
         self.has_database = True
 
     def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:

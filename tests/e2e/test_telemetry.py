@@ -70,6 +70,27 @@ async def test_errors_and_ends_are_counted(serve: Callable[..., Door]) -> None:
     assert found['talking_avatar_sessions_ended_total{"cause": "client_request"}'] == 1
 
 
+async def test_the_log_in_json_joins_what_happened_to_a_session(serve: Callable[..., Door]) -> None:
+    door = serve(LOG_FORMAT="json")
+    async with door.stream("ann") as ann:
+        await ann.frames(2)
+        session = ann.session_id
+        await ann.send("NONSENSE")
+        while (await ann.next())["type"] != "ERROR":
+            pass
+        await ann.send("CLOSE")
+        await ann.end()
+    assert await asyncio.to_thread(door.process.end) == 0
+    lines = [json.loads(line) for line in door.process.output.splitlines()]
+    of_session = [line for line in lines if line.get("session") == session]
+    assert {line["user"] for line in of_session} == {"ann"}
+    assert {line["address"] for line in of_session} == {"127.0.0.1"}
+    [sent] = [line for line in of_session if line.get("code") == "INVALID_MESSAGE"]
+    assert (sent["avatar"], sent["engine"]) == ("presenter", "viseme")
+    [closed] = [line for line in of_session if "close_code" in line]
+    assert (closed["close_code"], closed["cause"]) == (1000, "client_request")
+
+
 def ask(door: Door, path: str, **headers: str) -> int:
     request = urllib.request.Request(f"http://127.0.0.1:{door.port}{path}", headers=headers)
     try:

@@ -3,7 +3,7 @@
 import pytest
 from channels.layers import channel_layers
 
-from streaming.gateway import consumer
+from streaming.gateway import avatar_look_up, consumer
 from streaming.gateway import registry as live
 from streaming.gateway.registry import Registry
 from tests.streaming.gateway.connections import AVATAR
@@ -16,6 +16,6 @@ def registry(monkeypatch):
     fresh = Registry()
     monkeypatch.setattr(consumer, "registry", fresh)
     monkeypatch.setattr(live, "registry", fresh)
-    monkeypatch.setattr(consumer, "avatar_for", lambda user_id: AVATAR)
+    monkeypatch.setattr(avatar_look_up, "avatar_for", lambda user_id: AVATAR)
     yield fresh
     channel_layers.backends.clear()

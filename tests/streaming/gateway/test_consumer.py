@@ -18,7 +18,7 @@ from inference.messages import (
     SpeechInterrupt,
     SpeechInterrupted,
 )
-from streaming.gateway import consumer, layer_effects, transport
+from streaming.gateway import avatar_look_up, layer_effects, transport
 from streaming.gateway import registry as live
 from streaming.session import claims
 from tests.streaming.fakes import SESSION_ID, chunk, numbered
@@ -126,7 +126,7 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
     def not_ready(user_id):
         raise AvatarNotReady(reason, 40)
 
-    monkeypatch.setattr(consumer, "avatar_for", not_ready)
+    monkeypatch.setattr(avatar_look_up, "avatar_for", not_ready)
     async with connected() as client:
         await client.open()
         error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
@@ -139,7 +139,7 @@ async def test_a_database_that_is_away_ends_the_session_with_a_line_in_the_log(m
     def look_up(user_id):
         raise OperationalError("could not connect")
 
-    monkeypatch.setattr(consumer, "avatar_for", look_up)
+    monkeypatch.setattr(avatar_look_up, "avatar_for", look_up)
     async with connected() as client:
         await client.open()
         error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
@@ -157,7 +157,7 @@ async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
         assert user_id != "slow" or found.wait(SOON_S)
         return AVATAR
 
-    monkeypatch.setattr(consumer, "avatar_for", look_up)
+    monkeypatch.setattr(avatar_look_up, "avatar_for", look_up)
     async with connected(user_id="slow") as slow:
         await slow.open(session_id=None)
         async with conversation() as (client, worker):

@@ -176,7 +176,7 @@ def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(proc
     assert SessionRecord.objects.get(user_id="ada").close_cause == CloseCause.OPERATOR
 
 
-def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch):
+def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch, caplog):
     process.sweep()
     connection = process.connect()
     connection.door.start().show(5)
@@ -189,12 +189,16 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(manager, "bulk_create", fail)
         patch.setattr(writer, "close_old_connections", lambda: None)  # the test's own transaction
-        assert process.writer._try(process.sweep) is None
+        for _ in range(3):
+            assert process.writer._try(process.sweep) is None
     assert not SessionRecord.objects.exists()
     assert not process.writer.has_database
     process.sweep()
     assert process.writer.has_database
     assert only().frames == 5
+    lost, back = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert "the database is away" in lost
+    assert "is back after" in back
 
 
 def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
