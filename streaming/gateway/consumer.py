@@ -103,9 +103,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._transport: Any = None
         """Tells when the client reads too slowly, where the server knows."""
         self._is_gone = False
-        """Nothing more can be sent to the client."""
+        """Nothing more can be sent to the client; if `_is_lost`, it left without a farewell."""
         self._is_lost = False
-        """The connection ended without a farewell."""
         self._watcher: Watcher | None = None
         """Set once the connection watches another one's session; its own is over then."""
         self._log = ConnectionLog(self)
@@ -275,6 +274,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 while self._from_worker:
                     message = self._from_worker.popleft()
                     await self._carry_out(self.session.from_worker(message, self._now_s()))
+                    if self._from_worker:  # after a stall: let the socket take one at a time
+                        await asyncio.sleep(0)
                 if self._watcher is not None:
                     await self._carry_out(self._watcher.take())
                 due_s = self._conversation.next_deadline_s
