@@ -209,7 +209,7 @@ def test_what_no_server_takes_is_refused_with_a_sentence(
     assert '"a b"' in refused[1]
 
 
-@pytest.mark.parametrize("loss", ["cut", "silence"])
+@pytest.mark.parametrize("loss", ["cut", "silence", "black hole"])
 def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
     context: BrowserContext, proxy: SilentProxy, loss: str
 ) -> None:
@@ -220,7 +220,11 @@ def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
     if loss == "cut":
         proxy.cut()
     else:
-        proxy.silence(new_as_well=False)
+        proxy.silence(new_as_well=loss == "black hole")
+    if loss == "black hole":  # connections are accepted, and nobody answers
+        proxy.cut()
+        page.wait_for_timeout(2_000)
+        proxy.heal()
     played = page.evaluate("said.finished")
     assert played == {"playedMs": 3_000, "interrupted": False}
     page.wait_for_function("Object.keys(told.seen).includes('2960')")

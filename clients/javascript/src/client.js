@@ -32,6 +32,8 @@ const MAX_CHUNK_S = 10;
 
 /** The server sends 25 frames a second; so long a silence means that the connection is dead. */
 const SILENCE_MS = 8_000;
+/** Browsers give up a connection that nobody answers only after minutes. */
+const CONNECT_MS = 10_000;
 /** Of a connection that is given up: unlike 1000 and 1001, it leaves the session resumable. */
 const GIVEN_UP = 4000;
 
@@ -263,7 +265,9 @@ export class AvatarClient extends EventTarget {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     let hasOpened = false;
+    this.#retryTimer = setTimeout(() => this.#closed(1006), CONNECT_MS);
     socket.onopen = () => {
+      clearTimeout(this.#retryTimer);
       hasOpened = true;
       this.#offersBinary = socket.protocol !== ""; // as this server wants it, from now on
       this.#knowsServer = true;

@@ -162,14 +162,15 @@ export class TalkingAvatarElement extends HTMLElement {
   }
 
   /** @param {import("./client.js").Status} status */
-  #show({ name, problem }) {
+  #show({ name, attempt, problem }) {
     clearTimeout(this.#patience);
     this.dataset.status = name;
     if (name === "live") {
       this.#notice.hidden = true;
       return;
     }
-    const text = [NOTICES[name], problem?.message].filter(Boolean).join(": ");
+    const notice = name === "connecting" && attempt ? NOTICES.retrying : NOTICES[name];
+    const text = [notice, problem?.message].filter(Boolean).join(": ");
     this.#patience = setTimeout(() => this.#say(text), PATIENCE_MS);
   }
 

@@ -12,6 +12,8 @@ const BADGES = {
   retrying: "Reconnecting",
   stopped: "Not connected",
 };
+/** What is said at the end of a notice about the next attempt. */
+const COUNTED = / Next try in \d+ s\.$/;
 /** A short wait is not worth a word. */
 const PATIENCE_MS = 350;
 
@@ -152,7 +154,8 @@ export class Stage {
   #show(status) {
     clearInterval(this.#countdown);
     clearTimeout(this.#patience);
-    element("status-text", HTMLElement).textContent = BADGES[status.name];
+    const isAgain = status.name === "connecting" && Boolean(status.attempt);
+    element("status-text", HTMLElement).textContent = BADGES[isAgain ? "retrying" : status.name];
     if (status.name === "live") {
       this.#stage.dataset.status = status.name;
       this.#veil.hidden = true;
@@ -163,8 +166,10 @@ export class Stage {
       this.#write(noticeOf(status), status);
     };
     // Between two attempts the words stay as they are; the first one may be over in a moment.
-    if (status.name === "connecting" && status.attempt) return;
-    if (status.name === "connecting") this.#patience = setTimeout(show, PATIENCE_MS);
+    if (isAgain) {
+      const text = element("notice-text", HTMLElement);
+      text.textContent = text.textContent?.replace(COUNTED, " Trying now.") ?? "";
+    } else if (status.name === "connecting") this.#patience = setTimeout(show, PATIENCE_MS);
     else show();
   }
 
