@@ -254,8 +254,8 @@ def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
     assert played["interrupted"] is False
     assert len(events(page, "resumed")) == 1
     assert events(page, "session-lost") == []
-    # A slow machine leaves out pictures; the sound of every piece was played all the same.
-    assert page.evaluate("Object.keys(told.seen).length") > 60
+    # A slow machine leaves out pictures; but the first second after the gap is not left out.
+    assert page.evaluate("Object.keys(told.heard).length") > 100
 
 
 def test_a_session_that_is_gone_is_told_and_another_one_speaks(

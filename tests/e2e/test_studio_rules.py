@@ -253,6 +253,7 @@ def test_a_loud_room_is_learned(run: Run) -> None:
         ({"code": 1006, "attempt": 0}, "lost", 400),
         ({"code": 1006, "attempt": 2}, "lost", 1_600),
         ({"code": 1006, "attempt": 30}, "lost", 5_000),
+        ({"code": 1006, "attempt": 30, "isKept": True}, "lost", 2_000),
         ({"code": 1006, "attempt": 3, "before": "shutdown"}, "shutdown", 3_200),
         ({"code": 4012, "attempt": 0}, "shutdown", 400),
         ({"code": 4500, "attempt": 0}, "lost", 400),

@@ -429,14 +429,15 @@ export class AvatarClient extends EventTarget {
   #closed(code) {
     this.#drop(GIVEN_UP);
     const problem = this.#problem;
+    const canResume = this.#resume.lost(code, performance.now());
     const { reason, waitMs } = afterEnd({
       code,
       problem,
       attempt: this.#attempt,
       before: this.#reason,
+      isKept: canResume,
     });
     this.#reason = reason;
-    const canResume = this.#resume.lost(code, performance.now());
     if (waitMs === undefined) {
       this.#sessionId = null;
       this.#go({ name: "stopped", reason, closeCode: code, problem });

@@ -175,9 +175,14 @@ export class AvatarPlayer extends EventTarget {
     this.#poured = undefined;
   }
 
-  /** The session continues on another connection; its time goes on. @param {number} nextAudioMs */
+  /**
+   * The session continues on another connection. Its timestamps go on, but after the death of a
+   * process not by the time that passed: when frames are due is learned again.
+   * @param {number} nextAudioMs
+   */
   #resumed(nextAudioMs) {
     this.#pass();
+    this.#schedule.reset();
     this.line.resumed(nextAudioMs);
   }
 

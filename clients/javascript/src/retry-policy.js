@@ -2,6 +2,8 @@
 
 const FIRST_MS = 400;
 const LAST_MS = 5_000;
+/** A session is kept for half a minute: it is worth more attempts. */
+const LAST_KEPT_MS = 2_000;
 const NOT_READY_MS = 2_000;
 
 /**
@@ -29,10 +31,18 @@ const REASONS = /** @type {Record<number, Reason>} */ ({
  * @param {ErrorData} [end.problem] the last ERROR before it
  * @param {number} end.attempt how many attempts have failed in a row
  * @param {Reason} end.before why the one before it ended
+ * @param {boolean} [end.isKept] whether the session can still be resumed
  * @param {number} [end.chance] 0 to 1: clients of a restarted server spread out
  * @returns {{reason: Reason, waitMs: number | undefined}} without a wait trying again is of no use
  */
-export function afterEnd({ code, problem, attempt, before, chance = Math.random() }) {
+export function afterEnd({
+  code,
+  problem,
+  attempt,
+  before,
+  isKept = false,
+  chance = Math.random(),
+}) {
   let reason = REASONS[code] ?? "lost";
   // That nobody answers while the server restarts is no news.
   if (reason === "lost" && attempt > 0) reason = before;
@@ -40,6 +50,7 @@ export function afterEnd({ code, problem, attempt, before, chance = Math.random(
   if (isPreparing) return { reason, waitMs: NOT_READY_MS };
   if (reason === "ended" || reason === "token" || reason === "avatar")
     return { reason, waitMs: undefined };
-  const backOffMs = Math.min(LAST_MS, FIRST_MS * 2 ** attempt) * (0.75 + chance / 2);
+  const longestMs = isKept ? LAST_KEPT_MS : LAST_MS;
+  const backOffMs = Math.min(longestMs, FIRST_MS * 2 ** attempt) * (0.75 + chance / 2);
   return { reason, waitMs: problem?.details?.retry_after_ms ?? backOffMs };
 }
