@@ -38,6 +38,8 @@ from inference.errors import MessageInvalid
 INFERENCE_CHANNEL = "inference"
 CLAIM_LAYER = "default"
 MEDIA_LAYER = "media"
+WORKERS_GROUP = "workers"
+"""The group of the media layer to which workers announce themselves."""
 
 ActionForm = Literal["v1.0", "v1.1"]
 LateAudio = Literal["keep", "drop"]
@@ -235,6 +237,43 @@ class SessionEnded(LayerMessage, frozen=True, kw_only=True):
 
     type = "session.ended"
     reason: Literal["drain", "error"]
+
+
+class WorkerAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+    """Worker to all gateways, every few seconds: it is there, and this is its state."""
+
+    type: ClassVar[str] = "worker.announced"
+    worker: str
+    """Its name for people: host and process."""
+    engine: str
+    is_ready: bool
+    """The engine is well."""
+    message: str = ""
+    """What hinders it, or what it does beside speaking; for people."""
+    is_late: bool = False
+    """Its frames are so late that it admits no session."""
+    is_full: bool = False
+    """All its places to speak are taken."""
+    sessions: int = 0
+    """How many it serves."""
+    is_leaving: bool = False
+    """It ends now."""
+
+    def to_layer(self) -> dict[str, Any]:
+        """The message as the channel layer takes it."""
+        return {"type": self.type, **msgspec.structs.asdict(self)}
+
+    @classmethod
+    def from_layer(cls, message: dict[str, Any]) -> "WorkerAnnouncement":
+        """The typed message of a layer dict.
+
+        Raises:
+            MessageInvalid: It is no announcement of this version.
+        """
+        try:
+            return msgspec.convert(message, cls)
+        except msgspec.ValidationError as error:
+            raise MessageInvalid(f"not a message of this version: {error}") from None
 
 
 TO_WORKER: tuple[type[LayerMessage], ...] = (

@@ -38,8 +38,10 @@ from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
     MEDIA_LAYER,
+    WORKERS_GROUP,
     LayerMessage,
     SessionStart,
+    WorkerAnnouncement,
     from_layer,
 )
 from inference.runtime.calibration import CalibrationFile, measure_frame_s, places_on
@@ -51,6 +53,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 1.0
 STOP_CLAIMS_WITHIN_S = 0.5
 REPORT_EVERY_S = 10.0
+ANNOUNCE_EVERY_S = 2.0
+ANNOUNCE_WITHIN_S = 0.5
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
 _HOST_IN_SCOPE = "inference.runtime.host"
@@ -187,6 +191,8 @@ class InferenceWorker:
         self._spawn(listener.arun(), "claims")  # type: ignore[no-untyped-call]  # asgiref has none
         self._spawn(self._report(host), "report")
         self._spawn(self._give_memory_back(), "memory")
+        if settings.CHANNEL_REDIS_URL:
+            self._spawn(self._keep_announcing(host), "announcements")
         log.info("worker %s takes sessions", self.name)
 
     async def _places(self, engine: Engine) -> int | None:
@@ -223,6 +229,8 @@ class InferenceWorker:
             claims[0].cancel()
             await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)
         if self._host is not None:
+            if settings.CHANNEL_REDIS_URL:
+                await self._announce(self._host, is_leaving=True)
             await self._host.drain()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close)
@@ -270,6 +278,30 @@ class InferenceWorker:
         while True:
             await asyncio.sleep(GIVE_MEMORY_BACK_EVERY_S)
             await asyncio.to_thread(malloc.trim)
+
+    async def _keep_announcing(self, host: Host) -> None:
+        """Let gateways elsewhere know of this worker before it has a session of theirs."""
+        while True:
+            await self._announce(host)
+            await asyncio.sleep(ANNOUNCE_EVERY_S)
+
+    async def _announce(self, host: Host, *, is_leaving: bool = False) -> None:
+        report = host.report()
+        announcement = WorkerAnnouncement(
+            worker=self.name,
+            engine=report.engine,
+            is_ready=report.engine_state.is_healthy,
+            message=report.engine_state.message,
+            is_late=report.is_late,
+            is_full=report.is_full,
+            sessions=report.sessions,
+            is_leaving=is_leaving,
+        )
+        try:
+            async with asyncio.timeout(ANNOUNCE_WITHIN_S):
+                await _layer(MEDIA_LAYER).group_send(WORKERS_GROUP, announcement.to_layer())
+        except Exception as error:  # noqa: BLE001 - a layer raises what its client library does
+            log.debug("the worker was not announced: %r", error)  # the layer logs its outages
 
     async def _report(self, host: Host) -> None:
         while True:

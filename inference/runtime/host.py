@@ -103,6 +103,11 @@ class HostReport:
     is_late: bool = False
     """Frames are so late that no session is admitted."""
 
+    @property
+    def is_full(self) -> bool:
+        """All places to speak are taken."""
+        return self.places is not None and self.speaking >= self.places
+
     def __str__(self) -> str:
         text = f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
         return f"{text}; {self.engine_state.message}" if self.engine_state.message else text

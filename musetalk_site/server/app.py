@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.management.base import CommandError
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
@@ -95,6 +95,7 @@ class _App:
         from musetalk_site.watchdog import Watchdog
         from streaming.gateway.access import RevocationWatch
         from streaming.gateway.registry import registry
+        from streaming.gateway.workers import WorkerListener
         from streaming.history.writer import writer
 
         self._options = options
@@ -103,6 +104,7 @@ class _App:
         self._writer = writer
         self._watchdog = Watchdog()
         self._revocations = RevocationWatch(registry)
+        self._worker_listener = WorkerListener(_media_layer())
         self._preparation_runner = PreparationRunner() if options.prepares else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
@@ -172,6 +174,8 @@ class _App:
             self._app_process.start()
             self._registry.peers = self._app_process
         _connect_to_redis()
+        if settings.CHANNEL_REDIS_URL and self._worker is None:
+            self._worker_listener.start()
         self._writer.start()
         self._revocations.start()
         if self._preparation_runner is not None:
@@ -184,6 +188,7 @@ class _App:
 
     async def _say_goodbye(self) -> None:
         self._revocations.stop()
+        await self._worker_listener.stop()
         log.info("shutting down: closing connections")
         await self._registry.close_all()
 
@@ -222,8 +227,14 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
         is_ready=state.is_healthy,
         message=state.message,
         is_late=report.is_late,
-        is_full=report.places is not None and report.speaking >= report.places,
+        is_full=report.is_full,
     )
+
+
+def _media_layer() -> BaseChannelLayer:
+    layer = get_channel_layer(MEDIA_LAYER)
+    assert layer is not None, "the settings define it"
+    return layer
 
 
 def _connect_to_redis() -> None:
@@ -231,6 +242,6 @@ def _connect_to_redis() -> None:
     if settings.CHANNEL_REDIS_URL:
         from musetalk_site.redis_layers import RedisMediaLayer
 
-        layer = get_channel_layer(MEDIA_LAYER)
+        layer = _media_layer()
         if isinstance(layer, RedisMediaLayer):
             layer.connect()

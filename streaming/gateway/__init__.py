@@ -11,4 +11,5 @@ takeover  a session opened again on another process
 watching  a connection that watches another one's session
 turns     large messages are worked on one at a time
 transport whether a client reads fast enough
+workers   those that run apart, as they announce themselves
 """

