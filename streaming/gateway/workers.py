@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 SILENCE_S = 6.0
 """A worker that has not announced itself for so long is gone."""
 
-MAX_WORKERS = 10_000
+MAX_WORKERS = 1_000
 RETRY_AFTER_S = 1.0
 
 
@@ -40,7 +40,7 @@ class WorkerDirectory:
         if announcement.is_leaving:
             self._heard.pop(announcement.worker, None)
             return
-        if announcement.worker not in self._heard:
+        if announcement.worker not in self._heard and len(self._heard) >= MAX_WORKERS:
             self._forget(now_s)
             if len(self._heard) >= MAX_WORKERS:
                 return
