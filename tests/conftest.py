@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "end to end" if _is_end_to_end(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    # First, since they take longest: their process does nothing else, and keeps its priority.
+    items.sort(key=lambda item: not _is_end_to_end(item))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
