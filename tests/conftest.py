@@ -27,6 +27,7 @@ def _is_end_to_end(item: pytest.Item) -> bool:
     return END_TO_END in item.path.parents
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "end to end" if _is_end_to_end(item) else str(item.path)
