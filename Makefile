@@ -31,7 +31,7 @@ setup: python ## make .venv with everything
 
 test: setup packages ## check, and run all tests
 	@$(MAKE) --no-print-directory check
-	.venv/bin/pytest -n auto --maxprocesses 4 --dist loadgroup
+	@.venv/bin/python tests/run.py
 
 check: setup lint types javascript ## style, types, architecture
 	.venv/bin/pytest -q tests/test_architecture.py
