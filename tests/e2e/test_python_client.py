@@ -256,6 +256,8 @@ def test_an_example_ends_cleanly_on_ctrl_c(door: Door, tmp_path: Path) -> None:
         env=env,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs these tests in the background ignores it, and what they start would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with program:
         while not (tmp_path / "out.mp4").exists():
