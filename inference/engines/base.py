@@ -24,7 +24,7 @@ Features = NDArray[np.float32]
 """What an engine hears for one frame; its shape is the engine's own affair."""
 
 
-CLOSE_WITHIN_S = 2.0
+CLOSE_WITHIN_S = 1.5
 """How long an engine may take to end its threads."""
 
 

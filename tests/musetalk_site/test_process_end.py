@@ -13,20 +13,38 @@ def run(body: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_process_whose_native_threads_ended_goes_on_to_its_exit_handlers():
+def test_exit_handlers_run_when_native_threads_have_ended():
     done = run(
         """
+        import atexit
+        atexit.register(print, "exit handler")
         threading.Thread(target=time.sleep, args=(0.1,), name="engine_0").start()
         end_process(3)
         print("after")
         """
     )
-    assert (done.returncode, done.stdout) == (0, "after\n"), done.stderr
+    assert (done.returncode, done.stdout) == (3, "exit handler\n"), done.stderr
+
+
+def test_the_interpreter_is_not_taken_apart():
+    """It takes seconds with torch loaded, and gives nothing back that the system would not."""
+    done = run(
+        """
+        class Slow:
+            def __del__(self):
+                print("taken apart", flush=True)
+        slow = Slow()
+        end_process()
+        """
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_a_thread_that_does_not_end_is_not_waited_for():
     done = run(
         """
+        import atexit
+        atexit.register(print, "exit handler")
         threading.Thread(target=time.sleep, args=(60,), name="media_0").start()
         print("before")
         end_process(3, wait_s=0.1)
@@ -38,8 +56,10 @@ def test_a_thread_that_does_not_end_is_not_waited_for():
 def test_other_threads_are_none_of_its_business():
     done = run(
         """
-        threading.Thread(target=time.sleep, args=(0.5,), name="other").start()
-        end_process(3, wait_s=0)
+        import atexit
+        atexit.register(print, "exit handler")
+        threading.Thread(target=time.sleep, args=(60,), name="other").start()
+        end_process(wait_s=0)
         """
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, "exit handler\n"), done.stderr

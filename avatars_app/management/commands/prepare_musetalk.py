@@ -73,7 +73,7 @@ class Command(BaseCommand):
         def tell(done: int, count: int) -> None:
             nonlocal told_s
             now_s = time.monotonic()
-            if done < count and now_s - told_s < TELL_EVERY_S:
+            if not done or (done < count and now_s - told_s < TELL_EVERY_S):
                 return
             told_s = now_s
             left_s = (now_s - began_s) / done * (count - done)

@@ -23,7 +23,8 @@ TELL_EVERY_PERCENT = 10
 
 
 Progress = Callable[[int, int], None]
-"""Told after each picture: how many are done, of how many."""
+"""Told how many pictures are done, of how many: after each one, and with 0 while those of the clip
+are decoded and their faces found. What it raises ends the preparation."""
 
 
 @dataclass(slots=True, eq=False)
@@ -154,7 +155,7 @@ class BackgroundPreparation:
                 if self._is_closing:
                     raise EngineStopped("the engine was closed")
                 self._at_work = task, done, count
-            percent, before = (100 * n // count for n in (done, done - 1))
+            percent, before = (100 * n // count for n in (done, max(done - 1, 0)))
             if percent // TELL_EVERY_PERCENT > before // TELL_EVERY_PERCENT:
                 log.info("preparing %s: %d of %d pictures", task, done, count)
 

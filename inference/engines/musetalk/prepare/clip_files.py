@@ -1,6 +1,8 @@
 """Preparing one clip of an asset folder, from its access units to the files of `avatar`."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -45,10 +47,14 @@ def prepare_clip(
     if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
         return made
     clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
-    pictures = [clip.picture(index) for index in range(entry.frames)]
+    begun = partial(progress, 0, entry.frames) if progress else _unwatched
+    pictures = []
+    for index in range(entry.frames):
+        begun()
+        pictures.append(clip.picture(index))
     meshes = _kept_meshes(folder, entry)
     if meshes is None:
-        meshes = find_meshes(pictures)
+        meshes = find_meshes(pictures, begun)
     faces = preparer.prepare(pictures, meshes, progress)
     provenance = Provenance(manifest.version, preparer.mask_source)
     try:
@@ -75,13 +81,25 @@ def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
     return np.asarray(meshes, np.float32)
 
 
-def find_meshes(pictures: list[Picture]) -> NDArray[np.float32]:
-    """The meshes of the face that is seen, NaN where none is: 4 ms a picture."""
+def _unwatched() -> None:
+    """Nobody follows the preparation."""
+
+
+def find_meshes(
+    pictures: list[Picture], before_each: Callable[[], None] = _unwatched
+) -> NDArray[np.float32]:
+    """The meshes of the face that is seen, NaN where none is: 4 ms a picture.
+
+    Args:
+        pictures: I420.
+        before_each: Called before each picture; what it raises ends the search.
+    """
     from inference.faces.mesh import FaceMesh
 
     mesh = FaceMesh()
     meshes = np.full((len(pictures), MESH_POINTS, 2), np.nan, np.float32)
     for index, picture in enumerate(pictures):
+        before_each()
         rgb = cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420).astype(np.uint8, copy=False)
         if (face := mesh.find(rgb)) is not None:
             meshes[index] = face.landmarks[:, :2]

@@ -1,7 +1,6 @@
 """The engine through its door, with the small nets: hearing, making, preparing, failing."""
 
 import json
-import threading
 import time
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from inference.errors import (
     AvatarInvalid,
     EngineError,
     EngineOutOfMemory,
-    EngineStopped,
     EngineUnavailable,
 )
 from inference.media.types import AudioWindow, Patch
@@ -436,41 +434,6 @@ def test_preparing_tells_how_far_it_is_and_why_it_fails(monkeypatch):
     assert preparation.hurry(avatar, "idle_1") == (
         "idle_1 could not be prepared: landmarks are missing"
     )
-
-
-def test_closing_ends_the_preparation_after_the_picture_in_progress():
-    preparation = background.BackgroundPreparation()
-    avatar = MuseTalkAvatar("me", {})
-    first, goes_on = threading.Event(), threading.Event()
-    done = []
-
-    def pictures(progress):
-        for number in range(1, 101):
-            first.set()
-            goes_on.wait(5)
-            done.append(number)
-            progress(number, 100)
-
-    preparation.submit([background.Task(avatar, clip, pictures) for clip in ("idle_0", "idle_1")])
-    assert first.wait(5)
-    closing = threading.Thread(target=preparation.close, args=(5,))
-    closing.start()
-    while not preparation._is_closing:
-        pass
-    goes_on.set()
-    closing.join(5)
-    assert done == [1]
-    assert not [t for t in threading.enumerate() if t.name == "musetalk-preparation"]
-    assert avatar.failures == {}
-    preparation.submit([background.Task(avatar, "idle_2", pictures)])
-    assert done == [1]
-
-
-def test_closing_ends_a_load_between_two_steps():
-    engine = MuseTalkEngine(WEIGHTS, device="cpu")
-    engine.close()
-    with pytest.raises(EngineStopped):
-        engine.load()
 
 
 def test_a_picture_without_a_face_shifts_no_other(prepared):
