@@ -65,6 +65,7 @@ class AppProcess:
         writer: HistoryWriter,
         is_ready: Callable[[], bool],
         adopt: Callable[[int, bytes], None],
+        streams: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
         """Take over the control socket.
@@ -75,12 +76,15 @@ class AppProcess:
             writer: The history of this process.
             is_ready: Whether sessions can be served.
             adopt: Serves a connection, given its descriptor and what was read from it.
+            streams: How many streams are open here, counting each from its adoption on.
             on_end: Called when the supervisor is gone.
         """
         self._registry = registry
         self._writer = writer
         self._is_ready = is_ready
         self._adopt = adopt
+        self._streams = streams
+        self._adopted = 0
         self._control: ControlSocket[SupervisorMessage] = ControlSocket(
             socket.socket(fileno=control),
             msgspec.msgpack.Decoder(SupervisorMessage),
@@ -172,6 +176,7 @@ class AppProcess:
     def _receive(self, message: SupervisorMessage, descriptor: int | None) -> None:
         match message:
             case AdoptConnection(head) if descriptor is not None:
+                self._adopted += 1
                 self._adopt(descriptor, head)
             case SessionOwned(request, is_granted):
                 answer = self._owning.get(request)
@@ -208,8 +213,9 @@ class AppProcess:
             with contextlib.suppress(PeerGone):
                 self._control.send(
                     Beat(
-                        sessions=len(links),
+                        streams=self._streams(),
                         speaking=sum(link is not None and link.queued_ms > 0 for link in links),
+                        adopted=self._adopted,
                         is_ready=self._is_ready() and not self._registry.is_closing,
                     )
                 )

@@ -19,8 +19,10 @@ class FromProcess(msgspec.Struct, frozen=True, tag=True):
 class Beat(FromProcess, frozen=True):
     """What the process does, every second."""
 
-    sessions: int
-    """Connections that are open."""
+    streams: int
+    """WebSocket connections that are open."""
+    adopted: int
+    """Connections that it was given and took over, ever."""
     speaking: int
     """Sessions that show speech now."""
     is_ready: bool

@@ -2,30 +2,38 @@
 
 A session lives in one process, and its load stays there. So a stream is placed when its request is
 read: where its session is, if it names one, else where the load is least. What a process has been
-given counts at once, before its next report shows it; otherwise a burst between two reports would
-all go to the same one.
+given counts at once: a stream that is on its way when the process reports is in no report yet, and
+a burst would all go to the same one. So both sides count what was ever given and taken over, and
+the difference is on its way.
 """
 
 from dataclasses import dataclass, field
 
 SPEAKING_WEIGHT = 8
-"""How many idle sessions one that speaks counts for."""
+"""How many idle streams a session that speaks counts for."""
 
 
 @dataclass(slots=True)
 class ProcessLoad:
     """What is known of one process."""
 
-    sessions: int = 0
+    streams: int = 0
     speaking: int = 0
     is_ready: bool = False
-    placed: int = 0
-    """Streams that it was given since its last report."""
+    given: int = 0
+    """Streams that it was given, ever."""
+    adopted: int = 0
+    """Those of them that it had taken over when it reported."""
+
+    @property
+    def on_their_way(self) -> int:
+        """Streams that it was given and that no report of it shows."""
+        return self.given - self.adopted
 
     @property
     def weight(self) -> int:
         """By which processes are compared."""
-        return self.sessions + self.placed + SPEAKING_WEIGHT * self.speaking
+        return self.streams + self.on_their_way + SPEAKING_WEIGHT * self.speaking
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +64,21 @@ class Placement:
             session: owner for session, owner in self.owners.items() if owner.process != process
         }
 
-    def reported(self, process: int, *, sessions: int, speaking: int, is_ready: bool) -> None:
-        """A process reported its load."""
-        if process in self.loads:
-            self.loads[process] = ProcessLoad(sessions, speaking, is_ready)
+    def reported(
+        self, process: int, *, streams: int, speaking: int, adopted: int, is_ready: bool
+    ) -> None:
+        """A process reported its load, and how many streams it has taken over."""
+        if load := self.loads.get(process):
+            load.streams, load.speaking, load.is_ready = streams, speaking, is_ready
+            load.adopted = adopted
+
+    def given(self, process: int) -> None:
+        """A stream was sent to a process."""
+        if load := self.loads.get(process):
+            load.given += 1
 
     def place(self, session: str | None, *, asked: int) -> int:
-        """The process for a new stream, which counts as placed there.
+        """The process for a new stream.
 
         Args:
             session: The key of the session that the stream names.
@@ -70,15 +86,9 @@ class Placement:
         """
         owner = None if session is None else self.owners.get(session)
         if owner is not None:
-            chosen = owner.process
-        else:
-            ready = [number for number, load in self.loads.items() if load.is_ready]
-            chosen = min(
-                ready, key=lambda number: (self.loads[number].weight, number), default=asked
-            )
-        if chosen in self.loads:
-            self.loads[chosen].placed += 1
-        return chosen
+            return owner.process
+        ready = [number for number, load in self.loads.items() if load.is_ready]
+        return min(ready, key=lambda number: (self.loads[number].weight, number), default=asked)
 
     def own(self, session: str, user_id: str, process: int) -> tuple[bool, int | None]:
         """A connection of ``process`` opens a session.

@@ -238,7 +238,11 @@ class Supervisor:
 
     def _beat(self, sender: _Process, beat: Beat) -> None:
         self._placement.reported(
-            sender.number, sessions=beat.sessions, speaking=beat.speaking, is_ready=beat.is_ready
+            sender.number,
+            streams=beat.streams,
+            speaking=beat.speaking,
+            adopted=beat.adopted,
+            is_ready=beat.is_ready,
         )
         is_complete = len(self._processes) == self._count
         if not self._is_ready and is_complete:
@@ -249,8 +253,10 @@ class Supervisor:
     def _place(self, sender: _Process, message: PlaceConnection, descriptor: int) -> None:
         chosen = self._placement.place(message.session, asked=sender.number)
         adopt = AdoptConnection(message.head)
-        if not self._send(self._processes.get(chosen, sender), adopt, descriptor):
-            self._send(sender, adopt, descriptor)
+        for process in (self._processes.get(chosen, sender), sender):
+            if self._send(process, adopt, descriptor):
+                self._placement.given(process.number)
+                return
 
     def _own(self, sender: _Process, message: OwnSession) -> None:
         is_granted, older = self._placement.own(message.session, message.user_id, sender.number)

@@ -155,6 +155,7 @@ class _App:
             writer=self._writer,
             is_ready=lambda: self._worker is None or self._worker.report() is not None,
             adopt=lambda descriptor, head: self.server.adopt(descriptor, head),
+            streams=lambda: self.server.streams,
             on_end=lambda: self.server.stop(),
         )
 

@@ -149,6 +149,11 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         self._failure = reason
         self.stop()
 
+    @property
+    def streams(self) -> int:
+        """How many WebSocket connections are open."""
+        return sum(isinstance(protocol, StreamProtocol) for protocol in self._open())
+
     # ---- what Daphne calls
 
     def listen_success(self, port: Any) -> None:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -6,18 +8,35 @@ from musetalk_site.processes.placement import SPEAKING_WEIGHT, Placement
 
 
 def ready(*loads: tuple[int, int]) -> Placement:
-    """Processes with so many sessions, of which so many speak."""
+    """Processes with so many streams, of which so many speak."""
     placement = Placement()
     for number, (sessions, speaking) in enumerate(loads):
         placement.process_started(number)
-        placement.reported(number, sessions=sessions, speaking=speaking, is_ready=True)
+        placement.reported(number, streams=sessions, speaking=speaking, adopted=0, is_ready=True)
     return placement
+
+
+def give(placement: Placement) -> int:
+    """Place a new stream, and send it there."""
+    chosen = placement.place(None, asked=0)
+    placement.given(chosen)
+    return chosen
 
 
 def test_a_burst_between_two_reports_is_spread():
     placement = ready((0, 0), (0, 0), (0, 0))
-    placed = [placement.place(None, asked=0) for _ in range(12)]
-    assert sorted(placed) == [0] * 4 + [1] * 4 + [2] * 4
+    assert Counter(give(placement) for _ in range(12)) == {0: 4, 1: 4, 2: 4}
+
+
+def test_a_report_that_was_on_its_way_as_well_forgets_no_stream():
+    placement = ready((0, 0), (0, 0), (0, 0))
+    given = Counter()
+    for _ in range(4):
+        given.update(give(placement) for _ in range(3))
+        for number in range(3):  # sent before the last stream arrived
+            streams = given[number] - 1
+            placement.reported(number, streams=streams, speaking=0, adopted=streams, is_ready=True)
+    assert given == {0: 4, 1: 4, 2: 4}
 
 
 def test_sessions_that_speak_count_more():
@@ -36,7 +55,7 @@ def test_who_is_not_ready_is_given_nothing():
     placement = ready((9, 0))
     placement.process_started(1)
     assert placement.place(None, asked=1) == 0
-    placement.reported(0, sessions=9, speaking=0, is_ready=False)
+    placement.reported(0, streams=9, speaking=0, adopted=0, is_ready=False)
     assert placement.place(None, asked=1) == 1, "nobody is ready: it stays where it came in"
 
 
@@ -79,7 +98,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3), load=st.integers(0, 5), is_ready=st.booleans())
     def report(self, number: int, load: int, is_ready: bool) -> None:
-        self.placement.reported(number, sessions=load, speaking=0, is_ready=is_ready)
+        self.placement.reported(number, streams=load, speaking=0, adopted=0, is_ready=is_ready)
 
     @rule(session=st.sampled_from("abc"), user=st.sampled_from(["ada", "bob"]), data=st.data())
     def own(self, session: str, user: str, data: st.DataObject) -> None:
@@ -113,7 +132,7 @@ TestProcesses = Processes.TestCase
 def test_no_process_is_left_behind(sessions, streams):
     placement = ready(*((count, 0) for count in sessions))
     for _ in range(streams):
-        placement.place(None, asked=0)
+        give(placement)
     totals = [load.weight for load in placement.loads.values()]
-    given_any = [load.weight for load in placement.loads.values() if load.placed]
+    given_any = [load.weight for load in placement.loads.values() if load.given]
     assert max(given_any) <= min(totals) + 1
