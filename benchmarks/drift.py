@@ -19,6 +19,7 @@ from benchmarks.pictures import decoded_luma
 from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict
 from inference.assets.library import AvatarLibrary
+from inference.engines.in_process import InProcessEngine
 from inference.messages import (
     AudioChunk,
     ClipChange,
@@ -81,11 +82,12 @@ async def speak(minutes: float, folder: Path) -> RegistryObserver:
     make_avatar(folder / "test")
     clock, watcher, dice = ManualClock(), RegistryObserver(), random.Random(1)
     host = Host(
-        engine=LoudnessEngine(),
+        engine=InProcessEngine(
+            LoudnessEngine(), pool=InlinePool(), avatar_pool=InlinePool(), now_s=clock.now_s
+        ),
         library=AvatarLibrary(folder, folder),
         clock=clock,
         deliver=watcher.deliver,
-        engine_pool=InlinePool(),
         media_pool=InlinePool(),
         name="drift",
     )

@@ -17,7 +17,7 @@ import logging
 import os
 import platform
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -31,6 +31,7 @@ from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
 from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
+from inference.engines.in_process import InProcessEngine
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.local_link import link
 from inference.media.profile import DEFAULT_PROFILE
@@ -174,14 +175,13 @@ class InferenceWorker:
             },
         )
         log.info("engine: %s, %s", choice.engine.name, choice.reason)
-        self._engine = choice.engine
-        host = self._make_host(choice.engine)
+        self._engine = engine = choice.engine
+        engine_pool = self._pool(engine.concurrency, "engine")
         try:
-            await host.load()
+            await asyncio.get_running_loop().run_in_executor(engine_pool, engine.load)
         except EngineStopped:
             return  # `drain` was called while it loaded
-        host.places = await self._places(choice.engine)
-        self._host = host
+        host = self._host = self._make_host(engine, engine_pool, await self._places(engine))
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
             await self._application({**scope, _HOST_IN_SCOPE: host}, receive, send)
@@ -251,27 +251,32 @@ class InferenceWorker:
             if self._on_death is not None:
                 self._on_death(f"the worker's {task.get_name()} died: {error!r}")
 
-    def _make_host(self, engine: Engine) -> Host:
-        engine_pool = ThreadPoolExecutor(engine.concurrency, thread_name_prefix="engine")
-        media_pool = ThreadPoolExecutor(self._cores, thread_name_prefix="media")
-        self._pools = [engine_pool, media_pool]
-        layer = _layer(MEDIA_LAYER)
+    def _pool(self, threads: int, name: str) -> ThreadPoolExecutor:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pools.append(pool)
+        return pool
+
+    def _make_host(self, engine: Engine, engine_pool: Executor, places: int | None) -> Host:
+        media_pool = self._pool(self._cores, "media")
+        layer, clock = _layer(MEDIA_LAYER), MonotonicClock()
 
         async def deliver(channel: str, message: LayerMessage) -> None:
             await layer.send(channel, message.to_layer())
 
         return Host(
-            engine=engine,
+            engine=InProcessEngine(
+                engine, pool=engine_pool, avatar_pool=media_pool, now_s=clock.now_s
+            ),
             library=self._library(),
-            clock=MonotonicClock(),
+            clock=clock,
             deliver=deliver,
-            engine_pool=engine_pool,
             media_pool=media_pool,
             name=self.name,
             cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
             hand_over=link.send,
             speech_share=settings.SPEECH_SHARE,
+            places=places,
         )
 
     async def _give_memory_back(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
-from inference.engines.base import Engine, LoadedAvatar
+from inference.engines.access import EngineAccess
+from inference.engines.base import LoadedAvatar
 from inference.media.profile import VideoProfile
 
 
@@ -26,7 +27,7 @@ class AvatarCache:
     def __init__(
         self,
         *,
-        engine: Engine,
+        engine: EngineAccess,
         library: AvatarLibrary,
         cache: PictureCache,
         profile: VideoProfile,
@@ -50,14 +51,14 @@ class AvatarCache:
         key = (name, version)
         if key not in self._opened:
             loop = asyncio.get_running_loop()
-            opened = await loop.run_in_executor(self._pool, self._open_folder, folder)
+            clips = await loop.run_in_executor(self._pool, self._open_clips, folder)
+            avatar = await self._engine.open_avatar(folder, clips.manifest)
             self._forget_unused()
-            self._opened.setdefault(key, opened)
+            self._opened.setdefault(key, OpenAvatar(clips, avatar))
         return self._opened[key]
 
-    def _open_folder(self, folder: Path) -> OpenAvatar:
-        clips = AvatarClips(folder, self._cache, profile=self._profile)
-        return OpenAvatar(clips, self._engine.open_avatar(folder, clips.manifest))
+    def _open_clips(self, folder: Path) -> AvatarClips:
+        return AvatarClips(folder, self._cache, profile=self._profile)
 
     def _forget_unused(self) -> None:
         used = {id(clips) for clips in self._in_use()}

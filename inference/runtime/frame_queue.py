@@ -17,7 +17,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from inference.media.types import Patch, Picture
+from inference.media.types import AudioWindow, Patch, Picture
 from inference.runtime.speech_queue import SpeechFrame
 from inference.runtime.timeline import FramePlan, Source, Timeline
 
@@ -39,6 +39,8 @@ class PlannedFrame:
     deadline_s: float
     """When the engine's time for it is over."""
     speech: SpeechFrame | None
+    spoken_before: AudioWindow | None = None
+    """The last sound before it: a mouth without sound of its own is made from that."""
     phase: Phase = Phase.RENDERING
     access_unit: bytes = b""
     is_idr: bool = False
@@ -49,6 +51,11 @@ class PlannedFrame:
     """The source picture, where the engine has seen it."""
     patch: Patch | None = None
     """The mouth to be pasted over it; None: its own."""
+
+    @property
+    def window(self) -> AudioWindow | None:
+        """The sound that its mouth is made from; None: nothing was spoken yet."""
+        return self.spoken_before if self.speech is None else self.speech.window
 
     @property
     def awaits_mouth(self) -> bool:

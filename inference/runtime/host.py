@@ -29,7 +29,8 @@ from typing import Any, Literal
 
 from inference.assets.clips import PictureCache
 from inference.assets.library import AvatarLibrary
-from inference.engines.base import Engine, EngineState
+from inference.engines.access import EngineAccess
+from inference.engines.base import EngineState
 from inference.errors import AvatarError
 from inference.media.profile import DEFAULT_PROFILE, VideoProfile
 from inference.messages import (
@@ -114,16 +115,15 @@ class HostReport:
 
 
 class Host:
-    """The sessions of a process. Construct it, `load`, then run `run` as a task."""
+    """The sessions of a process. Construct it, then run `run` as a task."""
 
     def __init__(
         self,
         *,
-        engine: Engine,
+        engine: EngineAccess,
         library: AvatarLibrary,
         clock: Clock,
         deliver: Deliver,
-        engine_pool: Executor,
         media_pool: Executor,
         name: str,
         profile: VideoProfile = DEFAULT_PROFILE,
@@ -137,7 +137,6 @@ class Host:
         self._clock = clock
         self._deliver = deliver
         self._hand_over = hand_over
-        self._engine_pool = engine_pool
         self._name = name
         self._end_of_speech_ms = end_of_speech_ms
         self._deadlines = DeadlineQueue(clock)
@@ -151,7 +150,6 @@ class Host:
         )
         self._pipeline = Pipeline(
             engine=engine,
-            engine_pool=engine_pool,
             media_pool=media_pool,
             profile=profile,
             clock=clock,
@@ -170,10 +168,6 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._past = FrameMetrics()
         self._is_draining = False
-
-    async def load(self) -> None:
-        """Load the engine; EngineUnavailable if it cannot run here."""
-        await asyncio.get_running_loop().run_in_executor(self._engine_pool, self._engine.load)
 
     async def run(self) -> None:
         """Keep time, until cancelled."""
@@ -204,7 +198,7 @@ class Host:
             len(self._hosted),
             self._engine.name,
             self._engine.state(),
-            self._pipeline.waiting_jobs,
+            self._engine.waiting,
             totals,
             places=self._engine_places(),
             speaking=sum(session.holds_place(now_s) for session in self._sessions()),

@@ -23,9 +23,9 @@ from typing import Protocol
 
 from inference.assets.clip_index import ClipRequest, resolve_clip
 from inference.assets.clips import AvatarClips
-from inference.engines.base import Features, LoadedAvatar
+from inference.engines.base import LoadedAvatar
 from inference.media.encoder import Encoder
-from inference.media.types import Patch
+from inference.media.types import AudioWindow, Patch
 from inference.messages import (
     ActionStart,
     AudioChunk,
@@ -109,8 +109,6 @@ class WorkerSession:
         self.avatar = avatar
         self.metrics = FrameMetrics()
         self.encoder: Encoder | None = None
-        self.features: Features | None = None
-        """The engine's last features: held or eased mouths show them."""
         self.is_encoding = False
         self.is_streaming = False
         self.last_message_s = 0.0
@@ -129,6 +127,8 @@ class WorkerSession:
         )
         self._outbox = FrameQueue()
         self._concealment = ErrorConcealment()
+        self._spoken: AudioWindow | None = None
+        """The sound of the newest planned mouth: held or eased ones show it."""
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
@@ -231,12 +231,15 @@ class WorkerSession:
         for slot in dropped:
             self._pipeline.withdraw(slot)
         if dropped:
+            self._spoken = dropped[0].spoken_before
             self._planner.rollback(dropped)
         return dropped
 
     def _begin(self, slot: PlannedFrame) -> None:
         """The planner made it: have made what it needs."""
         self._outbox.put(slot)
+        slot.spoken_before = self._spoken
+        self._spoken = slot.window
         plan, clip, index = slot.plan, slot.plan.cursor.clip, slot.plan.cursor.index
         if plan.source is Source.CLIP:
             slot.access_unit = self.clips[clip].access_unit(index)
@@ -248,15 +251,13 @@ class WorkerSession:
             self._pipeline.decode_ahead(self, wanted, 0)
         if plan.mouth is Mouth.HOLDING:
             self.metrics.held += 1
-        if plan.mouth is Mouth.CLOSED or (slot.speech is None and self.features is None):
+        if plan.mouth is Mouth.CLOSED or slot.window is None:
             self._encode(slot, None)
         else:
             self._pipeline.render(self, slot)
 
-    def on_rendered(self, slot: PlannedFrame, features: Features, patch: Patch | None) -> None:
-        """The engine made the mouth; the features of a late one are kept all the same."""
-        if not slot.is_dropped:
-            self.features = features
+    def on_rendered(self, slot: PlannedFrame, patch: Patch | None) -> None:
+        """The engine made the mouth."""
         if slot.awaits_mouth:
             self._encode(slot, patch)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.assets.library import AvatarLibrary
+from inference.engines.in_process import InProcessEngine
 from inference.messages import (
     AudioChunk,
     LayerMessage,
@@ -75,11 +76,15 @@ class Stage:
         self.doors: dict[str, Door] = {}
         self.undeliverable = 0
         self.host = Host(
-            engine=self.engine,
+            engine=InProcessEngine(
+                self.engine,
+                pool=self.engine_pool,
+                avatar_pool=InlinePool(),
+                now_s=self.clock.now_s,
+            ),
             library=library,
             clock=self.clock,
             deliver=self._deliver,
-            engine_pool=self.engine_pool,
             media_pool=InlinePool(),
             name="test worker",
         )

@@ -8,11 +8,12 @@ import pytest
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
+from inference.engines.in_process import InProcessEngine
 from inference.errors import AvatarInvalid, AvatarNotFound
 from inference.media.profile import DEFAULT_PROFILE
 from inference.runtime.avatar_cache import AvatarCache, OpenAvatar
 from tests.factories import make_avatar
-from tests.fakes import InlinePool, LoudnessEngine
+from tests.fakes import InlinePool, LoudnessEngine, ManualClock
 
 
 class CountingEngine(LoudnessEngine):
@@ -42,7 +43,12 @@ class Avatars(AvatarCache):
         self.engine = CountingEngine()
         self.used: list[AvatarClips] = []
         super().__init__(
-            engine=self.engine,
+            engine=InProcessEngine(
+                self.engine,
+                pool=InlinePool(),
+                avatar_pool=pool or InlinePool(),
+                now_s=ManualClock().now_s,
+            ),
             library=AvatarLibrary(shelf, shelf),
             cache=PictureCache(),
             profile=DEFAULT_PROFILE,

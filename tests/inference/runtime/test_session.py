@@ -1,6 +1,5 @@
 """One session against a stage that does nothing by itself: the test is the pools."""
 
-import numpy as np
 import pytest
 
 from inference.assets.clips import AvatarClips, PictureCache
@@ -83,7 +82,7 @@ def three_mouths_under_way(session, stage):
 def test_pictures_are_encoded_in_order_whichever_mouth_is_made_first(session, stage, order):
     slots = three_mouths_under_way(session, stage)
     for place in order:
-        session.on_rendered(slots[place], np.zeros(1, np.float32), None)
+        session.on_rendered(slots[place], None)
     for _ in slots:
         stage.finish_encoding(session, 1.0)
     assert stage.encoded == sorted(stage.encoded)
@@ -94,7 +93,7 @@ def test_pictures_are_encoded_in_order_whichever_mouth_is_made_first(session, st
 
 def test_one_picture_at_a_time_is_encoded(session, stage):
     for slot in three_mouths_under_way(session, stage):
-        session.on_rendered(slot, np.zeros(1, np.float32), None)
+        session.on_rendered(slot, None)
     assert len(stage.encoding) == 1
     stage.finish_encoding(session, 1.0)
     assert len(stage.encoding) == 1

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from inference.assets.library import AvatarLibrary
+from inference.engines.in_process import InProcessEngine
 from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.messages import VideoFrame
 from inference.runtime.host import Host
@@ -52,11 +53,12 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
         doors[channel].arrivals_s.append(clock.now_s())
 
     host = Host(
-        engine=engine,
+        engine=InProcessEngine(
+            engine, pool=InlinePool(), avatar_pool=InlinePool(), now_s=clock.now_s
+        ),
         library=AvatarLibrary(tmp_path, tmp_path),
         clock=clock,
         deliver=deliver,
-        engine_pool=InlinePool(),
         media_pool=InlinePool(),
         name="test worker",
     )

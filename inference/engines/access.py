@@ -1,0 +1,80 @@
+"""An engine as the sessions of a process see it: mouths are requested, and answered later.
+
+Where the engine runs is hidden here: in pool threads of this process (`in_process`), or in a
+process of its own that serves many (`process`). Both batch across sessions, most urgent first.
+
+A request carries the sound that its mouth is made from, also when the mouth only holds or eases: so
+no engine keeps anything of a session, and one that was replaced continues with the next request.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inference.assets.manifest import Manifest
+from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
+from inference.media.types import AudioContext, AudioWindow, Patch, Picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MouthRequest:
+    """One mouth that a session needs."""
+
+    avatar: LoadedAvatar
+    clip: str
+    index: int
+    read_picture: Callable[[], Picture]
+    """Decodes the picture that the mouth is for; called in a pool."""
+    window: AudioWindow
+    strength: float
+    deadline_s: float
+    """When it is of no use any more, on the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MouthResult:
+    """What became of a request."""
+
+    made: Patch | RenderRefusal | None
+    """None: the source picture shows the right mouth already."""
+    picture: Picture | None
+    """The source picture, if it was decoded for this."""
+
+
+Answer = Callable[[MouthResult | Exception], None]
+"""Called once on the event loop, unless the request was withdrawn."""
+
+
+class EngineAccess(Protocol):
+    """What a host needs. Lives on one event loop; only `open_avatar` takes time."""
+
+    name: str
+    context: AudioContext
+
+    @property
+    def lead_s(self) -> float:
+        """How long before a frame is due its mouth must be requested."""
+
+    @property
+    def capacity(self) -> int | None:
+        """Sessions that can speak at the same time, in all processes; None: not known."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a call."""
+
+    async def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
+        """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""
+
+    def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
+        """Whether mouths can be made on a clip now."""
+
+    def submit(self, request: MouthRequest, answer: Answer) -> None:
+        """Queue a request."""
+
+    def withdraw(self, request: MouthRequest) -> None:
+        """Forget a request that is still queued; nothing happens if it is not."""
+
+    def state(self) -> EngineState:
+        """How the engine is."""
