@@ -190,6 +190,14 @@ def throughput(context: Context) -> None:
     say("```")
 
 
+def accuracy(context: Context) -> None:
+    """`benchmarks.accuracy`; on a CPU without the kernels, which Triton would interpret."""
+    size = ("--full", "--kernels") if context.is_cuda else ("--no-full", "--pictures", "1")
+    say("```")
+    run_module("benchmarks.accuracy", "--device", "cuda" if context.is_cuda else "cpu", *size)
+    say("```")
+
+
 def gpu_tests(context: Context) -> None:
     """What only a GPU can show; on a CPU all of them are skipped."""
     say("```")
@@ -244,6 +252,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "beside": beside,
     "throughput": throughput,
     "tests": gpu_tests,
+    "accuracy": accuracy,
     "profile": profile,
     "viseme": viseme,
     "memory": memory,

@@ -3,11 +3,13 @@
 Pictures per second of the MuseTalk engine on this machine: the reference's way (eager, batch 20,
 one picture blended after the other) beside ours, by batch size, with the share of what the device's
 arithmetic allows; and what half precision does to the pictures. Needs torch, numpy, OpenCV and
-Pillow, nothing else of the project's requirements. ``--plot`` needs matplotlib.
+Pillow, nothing else of the project's requirements; where diffusers is installed the reference's way
+is timed with its classes as well. ``--plot`` needs matplotlib.
 """
 
 import argparse
 import copy
+import importlib.util
 import json
 import sys
 import time
@@ -24,6 +26,10 @@ from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.networks import Networks
 
 Row = dict[str, Any]
+
+REFERENCE = "reference's way"
+DIFFUSERS = "reference's way by diffusers"
+"""The same with diffusers' own classes, in torch's own layout."""
 
 
 def say(text: str) -> None:
@@ -107,21 +113,26 @@ def measure(options: argparse.Namespace) -> Row:
         report["rows"].append(row)
         memory = f"{row['peak_gib']:6.1f} GiB" if row["peak_gib"] is not None else ""
         say(
-            f"{path:34} {batch:5} {row['ms']:9.1f} ms {row['pictures_per_s']:8.1f}/s "
+            f"{path:40} {batch:5} {row['ms']:9.1f} ms {row['pictures_per_s']:8.1f}/s "
             f"{row['share']:6.1%} {memory}"
         )
 
-    way = paths.ReferenceWay(
-        unet=paths.as_published(nets.unet).to(device, dtype),
-        decoder=paths.as_published(nets.decoder).to(device, dtype),
-        device=device,
-        dtype=dtype,
-        width=width,
-        batch=options.reference_batch,
+    def add_reference(name: str, unet: Any, decoder: Any) -> None:
+        way = paths.ReferenceWay(unet, decoder, device, dtype, width, options.reference_batch)
+        add(f"{name}, networks", way.batch, way.networks())
+        add(f"{name}, whole loop", way.batch, way.whole())
+
+    add_reference(
+        REFERENCE,
+        paths.as_published(nets.unet).to(device, dtype),
+        paths.as_published(nets.decoder).to(device, dtype),
     )
-    add("reference's way, networks", way.batch, way.networks())
-    add("reference's way, whole loop", way.batch, way.whole())
-    del way
+    if tiny:
+        say("diffusers' classes are timed with the SD decoder only")
+    elif importlib.util.find_spec("diffusers") is None:
+        say("diffusers is not installed: its own classes are not timed")
+    else:
+        add_reference(DIFFUSERS, *published_classes(options.full, device, dtype))
     nets.to(device, dtype)
     for size in options.batches:
         add("listening", size, paths.listening(nets, device, size))
@@ -144,6 +155,15 @@ def measure(options: argparse.Namespace) -> Row:
     return report
 
 
+def published_classes(full: bool, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """diffusers' own UNet and decoder, of the published or the small networks' size."""
+    from benchmarks.published_nets import untrained_networks
+    from benchmarks.rule_tree import config_of
+
+    unet_config, vae_config = (config_of(name, full=full) for name in ("unet", "vae"))
+    return untrained_networks(unet_config, vae_config, device, dtype)
+
+
 def compare(report: Row) -> None:
     """Ours over the reference's, best against best."""
 
@@ -151,9 +171,13 @@ def compare(report: Row) -> None:
         rows = [row for row in report["rows"] if row["path"].startswith(start)]
         return float(max(row["pictures_per_s"] for row in rows))
 
-    for ours, theirs in (("networks", "networks"), ("whole", "whole loop")):
-        report[f"times_{ours}"] = best(ours) / best(f"reference's way, {theirs}")
-        say(f"\n{ours}: {report[f'times_{ours}']:.2f} times the reference's way")
+    for name in (REFERENCE, DIFFUSERS):
+        if not any(row["path"].startswith(name) for row in report["rows"]):
+            continue
+        for ours, theirs in (("networks", "networks"), ("whole", "whole loop")):
+            times = best(f"{ours}, ") / best(f"{name}, {theirs}")
+            report[f"times_{ours}, {name}"] = times
+            say(f"{ours}: {times:.2f} times {name}")
 
 
 def plot(report: Row, path: Path) -> None:

@@ -43,6 +43,31 @@ def published_networks(tree: ModelTree) -> networks.Networks:
     )
 
 
+def untrained_networks(
+    unet_config: dict[str, Any], vae_config: dict[str, Any], device: torch.device, dtype: Any
+) -> tuple[Any, Any]:
+    """diffusers' UNet and decoder with the weights they are made with, as `Networks` calls them.
+
+    For timing: speed does not depend on the values.
+
+    Args:
+        unet_config: Of `UNet2DConditionModel`.
+        vae_config: Of `AutoencoderKL`.
+        device: Where they are made.
+        dtype: Their precision.
+
+    Returns:
+        Latents and context → predicted latents; predicted latents → pictures in -1..1.
+    """
+    with device:
+        unet = networks.published_unet(unet_config).to(dtype).eval().requires_grad_(False)
+        vae = networks.published_vae(vae_config).to(dtype).eval().requires_grad_(False)
+    return (
+        lambda latents, context: unet(latents, UNET_TIMESTEP, context).sample,
+        lambda latents: vae.decode(latents / LATENT_SCALE).sample,
+    )
+
+
 def _loaded(make: Any, config: Any, weights: Any) -> Any:
     net = make(networks.read_config(config))
     checkpoint = networks.read_checkpoint(weights)
