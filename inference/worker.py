@@ -18,6 +18,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -29,9 +30,10 @@ from inference import malloc
 from inference.assets.clips import DEFAULT_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
-from inference.engines.base import Engine
+from inference.engines.access import EngineAccess
 from inference.engines.engine_selection import choose_engine
-from inference.engines.in_process import InProcessEngine
+from inference.engines.opening import RuntimeEngine
+from inference.engines.process.launcher import engine_process_command
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.local_link import link
 from inference.media.profile import DEFAULT_PROFILE
@@ -129,6 +131,7 @@ class InferenceWorker:
         share: float = 1.0,
         on_death: Callable[[str], None] | None = None,
         ends_with_engine: bool = False,
+        engine_address: Path | None = None,
     ) -> None:
         """Prepare to start.
 
@@ -140,6 +143,8 @@ class InferenceWorker:
                 process without its worker had better end than pretend.
             ends_with_engine: That an engine is lost for good is such a fault; a process that is a
                 gateway as well continues with the base videos.
+            engine_address: Of the engine process that the supervisor keeps; None: this worker
+                starts one if it needs one.
         """
         self._application = application
         self._cores = cores or available_cores()
@@ -149,7 +154,9 @@ class InferenceWorker:
         self._tasks: list[asyncio.Task[None]] = []
         self._pools: list[ThreadPoolExecutor] = []
         self._host: Host | None = None
-        self._engine: Engine | None = None
+        self._engine: RuntimeEngine | None = None
+        self._engine_address = engine_address
+        self._clock = MonotonicClock()
 
     @property
     def name(self) -> str:
@@ -162,26 +169,23 @@ class InferenceWorker:
     async def start(self) -> None:
         """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
         choice = choose_engine(
-            engine=settings.ENGINE,
-            device=settings.DEVICE,
-            use_float16=settings.USE_FLOAT16,
-            model_path=settings.MODEL_PATH,
-            cores=self._cores,
-            musetalk={
-                "decoder": settings.MUSETALK_DECODER,
-                "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
-                "memory_gb": settings.MUSETALK_MEMORY_GB,
-                "storage": settings.AVATARS_DIR,
-            },
+            engine=settings.ENGINE, model_path=settings.MODEL_PATH, cores=self._cores
         )
-        log.info("engine: %s, %s", choice.engine.name, choice.reason)
-        self._engine = engine = choice.engine
-        engine_pool = self._pool(engine.concurrency, "engine")
+        media_pool = self._make_pool(self._cores, "media")
+        self._engine = RuntimeEngine(
+            make_pool=self._make_pool,
+            media_pool=media_pool,
+            now_s=self._clock.now_s,
+            cores=self._cores,
+            version=settings.VERSION,
+            command=engine_process_command(settings.BASE_DIR / "manage.py"),
+            address=self._engine_address,
+        )
         try:
-            await asyncio.get_running_loop().run_in_executor(engine_pool, engine.load)
+            engine = await self._engine.open(choice, is_required=settings.ENGINE == "musetalk")
         except EngineStopped:
             return  # `drain` was called while it loaded
-        host = self._host = self._make_host(engine, engine_pool, await self._places(engine))
+        host = self._host = self._make_host(engine, media_pool, await self._places(engine))
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
             await self._application({**scope, _HOST_IN_SCOPE: host}, receive, send)
@@ -195,18 +199,19 @@ class InferenceWorker:
             self._spawn(self._keep_announcing(host), "announcements")
         log.info("worker %s takes sessions", self.name)
 
-    async def _places(self, engine: Engine) -> int | None:
+    async def _places(self, engine: EngineAccess) -> int | None:
         """How many sessions can speak at once; None if the engine itself learns it."""
         if settings.SPEAKING_PLACES is not None:
             return max(1, round(settings.SPEAKING_PLACES * self._share))
-        if engine.capacity is not None:
+        local = None if self._engine is None else self._engine.local
+        if engine.capacity is not None or local is None:
             return None
         file = CalibrationFile(settings.BASE_DIR / "var" / "calibration.json", settings.VERSION)
         frame_s = file.read()
         if frame_s is None:
             frame_s = await asyncio.to_thread(
                 measure_frame_s,
-                engine,
+                local,
                 self._library(),
                 settings.DEFAULT_AVATAR or "presenter",
                 DEFAULT_PROFILE,
@@ -233,7 +238,7 @@ class InferenceWorker:
                 await self._announce(self._host, is_leaving=True)
             await self._host.drain()
         if self._engine is not None:
-            await asyncio.to_thread(self._engine.close)
+            await self._engine.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -251,24 +256,21 @@ class InferenceWorker:
             if self._on_death is not None:
                 self._on_death(f"the worker's {task.get_name()} died: {error!r}")
 
-    def _pool(self, threads: int, name: str) -> ThreadPoolExecutor:
+    def _make_pool(self, threads: int, name: str) -> ThreadPoolExecutor:
         pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._pools.append(pool)
         return pool
 
-    def _make_host(self, engine: Engine, engine_pool: Executor, places: int | None) -> Host:
-        media_pool = self._pool(self._cores, "media")
-        layer, clock = _layer(MEDIA_LAYER), MonotonicClock()
+    def _make_host(self, engine: EngineAccess, media_pool: Executor, places: int | None) -> Host:
+        layer = _layer(MEDIA_LAYER)
 
         async def deliver(channel: str, message: LayerMessage) -> None:
             await layer.send(channel, message.to_layer())
 
         return Host(
-            engine=InProcessEngine(
-                engine, pool=engine_pool, avatar_pool=media_pool, now_s=clock.now_s
-            ),
+            engine=engine,
             library=self._library(),
-            clock=clock,
+            clock=self._clock,
             deliver=deliver,
             media_pool=media_pool,
             name=self.name,

@@ -1,8 +1,17 @@
-"""Fixtures that several folders share."""
+"""Fixtures that several folders share, and one thread for BLAS.
 
+Threads of BLAS wait for each other by spinning. Where tests run side by side, a product of matrices
+then takes ten times as long as on one thread.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
+from threadpoolctl import threadpool_limits
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
+threadpool_limits(1, user_api="blas")
 
 
 @pytest.fixture(scope="session")

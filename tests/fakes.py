@@ -11,7 +11,7 @@ import numpy as np
 
 from inference.assets.manifest import Manifest
 from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
-from inference.media.types import AudioContext, AudioWindow, Patch
+from inference.media.types import AudioContext, AudioWindow, Patch, Rectangle
 from inference.timing import SAMPLES_PER_FRAME
 
 MOUTH = (slice(300, 340), slice(220, 292))
@@ -90,6 +90,11 @@ class HeldPool(Executor):
         self._held.append((future, lambda: fn(*args, **kwargs)))
         return future
 
+    @property
+    def held(self) -> int:
+        """How many pieces of work wait for `release`."""
+        return len(self._held)
+
     def release(self) -> None:
         self.is_held = False
         for future, work in self._held:
@@ -124,6 +129,12 @@ class LoudnessEngine:
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         return True
+
+    def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
+        rows, columns = MOUTH
+        return Rectangle(
+            columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+        )
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         if self.fails:

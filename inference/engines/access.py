@@ -61,11 +61,21 @@ class EngineAccess(Protocol):
         """Sessions that can speak at the same time, in all processes; None: not known."""
 
     @property
+    def speaking_elsewhere(self) -> int:
+        """Sessions of other processes that hold one of these places."""
+
+    def report_speaking(self, sessions: int) -> None:
+        """So many sessions of this process hold one."""
+
+    @property
     def waiting(self) -> int:
         """Requests that wait for a call."""
 
     async def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""
+
+    def close_avatar(self, avatar: LoadedAvatar) -> None:
+        """No session uses the avatar any more."""
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Whether mouths can be made on a clip now."""

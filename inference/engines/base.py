@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
-from inference.media.types import AudioContext, AudioWindow, Patch, Picture
+from inference.media.types import AudioContext, AudioWindow, Patch, Picture, Rectangle
 
 Features = NDArray[np.float32]
 """What an engine hears for one frame; its shape is the engine's own affair."""
@@ -92,6 +92,9 @@ class Engine(Protocol):
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Whether lips can be made on a clip now; called from the event loop."""
+
+    def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
+        """What `render` reads of a picture of a clip that is ready; None: nothing."""
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Features of each frame of each window."""

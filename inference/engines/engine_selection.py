@@ -1,84 +1,71 @@
-"""Which engine runs, and why: the setting ENGINE, and what is there."""
+"""Which engine runs, and why: the setting ENGINE, and what is there.
+
+MuseTalk runs in a process of its own (`process`), and torch is imported there alone. What can be
+decided without torch is decided here; the engine process finds out whether there is a device.
+"""
 
 import importlib.util
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inference.engines.base import Engine
 from inference.errors import EngineUnavailable
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from inference.engines.musetalk.engine import MuseTalkEngine
+
+PACKAGES = ("torch", "diffusers", "transformers")
+"""What MuseTalk needs beside its weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
     """An engine, not yet loaded, and the reason in words."""
 
-    engine: Engine
+    engine: Engine | None
+    """None: MuseTalk, in a process of its own."""
     reason: str
 
 
-def choose_engine(
-    *,
-    engine: str,
-    device: str,
-    use_float16: bool,
-    model_path: Path,
-    cores: int = 1,
-    musetalk: Mapping[str, Any] = MappingProxyType({}),
-) -> EngineChoice:
-    """Choose an engine; auto takes MuseTalk if its weights and a GPU are there.
-
-    Torch is imported only if they may be.
+def choose_engine(*, engine: str, model_path: Path, cores: int = 1) -> EngineChoice:
+    """Choose an engine; auto tries MuseTalk if its weights and packages are there.
 
     Args:
         engine: auto, viseme or musetalk.
-        device: As the setting DEVICE.
-        use_float16: As the setting USE_FLOAT16.
         model_path: The folder of MuseTalk's weights.
         cores: How many cores an engine of the CPU may keep busy.
-        musetalk: More arguments of `MuseTalkEngine`, by name.
 
     Raises:
-        EngineUnavailable: MuseTalk is asked for and cannot run here.
+        EngineUnavailable: MuseTalk is required and cannot run here.
     """
     if engine == "viseme":
-        return EngineChoice(_viseme(cores), "as ENGINE says")
-    missing = _missing_for_musetalk(device, model_path, needs_gpu=engine == "auto")
+        return viseme("as ENGINE says", cores)
+    missing = _missing_for_musetalk(model_path)
     if missing is None:
-        from inference.engines.musetalk.engine import MuseTalkEngine
-
-        reason = "as ENGINE says" if engine == "musetalk" else "its weights and a GPU are there"
-        return EngineChoice(
-            MuseTalkEngine(model_path, device=device, use_float16=use_float16, **musetalk), reason
-        )
+        reason = "as ENGINE says" if engine == "musetalk" else "its weights are there"
+        return EngineChoice(None, reason)
     if engine == "musetalk":
         raise EngineUnavailable(f"ENGINE=musetalk, but {missing}")
-    if device.startswith("cuda"):
-        log.warning("DEVICE=%s, but %s; the viseme engine runs on the CPU", device, missing)
-    return EngineChoice(_viseme(cores), f"because {missing}")
+    return viseme(f"because {missing}", cores)
 
 
 def may_be_musetalk(engine: str, model_path: Path) -> bool:
-    """Whether `choose_engine` may choose MuseTalk; torch is not imported to find out."""
-    if engine != "auto":
-        return engine == "musetalk"
-    return importlib.util.find_spec("torch") is not None and any(model_path.glob("*/*"))
+    """Whether `choose_engine` chooses MuseTalk."""
+    return engine != "viseme" and _missing_for_musetalk(model_path) is None
 
 
-def _viseme(cores: int) -> Engine:
+def viseme(reason: str, cores: int) -> EngineChoice:
+    """The engine that runs everywhere."""
     from inference.engines.viseme.engine import VisemeEngine
 
-    return VisemeEngine(concurrency=cores)
+    return EngineChoice(VisemeEngine(concurrency=cores), reason)
 
 
-def _missing_for_musetalk(device: str, model_path: Path, *, needs_gpu: bool) -> str | None:
-    """What MuseTalk lacks here, as the end of a sentence; None if it can run."""
-    for package in ("torch", "diffusers", "transformers"):
+def _missing_for_musetalk(model_path: Path) -> str | None:
+    """What MuseTalk lacks here, as the end of a sentence; None if it can be tried."""
+    for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed (`pip install -r requirements.txt`)"
     from inference.engines.musetalk.weights import find_tree
@@ -87,11 +74,31 @@ def _missing_for_musetalk(device: str, model_path: Path, *, needs_gpu: bool) -> 
         find_tree(model_path)
     except EngineUnavailable as error:
         return str(error)
+    return None
+
+
+def musetalk_engine(
+    *, engine: str, device: str, use_float16: bool, model_path: Path, options: Mapping[str, Any]
+) -> "MuseTalkEngine":
+    """MuseTalk, not yet loaded; to be called in the engine process, since it imports torch.
+
+    Args:
+        engine: As the setting ENGINE: auto requires a GPU.
+        device: As the setting DEVICE.
+        use_float16: As the setting USE_FLOAT16.
+        model_path: The folder of its weights.
+        options: More arguments of `MuseTalkEngine`, by name.
+
+    Raises:
+        EngineUnavailable: There is no device for it.
+    """
     import torch
 
+    from inference.engines.musetalk.engine import MuseTalkEngine
+
     if device.startswith("cuda") and not torch.cuda.is_available():
-        return "torch finds no CUDA GPU"
+        raise EngineUnavailable(f"DEVICE={device}, but torch finds no CUDA GPU")
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if needs_gpu and (device == "cpu" or not has_gpu):
-        return "there is no GPU for MuseTalk"
-    return None
+    if engine == "auto" and (device == "cpu" or not has_gpu):
+        raise EngineUnavailable("there is no GPU for MuseTalk")
+    return MuseTalkEngine(model_path, device=device, use_float16=use_float16, **options)

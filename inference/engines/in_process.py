@@ -56,6 +56,13 @@ class InProcessEngine:
         return self.engine.capacity
 
     @property
+    def speaking_elsewhere(self) -> int:
+        return 0
+
+    def report_speaking(self, sessions: int) -> None:
+        return None
+
+    @property
     def waiting(self) -> int:
         return len(self._batcher)
 
@@ -64,6 +71,9 @@ class InProcessEngine:
         return await loop.run_in_executor(
             self._avatar_pool, self.engine.open_avatar, folder, manifest
         )
+
+    def close_avatar(self, avatar: LoadedAvatar) -> None:
+        return None
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         return self.engine.is_ready(avatar, clip)

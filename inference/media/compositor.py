@@ -7,8 +7,11 @@ much as encoding them.
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from inference.media.types import Patch, Picture
+from inference.media.types import Patch, Picture, Rectangle
+
+Plane = NDArray[np.uint8]
 
 
 def cross_fade(outgoing: Picture, incoming: Picture, weight: float) -> Picture:
@@ -19,13 +22,31 @@ def cross_fade(outgoing: Picture, incoming: Picture, weight: float) -> Picture:
 def paste(picture: Picture, patch: Patch) -> Picture:
     """A new picture: ``picture`` with ``patch`` over it."""
     result = picture.copy()
-    height = result.shape[0] * 2 // 3
-    width = result.shape[1]
-    rows, columns = patch.y_plane.shape
-    result[patch.y : patch.y + rows, patch.x : patch.x + columns] = patch.y_plane
-    # The chroma planes are [height // 2, width // 2] each, packed row after row below the Y plane.
-    chroma = result[height:].reshape(2, height // 2, width // 2)
-    top, left = patch.y // 2, patch.x // 2
-    chroma[0, top : top + rows // 2, left : left + columns // 2] = patch.u_plane
-    chroma[1, top : top + rows // 2, left : left + columns // 2] = patch.v_plane
+    paste_into(result, patch)
     return result
+
+
+def paste_into(picture: Picture, patch: Patch) -> None:
+    """Put ``patch`` over ``picture``."""
+    for under, over in zip(
+        _planes(picture, patch.rectangle),
+        (patch.y_plane, patch.u_plane, patch.v_plane),
+        strict=True,
+    ):
+        under[:] = over
+
+
+def cut(picture: Picture, rectangle: Rectangle) -> Patch:
+    """What ``picture`` shows there: views of it."""
+    return Patch(rectangle.x, rectangle.y, *_planes(picture, rectangle))
+
+
+def _planes(picture: Picture, rectangle: Rectangle) -> tuple[Plane, Plane, Plane]:
+    """Views of the three planes under a rectangle."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    # The chroma planes are [height // 2, width // 2] each, packed row after row below the Y plane.
+    chroma = picture[height:].reshape(2, height // 2, width // 2)
+    left, top = rectangle.x, rectangle.y
+    right, bottom = left + rectangle.width, top + rectangle.height
+    u_plane, v_plane = chroma[:, top // 2 : bottom // 2, left // 2 : right // 2]
+    return picture[top:bottom, left:right], u_plane, v_plane

@@ -7,6 +7,7 @@ yuv420p packs them. Limited range, BT.601.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +36,23 @@ class AudioWindow:
     frames: int
 
 
+class Rectangle(NamedTuple):
+    """A part of a picture; all even. One of no size is no part of it."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def samples(self) -> int:
+        """How many samples its three planes have together."""
+        return self.width * self.height * 3 // 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """Finished pixels for a rectangle of the picture; ``x, y, width, height`` are even.
+    """Pixels for a rectangle of the picture; ``x, y, width, height`` are even.
 
     All planes uint8: ``y_plane`` ``[height, width]``, ``u_plane`` and ``v_plane``
     ``[height // 2, width // 2]``.
@@ -48,3 +63,24 @@ class Patch:
     y_plane: NDArray[np.uint8]
     u_plane: NDArray[np.uint8]
     v_plane: NDArray[np.uint8]
+
+    @property
+    def rectangle(self) -> Rectangle:
+        """Where it belongs."""
+        height, width = self.y_plane.shape
+        return Rectangle(self.x, self.y, width, height)
+
+    def to_bytes(self) -> bytes:
+        """The planes, one after the other."""
+        return b"".join(plane.tobytes() for plane in (self.y_plane, self.u_plane, self.v_plane))
+
+    @classmethod
+    def from_bytes(cls, rectangle: Rectangle, planes: bytes) -> "Patch":
+        """The inverse of `to_bytes`; ValueError if there are not as many samples."""
+        x, y, width, height = rectangle
+        if len(planes) != rectangle.samples:
+            raise ValueError(f"{len(planes)} samples for {width} x {height} pixels")
+        samples = np.frombuffer(planes, np.uint8)
+        luma, chroma = np.split(samples, [width * height])
+        u_plane, v_plane = chroma.reshape(2, height // 2, width // 2)
+        return cls(x, y, luma.reshape(height, width), u_plane, v_plane)

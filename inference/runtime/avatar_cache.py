@@ -54,7 +54,10 @@ class AvatarCache:
             clips = await loop.run_in_executor(self._pool, self._open_clips, folder)
             avatar = await self._engine.open_avatar(folder, clips.manifest)
             self._forget_unused()
-            self._opened.setdefault(key, OpenAvatar(clips, avatar))
+            if key in self._opened:  # by another session, meanwhile
+                self._engine.close_avatar(avatar)
+            else:
+                self._opened[key] = OpenAvatar(clips, avatar)
         return self._opened[key]
 
     def _open_clips(self, folder: Path) -> AvatarClips:
@@ -62,6 +65,7 @@ class AvatarCache:
 
     def _forget_unused(self) -> None:
         used = {id(clips) for clips in self._in_use()}
-        self._opened = {
-            key: opened for key, opened in self._opened.items() if id(opened.clips) in used
-        }
+        for key, opened in list(self._opened.items()):
+            if id(opened.clips) not in used:
+                del self._opened[key]
+                self._engine.close_avatar(opened.avatar)

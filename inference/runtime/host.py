@@ -101,13 +101,15 @@ class HostReport:
     """How many sessions can speak at once; None: not known."""
     speaking: int = 0
     """How many hold a place."""
+    speaking_elsewhere: int = 0
+    """How many sessions of other processes hold one of these places."""
     is_late: bool = False
     """Frames are so late that no session is admitted."""
 
     @property
     def is_full(self) -> bool:
         """All places to speak are taken."""
-        return self.places is not None and self.speaking >= self.places
+        return self.places is not None and self.speaking + self.speaking_elsewhere >= self.places
 
     def __str__(self) -> str:
         text = f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
@@ -191,6 +193,7 @@ class Host:
 
     def report(self) -> HostReport:
         now_s = self._clock.now_s()
+        self._count_speaking(now_s)
         totals = FrameMetrics()
         for metrics in (self._past, *(session.metrics for session in self._sessions())):
             totals.add(metrics)
@@ -201,7 +204,8 @@ class Host:
             self._engine.waiting,
             totals,
             places=self._engine_places(),
-            speaking=sum(session.holds_place(now_s) for session in self._sessions()),
+            speaking=self._speaking - self._engine.speaking_elsewhere,
+            speaking_elsewhere=self._engine.speaking_elsewhere,
             is_late=self._capacity.is_very_late(now_s),
         )
 
@@ -211,12 +215,13 @@ class Host:
 
     def _may_speak(self, now_s: float) -> bool:
         """Whether a session more may begin to speak, by a count that may be a moment old."""
-        if now_s - self._speaking_at_s >= COUNT_EVERY_S:
-            self._count_speaking(now_s)
         return self._capacity.may_speak(self._speaking, now_s)
 
     def _count_speaking(self, now_s: float) -> None:
-        self._speaking = sum(session.holds_place(now_s) for session in self._sessions())
+        """Count the sessions that hold a place, with those of other processes."""
+        own = sum(session.holds_place(now_s) for session in self._sessions())
+        self._engine.report_speaking(own)
+        self._speaking = own + self._engine.speaking_elsewhere
         self._speaking_at_s = now_s
 
     def reserve_place(self, claim_id: str) -> bool:
@@ -230,6 +235,7 @@ class Host:
             if not self._capacity.may_speak(self._speaking, now_s):
                 return False
         hosted.session.reserve_place(now_s)
+        self._count_speaking(now_s)
         return True
 
     def _sessions(self) -> list[WorkerSession]:
@@ -407,6 +413,8 @@ class Host:
     def _tick(self, session: WorkerSession, now_s: float) -> None:
         if session.start.claim_id not in self._hosted:
             return
+        if now_s - self._speaking_at_s >= COUNT_EVERY_S:
+            self._count_speaking(now_s)
         with self._guard(session):
             session.tick(now_s)
             self._schedule_next(session)

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from channels.layers import BaseChannelLayer, get_channel_layer
@@ -48,15 +49,26 @@ class AppOptions:
     prepares: bool
     processes: int = 1
     """How many processes of this machine serve."""
+    engine_address: Path | None = None
+    """Of the engine process that the supervisor keeps, if there is one."""
     descriptors: Descriptors | None = None
     """None: this process is alone, and listens by itself."""
 
-    def as_process(self, number: int, *, count: int, control: int, listening: int) -> "AppOptions":
+    def as_process(
+        self,
+        number: int,
+        *,
+        count: int,
+        control: int,
+        listening: int,
+        engine_address: Path | None,
+    ) -> "AppOptions":
         """The options of one process among ``count``."""
         return replace(
             self,
             prepares=self.prepares and number == 0,
             processes=count,
+            engine_address=engine_address,
             descriptors=Descriptors(control, listening),
         )
 
@@ -140,6 +152,7 @@ class _App:
             cores=max(1, available_cores() // self._options.processes),
             share=1 / self._options.processes,
             on_death=lambda reason: self.server.fail(reason),
+            engine_address=self._options.engine_address,
         )
         health.use(partial(_health_of, worker))
         return worker

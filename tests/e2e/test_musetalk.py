@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import json
+import signal
 from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("torch")
@@ -135,3 +137,51 @@ async def test_a_stop_while_the_engine_loads_ends_soon(start, after_s: float) ->
     began_s = asyncio.get_running_loop().time()
     assert await asyncio.to_thread(process.end) == 0, process.output
     assert asyncio.get_running_loop().time() - began_s < 3 * 3
+
+
+def engine_processes(door) -> list[psutil.Process]:
+    children = psutil.Process(door.process.pid).children(recursive=True)
+    return [child for child in children if "run_engine" in child.cmdline()]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_killed_engine_process_costs_no_session(
+    start, serve, tmp_path: Path, processes: int
+) -> None:
+    make_person(tmp_path / "avatars" / "somebody")
+    preparing = start("manage.py", "prepare_musetalk", "somebody", **MUSETALK)
+    assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
+    door = serve("--processes", str(processes), **MUSETALK)
+    for _ in range(processes):
+        await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
+    async with door.stream("ann") as stream, door.stream("bob") as other:
+        await stream.wait_for("INIT_SUCCESS")
+        await other.wait_for("INIT_SUCCESS")
+        await speak(stream)
+        [engine] = engine_processes(door)
+        engine.kill()
+        frames, reasons = await speak(stream)
+        assert len(set(reasons)) <= 2, "each reason is told once an utterance"
+        assert [frame for frame, _ in decoded(await other.frames(5))]
+        for _ in range(30):
+            frames, reasons = await speak(stream)
+            if not any("restarted" in reason for reason in reasons):
+                break
+        else:
+            pytest.fail(f"no lips again: {reasons}\n{door.process.output}")
+        spoken = [frame["audio_timestamp"] for frame in frames if "audio_timestamp" in frame]
+        assert len(spoken) == 50
+    [again] = engine_processes(door)
+    assert again.pid != engine.pid
+    assert door.process.output.count("the engine process ended (signal SIGKILL)") == 1
+    assert await asyncio.to_thread(door.process.end) == 0, door.process.output
+    assert not again.is_running()
+
+
+async def test_an_engine_process_ends_with_the_one_that_started_it(serve, tmp_path: Path) -> None:
+    make_person(tmp_path / "avatars" / "somebody")
+    door = serve(**MUSETALK)
+    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
+    [engine] = engine_processes(door)
+    door.process.send(signal.SIGKILL)
+    await asyncio.to_thread(engine.wait, 10)

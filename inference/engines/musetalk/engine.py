@@ -32,7 +32,7 @@ from inference.engines.musetalk.prepare.background import (
 )
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineStopped, EngineUnavailable
-from inference.media.types import AudioContext, AudioWindow, Patch
+from inference.media.types import AudioContext, AudioWindow, Patch, Rectangle
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
 
 if TYPE_CHECKING:
@@ -227,6 +227,13 @@ class MuseTalkEngine:
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Whether the clip is prepared."""
         return clip in cast(MuseTalkAvatar, avatar).clips
+
+    def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
+        """What is under the patch; None for a picture without a face."""
+        faces = cast(MuseTalkAvatar, avatar).clips.get(clip)
+        if faces is None or not faces.has_face(index):
+            return None
+        return Rectangle(*faces.patch(index))
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Tokens of each frame with the weight of its mouth, see `pack`.

@@ -21,7 +21,7 @@ from inference.engines.viseme import features, net
 from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.silence_gate import mouth_shapes
 from inference.errors import EngineUnavailable
-from inference.media.types import AudioContext, AudioWindow, Patch, Picture
+from inference.media.types import AudioContext, AudioWindow, Patch, Picture, Rectangle
 from inference.timing import SAMPLES_PER_FRAME
 
 LOOK_AHEAD = 640
@@ -44,6 +44,8 @@ class VisemeAvatar:
     """An avatar as this engine keeps it."""
 
     renderer: Renderer
+    picture: Rectangle
+    """A whole picture."""
 
 
 class VisemeEngine:
@@ -106,7 +108,8 @@ class VisemeEngine:
             from inference.engines.viseme.renderers.warp import WarpedMouth
 
             renderer = WarpedMouth.open(folder, manifest)
-        return VisemeAvatar(renderer)
+        profile = manifest.profile
+        return VisemeAvatar(renderer, Rectangle(0, 0, profile.width, profile.height))
 
     def close(self) -> None:
         """The engine has no threads of its own."""
@@ -114,6 +117,10 @@ class VisemeEngine:
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Every clip is."""
         return True
+
+    def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
+        """Where the face is does not follow from the clip alone: everything."""
+        return cast(VisemeAvatar, avatar).picture
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Mouth shapes, float32 ``[7]`` each, of each frame of each window.

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from avatars_app.permissions import is_loopback
 from inference.cores import available_cores
 from inference.engines.engine_selection import may_be_musetalk
+from inference.engines.process.launcher import EngineLauncher, engine_process_command
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
 
@@ -51,6 +53,7 @@ class Command(BaseCommand):
             help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
         )
         parser.add_argument("--app-process", help=argparse.SUPPRESS)
+        parser.add_argument("--engine-address", type=Path, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         from musetalk_site.server.app import AppOptions, serve
@@ -63,26 +66,40 @@ class Command(BaseCommand):
         )
         if options["app_process"] is not None:
             number, control, listening, count = map(int, options["app_process"].split(","))
-            serve(app.as_process(number, count=count, control=control, listening=listening))
+            serve(
+                app.as_process(
+                    number,
+                    count=count,
+                    control=control,
+                    listening=listening,
+                    engine_address=options["engine_address"],
+                )
+            )
             return
         if not app.has_worker and not settings.CHANNEL_REDIS_URL:
             raise CommandError(
                 "--no-worker needs CHANNEL_REDIS_URL: without Redis no worker can be reached."
             )
         _check_database()
-        count = _process_count(options["processes"], has_worker=app.has_worker)
+        count = _process_count(options["processes"])
         if count == 1:
             serve(app, on_listening=lambda: _say_where(app.host, app.port))
         else:
             flags = [flag for flag in ("--no-worker", "--no-prepare") if options[_name_of(flag)]]
-            _supervise(count, app.host, app.port, flags)
+            has_engine_process = app.has_worker and may_be_musetalk(
+                settings.ENGINE, settings.MODEL_PATH
+            )
+            asyncio.run(
+                _supervise(count, app.host, app.port, flags, has_engine_process=has_engine_process)
+            )
+            log.info("ended")
 
 
 def _name_of(flag: str) -> str:
     return flag.strip("-").replace("-", "_")
 
 
-def _process_count(wanted: int | None, *, has_worker: bool) -> int:
+def _process_count(wanted: int | None) -> int:
     """How many app processes to run; ``wanted``: None for as many as suit."""
     if sys.platform != "linux":
         if wanted is not None and wanted > 1:
@@ -92,13 +109,13 @@ def _process_count(wanted: int | None, *, has_worker: bool) -> int:
         if not 1 <= wanted <= 256:
             raise CommandError(f"--processes is {wanted}, but it must be 1 to 256.")
         return wanted
-    if has_worker and may_be_musetalk(settings.ENGINE, settings.MODEL_PATH):
-        return 1  # each process would load the networks
     return processes_for(available_cores())
 
 
-def _supervise(count: int, host: str, port: int, flags: Sequence[str]) -> None:
-    """Run ``count`` app processes that share a listening socket."""
+async def _supervise(
+    count: int, host: str, port: int, flags: Sequence[str], *, has_engine_process: bool
+) -> None:
+    """Run ``count`` app processes that share a listening socket, and perhaps an engine process."""
     try:
         family, *_ = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
         shared = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -108,12 +125,19 @@ def _supervise(count: int, host: str, port: int, flags: Sequence[str]) -> None:
         _say_where(host, port)
         log.info("starting %d processes", count)
         options = ["--host", host, "--port", str(port), *flags]
+        launcher = None
+        if has_engine_process:
+            launcher = EngineLauncher(engine_process_command(settings.BASE_DIR / "manage.py"))
+            launcher.start()
+            options += ["--engine-address", str(launcher.address)]
         command = app_process_command(options, count=count, listening=shared.fileno())
         try:
-            asyncio.run(Supervisor(count, command, shared=shared).run())
+            await Supervisor(count, command, shared=shared).run()
         except SupervisorFailed as error:
             raise CommandError(f"Ended: {error}") from None
-    log.info("ended")
+        finally:
+            if launcher is not None:
+                await launcher.stop()
 
 
 def _check_database() -> None:

@@ -1,0 +1,128 @@
+"""The engine of a runtime: opened where it was chosen to run, and closed at the end."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+from inference.engines.access import EngineAccess
+from inference.engines.base import Engine
+from inference.engines.engine_selection import EngineChoice, viseme
+from inference.engines.in_process import InProcessEngine
+from inference.engines.process.client import EngineProcessClient
+from inference.engines.process.launcher import Command, EngineLauncher
+from inference.errors import EngineStopped, EngineUnavailable
+
+log = logging.getLogger(__name__)
+
+MakePool = Callable[[int, str], Executor]
+"""A pool of so many threads, with names that begin so."""
+
+
+class RuntimeEngine:
+    """Opened once, and closed once, also while it is being opened."""
+
+    def __init__(
+        self,
+        *,
+        make_pool: MakePool,
+        media_pool: Executor,
+        now_s: Callable[[], float],
+        cores: int,
+        version: str,
+        command: Command,
+        address: Path | None = None,
+    ) -> None:
+        """Prepare to open.
+
+        Args:
+            make_pool: Makes the pool that an engine of this process runs in.
+            media_pool: Where pictures are decoded and avatars are opened.
+            now_s: The clock.
+            cores: How many cores an engine of the CPU may keep busy.
+            version: Of this software.
+            command: The command line of an engine process.
+            address: Of an engine process that somebody else keeps; None: one is started here.
+        """
+        self._make_pool = make_pool
+        self._media_pool = media_pool
+        self._now_s = now_s
+        self._cores = cores
+        self._version = version
+        self._command = command
+        self._address = address
+        self._opening: asyncio.Task[EngineAccess] | None = None
+        self._launcher: EngineLauncher | None = None
+        self._client: EngineProcessClient | None = None
+        self.local: Engine | None = None
+        """The engine itself, if it runs in this process."""
+
+    async def open(self, choice: EngineChoice, *, is_required: bool) -> EngineAccess:
+        """Load the engine.
+
+        Args:
+            choice: Which.
+            is_required: There is no substitute if it cannot run here.
+
+        Raises:
+            EngineUnavailable: It cannot run here.
+            EngineStopped: It was closed meanwhile.
+        """
+        self._opening = asyncio.get_running_loop().create_task(
+            self._open(choice, is_required=is_required)
+        )
+        try:
+            return await asyncio.shield(self._opening)
+        except asyncio.CancelledError:
+            if self._opening.cancelled():
+                raise EngineStopped("the engine was closed while it loaded") from None
+            raise
+
+    async def _open(self, choice: EngineChoice, *, is_required: bool) -> EngineAccess:
+        if choice.engine is not None:
+            log.info("engine: %s, %s", choice.engine.name, choice.reason)
+            return await self._open_here(choice.engine)
+        log.info("engine: musetalk, %s", choice.reason)
+        try:
+            return await self._open_process()
+        except EngineUnavailable as error:
+            await self._close_process()
+            if is_required:
+                raise
+            return await self._open(viseme(f"because {error}", self._cores), is_required=True)
+
+    async def _open_here(self, engine: Engine) -> EngineAccess:
+        self.local = engine
+        pool = self._make_pool(engine.concurrency, "engine")
+        await asyncio.get_running_loop().run_in_executor(pool, engine.load)
+        return InProcessEngine(engine, pool=pool, avatar_pool=self._media_pool, now_s=self._now_s)
+
+    async def _open_process(self) -> EngineAccess:
+        address = self._address
+        if address is None:
+            self._launcher = EngineLauncher(self._command)
+            self._launcher.start()
+            address = self._launcher.address
+        self._client = EngineProcessClient(address, pool=self._media_pool, version=self._version)
+        await self._client.connect()
+        return self._client
+
+    async def close(self) -> None:
+        """End the engine."""
+        if self.local is not None:
+            await asyncio.to_thread(self.local.close)
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EngineUnavailable, EngineStopped):
+                await self._opening
+        await self._close_process()
+
+    async def _close_process(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+        if self._launcher is not None:
+            await self._launcher.stop()
+            self._launcher = None

@@ -1,0 +1,175 @@
+"""Starts the engine process, and again after it ended.
+
+The listening socket belongs to the launcher and is inherited by each engine process, so its address
+stays the same, and runtimes that connect while none is ready wait in its queue. An engine that
+cannot run here, or a process that ends `DEATHS` times within `DEATHS_WITHIN_S`, is not started
+again: from then on the launcher itself answers whoever connects, with the reason.
+
+The other end of a second inherited socket stays with the launcher. An engine process whose launcher
+was killed sees it closed, and ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from inference.engines.process.messages import RuntimeMessage, Unavailable
+from inference.engines.process.stream import MessageStream
+
+log = logging.getLogger(__name__)
+
+DEATHS = 5
+DEATHS_WITHIN_S = 30.0
+RESTART_AFTER_S = 0.2
+END_WITHIN_S = 1.0
+"""How long the process may take to end; it holds nothing that could be lost."""
+MAX_REASON_BYTES = 4_096
+UNAVAILABLE_STATUS = 3
+"""The exit status of an engine process that cannot run here, and has said why."""
+
+Command = Callable[[int, int], Sequence[str]]
+"""The command line of an engine process that inherits a listening socket and a launcher's socket,
+given their descriptors."""
+
+
+class EngineLauncher:
+    """Keeps an engine process running. Lives on one event loop, from `start` to `stop`."""
+
+    def __init__(self, command: Command) -> None:
+        """Open the socket; nothing is started yet.
+
+        Args:
+            command: The command line of an engine process.
+        """
+        self._command = command
+        self._folder = tempfile.TemporaryDirectory(prefix="avatar-engine-")  # of mode 0700
+        self.address = Path(self._folder.name) / "engine"
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listening.bind(str(self.address))
+        self._listening.listen(256)
+        self._child: asyncio.subprocess.Process | None = None
+        self._deaths: deque[float] = deque()
+        self._life: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the engine process that runs now."""
+        return None if self._child is None else self._child.pid
+
+    def start(self) -> None:
+        """Start the process."""
+        self._life = asyncio.get_running_loop().create_task(self._keep_alive())
+
+    async def stop(self) -> None:
+        """End the process, and close the socket."""
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+        self._listening.close()
+        self._folder.cleanup()
+
+    async def _keep_alive(self) -> None:
+        try:
+            reason = None
+            while reason is None:
+                reason = await self._run_once()
+                if reason is None:
+                    await asyncio.sleep(RESTART_AFTER_S)
+        except OSError as error:
+            reason = f"it could not be started: {error}"
+        log.error("there is no engine process: %s", reason)
+        await self._decline_all(reason)
+
+    async def _run_once(self) -> str | None:
+        """Run one process to its end; why no other is to be started, or None."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            inherited = (self._listening.fileno(), theirs.fileno())
+            child = self._child = await asyncio.create_subprocess_exec(
+                *self._command(*inherited),
+                pass_fds=inherited,
+                start_new_session=True,  # Ctrl-C reaches the launcher only
+            )
+            theirs.close()
+            try:
+                status = await child.wait()
+            except asyncio.CancelledError:
+                await _end(child)
+                raise
+            finally:
+                self._child = None
+            ours.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                said = ours.recv(MAX_REASON_BYTES).decode(errors="replace")
+                if status == UNAVAILABLE_STATUS:
+                    return said
+        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        log.error("the engine process ended (%s); starting another", how)
+        return self._count_death(how)
+
+    def _count_death(self, how: str) -> str | None:
+        now_s = time.monotonic()
+        self._deaths.append(now_s)
+        while now_s - self._deaths[0] > DEATHS_WITHIN_S:
+            self._deaths.popleft()
+        if len(self._deaths) < DEATHS:
+            return None
+        return (
+            f"it ended {DEATHS} times within {DEATHS_WITHIN_S:.0f} s, the last time with {how}; "
+            "what it said stands in the log"
+        )
+
+    async def _decline_all(self, reason: str) -> None:
+        """Tell whoever connects that there is no engine."""
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _declining(reason), sock=self._listening
+        )
+        async with server:
+            await server.serve_forever()
+
+
+def engine_process_command(manage: Path) -> Command:
+    """Command lines of ``manage.py run_engine``.
+
+    Args:
+        manage: The path of manage.py.
+    """
+
+    def command(listening: int, launcher: int) -> list[str]:
+        sockets = f"{listening},{launcher}"
+        return [sys.executable, str(manage), "run_engine", "--sockets", sockets]
+
+    return command
+
+
+def _declining(reason: str) -> MessageStream[RuntimeMessage]:
+    def tell() -> None:
+        stream.send(Unavailable(reason))
+
+    stream: MessageStream[RuntimeMessage] = MessageStream(
+        msgspec.msgpack.Decoder(RuntimeMessage),
+        on_message=lambda _: None,
+        on_end=lambda: None,
+        on_begin=tell,
+    )
+    return stream
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+        try:
+            await asyncio.wait_for(child.wait(), END_WITHIN_S)
+        except TimeoutError:
+            child.kill()
+            await child.wait()

@@ -1,0 +1,300 @@
+"""The engine process's side: answers the requests of all runtimes, in common batches.
+
+Each connection is one runtime. Requests of all of them go to one `InProcessEngine`, so that a batch
+holds what is most urgent on the whole machine, whoever needs it. An avatar is opened once, for all
+runtimes that use it, and stays as long as one does.
+
+A request brings what the engine reads of its picture, and no more. The rest of the picture that the
+engine is given is undefined.
+"""
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from inference.assets import manifest as manifests
+from inference.assets.manifest import Manifest
+from inference.engines.access import MouthRequest, MouthResult
+from inference.engines.base import LoadedAvatar, RenderRefusal
+from inference.engines.in_process import InProcessEngine
+from inference.engines.process.messages import (
+    AvatarOpened,
+    AvatarRefused,
+    ClipReady,
+    CloseAvatar,
+    EngineMessage,
+    Failed,
+    Hello,
+    Made,
+    OpenAvatar,
+    Refused,
+    RuntimeMessage,
+    Speaking,
+    State,
+    Submit,
+    Withdraw,
+)
+from inference.engines.process.stream import MessageStream
+from inference.errors import AvatarError, InferenceError
+from inference.media import compositor
+from inference.media.types import AudioWindow, Patch, Picture, Rectangle
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.1
+"""How often the engine's state and clips that are not ready are looked at."""
+MAX_UNSENT_BYTES = 64 * 1024 * 1024
+"""A runtime that has not taken so much does not read."""
+
+_FULL_SCALE = np.float32(1 / 32_768)
+
+
+@dataclass(slots=True, eq=False)
+class _Avatar:
+    """An avatar that runtimes use."""
+
+    folder: Path
+    manifest: Manifest
+    loaded: LoadedAvatar
+    ready: set[str] = field(default_factory=set)
+    """Clips that are known to be ready."""
+
+
+@dataclass(slots=True, eq=False)
+class _Runtime:
+    """A connection."""
+
+    stream: MessageStream[RuntimeMessage]
+    avatars: dict[int, _Avatar] = field(default_factory=dict)
+    requests: dict[int, MouthRequest] = field(default_factory=dict)
+    speaking: int = 0
+    state: State | None = None
+    """The last that was sent."""
+
+
+class EngineServer:
+    """Serves one engine to runtimes. Lives on one event loop."""
+
+    def __init__(self, engine: InProcessEngine, *, version: str) -> None:
+        """Take an engine that is loaded.
+
+        Args:
+            engine: The engine.
+            version: Of this software.
+        """
+        self._engine = engine
+        self._version = version
+        self._runtimes: set[_Runtime] = set()
+        self._opened: dict[tuple[str, str], _Avatar] = {}
+        """By folder and version."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a call."""
+        return self._engine.waiting
+
+    @property
+    def speaking(self) -> int:
+        """Sessions that hold a place, of all runtimes."""
+        return sum(runtime.speaking for runtime in self._runtimes)
+
+    @property
+    def avatars(self) -> int:
+        """How many avatars are open."""
+        return len(self._opened)
+
+    def close(self) -> None:
+        """Disconnect all runtimes."""
+        for runtime in list(self._runtimes):
+            runtime.stream.close()
+
+    async def run(self, listening: socket.socket) -> None:
+        """Serve until cancelled.
+
+        Args:
+            listening: A Unix socket that listens.
+        """
+        server = await asyncio.get_running_loop().create_unix_server(self._connect, sock=listening)
+        async with server:
+            while True:
+                await asyncio.sleep(LOOK_EVERY_S)
+                self._look()
+
+    def _connect(self) -> MessageStream[RuntimeMessage]:
+        stream: MessageStream[RuntimeMessage] = MessageStream(
+            msgspec.msgpack.Decoder(RuntimeMessage),
+            on_begin=lambda: self._begin(runtime),
+            on_message=lambda message: self._receive(runtime, message),
+            on_end=lambda: self._end(runtime),
+        )
+        runtime = _Runtime(stream)
+        return stream
+
+    def _begin(self, runtime: _Runtime) -> None:
+        self._runtimes.add(runtime)
+        context = self._engine.context
+        runtime.stream.send(Hello(self._version, self._engine.name, context.before, context.after))
+        self._tell(runtime)
+
+    def _end(self, runtime: _Runtime) -> None:
+        self._runtimes.discard(runtime)
+        for request in runtime.requests.values():
+            self._engine.withdraw(request)
+        runtime.requests.clear()
+        runtime.avatars.clear()
+        self._forget_unused()
+        self._look()
+
+    # The state, and clips that become ready.
+
+    def _look(self) -> None:
+        for avatar in self._opened.values():
+            for clip in avatar.manifest.clip_names():
+                if clip not in avatar.ready and self._engine.is_ready(avatar.loaded, clip):
+                    avatar.ready.add(clip)
+                    self._announce(avatar, clip)
+        for runtime in self._runtimes:
+            self._tell(runtime)
+
+    def _tell(self, runtime: _Runtime) -> None:
+        """Send the state, if it is another than before."""
+        known = self._engine.state()
+        state = State(
+            is_healthy=known.is_healthy,
+            message=known.message,
+            capacity=self._engine.capacity,
+            lead_s=self._engine.lead_s,
+            waiting=self._engine.waiting,
+            speaking_elsewhere=self.speaking - runtime.speaking,
+        )
+        if state != runtime.state:
+            runtime.state = state
+            runtime.stream.send(state)
+
+    def _announce(self, avatar: _Avatar, clip: str) -> None:
+        for runtime in self._runtimes:
+            for number, used in runtime.avatars.items():
+                if used is avatar:
+                    self._send_ready(runtime, number, clip)
+
+    def _send_ready(self, runtime: _Runtime, number: int, clip: str) -> None:
+        avatar = runtime.avatars[number]
+        frames = next(entry.frames for entry in avatar.manifest.clips if entry.name == clip)
+        regions = np.zeros((frames, 4), "<i4")
+        for index in range(frames):
+            region = self._engine.engine.region(avatar.loaded, clip, index)
+            if region is not None:
+                regions[index] = region
+        runtime.stream.send(ClipReady(number, clip, regions.tobytes()))
+
+    # What runtimes send.
+
+    def _receive(self, runtime: _Runtime, message: RuntimeMessage) -> None:
+        match message:
+            case Submit():
+                self._submit(runtime, message)
+            case Withdraw(number):
+                request = runtime.requests.pop(number, None)
+                if request is not None:
+                    self._engine.withdraw(request)
+            case Speaking(sessions):
+                runtime.speaking = sessions
+                for other in self._runtimes:
+                    self._tell(other)
+            case OpenAvatar():
+                task = asyncio.get_running_loop().create_task(self._open(runtime, message))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case CloseAvatar(number):
+                runtime.avatars.pop(number, None)
+                self._forget_unused()
+
+    async def _open(self, runtime: _Runtime, message: OpenAvatar) -> None:
+        try:
+            avatar = await self._opened_avatar(Path(message.folder))
+        except AvatarError as error:
+            runtime.stream.send(AvatarRefused(message.avatar, str(error)))
+            return
+        except Exception as error:
+            log.exception("avatar %s could not be opened", message.folder)
+            runtime.stream.send(AvatarRefused(message.avatar, repr(error)))
+            return
+        if runtime not in self._runtimes:
+            self._forget_unused()
+            return
+        runtime.avatars[message.avatar] = avatar
+        runtime.stream.send(AvatarOpened(message.avatar))
+        for clip in sorted(avatar.ready):
+            self._send_ready(runtime, message.avatar, clip)
+
+    async def _opened_avatar(self, folder: Path) -> _Avatar:
+        manifest = await asyncio.to_thread(manifests.read, folder)
+        key = (str(folder), manifest.version)
+        if key not in self._opened:
+            loaded = await self._engine.open_avatar(folder, manifest)
+            avatar = self._opened.setdefault(key, _Avatar(folder, manifest, loaded))
+            avatar.ready |= {
+                clip for clip in manifest.clip_names() if self._engine.is_ready(avatar.loaded, clip)
+            }
+        return self._opened[key]
+
+    def _forget_unused(self) -> None:
+        used = {avatar for runtime in self._runtimes for avatar in runtime.avatars.values()}
+        self._opened = {key: avatar for key, avatar in self._opened.items() if avatar in used}
+
+    def _submit(self, runtime: _Runtime, message: Submit) -> None:
+        number = message.request
+        avatar = runtime.avatars.get(message.avatar)
+        if avatar is None:
+            runtime.stream.send(Failed(number, "the avatar is not open"))
+            return
+        samples = np.frombuffer(message.window, "<i2").astype(np.float32) * _FULL_SCALE
+        region = None
+        if message.region:
+            region = self._engine.engine.region(avatar.loaded, message.clip, message.index)
+        request = runtime.requests[number] = MouthRequest(
+            avatar=avatar.loaded,
+            clip=message.clip,
+            index=message.index,
+            read_picture=partial(_picture, avatar.manifest, region, message.region),
+            window=AudioWindow(samples, frames=1),
+            strength=message.strength,
+            deadline_s=message.deadline_s,
+        )
+        self._engine.submit(request, partial(self._answer, runtime, number))
+
+    def _answer(self, runtime: _Runtime, number: int, result: MouthResult | Exception) -> None:
+        if runtime.requests.pop(number, None) is None:
+            return  # withdrawn while it was made
+        if runtime.stream.unsent_bytes > MAX_UNSENT_BYTES:
+            log.warning("a runtime does not read: disconnecting it")
+            runtime.stream.close()
+            return
+        runtime.stream.send(_message_of(number, result))
+
+
+def _message_of(number: int, result: MouthResult | Exception) -> EngineMessage:
+    if isinstance(result, Exception):
+        is_ours = isinstance(result, InferenceError)
+        return Failed(number, str(result) if is_ours else "engine_failed")
+    if isinstance(result.made, RenderRefusal):
+        return Refused(number, result.made.reason)
+    if result.made is None:
+        return Made(number)
+    return Made(number, *result.made.rectangle, planes=result.made.to_bytes())
+
+
+def _picture(manifest: Manifest, region: Rectangle | None, planes: bytes) -> Picture:
+    """A picture of which the engine may read ``region``."""
+    profile = manifest.profile
+    picture = np.empty((profile.height * 3 // 2, profile.width), np.uint8)
+    if region is not None:
+        compositor.paste_into(picture, Patch.from_bytes(region, planes))
+    return picture

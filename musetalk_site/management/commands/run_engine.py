@@ -1,0 +1,113 @@
+"""`manage.py run_engine`: the engine process, which `serve` and `runworker` start.
+
+It loads MuseTalk, and then serves it to all runtimes of the machine. It holds nothing that could be
+lost, so signals end it at once, and it ends by itself with the process that started it. An engine
+whose device is lost for good ends it, too: a new process gets the device anew.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from inference import malloc
+from inference.engines.engine_selection import musetalk_engine
+from inference.engines.in_process import InProcessEngine
+from inference.engines.process.launcher import UNAVAILABLE_STATUS
+from inference.engines.process.server import EngineServer
+from inference.errors import EngineUnavailable
+
+if TYPE_CHECKING:
+    from inference.engines.musetalk.engine import MuseTalkEngine
+
+log = logging.getLogger("musetalk")
+
+AVATAR_THREADS = 2
+CHECK_EVERY_S = 0.5
+GIVE_MEMORY_BACK_EVERY_S = 60.0
+
+
+class Command(BaseCommand):
+    help = "Run the engine process; `serve` and `runworker` start it by themselves."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--sockets", help=argparse.SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["sockets"] is None:
+            raise CommandError("`serve` and `runworker` start the engine process by themselves.")
+        listening, launcher = (
+            socket.socket(fileno=int(descriptor)) for descriptor in options["sockets"].split(",")
+        )
+        for inherited in (listening, launcher):
+            inherited.set_inheritable(False)
+        threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+        try:
+            engine = _load()
+        except EngineUnavailable as error:
+            launcher.sendall(str(error).encode())
+            _end(UNAVAILABLE_STATUS)
+        asyncio.run(_serve(engine, listening))
+
+
+def _load() -> "MuseTalkEngine":
+    engine = musetalk_engine(
+        engine=settings.ENGINE,
+        device=settings.DEVICE,
+        use_float16=settings.USE_FLOAT16,
+        model_path=settings.MODEL_PATH,
+        options={
+            "decoder": settings.MUSETALK_DECODER,
+            "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
+            "memory_gb": settings.MUSETALK_MEMORY_GB,
+            "storage": settings.AVATARS_DIR,
+        },
+    )
+    engine.load()
+    return engine
+
+
+async def _serve(engine: "MuseTalkEngine", listening: socket.socket) -> None:
+    listening.setblocking(False)
+    access = InProcessEngine(
+        engine,
+        pool=ThreadPoolExecutor(engine.concurrency, "engine"),
+        avatar_pool=ThreadPoolExecutor(AVATAR_THREADS, "avatars"),
+        now_s=time.monotonic,
+    )
+    server = EngineServer(access, version=settings.VERSION)
+    serving = asyncio.create_task(server.run(listening))
+    log.info("the engine process takes requests")
+    next_trim_s = time.monotonic() + GIVE_MEMORY_BACK_EVERY_S
+    while not serving.done():
+        await asyncio.wait({serving}, timeout=CHECK_EVERY_S)
+        if engine.state().is_lost:
+            log.error("the engine is lost: %s", engine.state().message)
+            _end(os.EX_SOFTWARE)
+        if time.monotonic() >= next_trim_s:
+            await asyncio.to_thread(malloc.trim)
+            next_trim_s = time.monotonic() + GIVE_MEMORY_BACK_EVERY_S
+    serving.result()
+
+
+def _end_with(launcher: socket.socket) -> None:
+    """End when the process at the other end does."""
+    launcher.recv(1)
+    _end(0)
+
+
+def _end(status: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,67 @@
+"""Messages between a runtime and the engine process, over a real socket."""
+
+import asyncio
+import socket
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.engines.process.messages import RuntimeMessage, Submit, Withdraw
+from inference.engines.process.stream import MessageStream
+
+
+async def carried(messages: list[RuntimeMessage]) -> list[RuntimeMessage]:
+    """What arrives at the other end."""
+    received: list[RuntimeMessage] = []
+    ended = asyncio.Event()
+
+    def end() -> MessageStream[RuntimeMessage]:
+        return MessageStream(
+            msgspec.msgpack.Decoder(RuntimeMessage), on_message=received.append, on_end=ended.set
+        )
+
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    sending, receiving = end(), end()
+    writer, _ = await loop.create_connection(lambda: sending, sock=ours)
+    await loop.create_connection(lambda: receiving, sock=theirs)
+    for message in messages:
+        sending.send(message)
+    writer.close()
+    await asyncio.wait_for(ended.wait(), 10)
+    receiving.close()
+    return received
+
+
+def submit(number: int, size: int) -> Submit:
+    window = number.to_bytes(4, "big") * (size // 4)
+    return Submit(number, 1, "idle_0", number, 0.5, 1.25, window, region=window[::-1])
+
+
+@given(st.lists(st.integers(0, 40_000), max_size=30))
+def test_messages_arrive_whole_and_in_order(sizes: list[int]) -> None:
+    messages = [submit(number, size) for number, size in enumerate(sizes)]
+    assert asyncio.run(carried(messages)) == messages
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000, 6_000_000])
+async def test_large_ones_find_room_between_small_ones(size: int) -> None:
+    messages: list[RuntimeMessage] = []
+    for number in range(4):
+        messages += [Withdraw(number), submit(number, size), Withdraw(number)]
+    assert await carried(messages) == messages
+
+
+async def test_a_length_that_no_message_has_ends_the_connection() -> None:
+    ended = asyncio.Event()
+    stream: MessageStream[RuntimeMessage] = MessageStream(
+        msgspec.msgpack.Decoder(RuntimeMessage), on_message=lambda _: None, on_end=ended.set
+    )
+    ours, theirs = socket.socketpair()
+    await asyncio.get_running_loop().create_connection(lambda: stream, sock=ours)
+    with theirs:
+        theirs.sendall(b"\xff\xff\xff\xff")
+        await asyncio.wait_for(ended.wait(), 10)
+    stream.send(Withdraw(1))  # is ignored
