@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import ServerProcess
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.processes import Process, free_port, make_database
 
 Start = Callable[..., Process]
@@ -52,17 +52,17 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def serve(start: Start) -> Callable[..., Door]:
+def serve(start: Start) -> Callable[..., Server]:
     """Start `manage.py serve` with these arguments and variables, and wait until it answers."""
 
-    def serve(*arguments: str, **variables: str) -> Door:
+    def serve(*arguments: str, **variables: str) -> Server:
         port = free_port()
         process = start(
             *("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), *arguments),
             **variables,
         )
-        door = Door(process, port)
-        door.wait_until_it_answers()
-        return door
+        server = Server(process, port)
+        server.wait_until_it_answers()
+        return server
 
     return serve

@@ -68,7 +68,7 @@ class Stream:
             return messages, closed.rcvd.code if closed.rcvd else None
 
 
-class Door:
+class Server:
     """A server process that listens on a port of this machine."""
 
     def __init__(self, process: Process, port: int) -> None:

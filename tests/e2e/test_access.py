@@ -12,7 +12,7 @@ import jwt
 import pytest
 import websockets
 
-from tests.e2e.talking import Door, Stream
+from tests.e2e.talking import Server, Stream
 from tests.processes import Process, make_database
 
 SECRET = "a secret of thirty-two bytes or more"
@@ -24,7 +24,7 @@ def database(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def door(serve: Callable[..., Door], database: str) -> Door:
+def server(serve: Callable[..., Server], database: str) -> Server:
     return serve(AUTH="true", AUTH_SECRET=SECRET, DATABASE_URL=database)
 
 
@@ -34,10 +34,10 @@ def token(sub: str = "ann", **claims: object) -> str:
 
 
 async def opened(
-    door: Door, user_id: str, credential: str | None = None, **options: object
+    server: Server, user_id: str, credential: str | None = None, **options: object
 ) -> tuple[Stream, dict[str, object]]:
     """A stream and the server's first answer to its INIT."""
-    uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/{user_id}"
+    uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/{user_id}"
     stream = Stream(await websockets.connect(uri, max_size=None, **options))
     fields = {} if credential is None else {"auth_token": credential}
     await stream.send("INIT", user_id=user_id, protocol_version="1.2", **fields)
@@ -51,7 +51,7 @@ async def refused(stream: Stream, answer: dict[str, object]) -> str:
     return str(answer["data"]["message"])
 
 
-async def test_nobody_and_strangers_get_no_stream(door: Door) -> None:
+async def test_nobody_and_strangers_get_no_stream(server: Server) -> None:
     for credential, words in (
         (None, "asks who you are"),
         ("nonsense", "not valid"),
@@ -59,32 +59,32 @@ async def test_nobody_and_strangers_get_no_stream(door: Door) -> None:
         (token(exp=1), "expired"),
         (jwt.encode({"sub": "ann", "exp": 2**31}, "x" * 32, "HS256"), "not valid"),
     ):
-        assert words in await refused(*await opened(door, "ann", credential))
+        assert words in await refused(*await opened(server, "ann", credential))
 
 
-async def test_every_way_to_bring_a_token(door: Door) -> None:
+async def test_every_way_to_bring_a_token(server: Server) -> None:
     good = token()
     for credential, options in (
         (good, {}),
         (None, {"additional_headers": {"Authorization": f"Bearer {good}"}}),
         (None, {"subprotocols": [f"bearer.{good}", "musetalk.v1.json"]}),
     ):
-        stream, answer = await opened(door, "ann", credential, **options)
+        stream, answer = await opened(server, "ann", credential, **options)
         assert answer["type"] == "INIT_SUCCESS", answer
         assert stream.socket.subprotocol in (None, "musetalk.v1.json")
         await stream.socket.close()
-    stream, answer = await opened(door, "ann", None, subprotocols=["bearer.nonsense"])
+    stream, answer = await opened(server, "ann", None, subprotocols=["bearer.nonsense"])
     await refused(stream, answer)
 
 
-async def test_a_session_is_its_subject_s_own(door: Door) -> None:
-    ann, answer = await opened(door, "ann", token())
+async def test_a_session_is_its_subject_s_own(server: Server) -> None:
+    ann, answer = await opened(server, "ann", token())
     resume = answer["data"]["resume"]["token"]
     other = token("eve", avatars=["ann"])
     for extra in ({}, {"resume_token": resume}):
-        stream, _ = await opened(door, "ann")
+        stream, _ = await opened(server, "ann")
         await stream.socket.close()
-        uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/ann"
+        uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/ann"
         stream = Stream(await websockets.connect(uri, max_size=None))
         stream.session_id = ann.session_id
         await stream.send("INIT", user_id="ann", protocol_version="1.2", auth_token=other, **extra)
@@ -95,8 +95,8 @@ async def test_a_session_is_its_subject_s_own(door: Door) -> None:
     await ann.socket.close()
 
 
-async def test_a_token_may_say_when_its_session_ends(door: Door) -> None:
-    stream, answer = await opened(door, "ann", token(session_exp=time.time() + 2))
+async def test_a_token_may_say_when_its_session_ends(server: Server) -> None:
+    stream, answer = await opened(server, "ann", token(session_exp=time.time() + 2))
     assert answer["type"] == "INIT_SUCCESS"
     messages, code = await asyncio.wait_for(stream.end(), 10)
     assert code == 4401
@@ -131,10 +131,10 @@ async def run(code: str, database: str) -> str:
     return process.output
 
 
-def token_for_ann(door: Door, key: str) -> str:
+def token_for_ann(server: Server, key: str) -> str:
     """What a back end would hand to its user's page."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{door.port}/tokens",
+        f"http://127.0.0.1:{server.port}/tokens",
         data=b"user_id=ann",
         headers={"Authorization": f"Bearer {key}"},
     )
@@ -144,14 +144,14 @@ def token_for_ann(door: Door, key: str) -> str:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_a_revoked_key_ends_its_sessions(
-    serve: Callable[..., Door], database: str, processes: str
+    serve: Callable[..., Server], database: str, processes: str
 ) -> None:
-    door = serve("--processes", processes, AUTH="true", DATABASE_URL=database)
+    server = serve("--processes", processes, AUTH="true", DATABASE_URL=database)
     if processes == "2":
-        door.process.wait_for("2 processes are ready")
+        server.process.wait_for("2 processes are ready")
     key = (await run(MAKE_KEY, database)).partition("KEY ")[2].split()[0]
-    handed = await asyncio.to_thread(token_for_ann, door, key)
-    streams = [await opened(door, "ann", credential) for credential in (key, handed)]
+    handed = await asyncio.to_thread(token_for_ann, server, key)
+    streams = [await opened(server, "ann", credential) for credential in (key, handed)]
     assert [answer["type"] for _, answer in streams] == ["INIT_SUCCESS"] * 2
     await run(REVOKE, database)
     revoked_s = time.monotonic()
@@ -160,28 +160,28 @@ async def test_a_revoked_key_ends_its_sessions(
         assert code == 4401, messages[-3:]
     assert time.monotonic() - revoked_s < 5
     for credential in (key, handed):
-        assert "revoked" in await refused(*await opened(door, "ann", credential))
+        assert "revoked" in await refused(*await opened(server, "ann", credential))
 
 
 async def test_sessions_of_one_subject_are_bounded(
-    serve: Callable[..., Door], database: str
+    serve: Callable[..., Server], database: str
 ) -> None:
-    door = serve(
+    server = serve(
         AUTH="true", AUTH_SECRET=SECRET, MAX_SESSIONS_PER_SUBJECT="1", DATABASE_URL=database
     )
-    first, _ = await opened(door, "ann", token())
-    second, answer = await opened(door, "ann", token())
+    first, _ = await opened(server, "ann", token())
+    second, answer = await opened(server, "ann", token())
     assert answer["data"]["details"]["reason"] == "sessions_per_subject"
     _, code = await second.end()
     assert code == 4429
-    other, answer = await opened(door, "bob", token("bob"))
+    other, answer = await opened(server, "bob", token("bob"))
     assert answer["type"] == "INIT_SUCCESS"
     for stream in (first, other):
         await stream.socket.close()
 
 
-async def test_a_watch_token_needs_no_other_credential(door: Door) -> None:
-    uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/ann"
+async def test_a_watch_token_needs_no_other_credential(server: Server) -> None:
+    uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/ann"
     owner = Stream(await websockets.connect(uri, max_size=None))
     await owner.send(
         "INIT",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.talking import Door, Stream
+from tests.e2e.talking import Server, Stream
 
 SECOND = b"\x20\x01\xe0\xfe" * 8_000
 
@@ -25,13 +25,13 @@ async def shows_speech(stream: Stream) -> None:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_one_utterance_too_many_is_refused(
-    serve: Callable[..., Door], processes: str
+    serve: Callable[..., Server], processes: str
 ) -> None:
-    door = serve("--processes", processes, SPEAKING_PLACES=processes)
+    server = serve("--processes", processes, SPEAKING_PLACES=processes)
     if processes == "2":
-        door.process.wait_for("2 processes are ready")
+        server.process.wait_for("2 processes are ready")
     count = int(processes)
-    streams = [door.stream(f"user{number}") for number in range(count + 1)]
+    streams = [server.stream(f"user{number}") for number in range(count + 1)]
     opened = [await stream.__aenter__() for stream in streams]
     try:
         await asyncio.gather(*(stream.frames(5) for stream in opened))
@@ -57,12 +57,12 @@ async def test_one_utterance_too_many_is_refused(
 
 
 async def test_whoever_must_be_able_to_speak_is_not_admitted_without_a_place(
-    serve: Callable[..., Door],
+    serve: Callable[..., Server],
 ) -> None:
-    door = serve(SPEAKING_PLACES="1", SPEECH_SHARE="1")
-    async with door.stream("ann") as ann:
+    server = serve(SPEAKING_PLACES="1", SPEECH_SHARE="1")
+    async with server.stream("ann") as ann:
         await ann.frames(3)
-        async with door.stream("bob") as bob:
+        async with server.stream("bob") as bob:
             details = await asyncio.wait_for(refused(bob), 5)
             assert details["reason"] == "capacity"
             messages, code = await asyncio.wait_for(bob.end(), 5)

@@ -77,8 +77,8 @@ def ask(page: Page, address: str, method: str = "GET") -> object:
 
 
 def test_any_page_reads_and_none_changes_anything(serve, elsewhere: Page) -> None:
-    door = serve("--no-prepare")
-    address = f"http://localhost:{door.port}"
+    server = serve("--no-prepare")
+    address = f"http://localhost:{server.port}"
     assert ask(elsewhere, f"{address}/health") == [200, "{"]
     assert ask(elsewhere, f"{address}/prepare_avatar/ann", "DELETE") == [403, "{"]
     assert ask(elsewhere, f"{address}/admin/login/") == "TypeError"
@@ -88,23 +88,23 @@ def test_any_page_reads_and_none_changes_anything(serve, elsewhere: Page) -> Non
 
 
 def test_a_page_that_is_named_may_do_what_this_machine_may(serve, elsewhere: Page) -> None:
-    door = serve("--no-prepare", CORS_ORIGINS=origin_of(elsewhere))
-    address = f"http://localhost:{door.port}"
+    server = serve("--no-prepare", CORS_ORIGINS=origin_of(elsewhere))
+    address = f"http://localhost:{server.port}"
     assert ask(elsewhere, f"{address}/health") == [200, "{"]
     assert ask(elsewhere, f"{address}/prepare_avatar/nobody", "DELETE") == [404, "{"]
 
 
 def test_a_page_that_is_not_named_reads_nothing(serve, elsewhere: Page) -> None:
-    door = serve("--no-prepare", CORS_ORIGINS="https://app.example")
+    server = serve("--no-prepare", CORS_ORIGINS="https://app.example")
     for path in ("/health", "/sessions", "/avatars"):
-        assert ask(elsewhere, f"http://localhost:{door.port}{path}") == "TypeError"
+        assert ask(elsewhere, f"http://localhost:{server.port}{path}") == "TypeError"
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_the_studio_behind_a_proxy(serve, context: BrowserContext, tmp_path) -> None:
-    door = serve(TRUSTED_PROXIES="127.0.0.1", CORS_ORIGINS="https://app.example")
+    server = serve(TRUSTED_PROXIES="127.0.0.1", CORS_ORIGINS="https://app.example")
     certificate = https_proxy.Certificate.make(tmp_path)
-    proxy = https_proxy.nginx(tmp_path / "nginx", certificate, door.port)
+    proxy = https_proxy.nginx(tmp_path / "nginx", certificate, server.port)
     try:
         page = context.new_page()
         with page.expect_websocket() as opened:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streaming.history.writer import WRITE_EVERY_S
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.processes import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -44,15 +44,15 @@ def shell(start, database) -> Callable[[str], str]:
     return run
 
 
-def sessions(door: Door) -> dict[str, dict[str, object]]:
-    return json.loads(door.get("/sessions")[1])["active_sessions"]
+def sessions(server: Server) -> dict[str, dict[str, object]]:
+    return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 
 async def test_an_operator_s_wish_reaches_the_process_that_has_the_session(serve, database, shell):
-    door = serve(**database)
-    async with door.stream("ann") as stream:
+    server = serve(**database)
+    async with server.stream("ann") as stream:
         await stream.frames(5)
-        (session,) = sessions(door).values()
+        (session,) = sessions(server).values()
         assert (session["user_id"], session["status"]) == ("ann", "streaming")
         assert session["frames_generated"] >= 5
         shell(WISH_AN_END)
@@ -62,17 +62,17 @@ async def test_an_operator_s_wish_reaches_the_process_that_has_the_session(serve
         assert code == 4409
         assert [message["type"] for message in messages[-2:]] == ["ERROR", "CLOSE_ACK"]
         assert messages[-2]["data"]["details"] == {"reason": "ended_by_operator"}
-    assert sessions(door) == {}
+    assert sessions(server) == {}
     assert shell(PRINT_ENDINGS).strip() == "endings: operator"
 
 
 async def test_what_a_process_leaves_is_written_when_it_ends(serve, database, shell):
-    door = serve(**database)
-    async with door.stream("ann") as stream:
+    server = serve(**database)
+    async with server.stream("ann") as stream:
         await stream.frames(2)
-        door.process.send(signal.SIGTERM)
+        server.process.send(signal.SIGTERM)
         await stream.end()
-    door.process.wait()
+    server.process.wait()
     assert shell(PRINT_ENDINGS).strip() == "endings: server_shutdown"
 
 

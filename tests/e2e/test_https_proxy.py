@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e import https_proxy
 from tests.e2e.https_proxy import Browser, Certificate, HttpsProxy
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.film import write_sound
 from tests.processes import make_database
 
@@ -26,7 +26,7 @@ MAKE_ACCOUNT = (
     f" or User.objects.create_superuser('root', password='{PASSWORD}')"
 )
 
-Before = Callable[[Door], HttpsProxy]
+Before = Callable[[Server], HttpsProxy]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def before(request, tmp_path: Path, certificate: Certificate) -> Iterator[Before
         pytest.skip(f"{request.param} is not installed")
     started: list[HttpsProxy] = []
 
-    def start(door: Door) -> HttpsProxy:
+    def start(server: Server) -> HttpsProxy:
         run = getattr(https_proxy, request.param)
-        started.append(run(tmp_path / request.param, certificate, door.port))
+        started.append(run(tmp_path / request.param, certificate, server.port))
         return started[-1]
 
     yield start
@@ -77,8 +77,8 @@ def upload(browser: Browser, **headers: str) -> int:
 
 
 def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate, account) -> None:
-    door = serve("--no-prepare", TRUSTED_PROXIES="127.0.0.1", MAX_UPLOAD_MB="1")
-    proxy = before(door)
+    server = serve("--no-prepare", TRUSTED_PROXIES="127.0.0.1", MAX_UPLOAD_MB="1")
+    proxy = before(server)
     assert Browser(proxy.origin, certificate).ask("/")[0] == 200
 
     stranger = Browser(proxy.origin, certificate)
@@ -86,7 +86,7 @@ def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate
     assert upload(stranger, X_Forwarded_For="127.0.0.1") == 403
     assert upload(stranger, X_Forwarded_For="127.0.0.1", Origin=proxy.origin) == 403
     # Whoever connects past the proxy is believed nothing either: it may be another proxy.
-    assert upload(Browser(f"http://127.0.0.1:{door.port}", certificate)) == 403
+    assert upload(Browser(f"http://127.0.0.1:{server.port}", certificate)) == 403
 
     staff = Browser(proxy.origin, certificate)
     assert staff.log_in("root", "wrong") == 200
@@ -105,7 +105,7 @@ def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate
             break
     assert status == 413, body
     assert json.loads(body)["detail"] == "More than 1 MB cannot be taken."
-    assert "TRUSTED_PROXIES" not in door.process.output
+    assert "TRUSTED_PROXIES" not in server.process.output
 
 
 def test_what_is_described_can_be_reached(serve, before, certificate) -> None:
@@ -120,9 +120,9 @@ def test_what_is_described_can_be_reached(serve, before, certificate) -> None:
 
 
 def test_one_talks_to_the_avatar(serve, before, certificate, start, tmp_path: Path) -> None:
-    door = serve(TRUSTED_PROXIES="127.0.0.1", CORS_ORIGINS="https://elsewhere.example")
-    door.process.wait_for("takes sessions")
-    proxy = before(door)
+    server = serve(TRUSTED_PROXIES="127.0.0.1", CORS_ORIGINS="https://elsewhere.example")
+    server.process.wait_for("takes sessions")
+    proxy = before(server)
     speech = write_sound(tmp_path / "speech.wav")
     talk = start(
         *("manage.py", "talk", "--server", f"wss://localhost:{proxy.port}", "--user-id", "me"),
@@ -137,20 +137,20 @@ def test_one_talks_to_the_avatar(serve, before, certificate, start, tmp_path: Pa
 
 
 def test_a_proxy_that_nobody_named_is_not_believed(serve, before, certificate, account) -> None:
-    door = serve("--no-prepare")
-    proxy = before(door)
+    server = serve("--no-prepare")
+    proxy = before(server)
     browser = Browser(proxy.origin, certificate)
     assert upload(browser) == 403
     assert upload(browser, X_Forwarded_For="127.0.0.1") == 403
     assert browser.log_in("root", PASSWORD) == 403
-    door.process.wait_for("127.0.0.1 forwards requests but TRUSTED_PROXIES does not name it")
-    assert upload(Browser(f"http://localhost:{door.port}", certificate)) == 202
+    server.process.wait_for("127.0.0.1 forwards requests but TRUSTED_PROXIES does not name it")
+    assert upload(Browser(f"http://localhost:{server.port}", certificate)) == 202
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 def test_through_the_barest_proxy_nobody_is_at_this_machine(serve, certificate, tmp_path) -> None:
-    door = serve("--no-prepare")
-    proxy = https_proxy.bare_nginx(tmp_path / "nginx", door.port)
+    server = serve("--no-prepare")
+    proxy = https_proxy.bare_nginx(tmp_path / "nginx", server.port)
     try:
         browser = Browser(f"http://localhost:{proxy.port}", certificate)
         assert browser.ask("/health")[0] == 200

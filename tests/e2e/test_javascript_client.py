@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from benchmarks.server import ServerProcess
 from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e.conftest import Start
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.silent_proxy import SilentProxy
 
 pytestmark = [
@@ -239,16 +239,16 @@ def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
 
 
 def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
-    context: BrowserContext, serve: Callable[..., Door], start: Start
+    context: BrowserContext, serve: Callable[..., Server], start: Start
 ) -> None:
-    door = serve()
-    page = opened(context, f"http://127.0.0.1:{door.port}")
+    server = serve()
+    page = opened(context, f"http://127.0.0.1:{server.port}")
     page.evaluate("globalThis.said = avatar.speak(vowel(5000, 24000), { sampleRate: 24000 })")
     page.wait_for_function("Object.keys(told.seen).length > 15")
-    door.process.kill()
+    server.process.kill()
     page.wait_for_function("avatar.status.name === 'retrying'")
     assert page.evaluate("avatar.status.keptUntilMs > performance.now()")
-    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(door.port))
+    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(server.port))
     played = page.evaluate("said.finished")
     page.wait_for_function("Object.keys(told.seen).includes('4960')")
     assert played["interrupted"] is False
@@ -259,10 +259,10 @@ def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
 
 
 def test_a_session_that_is_gone_is_told_and_another_one_speaks(
-    context: BrowserContext, serve: Callable[..., Door]
+    context: BrowserContext, serve: Callable[..., Server]
 ) -> None:
-    door = serve(RESUME_S="0")
-    with SilentProxy(door.port) as proxy:
+    server = serve(RESUME_S="0")
+    with SilentProxy(server.port) as proxy:
         page = opened(context, f"http://127.0.0.1:{proxy.port}")
         page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000))")
         page.wait_for_function("Object.keys(told.seen).length > 5")

@@ -71,11 +71,11 @@ async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
     preparing = start("manage.py", "prepare_musetalk", "somebody", **MUSETALK)
     assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
     assert "All is prepared" in preparing.output
-    door = serve(**MUSETALK)
-    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
-    assert json.loads(door.get("/health")[1])["engine"] == "musetalk"
-    assert "speaking sessions" in door.process.output
-    async with door.stream() as stream:
+    server = serve(**MUSETALK)
+    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    assert json.loads(server.get("/health")[1])["engine"] == "musetalk"
+    assert "speaking sessions" in server.process.output
+    async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
         idle = await stream.frames(5)
         frames, reasons = await speak(stream)
@@ -92,15 +92,15 @@ async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
     if mouths == 0:
         assert any("engine_late" in r or "MuseTalk takes" in r for r in reasons), reasons
     assert mouths < len(idle + frames)
-    assert "Traceback" not in door.process.output, door.process.output
+    assert "Traceback" not in server.process.output, server.process.output
 
 
 async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: Path) -> None:
     folder = tmp_path / "avatars" / "somebody"
     make_person(folder)
-    door = serve(**MUSETALK)
-    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
-    async with door.stream() as stream:
+    server = serve(**MUSETALK)
+    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
         frames, reasons = await speak(stream)
         assert [frame for frame, _ in decoded(frames)]
@@ -110,8 +110,8 @@ async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: P
                 break
             await stream.frames(1)
         else:
-            pytest.fail(f"nothing was prepared:\n{door.process.output}")
-    assert "Traceback" not in door.process.output, door.process.output
+            pytest.fail(f"nothing was prepared:\n{server.process.output}")
+    assert "Traceback" not in server.process.output, server.process.output
 
 
 async def test_a_stop_while_clips_are_prepared_is_no_crash(serve, tmp_path: Path) -> None:
@@ -120,13 +120,13 @@ async def test_a_stop_while_clips_are_prepared_is_no_crash(serve, tmp_path: Path
     for clip in ("idle_0", "speaking_0"):
         meshes = np.repeat(mesh_of_a_face()[None], 400, 0)
         np.save(folder / "clips" / f"{clip}.landmarks.npy", meshes)
-    door = serve(**MUSETALK)
-    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
-    async with door.stream() as stream:
+    server = serve(**MUSETALK)
+    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
         await stream.say(SPEECH)
-        await asyncio.to_thread(door.process.wait_for, "preparing", 60)
-        assert await asyncio.to_thread(door.process.end) == 0, door.process.output
+        await asyncio.to_thread(server.process.wait_for, "preparing", 60)
+        assert await asyncio.to_thread(server.process.end) == 0, server.process.output
 
 
 @pytest.mark.parametrize("after_s", [1.5, 3.0])

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.film import person, write_film, write_sound
 from tests.processes import make_database
 
@@ -51,15 +51,15 @@ def fresh_database(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def door(serve, fresh_database) -> Door:
+def server(serve, fresh_database) -> Server:
     return serve(**fresh_database)
 
 
 def ask(
-    door: Door, method: str, path: str, body: bytes | None = None, **headers: str
+    server: Server, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, str], Any]:
     """Status, headers, and the body: JSON as it is, anything else as bytes."""
-    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
@@ -86,14 +86,14 @@ def form(files: list[tuple[str, str, bytes]]) -> tuple[bytes, str]:
     ) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def upload(door: Door, content: bytes, user_id: str = "ann", field: str = "video") -> int:
+def upload(server: Server, content: bytes, user_id: str = "ann", field: str = "video") -> int:
     body, kind = form([(field, "me.mp4", content)])
-    status, _, _ = ask(door, "POST", f"/prepare_avatar/{user_id}", body, **{"Content-Type": kind})
+    status, _, _ = ask(server, "POST", f"/prepare_avatar/{user_id}", body, **{"Content-Type": kind})
     return status
 
 
-def state(door: Door, user_id: str = "ann") -> dict[str, Any]:
-    return ask(door, "GET", f"/prepare_avatar/{user_id}")[2]
+def state(server: Server, user_id: str = "ann") -> dict[str, Any]:
+    return ask(server, "GET", f"/prepare_avatar/{user_id}")[2]
 
 
 def wait_until(
@@ -107,32 +107,32 @@ def wait_until(
     return time.monotonic() - begin
 
 
-def wait_for_end(door: Door, user_id: str = "ann") -> dict[str, Any]:
+def wait_for_end(server: Server, user_id: str = "ann") -> dict[str, Any]:
     wait_until(
-        lambda: state(door, user_id)["status"] not in {"queued", "preparing"},
-        lambda: (state(door, user_id), door.process.output[-3_000:]),
+        lambda: state(server, user_id)["status"] not in {"queued", "preparing"},
+        lambda: (state(server, user_id), server.process.output[-3_000:]),
     )
-    return state(door, user_id)
+    return state(server, user_id)
 
 
-def children(door: Door) -> list[psutil.Process]:
+def children(server: Server) -> list[psutil.Process]:
     """Preparations that run; one that has just ended is still listed, without a command."""
     found = []
-    for child in psutil.Process(door.process.pid).children(recursive=True):
+    for child in psutil.Process(server.process.pid).children(recursive=True):
         with suppress(psutil.Error):
             if "prepare_avatar" in child.cmdline():
                 found.append(child)
     return found
 
 
-def wait_for_child(door: Door) -> psutil.Process:
+def wait_for_child(server: Server) -> psutil.Process:
     seen: list[psutil.Process] = []
 
     def is_at_work() -> bool:
-        seen[:] = children(door)
-        return bool(seen and state(door)["stage"])
+        seen[:] = children(server)
+        return bool(seen and state(server)["stage"])
 
-    wait_until(is_at_work, lambda: (state(door), door.process.output[-3_000:]))
+    wait_until(is_at_work, lambda: (state(server), server.process.output[-3_000:]))
     return seen[0]
 
 
@@ -148,31 +148,31 @@ def left_in(folder: Path) -> set[str]:
     return found | {path.name for path in (folder / ".jobs").glob("*")}
 
 
-async def test_an_upload_becomes_an_avatar_that_can_be_streamed(door, film, avatars_dir):
-    assert upload(door, film) == 202
-    assert upload(door, film) == 409
-    async with door.stream("ann") as early:
+async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, film, avatars_dir):
+    assert upload(server, film) == 202
+    assert upload(server, film) == 409
+    async with server.stream("ann") as early:
         messages, code = await early.end()
         assert code == 4404
         assert messages[0]["data"]["details"]["reason"] == "preparing"
-    child = wait_for_child(door)
+    child = wait_for_child(server)
     assert child.nice() >= 10
-    said = wait_for_end(door)
+    said = wait_for_end(server)
     assert (said["status"], said["percent"], said["error"]) == ("ready", 100, None), said
     assert said["report"]["found"] == 1.0
     wait_until_clean(avatars_dir)
 
-    shown = ask(door, "GET", "/avatars/ann")[2]
+    shown = ask(server, "GET", "/avatars/ann")[2]
     for url in (shown["preview"], shown["thumbnail"], shown["report_picture"]):
-        status, headers, content = ask(door, "GET", urlsplit(url).path, Range="bytes=0-9")
+        status, headers, content = ask(server, "GET", urlsplit(url).path, Range="bytes=0-9")
         assert (status, len(content)) == (206, 10)
         assert headers["content-range"].startswith("bytes 0-9/")
-    async with door.stream("ann") as stream:
+    async with server.stream("ann") as stream:
         assert (await stream.wait_for("INIT_SUCCESS"))["available_videos"] == [
             clip["name"] for clip in shown["clips"]
         ]
         await stream.frames(10)
-    assert ask(door, "DELETE", "/prepare_avatar/ann")[0] == 204
+    assert ask(server, "DELETE", "/prepare_avatar/ann")[0] == 204
     assert left_in(avatars_dir) == set()
 
 
@@ -182,29 +182,29 @@ async def test_an_upload_becomes_an_avatar_that_can_be_streamed(door, film, avat
     [(b"this is no film", "unreadable"), ("sound", "no_video"), ("half", None)],
     ids=["text", "sound", "truncated"],
 )
-def test_what_is_no_film_is_said_so(door, film, avatars_dir, tmp_path, field, content, reason):
+def test_what_is_no_film_is_said_so(server, film, avatars_dir, tmp_path, field, content, reason):
     if content == "sound":
         content = write_sound(tmp_path / "sound.wav").read_bytes()
     elif content == "half":
         content = film[: len(film) // 2]
-    assert upload(door, content, field=field) == 202
-    said = wait_for_end(door)
+    assert upload(server, content, field=field) == 202
+    said = wait_for_end(server)
     assert said["status"] == "failed"
     assert reason is None or said["error"]["reason"] == reason
     assert said["error"]["message"].endswith(".")
     assert not (avatars_dir / "ann").exists()
     wait_until_clean(avatars_dir)
-    assert ask(door, "GET", "/processing_status/ann")[0] == 422
+    assert ask(server, "GET", "/processing_status/ann")[0] == 422
 
 
-def test_zero_bytes_are_refused_at_once(door):
-    assert upload(door, b"") == 400
+def test_zero_bytes_are_refused_at_once(server):
+    assert upload(server, b"") == 400
 
 
-def test_of_uploads_at_once_one_wins(door, film, avatars_dir):
+def test_of_uploads_at_once_one_wins(server, film, avatars_dir):
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: statuses.append(upload(door, film))) for _ in range(4)
+        threading.Thread(target=lambda: statuses.append(upload(server, film))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -212,32 +212,32 @@ def test_of_uploads_at_once_one_wins(door, film, avatars_dir):
         thread.join()
     assert sorted(statuses) == [202, 409, 409, 409]
     assert len(list((avatars_dir / ".uploads").iterdir())) == 1
-    ask(door, "DELETE", "/prepare_avatar/ann")
+    ask(server, "DELETE", "/prepare_avatar/ann")
 
 
-def test_cancelling_takes_seconds_and_leaves_nothing(door, long_film, avatars_dir):
-    assert upload(door, long_film) == 202
-    child = wait_for_child(door)
-    assert ask(door, "DELETE", "/prepare_avatar/ann")[0] == 204
+def test_cancelling_takes_seconds_and_leaves_nothing(server, long_film, avatars_dir):
+    assert upload(server, long_film) == 202
+    child = wait_for_child(server)
+    assert ask(server, "DELETE", "/prepare_avatar/ann")[0] == 204
     took_s = wait_until(
         lambda: not child.is_running() and not left_in(avatars_dir),
         lambda: left_in(avatars_dir),
         CANCELLED_WITHIN_S,
     )
     assert took_s < CANCELLED_WITHIN_S
-    assert ask(door, "GET", "/prepare_avatar/ann")[0] == 404
+    assert ask(server, "GET", "/prepare_avatar/ann")[0] == 404
 
 
-def test_a_child_that_dies_is_replaced(door, film, avatars_dir):
-    assert upload(door, film) == 202
-    child = wait_for_child(door)
+def test_a_child_that_dies_is_replaced(server, film, avatars_dir):
+    assert upload(server, film) == 202
+    child = wait_for_child(server)
     child.send_signal(signal.SIGKILL)
     wait_until(
-        lambda: any(other.pid != child.pid for other in children(door)),
-        lambda: door.process.output[-3_000:],
+        lambda: any(other.pid != child.pid for other in children(server)),
+        lambda: server.process.output[-3_000:],
         30,
     )
-    assert wait_for_end(door)["status"] == "ready"
+    assert wait_for_end(server)["status"] == "ready"
     wait_until_clean(avatars_dir)
 
 
@@ -263,8 +263,8 @@ def test_what_a_server_left_undone_the_next_one_does(
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_database):
-    door = serve(**fresh_database, MAX_UPLOAD_MB="1")
-    with socket.create_connection(("127.0.0.1", door.port), 10) as client:
+    server = serve(**fresh_database, MAX_UPLOAD_MB="1")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
         client.sendall(
             b"POST /prepare_avatar/ann HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n"
             b"Expect: 100-continue\r\nContent-Type: multipart/form-data; boundary=x\r\n\r\n"
@@ -276,12 +276,12 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_data
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"\r\nAccess-Control-Allow-Origin: *\r\n" in head + b"\r\n"
     assert json.loads(body)["status"] == 413
-    assert ask(door, "GET", "/health")[0] == 200
+    assert ask(server, "GET", "/health")[0] == 200
 
 
 def test_a_body_without_a_length_is_refused_when_it_grows_too_long(serve, fresh_database):
-    door = serve(**fresh_database, MAX_UPLOAD_MB="1")
-    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
+    server = serve(**fresh_database, MAX_UPLOAD_MB="1")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
 
     def endless() -> Iterator[bytes]:
         for _ in range(64):
@@ -293,9 +293,9 @@ def test_a_body_without_a_length_is_refused_when_it_grows_too_long(serve, fresh_
     connection.close()
 
 
-def test_a_body_in_chunks_is_taken(door):
+def test_a_body_in_chunks_is_taken(server):
     body, kind = form([("video", "me.mp4", os.urandom(300_000))])
-    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     pieces = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
     headers = {"Transfer-Encoding": "chunked", "Content-Type": kind}
     connection.request("POST", "/prepare_avatar/ann", pieces, headers, encode_chunked=True)
@@ -303,16 +303,16 @@ def test_a_body_in_chunks_is_taken(door):
     connection.close()
 
 
-async def test_a_large_upload_costs_no_memory_and_holds_up_no_stream(door):
-    async with door.stream("somebody") as stream:
+async def test_a_large_upload_costs_no_memory_and_holds_up_no_stream(server):
+    async with server.stream("somebody") as stream:
         await stream.frames(10)
-        before_bytes = door.process.memory_bytes()
-        sending = threading.Thread(target=upload, args=(door, bytes(150_000_000)))
+        before_bytes = server.process.memory_bytes()
+        sending = threading.Thread(target=upload, args=(server, bytes(150_000_000)))
         sending.start()
         peak_bytes = 0
         while sending.is_alive():
             await stream.frames(5)
-            peak_bytes = max(peak_bytes, door.process.memory_bytes())
+            peak_bytes = max(peak_bytes, server.process.memory_bytes())
         sending.join()
         numbers = [frame["frame_timestamp"] for frame in await stream.frames(10)]
     assert peak_bytes - before_bytes < 100_000_000

@@ -14,26 +14,26 @@ import psutil
 import pytest
 import websockets
 
-from tests.e2e.talking import Door, Stream
+from tests.e2e.talking import Server, Stream
 from tests.processes import make_database
 
 COUNT = 3
 
 
 @pytest.fixture
-def door(serve: Callable[..., Door], tmp_path) -> Door:
-    running: Door = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
+def server(serve: Callable[..., Server], tmp_path) -> Server:
+    running: Server = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
     running.process.wait_for(f"{COUNT} processes are ready")
     return running
 
 
-def app_processes(door: Door) -> list[psutil.Process]:
-    children = psutil.Process(door.process.pid).children()
+def app_processes(server: Server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children()
     return [child for child in children if "--app-process" in child.cmdline()]
 
 
-def sessions(door: Door) -> dict[str, dict[str, object]]:
-    return json.loads(door.get("/sessions")[1])["active_sessions"]
+def sessions(server: Server) -> dict[str, dict[str, object]]:
+    return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 
 async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -44,10 +44,11 @@ async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
 
 
 @asynccontextmanager
-async def streams(door: Door, count: int) -> AsyncIterator[list[Stream]]:
+async def streams(server: Server, count: int) -> AsyncIterator[list[Stream]]:
     async with AsyncExitStack() as stack:
         opened = [
-            await stack.enter_async_context(door.stream(f"user{number}")) for number in range(count)
+            await stack.enter_async_context(server.stream(f"user{number}"))
+            for number in range(count)
         ]
         await asyncio.gather(*(stream.frames(2) for stream in opened))
         try:
@@ -57,10 +58,10 @@ async def streams(door: Door, count: int) -> AsyncIterator[list[Stream]]:
                 stream.socket.transport.abort()
 
 
-async def test_streams_are_spread_and_any_process_knows_all(door: Door) -> None:
-    async with streams(door, 2 * COUNT) as opened:
+async def test_streams_are_spread_and_any_process_knows_all(server: Server) -> None:
+    async with streams(server, 2 * COUNT) as opened:
         for _ in range(5):  # by whichever process accepts the connection
-            seen = await asyncio.to_thread(sessions, door)
+            seen = await asyncio.to_thread(sessions, server)
             assert set(seen) == {stream.session_id for stream in opened}
         workers = Counter(described["worker"] for described in seen.values())
         assert sorted(workers.values()) == [2] * COUNT, workers
@@ -70,39 +71,39 @@ async def test_streams_are_spread_and_any_process_knows_all(door: Door) -> None:
             assert numbers == list(range(numbers[0], numbers[0] + 10))
 
 
-async def test_the_newer_connection_wins_in_whichever_process(door: Door) -> None:
+async def test_the_newer_connection_wins_in_whichever_process(server: Server) -> None:
     for _ in range(2 * COUNT):
-        async with door.stream("ann") as older:
+        async with server.stream("ann") as older:
             await older.frames(1)
-            async with door.stream("ann", older.session_id) as newer:
+            async with server.stream("ann", older.session_id) as newer:
                 await newer.frames(1)
                 messages, code = await asyncio.wait_for(older.end(), 5)
                 assert code == 4409, messages[-1:]
                 await newer.frames(5)
-            async with door.stream("bob", older.session_id) as other:
+            async with server.stream("bob", older.session_id) as other:
                 message = await other.next()
                 if message["type"] == "ERROR":  # ann's session may not have ended everywhere yet
                     assert message["data"]["code"] == "INVALID_SESSION"
 
 
-async def test_another_users_session_is_safe_in_every_process(door: Door) -> None:
-    async with door.stream("ann") as anns:
+async def test_another_users_session_is_safe_in_every_process(server: Server) -> None:
+    async with server.stream("ann") as anns:
         await anns.frames(1)
         for _ in range(2 * COUNT):
-            async with door.stream("bob", anns.session_id) as bobs:
+            async with server.stream("bob", anns.session_id) as bobs:
                 message = await bobs.next()
                 assert message["data"]["code"] == "INVALID_SESSION", message
         await anns.frames(5)
 
 
-async def test_a_connection_that_asked_for_pages_before_becomes_a_stream(door: Door) -> None:
+async def test_a_connection_that_asked_for_pages_before_becomes_a_stream(server: Server) -> None:
     """Proxies keep connections alive: pages, then an upgrade, on one connection."""
     for _ in range(COUNT):
-        with socket.create_connection(("127.0.0.1", door.port)) as connection:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.to_thread(_read_answer, connection)
             connection.setblocking(False)
-            uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/keptalive"
+            uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/keptalive"
             async with websockets.connect(uri, sock=connection.dup(), max_size=None) as ws:
                 stream = Stream(ws)
                 await stream.send("INIT", user_id="keptalive")
@@ -119,10 +120,10 @@ def _read_answer(connection: socket.socket) -> None:
         body += connection.recv(65_536)
 
 
-async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(door: Door) -> None:
-    async with streams(door, 2 * COUNT) as opened:
-        before = await asyncio.to_thread(sessions, door)
-        victim = app_processes(door)[0]
+async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(server: Server) -> None:
+    async with streams(server, 2 * COUNT) as opened:
+        before = await asyncio.to_thread(sessions, server)
+        victim = app_processes(server)[0]
         lost = [s for s in opened if before[s.session_id]["worker"].endswith(f":{victim.pid}")]
         assert len(lost) == 2
         victim.kill()
@@ -132,30 +133,30 @@ async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(door
             if stream not in lost:
                 await stream.frames(10)
         ids = {stream.session_id for stream in lost}
-        await until(lambda: not ids & set(sessions(door)), within_s=5)  # its history is closed
-        await until(lambda: "takes sessions" in door.process.output.partition("starting ano")[2])
-        assert len(app_processes(door)) == COUNT
+        await until(lambda: not ids & set(sessions(server)), within_s=5)  # its history is closed
+        await until(lambda: "takes sessions" in server.process.output.partition("starting ano")[2])
+        assert len(app_processes(server)) == COUNT
 
 
-async def test_the_end_of_all_is_orderly(door: Door) -> None:
-    async with streams(door, COUNT) as opened:
-        children = app_processes(door)
-        door.process.send(signal.SIGTERM)
+async def test_the_end_of_all_is_orderly(server: Server) -> None:
+    async with streams(server, COUNT) as opened:
+        children = app_processes(server)
+        server.process.send(signal.SIGTERM)
         for stream in opened:
             messages, code = await asyncio.wait_for(stream.end(), 5)
             assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)
-        assert await asyncio.to_thread(door.process.wait) == 0
+        assert await asyncio.to_thread(server.process.wait) == 0
         assert not any(child.is_running() for child in children)
-        assert "Traceback" not in door.process.output
+        assert "Traceback" not in server.process.output
 
 
-async def test_a_killed_supervisor_leaves_no_process_behind(door: Door) -> None:
-    children = app_processes(door)
-    door.process.send(signal.SIGKILL)
+async def test_a_killed_supervisor_leaves_no_process_behind(server: Server) -> None:
+    children = app_processes(server)
+    server.process.send(signal.SIGKILL)
     await asyncio.to_thread(psutil.wait_procs, children, 10)
     assert not any(child.is_running() for child in children)
     with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", door.port)) != 0
+        assert probe.connect_ex(("127.0.0.1", server.port)) != 0
 
 
 def test_processes_that_cannot_start_end_the_command(start, tmp_path):

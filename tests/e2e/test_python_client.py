@@ -24,7 +24,7 @@ from talking_avatar import (
     SpeechRefused,
 )
 from talking_avatar.pictures import pictures
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.media import assert_decodes
 from tests.processes import make_database
 
@@ -33,20 +33,20 @@ CLIENT = ROOT / "clients" / "python"
 TONE = (9_000 * np.sin(np.arange(48_000) * 0.06)).astype(np.int16)
 
 
-def address(door: Door) -> str:
-    return f"ws://127.0.0.1:{door.port}"
+def address(server: Server) -> str:
+    return f"ws://127.0.0.1:{server.port}"
 
 
 @pytest.fixture
-def door(serve: Callable[..., Door]) -> Door:
-    running: Door = serve()
+def server(serve: Callable[..., Server]) -> Server:
+    running: Server = serve()
     running.process.wait_for("takes sessions")
     return running
 
 
 @pytest.mark.parametrize("is_binary", [True, False])
-async def test_an_utterance_is_awaited(door: Door, is_binary: bool) -> None:
-    async with AvatarClient(address(door), "ann", is_binary=is_binary) as avatar:
+async def test_an_utterance_is_awaited(server: Server, is_binary: bool) -> None:
+    async with AvatarClient(address(server), "ann", is_binary=is_binary) as avatar:
         utterance = await avatar.speak(TONE[:24_000], sample_rate=24_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
         played = await asyncio.wait_for(utterance, 5)
@@ -55,19 +55,19 @@ async def test_an_utterance_is_awaited(door: Door, is_binary: bool) -> None:
         assert (await asyncio.wait_for(again, 5)).played_ms == 500
 
 
-async def test_a_synthesizer_streams_its_speech(door: Door) -> None:
+async def test_a_synthesizer_streams_its_speech(server: Server) -> None:
     async def pieces():
         for at in range(0, 24_000, 1_111):
             yield TONE[at : min(at + 1_111, 24_000)]
             await asyncio.sleep(0)
 
-    async with AvatarClient(address(door), "ann", receive=["events"]) as avatar:
+    async with AvatarClient(address(server), "ann", receive=["events"]) as avatar:
         utterance = await avatar.speak(pieces(), sample_rate=24_000)
         assert (await asyncio.wait_for(utterance, 5)).played_ms == 1_000
 
 
-async def test_an_interrupt_says_what_was_dropped(door: Door) -> None:
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_an_interrupt_says_what_was_dropped(server: Server) -> None:
+    async with AvatarClient(address(server), "ann") as avatar:
         utterance = await avatar.speak(TONE, sample_rate=16_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
         await asyncio.sleep(0.5)
@@ -77,9 +77,9 @@ async def test_an_interrupt_says_what_was_dropped(door: Door) -> None:
         assert played.played_ms + dropped_ms == pytest.approx(3_000, abs=1)
 
 
-async def test_pictures_come_with_their_sound_and_in_time(door: Door) -> None:
+async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> None:
     received = ["video", "audio", "events"]
-    async with AvatarClient(address(door), "ann", receive=received) as avatar:
+    async with AvatarClient(address(server), "ann", receive=received) as avatar:
         speaking = asyncio.create_task(avatar.speak(TONE[:24_000], sample_rate=24_000))
         loop = asyncio.get_running_loop()
         seen, heard, times = [], b"", []
@@ -96,15 +96,15 @@ async def test_pictures_come_with_their_sound_and_in_time(door: Door) -> None:
         assert np.median(steps) == pytest.approx(0.04, abs=0.005)
 
 
-async def test_whoever_looks_at_nothing_still_learns_how_it_ended(door: Door) -> None:
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_whoever_looks_at_nothing_still_learns_how_it_ended(server: Server) -> None:
+    async with AvatarClient(address(server), "ann") as avatar:
         await asyncio.sleep(0.5)
         utterance = await avatar.speak(TONE[:16_000])
         await asyncio.wait_for(utterance, 5)
 
 
-async def test_whoever_begins_to_look_begins_with_a_keyframe(door: Door) -> None:
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_whoever_begins_to_look_begins_with_a_keyframe(server: Server) -> None:
+    async with AvatarClient(address(server), "ann") as avatar:
         await asyncio.sleep(1.5)
         units = []
         async for frame in avatar.frames():
@@ -114,8 +114,8 @@ async def test_whoever_begins_to_look_begins_with_a_keyframe(door: Door) -> None
         assert len(assert_decodes(units)) == 60
 
 
-async def test_a_lost_connection_is_found_again(door: Door) -> None:
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_a_lost_connection_is_found_again(server: Server) -> None:
+    async with AvatarClient(address(server), "ann") as avatar:
         events = avatar.events()
         utterance = await avatar.speak(TONE, sample_rate=16_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
@@ -137,15 +137,17 @@ async def test_a_lost_connection_is_found_again(door: Door) -> None:
         assert_decodes(units[next(i for i, u in enumerate(units) if b"\x00\x00\x01\x67" in u) :])
 
 
-async def test_a_killed_process_costs_no_speech(serve: Callable[..., Door], tmp_path: Path) -> None:
-    door = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
-    door.process.wait_for("2 processes are ready")
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_a_killed_process_costs_no_speech(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    server.process.wait_for("2 processes are ready")
+    async with AvatarClient(address(server), "ann") as avatar:
         for _ in range(3):
             utterance = await avatar.speak(TONE, sample_rate=16_000)
             await asyncio.wait_for(utterance.started.wait(), 10)
             await asyncio.sleep(0.3)
-            for child in psutil.Process(door.process.pid).children():
+            for child in psutil.Process(server.process.pid).children():
                 if "--app-process" in child.cmdline() and any(
                     c.raddr and c.status == "ESTABLISHED" for c in child.net_connections()
                 ):
@@ -155,10 +157,12 @@ async def test_a_killed_process_costs_no_speech(serve: Callable[..., Door], tmp_
             assert (played.played_ms, played.interrupted) == (3_000, False)
 
 
-async def test_a_session_that_cannot_be_resumed_is_opened_anew(serve: Callable[..., Door]) -> None:
-    door = serve(RESUME_S="0")
-    door.process.wait_for("takes sessions")
-    async with AvatarClient(address(door), "ann") as avatar:
+async def test_a_session_that_cannot_be_resumed_is_opened_anew(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(RESUME_S="0")
+    server.process.wait_for("takes sessions")
+    async with AvatarClient(address(server), "ann") as avatar:
         events, before = avatar.events(), avatar.session_id
         utterance = await avatar.speak(TONE)
         assert avatar._socket is not None
@@ -174,12 +178,12 @@ async def test_a_session_that_cannot_be_resumed_is_opened_anew(serve: Callable[.
         assert (await asyncio.wait_for(again, 5)).played_ms == 500
 
 
-async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Door]) -> None:
-    door = serve(SPEAKING_PLACES="1")
-    door.process.wait_for("takes sessions")
+async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Server]) -> None:
+    server = serve(SPEAKING_PLACES="1")
+    server.process.wait_for("takes sessions")
     async with (
-        AvatarClient(address(door), "ann") as ann,
-        AvatarClient(address(door), "bob") as bob,
+        AvatarClient(address(server), "ann") as ann,
+        AvatarClient(address(server), "bob") as bob,
     ):
         first = await ann.speak(TONE)
         await asyncio.wait_for(first.started.wait(), 5)
@@ -189,10 +193,10 @@ async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Door])
         await asyncio.wait_for(first, 10)
 
 
-async def test_refusals_are_said(serve: Callable[..., Door]) -> None:
-    door = serve(AUTH="true")
+async def test_refusals_are_said(serve: Callable[..., Server]) -> None:
+    server = serve(AUTH="true")
     with pytest.raises(SessionRefused, match="UNAUTHORIZED"):
-        async with AvatarClient(address(door), "ann"):
+        async with AvatarClient(address(server), "ann"):
             pass
     with pytest.raises(ConnectionLost, match="cannot be reached"):
         async with AvatarClient("ws://127.0.0.1:1", "ann"):
@@ -227,28 +231,28 @@ def example(name: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_examples_do_what_they_say(door: Door, tmp_path: Path) -> None:
+def test_the_examples_do_what_they_say(server: Server, tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "speech.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes(TONE[:16_000].tobytes())
-    assert example("say.py", address(door), "ann", str(tmp_path / "speech.wav")) == (
+    assert example("say.py", address(server), "ann", str(tmp_path / "speech.wav")) == (
         "played 1000 ms\n"
     )
-    example("record.py", address(door), "ann", str(tmp_path / "out.mp4"), "2")
+    example("record.py", address(server), "ann", str(tmp_path / "out.mp4"), "2")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 50
-    assert "heard 24000 samples" in example("watch.py", address(door), "ann")
+    assert "heard 24000 samples" in example("watch.py", address(server), "ann")
 
 
-def test_an_example_ends_cleanly_on_ctrl_c(door: Door, tmp_path: Path) -> None:
+def test_an_example_ends_cleanly_on_ctrl_c(server: Server, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
     program = subprocess.Popen(
         [
             sys.executable,
             str(CLIENT / "examples" / "record.py"),
-            address(door),
+            address(server),
             "ann",
             str(tmp_path / "out.mp4"),
             "60",
@@ -267,10 +271,10 @@ def test_an_example_ends_cleanly_on_ctrl_c(door: Door, tmp_path: Path) -> None:
         assert "Traceback" not in (program.stderr.read() if program.stderr else "")
 
 
-def test_the_readme_s_program_runs(door: Door) -> None:
+def test_the_readme_s_program_runs(server: Server) -> None:
     text = (CLIENT / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
-    code = code.replace("ws://localhost:8000", address(door))
+    code = code.replace("ws://localhost:8000", address(server))
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout == "1000 False\n", done.stderr

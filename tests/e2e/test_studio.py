@@ -21,7 +21,7 @@ from benchmarks.studio_page import (
     sung_ah,
 )
 from tests.e2e.conftest import Start
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -285,7 +285,7 @@ def test_speech_goes_on_in_a_background_tab(studio: Studio) -> None:
 def test_a_token_is_asked_for_and_sent(context: BrowserContext, address: str) -> None:
     tokens = []
 
-    def door(socket: WebSocketRoute) -> None:
+    def relay(socket: WebSocketRoute) -> None:
         def receive(text: str | bytes) -> None:
             message = json.loads(text)
             if message["type"] == "INIT":
@@ -300,7 +300,7 @@ def test_a_token_is_asked_for_and_sent(context: BrowserContext, address: str) ->
         server = socket.connect_to_server()
         socket.on_message(receive)
 
-    context.route_web_socket("**/musetalk/**", door)
+    context.route_web_socket("**/musetalk/**", relay)
     studio = Studio(context, address)
     notice = studio.page.locator("#notice")
     expect(notice).to_contain_text("Show who you are.")
@@ -313,7 +313,7 @@ def test_a_token_is_asked_for_and_sent(context: BrowserContext, address: str) ->
 def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> None:
     attempts = []
 
-    def door(socket: WebSocketRoute) -> None:
+    def relay(socket: WebSocketRoute) -> None:
         attempts.append(socket)
         if len(attempts) > 1:
             socket.connect_to_server()
@@ -326,7 +326,7 @@ def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> 
         socket.send(json.dumps({"type": "ERROR", "session_id": None, "data": data}))
         socket.close(code=4429)
 
-    context.route_web_socket("**/musetalk/**", door)
+    context.route_web_socket("**/musetalk/**", relay)
     studio = Studio(context, address)
     expect(studio.page.locator("#notice")).to_contain_text("All seats are taken")
     studio.wait_until_live()
@@ -334,17 +334,17 @@ def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> 
 
 
 def test_a_server_that_restarts_is_found_again(
-    context: BrowserContext, serve: Callable[..., Door], start: Start
+    context: BrowserContext, serve: Callable[..., Server], start: Start
 ) -> None:
-    door = serve()
-    studio = Studio(context, f"http://127.0.0.1:{door.port}")
+    server = serve()
+    studio = Studio(context, f"http://127.0.0.1:{server.port}")
     studio.wait_until_live()
     notice = studio.page.locator("#notice")
-    door.process.send(signal.SIGTERM)
+    server.process.send(signal.SIGTERM)
     expect(notice).to_contain_text("restarting")
     expect(studio.page.locator("#status")).to_contain_text("Reconnecting")
-    door.process.wait()
-    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(door.port))
+    server.process.wait()
+    start("manage.py", "serve", "--host", "127.0.0.1", "--port", str(server.port))
     expect(notice).to_be_hidden(timeout=WAIT_MS)
     studio.wait_until_live()
     studio.unlock_sound()
@@ -354,9 +354,9 @@ def test_a_server_that_restarts_is_found_again(
 
 
 def test_an_avatar_in_preparation_shows_its_progress(
-    context: BrowserContext, serve: Callable[..., Door], start: Start
+    context: BrowserContext, serve: Callable[..., Server], start: Start
 ) -> None:
-    door = serve()
+    server = serve()
     making = start(
         "manage.py",
         "shell",
@@ -366,7 +366,7 @@ def test_an_avatar_in_preparation_shows_its_progress(
         "user_id='mine', defaults={'status': 'preparing', 'percent': 42})",
     )
     assert making.wait(30) == 0, making.output
-    studio = Studio(context, f"http://127.0.0.1:{door.port}", "?avatar=mine")
+    studio = Studio(context, f"http://127.0.0.1:{server.port}", "?avatar=mine")
     notice = studio.page.locator("#notice")
     expect(notice).to_contain_text("being prepared")
     expect(notice).to_contain_text("42 %")
@@ -376,10 +376,10 @@ def test_an_avatar_in_preparation_shows_its_progress(
 
 
 def test_an_avatar_of_one_s_own_is_sent_and_what_is_wrong_with_it_is_said(
-    context: BrowserContext, serve: Callable[..., Door]
+    context: BrowserContext, serve: Callable[..., Server]
 ) -> None:
-    door = serve()
-    studio = Studio(context, f"http://127.0.0.1:{door.port}")
+    server = serve()
+    studio = Studio(context, f"http://127.0.0.1:{server.port}")
     studio.wait_until_live()
     film = {"name": "me.mp4", "mimeType": "video/mp4", "buffer": b"no film at all"}
     hint = studio.page.locator("#own-hint")

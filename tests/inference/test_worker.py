@@ -29,8 +29,8 @@ from tests.fakes import LoudnessEngine
 SOON_S = 3.0
 
 
-class Door:
-    """A door's end of the layers."""
+class LayerGateway:
+    """A gateway's end of the layers."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
@@ -78,34 +78,36 @@ async def worker(
 
 
 @pytest.fixture
-async def door(worker: InferenceWorker) -> Door:
-    return Door(await layer(MEDIA_LAYER).new_channel())
+async def gateway(worker: InferenceWorker) -> LayerGateway:
+    return LayerGateway(await layer(MEDIA_LAYER).new_channel())
 
 
 async def test_a_claim_is_answered_and_accepted_frames_come(
-    worker: InferenceWorker, door: Door
+    worker: InferenceWorker, gateway: LayerGateway
 ) -> None:
-    claimed = await door.claimed("c")
+    claimed = await gateway.claimed("c")
     assert (claimed.engine, claimed.worker) == ("loudness", worker.name)
     await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
-    frames = [await door.receive() for _ in range(5)]
+    frames = [await gateway.receive() for _ in range(5)]
     assert [f.frame for f in frames if isinstance(f, VideoFrame)] == list(range(5))
 
 
-async def test_a_message_that_is_not_ours_hurts_nobody(worker: InferenceWorker, door: Door) -> None:
-    claimed = await door.claimed("c")
+async def test_a_message_that_is_not_ours_hurts_nobody(
+    worker: InferenceWorker, gateway: LayerGateway
+) -> None:
+    claimed = await gateway.claimed("c")
     await layer(CLAIM_LAYER).send(INFERENCE_CHANNEL, {"type": "boom"})
     await layer(MEDIA_LAYER).send(claimed.worker_channel, {"type": "audio.chunk", "pcm": 3})
     await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
-    assert isinstance(await door.receive(), VideoFrame)
+    assert isinstance(await gateway.receive(), VideoFrame)
 
 
-async def test_draining_gives_sessions_back(worker: InferenceWorker, door: Door) -> None:
-    claimed = await door.claimed("c")
+async def test_draining_gives_sessions_back(worker: InferenceWorker, gateway: LayerGateway) -> None:
+    claimed = await gateway.claimed("c")
     await layer(MEDIA_LAYER).send(claimed.worker_channel, SessionAccepted(claim_id="c").to_layer())
-    await door.receive()
+    await gateway.receive()
     await worker.drain()
-    while isinstance(message := await door.receive(), VideoFrame):
+    while isinstance(message := await gateway.receive(), VideoFrame):
         pass
     assert message == SessionEnded(claim_id="c", reason="drain")
 

@@ -104,7 +104,7 @@ class FakeWatchTokens:
         return token == self.issue(session_id)
 
 
-class Door:
+class FakeGateway:
     """A session with its effects carried out at once."""
 
     def __init__(
@@ -119,18 +119,18 @@ class Door:
         self.avatar = avatar or FakeAvatar()
         self.session = Session(
             user_id=USER,
-            reply_channel="door",
+            reply_channel="gateway",
             now_s=self.now_s,
             rules=rules,
             tokens=FakeResumeTokens() if is_resumable else None,
             watch_tokens=FakeWatchTokens(),
             new_id=lambda: f"id-{next(ids)}",
         )
-        self.said: list[dict] = []
+        self.sent_to_client: list[dict] = []
         """Everything the client was sent, as JSON objects."""
         self.texts: list[str] = []
         """The same, as it goes over the wire."""
-        self.told: list[tuple[str, LayerMessage]] = []
+        self.sent_to_workers: list[tuple[str, LayerMessage]] = []
         """Everything workers were sent: channel, message."""
         self.claims: list[SessionStart] = []
         self.closed: int | None = None
@@ -147,11 +147,11 @@ class Door:
                 case SendToClient(message):
                     assert self.closed is None, "nothing follows the close"
                     self.texts.append(dump(message))
-                    self.said.append(json.loads(self.texts[-1]))
+                    self.sent_to_client.append(json.loads(self.texts[-1]))
                 case SendClaim(message):
                     self.claims.append(message)
                 case SendToWorker(channel, message):
-                    self.told.append((channel, message))
+                    self.sent_to_workers.append((channel, message))
                 case FlushSpeech(claim_id):
                     self._flush_speech(claim_id, todo)
                 case OpenSession():
@@ -165,18 +165,18 @@ class Door:
             if sending.channel in self.full_channels:
                 todo.extend(self.session.undelivered(sending.message, self.now_s))
                 return
-            self.told.append((sending.channel, sending.message))
+            self.sent_to_workers.append((sending.channel, sending.message))
 
-    def say(self, type_: str, session_id: object = SESSION_ID, **data: object) -> None:
+    def client_sends(self, type_: str, session_id: object = SESSION_ID, **data: object) -> None:
         self.do(self.session.text(text(type_, session_id, **data), self.now_s))
 
-    def speak(self, pcm: bytes, **data: object) -> None:
-        self.say("GENERATE", audio_chunk=chunk(pcm), **data)
+    def client_speaks(self, pcm: bytes, **data: object) -> None:
+        self.client_sends("GENERATE", audio_chunk=chunk(pcm), **data)
 
-    def speak_at(self, pcm: bytes, rate: int, **data: object) -> None:
-        self.say("GENERATE", audio_chunk=chunk(pcm, sample_rate=rate), **data)
+    def client_speaks_at(self, pcm: bytes, rate: int, **data: object) -> None:
+        self.client_sends("GENERATE", audio_chunk=chunk(pcm, sample_rate=rate), **data)
 
-    def hear(self, message: LayerMessage) -> None:
+    def worker_sends(self, message: LayerMessage) -> None:
         self.do(self.session.from_worker(message, self.now_s))
 
     def wait(self, seconds: float) -> None:
@@ -190,63 +190,63 @@ class Door:
     # ---- the usual beginnings
 
     def init(self, **data: object) -> None:
-        self.say("INIT", user_id=USER, **data)
+        self.client_sends("INIT", user_id=USER, **data)
 
-    def start(self, channel: str = "w1") -> "Worker":
+    def start(self, channel: str = "w1") -> "FakeWorker":
         """INIT, and a worker that takes the session."""
         self.init()
-        return self.take(channel)
+        return self.worker_claims(channel)
 
-    def take(self, channel: str = "w1") -> "Worker":
+    def worker_claims(self, channel: str = "w1") -> "FakeWorker":
         """A worker takes the newest claim."""
         claim = self.claims[-1]
-        self.hear(claimed(claim, channel))
-        return Worker(self, channel, claim)
+        self.worker_sends(claimed(claim, channel))
+        return FakeWorker(self, channel, claim)
 
     def accepted(self, channel: str) -> SessionAccepted:
         """What the worker on ``channel`` was told to begin with."""
-        return next(m for m in self.told_to(channel) if isinstance(m, SessionAccepted))
+        return next(m for m in self.sent_to_worker(channel) if isinstance(m, SessionAccepted))
 
     # ---- what came of it
 
     def of_type(self, *types: str) -> list[dict]:
-        return [message for message in self.said if message["type"] in types]
+        return [message for message in self.sent_to_client if message["type"] in types]
 
     @property
     def last(self) -> dict:
-        return self.said[-1]
+        return self.sent_to_client[-1]
 
     @property
     def errors(self) -> list[str]:
         return [message["data"]["code"] for message in self.of_type("ERROR")]
 
-    def told_to(self, channel: str) -> list[LayerMessage]:
-        return [message for to, message in self.told if to == channel]
+    def sent_to_worker(self, channel: str) -> list[LayerMessage]:
+        return [message for to, message in self.sent_to_workers if to == channel]
 
     def audio_to(self, channel: str) -> list[AudioChunk]:
-        return [m for m in self.told_to(channel) if isinstance(m, AudioChunk)]
+        return [m for m in self.sent_to_worker(channel) if isinstance(m, AudioChunk)]
 
     def was_accepted(self, channel: str, claim: SessionStart) -> bool:
         return any(
             isinstance(m, SessionAccepted) and m.claim_id == claim.claim_id
-            for m in self.told_to(channel)
+            for m in self.sent_to_worker(channel)
         )
 
     def was_stopped(self, channel: str, claim: SessionStart) -> bool:
         return any(
             isinstance(m, SessionStop) and m.claim_id == claim.claim_id
-            for m in self.told_to(channel)
+            for m in self.sent_to_worker(channel)
         )
 
 
-class Worker:
+class FakeWorker:
     """One that took the session, and shows what it is told to."""
 
-    def __init__(self, door: Door, channel: str, claim: SessionStart) -> None:
-        self.door = door
+    def __init__(self, gateway: FakeGateway, channel: str, claim: SessionStart) -> None:
+        self.gateway = gateway
         self.channel = channel
         self.claim = claim
-        told = (m for m in door.told_to(channel) if isinstance(m, SessionAccepted))
+        told = (m for m in gateway.sent_to_worker(channel) if isinstance(m, SessionAccepted))
         self.accepted = next((m for m in told if m.claim_id == claim.claim_id), None)
         self.next_frame = self.accepted.next_frame if self.accepted else 0
 
@@ -256,9 +256,9 @@ class Worker:
             number = self.next_frame
             is_idr = self.accepted is None or number == self.accepted.next_frame
             is_idr = is_idr or number % 25 == 0
-            self.door.hear(frame(self.claim.claim_id, number, is_idr=is_idr, **fields))
+            self.gateway.worker_sends(frame(self.claim.claim_id, number, is_idr=is_idr, **fields))
             self.next_frame += 1
-            self.door.wait(0.04)
+            self.gateway.wait(0.04)
 
     def speak(self, position: int, **fields: object) -> None:
         """One frame that shows the samples from ``position`` on."""

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from inference.messages import TO_GATEWAY, LayerMessage, SessionClaimed
-from tests.streaming.fakes import Door
+from tests.streaming.fakes import FakeGateway
 
 _BY_TYPE = {message.type: message for message in TO_GATEWAY}
 
@@ -38,29 +38,29 @@ def parse_worker(line: str) -> LayerMessage:
 
 def play(lines: list[str]) -> list[str]:
     """The whole conversation, given the lines that go in; lines that come out are ignored."""
-    door = Door()
+    gateway = FakeGateway()
     played: list[str] = []
     for line in lines:
         kind, _, rest = line.partition(" ")
         if kind in ("s", "x"):
             continue
-        was_closed = door.closed
-        door.texts.clear()
+        was_closed = gateway.closed
+        gateway.texts.clear()
         match kind:
             case "c":
-                door.do(door.session.text(rest, door.now_s))
+                gateway.do(gateway.session.text(rest, gateway.now_s))
             case "w":
-                door.hear(parse_worker(rest))
+                gateway.worker_sends(parse_worker(rest))
             case "t":
-                door.wait(int(rest) / 1_000)
+                gateway.wait(int(rest) / 1_000)
             case "p":
-                door.session.set_paused(rest == "1")
+                gateway.session.set_paused(rest == "1")
             case _:
                 raise ValueError(f"no such line: {line}")
         played.append(line)
-        played += [f"s {text}" for text in door.texts]
-        if door.closed != was_closed:
-            played.append(f"x {door.closed}")
+        played += [f"s {text}" for text in gateway.texts]
+        if gateway.closed != was_closed:
+            played.append(f"x {gateway.closed}")
     return played
 
 

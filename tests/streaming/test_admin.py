@@ -124,11 +124,11 @@ def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
     monkeypatch.setattr(history, "writer", writer)
     connection = FakeConnection()
     registry.enter(connection)
-    connection.door.start()
+    connection.gateway.start()
     assert "streaming</b>" in page(admin_client)
     wish = {"action": "end_now", "_selected_action": [SessionRecord.objects.get().pk]}
     assert "Told to end: 1" in admin_client.post(LIST, wish, follow=True).content.decode()
-    assert connection.door.closed == 4409
+    assert connection.gateway.closed == 4409
     registry.leave(connection)
     assert "by an operator" in page(admin_client)
     assert "None of them is live" in admin_client.post(LIST, wish, follow=True).content.decode()

@@ -23,7 +23,7 @@ from inference.messages import (
     SpeechInterrupted,
     SpeechSkipped,
 )
-from tests.streaming.fakes import Door, frame, numbered
+from tests.streaming.fakes import FakeGateway, frame, numbered
 
 FRAME_SAMPLES = 640
 END_OF_SPEECH_FRAMES = 6
@@ -43,24 +43,24 @@ class Expected:
 class SimulatedWorker:
     """Shows what it is sent, frame after frame."""
 
-    def __init__(self, door: Door, channel: str) -> None:
-        self._door = door
+    def __init__(self, gateway: FakeGateway, channel: str) -> None:
+        self._gateway = gateway
         self._channel = channel
-        self._claim_id = door.claims[-1].claim_id
-        door.take(channel)
+        self._claim_id = gateway.claims[-1].claim_id
+        gateway.worker_claims(channel)
         self._read = 0
         self._position = self._end = 0
         self._ends: list[int] = []
         self._silent_frames = 0
         self._is_first = True
         self._interrupt: int | None = None
-        self._frame = door.accepted(channel).next_frame
+        self._frame = gateway.accepted(channel).next_frame
         self.shown: list[tuple[int, int]] = []
         """Samples of each frame with speech: first, one after the last."""
         self.skipped: list[tuple[int, int]] = []
 
     def _receive(self) -> None:
-        messages = self._door.told_to(self._channel)
+        messages = self._gateway.sent_to_worker(self._channel)
         for message in messages[self._read :]:
             match message:
                 case SessionAccepted():
@@ -96,8 +96,8 @@ class SimulatedWorker:
             self._position += samples
         is_idr = self._is_first or number % 25 == 0
         self._is_first = False
-        self._door.hear(frame(self._claim_id, number, is_idr=is_idr, **speech))
-        self._door.wait(0.04)
+        self._gateway.worker_sends(frame(self._claim_id, number, is_idr=is_idr, **speech))
+        self._gateway.wait(0.04)
 
     def _next_samples(self) -> int:
         self._silent_frames += 1
@@ -118,7 +118,7 @@ class SimulatedWorker:
             generation, self._interrupt = self._interrupt, None
             self._end = self._position
             self._ends.clear()
-            self._door.hear(
+            self._gateway.worker_sends(
                 SpeechInterrupted(
                     claim_id=self._claim_id, generation=generation, position=self._position
                 )
@@ -131,7 +131,7 @@ class SimulatedWorker:
         if samples > 0 and self._interrupt is None:
             self.skipped.append((self._position, self._position + samples))
             self._position += samples
-            self._door.hear(
+            self._gateway.worker_sends(
                 SpeechSkipped(claim_id=self._claim_id, position=self._position, samples=samples)
             )
 
@@ -141,9 +141,9 @@ class Sequence:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self.door = Door()
-        self.door.init(protocol_version="1.2")
-        self._workers = [SimulatedWorker(self.door, "w0")]
+        self.gateway = FakeGateway()
+        self.gateway.init(protocol_version="1.2")
+        self._workers = [SimulatedWorker(self.gateway, "w0")]
         self._expected: list[Expected] = []
 
     @property
@@ -165,13 +165,13 @@ class Sequence:
             self._random.choices(list(kinds), list(kinds.values()))[0]()
         if self._random.random() < 0.5:
             self._finish()
-        self.door.say("CLOSE")
+        self.gateway.client_sends("CLOSE")
         self.check()
 
     def _is_finished(self, utterance: Expected) -> bool:
         return any(
             message["data"]["utterance_id"] == utterance.id
-            for message in self.door.of_type("SPEECH_FINISHED")
+            for message in self.gateway.of_type("SPEECH_FINISHED")
         )
 
     def _chunk(self) -> None:
@@ -186,11 +186,11 @@ class Sequence:
         elif kind == "old" and self._expected:
             given = self._random.choice(self._expected).id
             given = None if given.startswith("#") else given
-        accepted = self.door.session.speech.window.accepted
+        accepted = self.gateway.session.speech.window.accepted
         samples = self._random.choice([1, 7, 320, 640, 1_024, 3_000])
         fields = {} if given is None else {"utterance_id": given}
-        self.door.speak(numbered(accepted, samples), **fields)
-        grown = self.door.session.speech.window.accepted - accepted
+        self.gateway.client_speaks(numbered(accepted, samples), **fields)
+        grown = self.gateway.session.speech.window.accepted - accepted
         names_over = given is not None and any(
             u.id == given and (u is not newest or not is_open) for u in self._expected
         )
@@ -212,12 +212,12 @@ class Sequence:
             self._worker.show()
 
     def _end(self) -> None:
-        self.door.say("END_OF_SPEECH")
+        self.gateway.client_sends("END_OF_SPEECH")
         if self._expected:
             self._expected[-1].is_over = True
 
     def _interrupt(self) -> None:
-        self.door.say("INTERRUPT")
+        self.gateway.client_sends("INTERRUPT")
         if self._expected:
             self._expected[-1].is_over = True
         for _ in range(self._random.randint(0, 2)):
@@ -228,11 +228,11 @@ class Sequence:
         self._worker.skip(self._random.choice([100, 640, 2_000]))
 
     def _lose_worker(self) -> None:
-        self.door.wait(1.5)
-        self._workers.append(SimulatedWorker(self.door, f"w{len(self._workers)}"))
+        self.gateway.wait(1.5)
+        self._workers.append(SimulatedWorker(self.gateway, f"w{len(self._workers)}"))
 
     def _pause(self) -> None:
-        self.door.session.set_paused(self._random.random() < 0.5)
+        self.gateway.session.set_paused(self._random.random() < 0.5)
 
     def _be_silent(self) -> None:
         for _ in range(self._random.randint(1, 12)):
@@ -240,9 +240,9 @@ class Sequence:
 
     def _finish(self) -> None:
         """Show everything, and wait until the last utterance has timed out."""
-        self.door.session.set_paused(False)
+        self.gateway.session.set_paused(False)
         for _ in range(1_000):
-            if not self.door.session.speech.window.queued:
+            if not self.gateway.session.speech.window.queued:
                 break
             self._worker.show()
         for _ in range(END_OF_SPEECH_FRAMES + 2):
@@ -250,9 +250,9 @@ class Sequence:
 
     def check(self) -> None:
         """Each utterance was finished once, in order, having played what frames showed of it."""
-        finished = [m["data"] for m in self.door.of_type("SPEECH_FINISHED")]
+        finished = [m["data"] for m in self.gateway.of_type("SPEECH_FINISHED")]
         assert [f["utterance_id"] for f in finished] == [u.id for u in self._expected]
-        started = [m["data"]["utterance_id"] for m in self.door.of_type("SPEECH_STARTED")]
+        started = [m["data"]["utterance_id"] for m in self.gateway.of_type("SPEECH_STARTED")]
         shown = [piece for worker in self._workers for piece in worker.shown]
         assert all(a[1] <= b[0] for a, b in pairwise(shown)), "once each"
         played = [
@@ -267,7 +267,7 @@ class Sequence:
         assert started == [
             u.id for u, samples in zip(self._expected, played, strict=True) if samples
         ]
-        assert self.door.said[-1]["type"] == "CLOSE_ACK"
+        assert self.gateway.sent_to_client[-1]["type"] == "CLOSE_ACK"
 
 
 def run(count: int, *, first_seed: int = 0, within_s: float = float("inf")) -> int:

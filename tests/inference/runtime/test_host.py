@@ -30,7 +30,7 @@ from inference.runtime.host import OFFER_S
 from inference.runtime.session import RESERVED_S
 from tests.factories import picture
 from tests.fakes import MOUTH, settle
-from tests.inference.conftest import Door, Stage
+from tests.inference.conftest import FakeGateway, Harness
 
 TICK = 0.04
 
@@ -56,38 +56,40 @@ def mouth_luma(picture: np.ndarray) -> float:
     return float(picture[MOUTH].mean())
 
 
-def assert_contiguous(door: Door) -> None:
-    numbers = [frame.frame for frame in door.frames]
+def assert_contiguous(gateway: FakeGateway) -> None:
+    numbers = [frame.frame for frame in gateway.frames]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-async def test_ten_minutes_of_idle_are_exact(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
+async def test_ten_minutes_of_idle_are_exact(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
     for _ in range(60):
-        await stage.clock.advance(10)
-        stage.host.submit(SessionAlive(claim_id="a"))
-    assert len(door.frames) == pytest.approx(15_000, abs=1)
-    assert_contiguous(door)
+        await harness.clock.advance(10)
+        harness.host.submit(SessionAlive(claim_id="a"))
+    assert len(gateway.frames) == pytest.approx(15_000, abs=1)
+    assert_contiguous(gateway)
     times = [
-        at for at, m in zip(door.arrivals_s, door.received, strict=True) if type(m) is VideoFrame
+        at
+        for at, m in zip(gateway.arrivals_s, gateway.received, strict=True)
+        if type(m) is VideoFrame
     ]
     assert np.allclose(np.diff(times), TICK, atol=1e-6)
-    assert stage.host.report().totals.lateness.percentile_ms(1) == 1
-    decode(door.frames[:200])
+    assert harness.host.report().totals.lateness.percentile_ms(1) == 1
+    decode(gateway.frames[:200])
 
 
-async def test_speech_is_seen_and_stamped(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    door.say(tone(10), 0)
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+async def test_speech_is_seen_and_stamped(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    gateway.send_audio(tone(10), 0)
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(10)]
     assert {frame.samples for frame in spoken} == {640}
-    assert_contiguous(door)
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    assert_contiguous(gateway)
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     for frame in spoken:
         assert mouth_luma(pictures[frame.frame]) == pytest.approx(120, abs=4)
         assert frame.state == "speaking"
@@ -95,44 +97,44 @@ async def test_speech_is_seen_and_stamped(stage: Stage) -> None:
     assert abs(mouth_luma(after) - 120) > 10
 
 
-async def test_long_speech_in_bursts_does_not_drift(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    door.say(tone(25), 0)
+async def test_long_speech_in_bursts_does_not_drift(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(25), 0)
     for burst in range(20):
         for second in range(10):
-            door.say(tone(25), (1 + 10 * burst + second) * 25 * 640)
-        await stage.clock.advance(10)
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+            gateway.send_audio(tone(25), (1 + 10 * burst + second) * 25 * 640)
+        await harness.clock.advance(10)
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert len(spoken) == 201 * 25
     assert len({frame.frame - frame.position // 640 for frame in spoken}) == 1
-    assert stage.host.report().totals.held == 0
+    assert harness.host.report().totals.held == 0
 
 
 @pytest.mark.parametrize(("look_ahead_ms", "worst_ms"), [(40, 120), (80, 160), (93, 200)], ids=str)
 async def test_how_old_the_sound_is_that_a_picture_shows(
-    stage: Stage, look_ahead_ms: int, worst_ms: int
+    harness: Harness, look_ahead_ms: int, worst_ms: int
 ) -> None:
     """From the chunk with a picture's last sample to sending it, wherever in the frame time the
     client's chunks come: chunks of look-ahead, the margin, what is left of the frame, the lead.
     """
-    stage.engine.context = AudioContext(before=320, after=16 * look_ahead_ms)
-    stage.engine.lead_s = 0.03
+    harness.engine.context = AudioContext(before=320, after=16 * look_ahead_ms)
+    harness.engine.lead_s = 0.03
     ages_ms: list[float] = []
     for phase in range(8):
-        door = stage.door(str(phase))
-        await door.open()
-        await stage.clock.advance(1 + phase * TICK / 8)
+        gateway = harness.gateway(str(phase))
+        await gateway.open()
+        await harness.clock.advance(1 + phase * TICK / 8)
         said_s = []
         for number in range(20):
-            said_s.append(stage.clock.now_s())
-            door.say(tone(1), number * 640)
-            await stage.clock.advance(TICK)
-        await stage.clock.advance(1)
+            said_s.append(harness.clock.now_s())
+            gateway.send_audio(tone(1), number * 640)
+            await harness.clock.advance(TICK)
+        await harness.clock.advance(1)
         sent = [
             (message.position, at_s)
-            for message, at_s in zip(door.received, door.arrivals_s, strict=True)
+            for message, at_s in zip(gateway.received, gateway.arrivals_s, strict=True)
             if isinstance(message, VideoFrame) and message.position is not None
         ]
         assert [position for position, _ in sent] == [640 * n for n in range(20)]
@@ -142,213 +144,217 @@ async def test_how_old_the_sound_is_that_a_picture_shows(
     assert max(ages_ms) - min(ages_ms) <= 40
 
 
-async def test_late_engine_repeats_the_last_mouth_and_the_sound_goes_on(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    door.say(tone(5, 0.25) + tone(20, 0.75), 0)
-    await stage.clock.advance(6 * TICK)
-    stage.engine_pool.is_held = True
-    await stage.clock.advance(3 * TICK)
-    stage.engine_pool.release()
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+async def test_late_engine_repeats_the_last_mouth_and_the_sound_goes_on(
+    harness: Harness,
+) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(5, 0.25) + tone(20, 0.75), 0)
+    await harness.clock.advance(6 * TICK)
+    harness.engine_pool.is_held = True
+    await harness.clock.advance(3 * TICK)
+    harness.engine_pool.release()
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(25)]
-    assert_contiguous(door)
-    decode(door.frames)
-    assert 1 <= stage.host.report().totals.skipped <= 3
-    assert stage.host.report().totals.lateness.percentile_ms(1) == 1
+    assert_contiguous(gateway)
+    decode(gateway.frames)
+    assert 1 <= harness.host.report().totals.skipped <= 3
+    assert harness.host.report().totals.lateness.percentile_ms(1) == 1
 
 
-async def test_late_engine_delays_the_beginning_instead(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    stage.engine_pool.is_held = True
-    door.say(tone(5), 0)
-    await stage.clock.advance(4 * TICK)
-    assert all(frame.position is None for frame in door.frames)
-    stage.engine_pool.release()
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+async def test_late_engine_delays_the_beginning_instead(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    harness.engine_pool.is_held = True
+    gateway.send_audio(tone(5), 0)
+    await harness.clock.advance(4 * TICK)
+    assert all(frame.position is None for frame in gateway.frames)
+    harness.engine_pool.release()
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(5)]
-    assert stage.host.report().totals.delayed_starts >= 2
-    assert_contiguous(door)
-    decode(door.frames)
+    assert harness.host.report().totals.delayed_starts >= 2
+    assert_contiguous(gateway)
+    decode(gateway.frames)
 
 
-async def test_speech_does_not_wait_for_an_engine_that_is_far_too_slow(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    stage.engine_pool.is_held = True
-    door.say(tone(20), 0)
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+async def test_speech_does_not_wait_for_an_engine_that_is_far_too_slow(
+    harness: Harness,
+) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    harness.engine_pool.is_held = True
+    gateway.send_audio(tone(20), 0)
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(20)]
-    assert_contiguous(door)
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    assert_contiguous(gateway)
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     for frame in spoken:
         assert abs(mouth_luma(pictures[frame.frame]) - 120) > 10
-    assert [failure.reason for failure in door.of(SpeechFailed)] == ["engine_late"]
-    assert stage.host.report().totals.delayed_starts == MAX_START_DELAY_FRAMES
-    stage.engine_pool.release()
-    door.say(tone(20), 20 * 640)
-    await stage.clock.advance(2)
-    assert sum(frame.position is not None for frame in door.frames) == 40
-    assert len(door.of(SpeechFailed)) == 1
+    assert [failure.reason for failure in gateway.of(SpeechFailed)] == ["engine_late"]
+    assert harness.host.report().totals.delayed_starts == MAX_START_DELAY_FRAMES
+    harness.engine_pool.release()
+    gateway.send_audio(tone(20), 20 * 640)
+    await harness.clock.advance(2)
+    assert sum(frame.position is not None for frame in gateway.frames) == 40
+    assert len(gateway.of(SpeechFailed)) == 1
 
 
 async def test_a_slow_engine_that_is_given_time_shows_a_mouth_now_and_then_and_none_too_early(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.engine.lead_s = 0.4
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    door.say(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(25)), 0)
+    harness.engine.lead_s = 0.4
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    gateway.send_audio(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(25)), 0)
     for _ in range(12):
-        stage.engine_pool.is_held = True
-        await stage.clock.advance(0.17)
-        stage.engine_pool.release()
-    spoken = [frame for frame in door.frames if frame.position is not None]
+        harness.engine_pool.is_held = True
+        await harness.clock.advance(0.17)
+        harness.engine_pool.release()
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(25)]
-    assert_contiguous(door)
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    assert_contiguous(gateway)
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     heard = [(mouth_luma(pictures[f.frame]) - 40) / 160 for f in spoken]
     ages = [number - round((loudness - 0.2) / 0.03) for number, loudness in enumerate(heard)]
     assert min(ages) >= 0
     assert max(ages) <= 5
     assert ages.count(0) >= 5
-    assert stage.host.report().totals.delayed_starts == 0
+    assert harness.host.report().totals.delayed_starts == 0
 
 
 async def test_a_start_that_is_delayed_takes_what_was_planned_behind_it_along(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.engine.lead_s = 0.2
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    stage.engine_pool.is_held = True
-    door.say(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(10)), 0)
-    await stage.clock.advance(0.25)
-    assert all(frame.position is None for frame in door.frames)
-    stage.engine_pool.release()
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+    harness.engine.lead_s = 0.2
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    harness.engine_pool.is_held = True
+    gateway.send_audio(b"".join(tone(1, 0.2 + 0.03 * number) for number in range(10)), 0)
+    await harness.clock.advance(0.25)
+    assert all(frame.position is None for frame in gateway.frames)
+    harness.engine_pool.release()
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(10)]
-    assert_contiguous(door)
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    assert_contiguous(gateway)
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     heard = [(mouth_luma(pictures[f.frame]) - 40) / 160 for f in spoken]
     assert heard == pytest.approx([0.2 + 0.03 * number for number in range(10)], abs=0.015)
-    assert stage.host.report().totals.delayed_starts >= 1
+    assert harness.host.report().totals.delayed_starts >= 1
 
 
-async def test_a_mouth_of_long_ago_does_not_float_over_the_face(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    door.say(tone(25), 0)
-    await stage.clock.advance(6 * TICK)
-    stage.engine_pool.is_held = True
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+async def test_a_mouth_of_long_ago_does_not_float_over_the_face(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(25), 0)
+    await harness.clock.advance(6 * TICK)
+    harness.engine_pool.is_held = True
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert len(spoken) == 25
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     shown = [abs(mouth_luma(pictures[frame.frame]) - 120) < 5 for frame in spoken]
     first_without = shown.index(False)
     assert not any(shown[first_without:])
     assert first_without == 6 + MAX_REPEATS
-    assert [failure.reason for failure in door.of(SpeechFailed)] == ["engine_late"]
+    assert [failure.reason for failure in gateway.of(SpeechFailed)] == ["engine_late"]
 
 
-async def test_late_sound_holds_the_mouth(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
+async def test_late_sound_holds_the_mouth(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
     for number in range(10):
-        await stage.clock.advance(4 * TICK if number == 5 else TICK)
-        door.say(tone(1), number * 640)
-    await stage.clock.advance(2)
-    spoken = [frame for frame in door.frames if frame.position is not None]
+        await harness.clock.advance(4 * TICK if number == 5 else TICK)
+        gateway.send_audio(tone(1), number * 640)
+    await harness.clock.advance(2)
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert [frame.position for frame in spoken] == [640 * n for n in range(10)]
     gap = spoken[5].frame - spoken[4].frame - 1
     assert gap >= 2
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     for held in range(1, gap + 1):
         assert mouth_luma(pictures[spoken[4].frame + held]) == pytest.approx(120, abs=4)
 
 
-async def test_interrupt_takes_back_what_was_not_sent(stage: Stage) -> None:
-    door = stage.door()
-    await door.open(clip="idle_0")
-    door.say(tone(50), 0)
-    await stage.clock.advance(1)
-    sent_before = len(door.frames)
-    shown = max(f.position for f in door.frames if f.position is not None) + 640
-    stage.host.submit(SpeechInterrupt(claim_id="a", generation=1))
-    await stage.clock.advance(1)
-    (answer,) = door.of(SpeechInterrupted)
+async def test_interrupt_takes_back_what_was_not_sent(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open(clip="idle_0")
+    gateway.send_audio(tone(50), 0)
+    await harness.clock.advance(1)
+    sent_before = len(gateway.frames)
+    shown = max(f.position for f in gateway.frames if f.position is not None) + 640
+    harness.host.submit(SpeechInterrupt(claim_id="a", generation=1))
+    await harness.clock.advance(1)
+    (answer,) = gateway.of(SpeechInterrupted)
     assert (answer.position, answer.generation) == (shown, 1)
-    later = door.frames[sent_before:]
+    later = gateway.frames[sent_before:]
     assert all(frame.position is None for frame in later)
-    assert_contiguous(door)
-    pictures = decode(door.frames)[sent_before:]
+    assert_contiguous(gateway)
+    pictures = decode(gateway.frames)[sent_before:]
     for frame, seen in list(zip(later, pictures, strict=True))[1:20]:
         assert mouth_luma(seen) == pytest.approx(picture(frame.clip, 0)[MOUTH].mean(), abs=4)
-    door.say(tone(5), 50 * 640, generation=0)
-    await stage.clock.advance(1)
-    assert all(frame.position is None for frame in door.frames[sent_before:])
-    door.say(tone(5), 50 * 640, generation=1)
-    await stage.clock.advance(1)
-    assert [f.position for f in door.frames[sent_before:] if f.position is not None] == [
+    gateway.send_audio(tone(5), 50 * 640, generation=0)
+    await harness.clock.advance(1)
+    assert all(frame.position is None for frame in gateway.frames[sent_before:])
+    gateway.send_audio(tone(5), 50 * 640, generation=1)
+    await harness.clock.advance(1)
+    assert [f.position for f in gateway.frames[sent_before:] if f.position is not None] == [
         640 * n for n in range(50, 55)
     ]
-    decode(door.frames)
+    decode(gateway.frames)
 
 
-async def test_a_stall_of_less_than_a_second_skips_nothing(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(1)
-    stage.clock.stall(0.8)
-    await stage.clock.advance(1)
-    assert_contiguous(door)
-    decode(door.frames)
+async def test_a_stall_of_less_than_a_second_skips_nothing(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(1)
+    harness.clock.stall(0.8)
+    await harness.clock.advance(1)
+    assert_contiguous(gateway)
+    decode(gateway.frames)
 
 
-async def test_after_a_longer_stall_the_numbers_jump_to_now(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    door.say(tone(200), 0)
-    await stage.clock.advance(1)
-    stage.clock.stall(3)
-    await stage.clock.advance(10)
-    numbers = [frame.frame for frame in door.frames]
+async def test_after_a_longer_stall_the_numbers_jump_to_now(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(200), 0)
+    await harness.clock.advance(1)
+    harness.clock.stall(3)
+    await harness.clock.advance(10)
+    numbers = [frame.frame for frame in gateway.frames]
     jumps = [(a, b) for a, b in itertools.pairwise(numbers) if b != a + 1]
     assert len(jumps) == 1
-    first_after = next(frame for frame in door.frames if frame.frame == jumps[0][1])
+    first_after = next(frame for frame in gateway.frames if frame.frame == jumps[0][1])
     assert first_after.is_idr
-    spoken = [frame.position for frame in door.frames if frame.position is not None]
+    spoken = [frame.position for frame in gateway.frames if frame.position is not None]
     assert spoken == [640 * n for n in range(200)]
-    decode(door.frames)
+    decode(gateway.frames)
 
 
-async def test_clip_change_and_action_need_no_encoder(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    stage.host.submit(ClipChange(claim_id="a", clip="idle_1"))
-    await stage.clock.advance(1.2)
-    assert door.frames[-1].clip == "idle_1"
-    stage.host.submit(ActionStart(claim_id="a", clip="action_1", form="v1.0"))
-    await stage.clock.advance(4)
-    action = [frame for frame in door.frames if frame.action_progress is not None]
+async def test_clip_change_and_action_need_no_encoder(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    harness.host.submit(ClipChange(claim_id="a", clip="idle_1"))
+    await harness.clock.advance(1.2)
+    assert gateway.frames[-1].clip == "idle_1"
+    harness.host.submit(ActionStart(claim_id="a", clip="action_1", form="v1.0"))
+    await harness.clock.advance(4)
+    action = [frame for frame in gateway.frames if frame.action_progress is not None]
     assert action[-1].action_progress == 1.0
     assert {frame.action_form for frame in action} == {"v1.0"}
-    assert door.frames[-1].clip == "idle_1"
-    decode(door.frames)
+    assert gateway.frames[-1].clip == "idle_1"
+    decode(gateway.frames)
 
 
 async def test_a_cross_fade_under_speech_is_mixed_once_a_frame(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mix, weights = compositor.cross_fade, []
 
@@ -358,228 +364,234 @@ async def test_a_cross_fade_under_speech_is_mixed_once_a_frame(
 
     monkeypatch.setattr(compositor, "cross_fade", counted)
     monkeypatch.setattr(timeline, "MAX_WAIT", 0)
-    door = stage.door()
-    await door.open(clip="idle_0")
-    door.say(tone(20), 0)
-    await stage.clock.advance(5 * TICK)
-    stage.host.submit(ClipChange(claim_id="a", clip="speaking_0"))
-    await stage.clock.advance(1)
+    gateway = harness.gateway()
+    await gateway.open(clip="idle_0")
+    gateway.send_audio(tone(20), 0)
+    await harness.clock.advance(5 * TICK)
+    harness.host.submit(ClipChange(claim_id="a", clip="speaking_0"))
+    await harness.clock.advance(1)
     assert weights == [0.25, 0.5, 0.75]
-    first = next(n for n, frame in enumerate(door.frames) if frame.clip == "speaking_0")
-    assert all(frame.position is not None for frame in door.frames[first : first + 3])
-    lumas = [seen[400:500].mean() for seen in decode(door.frames[: first + 5])[first - 1 :]]
+    first = next(n for n, frame in enumerate(gateway.frames) if frame.clip == "speaking_0")
+    assert all(frame.position is not None for frame in gateway.frames[first : first + 3])
+    lumas = [seen[400:500].mean() for seen in decode(gateway.frames[: first + 5])[first - 1 :]]
     assert lumas == pytest.approx([85, 97.5, 110, 122.5, 135, 135], abs=3)
 
 
-async def test_an_undelivered_frame_is_followed_by_an_idr(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    await stage.clock.advance(10 * TICK)
-    stage.undeliverable = 1
-    await stage.clock.advance(1)
-    numbers = [frame.frame for frame in door.frames]
+async def test_an_undelivered_frame_is_followed_by_an_idr(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    await harness.clock.advance(10 * TICK)
+    harness.undeliverable = 1
+    await harness.clock.advance(1)
+    numbers = [frame.frame for frame in gateway.frames]
     gap = next(n for n, (a, b) in enumerate(itertools.pairwise(numbers)) if b != a + 1)
     # one frame may have been planned before the loss was known
-    assert any(frame.is_idr for frame in door.frames[gap + 1 : gap + 3])
+    assert any(frame.is_idr for frame in gateway.frames[gap + 1 : gap + 3])
 
 
 async def test_a_mouth_that_cannot_be_made_is_told_once_and_leaves_the_base_video(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.engine.withholds = "idle_0 is being prepared"
-    door = stage.door()
-    await door.open()
-    door.say(tone(10, 0.9), 0)
-    await stage.clock.advance(2)
-    assert [failure.reason for failure in door.of(SpeechFailed)] == ["idle_0 is being prepared"]
-    spoken = [frame for frame in door.frames if frame.position is not None]
+    harness.engine.withholds = "idle_0 is being prepared"
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(10, 0.9), 0)
+    await harness.clock.advance(2)
+    assert [failure.reason for failure in gateway.of(SpeechFailed)] == ["idle_0 is being prepared"]
+    spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert len(spoken) == 10
-    pictures = dict(zip((f.frame for f in door.frames), decode(door.frames), strict=True))
+    pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
     assert all(mouth_luma(pictures[frame.frame]) < 160 for frame in spoken)  # it would be 184
-    assert stage.host.report().engine_state.is_healthy
+    assert harness.host.report().engine_state.is_healthy
 
 
-async def test_an_engine_that_fails_leaves_the_base_video(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    stage.engine.fails = True
-    door.say(tone(10), 0)
-    await stage.clock.advance(1)
-    assert len(door.of(SpeechFailed)) == 1
-    assert_contiguous(door)
-    assert [f.position for f in door.frames if f.position is not None] == [
+async def test_an_engine_that_fails_leaves_the_base_video(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    harness.engine.fails = True
+    gateway.send_audio(tone(10), 0)
+    await harness.clock.advance(1)
+    assert len(gateway.of(SpeechFailed)) == 1
+    assert_contiguous(gateway)
+    assert [f.position for f in gateway.frames if f.position is not None] == [
         640 * n for n in range(10)
     ]
-    decode(door.frames)
+    decode(gateway.frames)
 
 
 async def test_a_fault_in_one_session_leaves_the_other_alone(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = stage.door("a"), stage.door("b")
+    one, two = harness.gateway("a"), harness.gateway("b")
     await one.open()
     await two.open()
-    await stage.clock.advance(1)
-    broken = stage.host._hosted["a"].session
+    await harness.clock.advance(1)
+    broken = harness.host._hosted["a"].session
 
     def fault(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(broken, "tick", fault)
-    await stage.clock.advance(1)
+    await harness.clock.advance(1)
     (ended,) = one.of(SessionEnded)
     assert ended.reason == "error"
     assert_contiguous(two)
     assert len(two.frames) == pytest.approx(50, abs=2)
 
 
-async def test_a_session_taken_over_goes_on_where_it_was_due(stage: Stage) -> None:
-    door = stage.door()
-    await door.open(next_frame=1_000, next_position=6_400, clip="idle_1")
-    door.say(tone(5), 6_400)
-    await stage.clock.advance(1)
-    assert (door.frames[0].frame, door.frames[0].is_idr) == (1_000, True)
-    assert door.frames[0].clip == "idle_1"
-    assert next(f.position for f in door.frames if f.position is not None) == 6_400
+async def test_a_session_taken_over_goes_on_where_it_was_due(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open(next_frame=1_000, next_position=6_400, clip="idle_1")
+    gateway.send_audio(tone(5), 6_400)
+    await harness.clock.advance(1)
+    assert (gateway.frames[0].frame, gateway.frames[0].is_idr) == (1_000, True)
+    assert gateway.frames[0].clip == "idle_1"
+    assert next(f.position for f in gateway.frames if f.position is not None) == 6_400
 
 
-async def test_no_frames_before_the_door_accepts_and_none_after_it_stops(stage: Stage) -> None:
-    door = stage.door()
-    stage.host.claim(door.start(), worker_channel="worker!1")
+async def test_frames_come_between_acceptance_and_stop_only(
+    harness: Harness,
+) -> None:
+    gateway = harness.gateway()
+    harness.host.claim(gateway.start(), worker_channel="worker!1")
     await settle()
-    await stage.clock.advance(1)
-    assert not door.frames
-    await stage.clock.advance(20)
-    assert stage.host.report().sessions == 0
-    other = stage.door("b")
+    await harness.clock.advance(1)
+    assert not gateway.frames
+    await harness.clock.advance(20)
+    assert harness.host.report().sessions == 0
+    other = harness.gateway("b")
     await other.open()
-    await stage.clock.advance(1)
-    stage.host.submit(SessionStop(claim_id="b"))
+    await harness.clock.advance(1)
+    harness.host.submit(SessionStop(claim_id="b"))
     sent = len(other.frames)
-    await stage.clock.advance(1)
+    await harness.clock.advance(1)
     assert len(other.frames) == sent
 
 
-async def test_a_session_ends_with_its_door(stage: Stage) -> None:
-    gone, there = stage.door("a"), stage.door("b")
+async def test_a_session_ends_with_its_gateway(harness: Harness) -> None:
+    gone, there = harness.gateway("a"), harness.gateway("b")
     await gone.open()
     await there.open()
     for _ in range(6):
-        await stage.clock.advance(5)
-        stage.host.submit(SessionAlive(claim_id="b"))
-    assert stage.host.report().sessions == 1
+        await harness.clock.advance(5)
+        harness.host.submit(SessionAlive(claim_id="b"))
+    assert harness.host.report().sessions == 1
     assert len(gone.frames) == pytest.approx(15 * 25, abs=3)
     assert len(there.frames) == pytest.approx(30 * 25, abs=3)
 
 
-async def test_an_unknown_avatar_is_refused(stage: Stage) -> None:
-    door = stage.door()
-    start = door.start()
+async def test_an_unknown_avatar_is_refused(harness: Harness) -> None:
+    gateway = harness.gateway()
+    start = gateway.start()
     unknown = msgspec.structs.replace(start, avatar_folder="nobody")
-    stage.host.claim(unknown, worker_channel="worker!1")
+    harness.host.claim(unknown, worker_channel="worker!1")
     await settle()
-    (refused,) = door.of(SessionRefused)
+    (refused,) = gateway.of(SessionRefused)
     assert refused.reason == "avatar"
 
 
-async def test_sessions_are_spread_over_the_frame_time(stage: Stage) -> None:
+async def test_sessions_are_spread_over_the_frame_time(harness: Harness) -> None:
     for number in range(8):
-        await stage.door(str(number)).open()
-    phases = {round(s.clock.origin_s % TICK, 4) for s in stage.host._sessions()}
+        await harness.gateway(str(number)).open()
+    phases = {round(s.clock.origin_s % TICK, 4) for s in harness.host._sessions()}
     assert len(phases) == 8
 
 
-async def test_a_worker_channel_that_is_gone_gives_its_sessions_back(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    stage.host.abandon("worker!1")
+async def test_a_worker_channel_that_is_gone_gives_its_sessions_back(harness: Harness) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    harness.host.abandon("worker!1")
     await settle()
-    assert [message.reason for message in door.of(SessionEnded)] == ["error"]
-    assert stage.host.report().sessions == 0
+    assert [message.reason for message in gateway.of(SessionEnded)] == ["error"]
+    assert harness.host.report().sessions == 0
 
 
-async def test_a_claim_that_comes_twice_is_answered_twice_and_opened_once(stage: Stage) -> None:
-    door = stage.door()
-    await door.open()
-    door.say(tone(10), 0)
-    await stage.clock.advance(15 * TICK)
-    spoken = [frame.position for frame in door.frames if frame.position is not None]
-    stage.host.claim(door.start(), worker_channel="worker!1")
+async def test_a_claim_that_comes_twice_is_answered_twice_and_opened_once(
+    harness: Harness,
+) -> None:
+    gateway = harness.gateway()
+    await gateway.open()
+    gateway.send_audio(tone(10), 0)
+    await harness.clock.advance(15 * TICK)
+    spoken = [frame.position for frame in gateway.frames if frame.position is not None]
+    harness.host.claim(gateway.start(), worker_channel="worker!1")
     await settle()
-    assert len(door.of(SessionClaimed)) == 2
-    door.say(tone(10), 6_400)
-    await stage.clock.advance(20 * TICK)
-    spoken = [frame.position for frame in door.frames if frame.position is not None]
+    assert len(gateway.of(SessionClaimed)) == 2
+    gateway.send_audio(tone(10), 6_400)
+    await harness.clock.advance(20 * TICK)
+    spoken = [frame.position for frame in gateway.frames if frame.position is not None]
     assert spoken == [640 * number for number in range(20)]
-    assert_contiguous(door)
-    await asyncio.wait_for(stage.host.drain(), 2)
+    assert_contiguous(gateway)
+    await asyncio.wait_for(harness.host.drain(), 2)
 
 
-async def test_two_claims_at_once_open_one_session(stage: Stage) -> None:
-    door = stage.door()
+async def test_two_claims_at_once_open_one_session(harness: Harness) -> None:
+    gateway = harness.gateway()
     for _ in range(2):
-        stage.host.claim(door.start(), worker_channel="worker!1")
+        harness.host.claim(gateway.start(), worker_channel="worker!1")
     await settle()
-    assert stage.host.report().sessions == 1
-    await asyncio.wait_for(stage.host.drain(), 2)
+    assert harness.host.report().sessions == 1
+    await asyncio.wait_for(harness.host.drain(), 2)
 
 
-async def test_an_offer_that_is_not_accepted_is_withdrawn(stage: Stage) -> None:
-    door = stage.door()
-    stage.host.claim(door.start(), worker_channel="worker!1")
+async def test_an_offer_that_is_not_accepted_is_withdrawn(harness: Harness) -> None:
+    gateway = harness.gateway()
+    harness.host.claim(gateway.start(), worker_channel="worker!1")
     await settle()
-    assert stage.host.report().sessions == 1
-    await stage.clock.advance(OFFER_S + TICK)
-    assert stage.host.report().sessions == 0
+    assert harness.host.report().sessions == 1
+    await harness.clock.advance(OFFER_S + TICK)
+    assert harness.host.report().sessions == 0
 
 
-async def test_sessions_that_reserve_a_place_each_fill_the_engine(stage: Stage) -> None:
-    stage.host._capacity._speech_share = 1.0
-    stage.engine.capacity = 1
-    await stage.door().open()
-    other = stage.door("b")
-    stage.host.claim(other.start(), worker_channel="worker!1")
+async def test_sessions_that_reserve_a_place_each_fill_the_engine(harness: Harness) -> None:
+    harness.host._capacity._speech_share = 1.0
+    harness.engine.capacity = 1
+    await harness.gateway().open()
+    other = harness.gateway("b")
+    harness.host.claim(other.start(), worker_channel="worker!1")
     await settle()
     assert other.of(SessionRefused)[0].reason == "capacity"
     assert "1 sessions reserve parts of 1 places" in other.of(SessionRefused)[0].message
 
 
-async def test_a_place_is_held_from_its_reservation_to_the_end_of_the_speech(stage: Stage) -> None:
-    stage.engine.capacity = 1
-    speaker, other = stage.door("a"), stage.door("b")
+async def test_a_place_is_held_from_reservation_to_end_of_speech(
+    harness: Harness,
+) -> None:
+    harness.engine.capacity = 1
+    speaker, other = harness.gateway("a"), harness.gateway("b")
     await speaker.open()
     await other.open()
-    assert stage.host.reserve_place("a")
-    assert not stage.host.reserve_place("b")
-    assert stage.host.reserve_place("a"), "it has one"
-    speaker.say(tone(20), 0)
-    await stage.clock.advance(10 * TICK)
+    assert harness.host.reserve_place("a")
+    assert not harness.host.reserve_place("b")
+    assert harness.host.reserve_place("a"), "it has one"
+    speaker.send_audio(tone(20), 0)
+    await harness.clock.advance(10 * TICK)
     assert speaker.frames[-1].position is not None
     assert speaker.frames[-1].may_speak
     assert not other.frames[-1].may_speak
-    await stage.clock.advance(3)
+    await harness.clock.advance(3)
     assert speaker.frames[-1].position is None
     assert other.frames[-1].may_speak
-    assert stage.host.reserve_place("b")
+    assert harness.host.reserve_place("b")
 
 
-async def test_a_reservation_that_is_not_used_ends(stage: Stage) -> None:
-    stage.engine.capacity = 1
+async def test_a_reservation_that_is_not_used_ends(harness: Harness) -> None:
+    harness.engine.capacity = 1
     for name in ("a", "b"):
-        await stage.door(name).open()
-    assert stage.host.reserve_place("a")
-    await stage.clock.advance(RESERVED_S + TICK)
-    assert stage.host.reserve_place("b")
+        await harness.gateway(name).open()
+    assert harness.host.reserve_place("a")
+    await harness.clock.advance(RESERVED_S + TICK)
+    assert harness.host.reserve_place("b")
 
 
 async def test_draining_ends_although_nothing_is_delivered(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inference.runtime.host.DRAIN_S", 0.1)
-    await stage.door().open()
+    await harness.gateway().open()
 
     async def hang(channel: str, message: LayerMessage) -> None:
         await asyncio.Event().wait()
 
-    stage.host._hosted["a"].outbox._deliver = hang
-    await asyncio.wait_for(stage.host.drain(), 2)
+    harness.host._hosted["a"].outbox._deliver = hang
+    await asyncio.wait_for(harness.host.drain(), 2)

@@ -1,4 +1,4 @@
-"""Messages to a door: in order, whatever the layer does."""
+"""Messages to a gateway: in order, whatever the layer does."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from inference.runtime.worker_outbox import WorkerOutbox
 START = SessionStart(
     claim_id="a",
     session_id="s",
-    reply_channel="door",
+    reply_channel="gateway",
     avatar_folder="test",
     avatar_version="1",
 )
@@ -44,19 +44,19 @@ def elsewhere(channel: str, message: LayerMessage) -> bool:
 async def test_a_gateway_of_this_process_is_handed_its_messages_at_once() -> None:
     layer, link = SlowLayer(), LocalLink()
     received: list[LayerMessage] = []
-    link.listen("door", received.append)
+    link.listen("gateway", received.append)
     outgoing = WorkerOutbox(START, layer.send, link.send)
     outgoing.put(message(0))
     assert received == [message(0)]
-    link.leave("door")
+    link.leave("gateway")
     outgoing.put(message(1))
-    link.listen("door", received.append)
+    link.listen("gateway", received.append)
     outgoing.put(message(2))
     outgoing.close()
     outgoing.put(message(3))
     await outgoing.send_all(on_loss=pytest.fail)
     assert received == [message(0)]
-    assert layer.sent == [("door", "1"), ("door", "2")], "in order, whatever the way"
+    assert layer.sent == [("gateway", "1"), ("gateway", "2")], "in order, whatever the way"
 
 
 async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
@@ -69,7 +69,7 @@ async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
     outgoing.close()
     outgoing.put(message(5))
     await asyncio.wait_for(sending, 1)
-    assert layer.sent == [("door", str(number)) for number in range(5)]
+    assert layer.sent == [("gateway", str(number)) for number in range(5)]
 
 
 async def test_what_is_lost_is_told_and_the_rest_is_sent() -> None:
@@ -81,4 +81,4 @@ async def test_what_is_lost_is_told_and_the_rest_is_sent() -> None:
     losses: list[list[tuple[str, str]]] = []
     await outgoing.send_all(on_loss=lambda: losses.append(list(layer.sent)))
     assert [reason for _, reason in layer.sent] == ["0", "3"]
-    assert losses == [[("door", "0")]] * 2, "at once, before anything else is sent"
+    assert losses == [[("gateway", "0")]] * 2, "at once, before anything else is sent"

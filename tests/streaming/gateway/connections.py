@@ -32,8 +32,8 @@ AVATAR = AvatarRef(
 )
 
 
-class Transport:
-    """What the server tells of its side of the connection."""
+class FakeTransport:
+    """The server's report of its side of the connection."""
 
     def __init__(self):
         self.paused = False
@@ -48,27 +48,27 @@ class Transport:
             callback(paused)
 
 
-class Client(WebsocketCommunicator):
+class FakeClient(WebsocketCommunicator):
     """A client of the whole ASGI application of the streams."""
 
     def __init__(self, user_id=USER, headers=(), path=None):
         path = path if path is not None else f"/musetalk/v1/ws/{user_id}"
         super().__init__(streams, "/", headers=list(headers))
         self.user_id = user_id
-        self.transport = Transport()
+        self.transport = FakeTransport()
         self.scope["path"] = path
         self.scope["extensions"] = {TRANSPORT_EXTENSION: self.transport}
 
-    async def say(self, type_, session_id=SESSION_ID, **data):
+    async def send_message(self, type_, session_id=SESSION_ID, **data):
         await self.send_to(text(type_, session_id, **data))
 
-    async def hear(self):
+    async def receive_message(self):
         """The next message."""
         return json.loads(await self.receive_from(SOON_S))
 
-    async def hear_all(self, *types):
+    async def receive_types(self, *types):
         """One message of each type, in this order."""
-        messages = [await self.hear() for _ in types]
+        messages = [await self.receive_message() for _ in types]
         assert [message["type"] for message in messages] == list(types)
         return messages
 
@@ -80,12 +80,12 @@ class Client(WebsocketCommunicator):
 
     async def open(self, session_id=SESSION_ID):
         assert await self.connect(SOON_S) == (True, None)
-        await self.say("INIT", session_id, user_id=self.user_id)
+        await self.send_message("INIT", session_id, user_id=self.user_id)
 
 
 @contextlib.asynccontextmanager
 async def connected(**options):
-    client = Client(**options)
+    client = FakeClient(**options)
     try:
         yield client
     finally:
@@ -93,20 +93,20 @@ async def connected(**options):
             await client.disconnect(timeout=SOON_S)
 
 
-class FakeWorker:
+class LayerWorker:
     """Takes claims and does what a test says."""
 
     def __init__(self):
         self.claims = get_channel_layer(CLAIM_LAYER)
         self.media = get_channel_layer(MEDIA_LAYER)
 
-    async def claim(self):
+    async def next_claim(self):
         message = await asyncio.wait_for(self.claims.receive(INFERENCE_CHANNEL), SOON_S)
         return from_layer(message)
 
-    async def take(self):
+    async def claim_session(self):
         """The next claim, answered."""
-        self.start = await self.claim()
+        self.start = await self.next_claim()
         self.channel = await self.media.new_channel()
         await self.send(
             SessionClaimed(
@@ -135,7 +135,7 @@ async def conversation(**options):
     """A client and the worker that has its session."""
     async with connected(**options) as client:
         await client.open()
-        worker = await FakeWorker().take()
-        await client.hear_all("INIT_SUCCESS")
+        worker = await LayerWorker().claim_session()
+        await client.receive_types("INIT_SUCCESS")
         assert isinstance(await worker.read(), SessionAccepted)
         yield client, worker

@@ -74,7 +74,7 @@ async def test_an_error_that_the_client_is_sent_is_in_the_log(monkeypatch, writt
     monkeypatch.setattr(avatar_look_up, "avatar_for", fail)
     async with connected() as client:
         await client.open()
-        await client.hear_all("ERROR", "CLOSE_ACK")
+        await client.receive_types("ERROR", "CLOSE_ACK")
         assert await client.closing() == 4500
     [sent] = [line for line in written() if line.get("code") == "INTERNAL_ERROR"]
     assert sent["level"] == "warning"

@@ -22,7 +22,7 @@ from streaming.gateway import avatar_look_up, layer_effects, transport
 from streaming.gateway import registry as live
 from streaming.session import claims
 from tests.streaming.fakes import SESSION_ID, chunk, numbered
-from tests.streaming.gateway.connections import AVATAR, SOON_S, FakeWorker, connected, conversation
+from tests.streaming.gateway.connections import AVATAR, SOON_S, LayerWorker, connected, conversation
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -33,20 +33,20 @@ pytestmark = pytest.mark.usefixtures("registry")
 async def test_a_session():
     async with conversation() as (client, worker):
         await worker.show(0, 1)
-        first, second = await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        first, second = await client.receive_types("VIDEO_FRAME", "VIDEO_FRAME")
         assert [m["data"]["frame_timestamp"] for m in (first, second)] == [0, 40]
-        await client.say("GENERATE", audio_chunk=chunk(numbered(0, 640)))
+        await client.send_message("GENERATE", audio_chunk=chunk(numbered(0, 640)))
         audio = await worker.read()
         assert isinstance(audio, AudioChunk)
         assert (audio.pcm, audio.position) == (numbered(0, 640), 0)
-        await client.say("INTERRUPT")
+        await client.send_message("INTERRUPT")
         interrupt = await worker.read()
         assert isinstance(interrupt, SpeechInterrupt)
         await worker.send(SpeechInterrupted(claim_id=interrupt.claim_id, generation=1, position=0))
-        [interrupted] = await client.hear_all("INTERRUPTED")
+        [interrupted] = await client.receive_types("INTERRUPTED")
         assert interrupted["data"] == {"dropped_ms": 40}
-        await client.say("CLOSE")
-        [ack] = await client.hear_all("CLOSE_ACK")
+        await client.send_message("CLOSE")
+        [ack] = await client.receive_types("CLOSE_ACK")
         assert ack["data"] == {"reason": "client_request"}
         assert await client.closing() == 1000
         assert isinstance(await worker.read(), SessionStop)
@@ -72,12 +72,12 @@ async def test_timers_ring(monkeypatch):
     monkeypatch.setattr(claims, "NO_WORKER_S", 0.05)
     async with connected() as client:
         await client.open()
-        [error] = await client.hear_all("ERROR")
+        [error] = await client.receive_types("ERROR")
         assert error["data"]["details"]["reason"] == "no_worker"
-        worker = await FakeWorker().take()
-        await client.hear_all("INIT_SUCCESS")
+        worker = await LayerWorker().claim_session()
+        await client.receive_types("INIT_SUCCESS")
         await worker.show(0)
-        await client.hear_all("VIDEO_FRAME")
+        await client.receive_types("VIDEO_FRAME")
 
 
 async def test_what_is_no_text_is_answered():
@@ -85,7 +85,7 @@ async def test_what_is_no_text_is_answered():
         assert await client.connect(SOON_S) == (True, None)
         await client.send_to(bytes_data=b"\x00")
         await client.send_input({"type": "websocket.receive", "text": ""})
-        errors = await client.hear_all("ERROR", "ERROR")
+        errors = await client.receive_types("ERROR", "ERROR")
         assert {m["data"]["code"] for m in errors} == {"INVALID_MESSAGE"}
 
 
@@ -115,7 +115,7 @@ async def test_any_other_path_is_refused_before_a_session_exists(path, registry)
 async def test_a_user_id_may_be_long():
     async with connected(user_id="A-z_0" * 12 + "0123") as client:
         await client.open()
-        assert (await FakeWorker().claim()).session_id == SESSION_ID
+        assert (await LayerWorker().next_claim()).session_id == SESSION_ID
 
 
 # ---- avatars
@@ -129,7 +129,7 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
     monkeypatch.setattr(avatar_look_up, "avatar_for", not_ready)
     async with connected() as client:
         await client.open()
-        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "MODEL_NOT_FOUND"
         assert error["data"]["details"] == {"reason": reason, "percent": 40}
         assert await client.closing() == 4404
@@ -142,7 +142,7 @@ async def test_a_database_that_is_away_ends_the_session_with_a_line_in_the_log(m
     monkeypatch.setattr(avatar_look_up, "avatar_for", look_up)
     async with connected() as client:
         await client.open()
-        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "INTERNAL_ERROR"
         assert await client.closing() == 4500
     [line] = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -162,11 +162,11 @@ async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
         await slow.open(session_id=None)
         async with conversation() as (client, worker):
             await worker.show(0)
-            await client.hear_all("VIDEO_FRAME")
+            await client.receive_types("VIDEO_FRAME")
         assert await slow.receive_nothing()
         found.set()
-        await FakeWorker().take()
-        await slow.hear_all("INIT_SUCCESS")
+        await LayerWorker().claim_session()
+        await slow.receive_types("INIT_SUCCESS")
 
 
 # ---- one session, two connections
@@ -175,22 +175,22 @@ async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
 async def test_the_newer_connection_of_a_user_wins():
     async with conversation() as (older, worker), connected() as newer:
         await newer.open()
-        error, _ = await older.hear_all("ERROR", "CLOSE_ACK")
+        error, _ = await older.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "INVALID_SESSION"
         assert await older.closing() == 4409
         assert isinstance(await worker.read(), SessionStop)
         await older.disconnect(timeout=SOON_S)
-        await FakeWorker().take()
-        await newer.hear_all("INIT_SUCCESS")
+        await LayerWorker().claim_session()
+        await newer.receive_types("INIT_SUCCESS")
 
 
 async def test_another_users_live_session_is_not_given_away():
     async with conversation() as (client, worker), connected(user_id="mallory") as thief:
         await thief.open()
-        [error] = await thief.hear_all("ERROR")
+        [error] = await thief.receive_types("ERROR")
         assert error["data"]["code"] == "INVALID_SESSION"
         await worker.show(0)
-        await client.hear_all("VIDEO_FRAME")
+        await client.receive_types("VIDEO_FRAME")
 
 
 async def test_an_id_is_free_again_when_its_session_is_over():
@@ -198,8 +198,8 @@ async def test_an_id_is_free_again_when_its_session_is_over():
         await client.disconnect(timeout=SOON_S)
     async with connected(user_id="bob") as client:
         await client.open()
-        await FakeWorker().take()
-        await client.hear_all("INIT_SUCCESS")
+        await LayerWorker().claim_session()
+        await client.receive_types("INIT_SUCCESS")
 
 
 # ---- the end of the server
@@ -210,7 +210,7 @@ async def test_the_server_says_goodbye(registry):
         await early.connect(SOON_S)
         await live.close_all()
         for one in (client, early):
-            [ack] = await one.hear_all("CLOSE_ACK")
+            [ack] = await one.receive_types("CLOSE_ACK")
             assert ack["data"] == {"reason": "server_shutdown"}
             assert await one.closing() == 4012
         assert isinstance(await worker.read(), SessionStop)
@@ -231,10 +231,10 @@ async def test_a_fault_of_ours_is_logged_and_told(monkeypatch, caplog, where):
         with caplog.at_level(logging.ERROR):
             monkeypatch.setattr(f"streaming.session.session.Session.{where}", boom)
             if where == "text":
-                await client.say("PONG")
+                await client.send_message("PONG")
             elif where == "from_worker":
                 await worker.show(0)
-            error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+            error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "INTERNAL_ERROR"
         assert await client.closing() == 4500
         assert "RuntimeError: boom" in caplog.text
@@ -255,7 +255,7 @@ async def test_a_layer_that_fails_is_told(monkeypatch):
     async with connected() as client:
         await client.connect(SOON_S)
         broken.set()
-        error, _ = await client.hear_all("ERROR", "CLOSE_ACK")
+        error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "INTERNAL_ERROR"
         assert await client.closing() == 4500
 
@@ -265,7 +265,7 @@ async def test_a_message_of_another_version_is_ignored():
         await worker.media.send(worker.start.reply_channel, {"type": "video.frame", "frame": "x"})
         await worker.media.send(worker.start.reply_channel, {"type": "weather.report"})
         await worker.show(0)
-        await client.hear_all("VIDEO_FRAME")
+        await client.receive_types("VIDEO_FRAME")
 
 
 async def test_a_full_channel_loses_no_audio(monkeypatch):
@@ -279,7 +279,7 @@ async def test_a_full_channel_loses_no_audio(monkeypatch):
 
         monkeypatch.setattr(worker.media, "send", full)
         for n in range(3):
-            await client.say("GENERATE", audio_chunk=chunk(numbered(n * 640, 640)))
+            await client.send_message("GENERATE", audio_chunk=chunk(numbered(n * 640, 640)))
         heard = b""
         while len(heard) < 3 * 1_280:
             heard += (await worker.read()).pcm
@@ -296,10 +296,10 @@ async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch):
             await send(channel, message)
 
         monkeypatch.setattr(worker.media, "send", full)
-        await client.say("STATE_CHANGE", target_state="speaking")
-        await client.hear_all("STATE_CHANGED")
-        again = FakeWorker()
-        await again.take()
+        await client.send_message("STATE_CHANGE", target_state="speaking")
+        await client.receive_types("STATE_CHANGED")
+        again = LayerWorker()
+        await again.claim_session()
         told = await again.read()
         assert isinstance(told, SessionAccepted)
         assert told.clip == "speaking_0"
@@ -316,13 +316,13 @@ async def test_a_layer_that_does_not_answer_holds_up_nothing_for_the_client(monk
             await send(channel, message)
 
         monkeypatch.setattr(worker.media, "send", slow)
-        await client.say("GENERATE", audio_chunk=chunk(numbered(0, 640)))
-        await client.say("INTERRUPT")
-        await client.say("NONSENSE")
-        await client.say("STATE_CHANGE", target_state="speaking")
-        await client.hear_all("ERROR", "STATE_CHANGED")
-        await client.say("CLOSE")
-        await client.hear_all("CLOSE_ACK")
+        await client.send_message("GENERATE", audio_chunk=chunk(numbered(0, 640)))
+        await client.send_message("INTERRUPT")
+        await client.send_message("NONSENSE")
+        await client.send_message("STATE_CHANGE", target_state="speaking")
+        await client.receive_types("ERROR", "STATE_CHANGED")
+        await client.send_message("CLOSE")
+        await client.receive_types("CLOSE_ACK")
         assert await client.closing() == 1000
         answers.set()
         while not isinstance(await worker.read(), SessionStop):
@@ -359,25 +359,25 @@ async def test_a_claim_that_cannot_be_sent_is_sent_again(monkeypatch):
     monkeypatch.setattr(layer, "send", full)
     async with connected() as client:
         await client.open()
-        await FakeWorker().take()
-        await client.hear_all("INIT_SUCCESS")
+        await LayerWorker().claim_session()
+        await client.receive_types("INIT_SUCCESS")
 
 
 async def test_pictures_wait_while_the_client_reads_too_slowly():
     async with conversation() as (client, worker):
         await worker.show(0, 1)
-        await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        await client.receive_types("VIDEO_FRAME", "VIDEO_FRAME")
         client.transport.set(True)
         await worker.show(*range(2, 10))
         await worker.send(SpeechFailed(claim_id=worker.start.claim_id, reason="none"))
-        await client.hear_all("ERROR")
+        await client.receive_types("ERROR")
         client.transport.set(False)
         await worker.show(*range(10, 27))
-        frames = await client.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+        frames = await client.receive_types("VIDEO_FRAME", "VIDEO_FRAME")
         assert [m["data"]["frame_timestamp"] // 40 for m in frames] == [25, 26]
 
 
-async def test_a_server_that_does_not_tell_is_a_door_too(monkeypatch, caplog):
+async def test_a_server_that_reports_no_backpressure_is_a_gateway_too(monkeypatch, caplog):
     monkeypatch.setattr(transport, "_has_warned", False)
     for _ in range(2):
         async with connected() as client:

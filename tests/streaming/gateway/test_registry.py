@@ -4,13 +4,13 @@ import pytest
 
 from streaming.gateway.registry import Registry
 from streaming.protocol.errors import SessionIdTaken
-from tests.streaming.fakes import SESSION_ID, Door
+from tests.streaming.fakes import SESSION_ID, FakeGateway
 
 
 class FakeConnection:
     def __init__(self, user_id: str = "ada") -> None:
-        self.door = Door()
-        self.session = self.door.session
+        self.gateway = FakeGateway()
+        self.session = self.gateway.session
         self.session.user_id = self.owner = user_id
         self.principal = None
         self.opened_at = self.last_message_at = datetime.now(UTC)
@@ -23,7 +23,7 @@ class FakeConnection:
         self.was_shut_down = True
 
     def terminate_soon(self) -> None:
-        self.door.do(self.session.terminate())
+        self.gateway.do(self.session.terminate())
 
 
 class FakePeers:
@@ -106,8 +106,8 @@ def test_counters_outlive_their_sessions():
     one, two = FakeConnection(), FakeConnection()
     for connection in (one, two):
         registry.enter(connection)
-        connection.door.start().show(3)
-        connection.door.say("NONSENSE")
+        connection.gateway.start().show(3)
+        connection.gateway.client_sends("NONSENSE")
     registry.leave(one)
     registry.leave(one)
     assert registry.metrics().frames_sent == 6
@@ -120,9 +120,9 @@ def test_the_last_worker_is_remembered():
     assert registry.last_worker() is None
     connection = FakeConnection()
     registry.enter(connection)
-    connection.door.start()
+    connection.gateway.start()
     assert registry.last_worker().engine == "viseme"
-    connection.door.say("CLOSE")
+    connection.gateway.client_sends("CLOSE")
     registry.leave(connection)
     assert registry.last_worker().engine == "viseme"
 

@@ -1,4 +1,4 @@
-"""Who is told that a session was opened at another door."""
+"""Who is told that a session was opened at another gateway."""
 
 import asyncio
 from typing import Any

@@ -13,7 +13,7 @@ from streaming.gateway.resume_tokens import SignedTokens
 from streaming.gateway.watch_tokens import VALID_S, SignedWatchTokens
 from streaming.session.watcher import Watcher
 from tests.streaming.fakes import SESSION_ID, USER, chunk, numbered
-from tests.streaming.gateway.connections import SOON_S, FakeWorker, connected
+from tests.streaming.gateway.connections import SOON_S, LayerWorker, connected
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -25,9 +25,9 @@ async def watched_conversation(**options):
     """An owner that allows watchers, the worker that has its session, and the token."""
     async with connected(**options) as owner:
         assert await owner.connect(SOON_S) == (True, None)
-        await owner.say("INIT", user_id=USER, protocol_version="1.2", allow_watchers=True)
-        worker = await FakeWorker().take()
-        [opened] = await owner.hear_all("INIT_SUCCESS")
+        await owner.send_message("INIT", user_id=USER, protocol_version="1.2", allow_watchers=True)
+        worker = await LayerWorker().claim_session()
+        [opened] = await owner.receive_types("INIT_SUCCESS")
         assert isinstance(await worker.read(), SessionAccepted)
         yield owner, worker, opened["data"]["watch"]["token"]
 
@@ -35,21 +35,21 @@ async def watched_conversation(**options):
 async def watch(client, token, session_id=SESSION_ID, **data):
     assert (await client.connect(SOON_S))[0]
     fields = {"user_id": client.user_id, "role": "watch", "watch_token": token, **data}
-    await client.say("INIT", session_id, **fields)
+    await client.send_message("INIT", session_id, **fields)
 
 
 async def test_watchers_see_and_hear_what_the_owner_does():
     async with watched_conversation() as (owner, worker, token), connected() as one:
         await watch(one, token)
-        [opened] = await one.hear_all("INIT_SUCCESS")
+        [opened] = await one.receive_types("INIT_SUCCESS")
         assert opened["session_id"] == SESSION_ID
-        await owner.say("GENERATE", audio_chunk=chunk(numbered(0, 640)), utterance_id="a")
+        await owner.send_message("GENERATE", audio_chunk=chunk(numbered(0, 640)), utterance_id="a")
         await worker.read()
         await worker.show(0, is_idr=True, position=0, samples=640)
-        started, shown = await one.hear_all("SPEECH_STARTED", "VIDEO_FRAME")
+        started, shown = await one.receive_types("SPEECH_STARTED", "VIDEO_FRAME")
         assert started["data"]["utterance_id"] == "a"
         assert base64.b64decode(shown["data"]["audio"]["data"]) == numbered(0, 640)
-        _, own = await owner.hear_all("SPEECH_STARTED", "VIDEO_FRAME")
+        _, own = await owner.receive_types("SPEECH_STARTED", "VIDEO_FRAME")
         assert "audio" not in own["data"]
         assert own["data"]["frame_data"] == shown["data"]["frame_data"]
 
@@ -57,26 +57,26 @@ async def test_watchers_see_and_hear_what_the_owner_does():
 async def test_a_watcher_is_not_the_newer_connection(registry):
     async with watched_conversation() as (owner, worker, token), connected() as one:
         await watch(one, token)
-        await one.hear_all("INIT_SUCCESS")
+        await one.receive_types("INIT_SUCCESS")
         assert registry.connection_of(SESSION_ID).session.state.name == "OPEN"
-        await one.say("INTERRUPT")
-        [error] = await one.hear_all("ERROR")
+        await one.send_message("INTERRUPT")
+        [error] = await one.receive_types("ERROR")
         assert error["data"]["code"] == "INVALID_SESSION"
         await worker.show(0)
-        await owner.hear_all("VIDEO_FRAME")
-        await one.hear_all("VIDEO_FRAME")
-        await one.say("CLOSE")
-        [ack] = await one.hear_all("CLOSE_ACK")
+        await owner.receive_types("VIDEO_FRAME")
+        await one.receive_types("VIDEO_FRAME")
+        await one.send_message("CLOSE")
+        [ack] = await one.receive_types("CLOSE_ACK")
         assert ack["data"] == {"reason": "client_request"}
         assert await one.closing() == 1000
         await worker.show(1)
-        await owner.hear_all("VIDEO_FRAME")
+        await owner.receive_types("VIDEO_FRAME")
 
 
 async def test_a_watcher_that_vanishes_is_forgotten(registry):
     async with watched_conversation() as (_, _, token), connected() as one:
         await watch(one, token)
-        await one.hear_all("INIT_SUCCESS")
+        await one.receive_types("INIT_SUCCESS")
         audience = registry.connection_of(SESSION_ID).session.audience
         assert (len(audience), len(registry)) == (1, 2)
         await one.disconnect(code=1006, timeout=SOON_S)
@@ -91,19 +91,19 @@ async def test_one_that_reads_nothing_disturbs_nobody():
     ):
         for one in (slow, fast):
             await watch(one, token)
-            await one.hear_all("INIT_SUCCESS")
+            await one.receive_types("INIT_SUCCESS")
         slow.transport.set(True)
         await worker.show(*range(26))
         for one in (owner, fast):
             numbers = [
                 m["data"]["frame_timestamp"] // 40
-                for m in await one.hear_all(*["VIDEO_FRAME"] * 26)
+                for m in await one.receive_types(*["VIDEO_FRAME"] * 26)
             ]
             assert numbers == list(range(26))
         assert await slow.receive_nothing()
         slow.transport.set(False)
         await worker.show(*range(26, 51))
-        [first] = await slow.hear_all("VIDEO_FRAME")
+        [first] = await slow.receive_types("VIDEO_FRAME")
         assert first["data"]["frame_timestamp"] == 50 * 40
 
 
@@ -115,7 +115,7 @@ async def test_a_fault_ends_one_watcher_alone(monkeypatch, caplog):
     ):
         for watcher in (one, other):
             await watch(watcher, token)
-            await watcher.hear_all("INIT_SUCCESS")
+            await watcher.receive_types("INIT_SUCCESS")
         take, faults = Watcher.take, [RuntimeError("boom")]
 
         def failing(self):
@@ -125,8 +125,8 @@ async def test_a_fault_ends_one_watcher_alone(monkeypatch, caplog):
 
         monkeypatch.setattr(Watcher, "take", failing)
         await worker.show(0, 1)
-        await owner.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
-        said = [await watcher.hear() for watcher in (one, other)]
+        await owner.receive_types("VIDEO_FRAME", "VIDEO_FRAME")
+        said = [await watcher.receive_message() for watcher in (one, other)]
         assert sorted(message["type"] for message in said) == ["ERROR", "VIDEO_FRAME"]
         assert "RuntimeError: boom" in caplog.text
 
@@ -148,11 +148,11 @@ async def test_a_fault_ends_one_watcher_alone(monkeypatch, caplog):
 async def test_what_does_not_fit_is_refused_and_another_init_may_follow(session_id, user_id, alter):
     async with watched_conversation() as (_, _, token), connected(user_id=user_id) as one:
         await watch(one, alter(token), session_id)
-        [error] = await one.hear_all("ERROR")
+        [error] = await one.receive_types("ERROR")
         assert error["data"]["code"] == "INVALID_SESSION"
-        await one.say("INIT", None, user_id=user_id)
-        await FakeWorker().take()
-        await one.hear_all("INIT_SUCCESS")
+        await one.send_message("INIT", None, user_id=user_id)
+        await LayerWorker().claim_session()
+        await one.receive_types("INIT_SUCCESS")
 
 
 def _older_session():
@@ -174,14 +174,14 @@ def test_a_token_is_valid_for_an_hour(monkeypatch):
 async def test_the_end_of_the_session_closes_its_watchers():
     async with watched_conversation() as (owner, _, token), connected() as one:
         await watch(one, token)
-        await one.hear_all("INIT_SUCCESS")
-        await owner.say("CLOSE")
-        [ack] = await one.hear_all("CLOSE_ACK")
+        await one.receive_types("INIT_SUCCESS")
+        await owner.send_message("CLOSE")
+        [ack] = await one.receive_types("CLOSE_ACK")
         assert ack["data"] == {"reason": "session_ended"}
         assert await one.closing() == 1000
         async with connected() as late:
             await watch(late, token)
-            [error] = await late.hear_all("ERROR")
+            [error] = await late.receive_types("ERROR")
             assert error["data"]["code"] == "INVALID_SESSION"
 
 
@@ -189,12 +189,12 @@ async def test_an_owner_that_vanishes_is_waited_for(settings):
     settings.RESUME_S = 0.5
     async with watched_conversation() as (owner, _, token), connected() as one:
         await watch(one, token)
-        await one.hear_all("INIT_SUCCESS")
+        await one.receive_types("INIT_SUCCESS")
         await owner.disconnect(code=1006, timeout=SOON_S)
-        [warning] = await one.hear_all("WARNING")
+        [warning] = await one.receive_types("WARNING")
         assert warning["data"] == {"reason": "owner_away", "in_ms": 500}
         await asyncio.sleep(0.5)
-        [ack] = await one.hear_all("CLOSE_ACK")
+        [ack] = await one.receive_types("CLOSE_ACK")
         assert ack["data"] == {"reason": "session_ended"}
         assert await one.closing() == 1000
 
@@ -203,25 +203,27 @@ async def test_a_resumed_session_is_still_watched():
     async with connected() as newer, connected() as one:
         async with connected() as owner:
             await owner.connect(SOON_S)
-            await owner.say("INIT", user_id=USER, protocol_version="1.2", allow_watchers=True)
-            worker = await FakeWorker().take()
-            [opened] = await owner.hear_all("INIT_SUCCESS")
+            await owner.send_message(
+                "INIT", user_id=USER, protocol_version="1.2", allow_watchers=True
+            )
+            worker = await LayerWorker().claim_session()
+            [opened] = await owner.receive_types("INIT_SUCCESS")
             await watch(one, opened["data"]["watch"]["token"])
-            await one.hear_all("INIT_SUCCESS")
+            await one.receive_types("INIT_SUCCESS")
             await worker.show(0, 1)
-            await one.hear_all("VIDEO_FRAME", "VIDEO_FRAME")
+            await one.receive_types("VIDEO_FRAME", "VIDEO_FRAME")
             await owner.disconnect(code=1006, timeout=SOON_S)
-        await one.hear_all("WARNING")
+        await one.receive_types("WARNING")
         await newer.connect(SOON_S)
         resume = {"protocol_version": "1.2", "resume_token": opened["data"]["resume"]["token"]}
-        await newer.say("INIT", user_id=USER, **resume)
-        second = await FakeWorker().take()
-        [resumed] = await newer.hear_all("INIT_SUCCESS")
+        await newer.send_message("INIT", user_id=USER, **resume)
+        second = await LayerWorker().claim_session()
+        [resumed] = await newer.receive_types("INIT_SUCCESS")
         number = (await second.read()).next_frame
         await second.show(number, is_idr=True)
-        await newer.hear_all("VIDEO_FRAME")
-        [shown] = await one.hear_all("VIDEO_FRAME")
+        await newer.receive_types("VIDEO_FRAME")
+        [shown] = await one.receive_types("VIDEO_FRAME")
         assert shown["data"]["frame_timestamp"] == number * 40
         async with connected() as another:
             await watch(another, resumed["data"]["watch"]["token"])
-            await another.hear_all("INIT_SUCCESS")
+            await another.receive_types("INIT_SUCCESS")

@@ -16,10 +16,10 @@ from streaming.history.writer import HistoryWriter
 from streaming.models import GatewayProcess, SessionRecord
 
 
-def door(*, heard_days_ago: float = 0, is_stopped: bool = False) -> GatewayProcess:
+def gateway(*, heard_days_ago: float = 0, is_stopped: bool = False) -> GatewayProcess:
     when = timezone.now() - timedelta(days=heard_days_ago)
     return GatewayProcess.objects.create(
-        name="door:1", started_at=when, heartbeat_at=when, is_stopped=is_stopped
+        name="gateway:1", started_at=when, heartbeat_at=when, is_stopped=is_stopped
     )
 
 
@@ -47,7 +47,7 @@ def kept() -> list[str]:
 @pytest.mark.django_db
 def test_what_ended_longer_ago_is_forgotten(settings):
     settings.HISTORY_DAYS = 30
-    process = door()
+    process = gateway()
     session(process, ended_days_ago=30.1)
     session(process, ended_days_ago=29.9)
     session(process, ended_days_ago=1, lasted_days=60)
@@ -60,7 +60,7 @@ def test_what_ended_longer_ago_is_forgotten(settings):
 @pytest.mark.django_db
 def test_zero_days_are_for_ever(settings):
     settings.HISTORY_DAYS = 0
-    session(door(is_stopped=True, heard_days_ago=9_000), ended_days_ago=9_000)
+    session(gateway(is_stopped=True, heard_days_ago=9_000), ended_days_ago=9_000)
     assert forget_some() == 0
     assert kept() == ["ended 9000"]
 
@@ -68,8 +68,8 @@ def test_zero_days_are_for_ever(settings):
 @pytest.mark.django_db
 def test_a_process_goes_after_its_last_session(settings):
     settings.HISTORY_DAYS = 30
-    living, recent = door(), door(is_stopped=True, heard_days_ago=2)
-    asleep, old = door(heard_days_ago=40), door(is_stopped=True, heard_days_ago=40)
+    living, recent = gateway(), gateway(is_stopped=True, heard_days_ago=2)
+    asleep, old = gateway(heard_days_ago=40), gateway(is_stopped=True, heard_days_ago=40)
     session(old, ended_days_ago=40)
     assert forget_some() == 1
     assert GatewayProcess.objects.count() == 4
@@ -81,7 +81,7 @@ def test_a_process_goes_after_its_last_session(settings):
 def test_many_go_in_small_steps(settings, monkeypatch, django_assert_num_queries):
     settings.HISTORY_DAYS = 30
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 2)
-    process = door()
+    process = gateway()
     for days in (50, 40, 45):
         session(process, ended_days_ago=days)
     assert forget_some() == 2
@@ -94,7 +94,7 @@ def test_many_go_in_small_steps(settings, monkeypatch, django_assert_num_queries
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="memory is not shared between threads")
 def test_the_writer_forgets_by_itself(settings):
-    session(door(), ended_days_ago=91)
+    session(gateway(), ended_days_ago=91)
     writer = HistoryWriter(Registry())
     writer.start()
     writer.refresh()

@@ -12,7 +12,7 @@ from streaming.history import writer
 from streaming.history.writer import HistoryWriter
 from streaming.models import GatewayProcess, SessionRecord
 from streaming.protocol.closing import CloseCauseName
-from tests.streaming.fakes import SESSION_ID, Worker, numbered
+from tests.streaming.fakes import SESSION_ID, FakeWorker, numbered
 from tests.streaming.gateway.test_registry import FakeConnection
 
 CloseCause = SessionRecord.CloseCause
@@ -31,11 +31,11 @@ class Process:
         self.registry.enter(connection)
         return connection
 
-    def begin(self, user_id: str = "ada") -> tuple[FakeConnection, Worker]:
+    def begin(self, user_id: str = "ada") -> tuple[FakeConnection, FakeWorker]:
         """A connection whose session a worker has."""
         connection = self.connect(user_id)
-        connection.door.say("INIT", user_id=user_id)
-        return connection, connection.door.take()
+        connection.gateway.client_sends("INIT", user_id=user_id)
+        return connection, connection.gateway.worker_claims()
 
     def sweep(self, *, writes_all: bool = True) -> None:
         self.writer.sweep(writes_all=writes_all)
@@ -59,7 +59,7 @@ def test_a_session_is_written_at_its_start_and_at_its_end(process):
     process.sweep(writes_all=False)
     assert not SessionRecord.objects.exists()  # it has not said INIT
 
-    worker = connection.door.start()
+    worker = connection.gateway.start()
     process.sweep(writes_all=False)
     record = only()
     assert (record.session_id, record.user_id, record.avatar) == (SESSION_ID, "ada", "presenter")
@@ -67,8 +67,8 @@ def test_a_session_is_written_at_its_start_and_at_its_end(process):
     assert record.started_at == connection.opened_at
 
     worker.show(30)
-    connection.door.speak(numbered(0, 1_600))
-    connection.door.say("NONSENSE")
+    connection.gateway.client_speaks(numbered(0, 1_600))
+    connection.gateway.client_sends("NONSENSE")
     process.sweep(writes_all=False)
     assert only().frames == 0  # not its turn yet
     process.sweep()
@@ -76,7 +76,7 @@ def test_a_session_is_written_at_its_start_and_at_its_end(process):
     assert (record.frames, record.speech_ms, record.queued_ms) == (30, 100, 100)
     assert record.errors == {"INVALID_MESSAGE": 1}
 
-    connection.door.say("CLOSE")
+    connection.gateway.client_sends("CLOSE")
     process.registry.leave(connection)
     process.sweep(writes_all=False)
     record = only()
@@ -93,7 +93,7 @@ def test_a_session_is_written_at_its_start_and_at_its_end(process):
 def test_a_session_that_was_over_before_anybody_looked_is_written(process):
     process.sweep()
     connection = process.connect()
-    connection.door.start()
+    connection.gateway.start()
     process.registry.leave(connection)
     process.sweep(writes_all=False)
     assert only().close_cause == CloseCause.DISCONNECTED
@@ -108,9 +108,9 @@ def test_connections_without_a_session_are_only_counted(process):
 
 def test_one_session_id_on_two_connections_is_two_records(process):
     older, newer = process.connect(), process.connect()
-    older.door.start()
-    older.door.do(older.session.supersede())
-    newer.door.start()
+    older.gateway.start()
+    older.gateway.do(older.session.supersede())
+    newer.gateway.start()
     process.registry.leave(older)
     process.sweep()
     endings = SessionRecord.objects.values_list("close_cause", flat=True)
@@ -119,9 +119,9 @@ def test_one_session_id_on_two_connections_is_two_records(process):
 
 def test_lateness_is_told_as_the_client_would_see_it(process):
     connection = process.connect()
-    worker = connection.door.start()
+    worker = connection.gateway.start()
     worker.show(99)
-    connection.door.wait(0.1)
+    connection.gateway.wait(0.1)
     worker.show()
     process.sweep()
     record = only()
@@ -135,7 +135,7 @@ def test_lateness_is_told_as_the_client_would_see_it(process):
 
 def test_sessions_of_a_process_that_died_are_closed_as_lost(process):
     connection = process.connect()
-    connection.door.start()
+    connection.gateway.start()
     process.sweep()
     recorded_at = only().recorded_at
     other = Process()
@@ -163,14 +163,14 @@ def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(proc
     process.sweep()
     SessionRecord.objects.filter(user_id="ada").update(termination_requested=True)
     Process().sweep()
-    assert connection.door.closed is None
+    assert connection.gateway.closed is None
     process.sweep()
-    assert connection.door.closed == 4409
-    *_, error, acknowledgement = connection.door.said
+    assert connection.gateway.closed == 4409
+    *_, error, acknowledgement = connection.gateway.sent_to_client
     assert error["data"]["code"] == "INVALID_SESSION"
     assert error["data"]["details"] == {"reason": "ended_by_operator"}
     assert acknowledgement["data"]["reason"] == "error"
-    assert bystander.door.closed is None
+    assert bystander.gateway.closed is None
     process.registry.leave(connection)
     process.sweep(writes_all=False)
     assert SessionRecord.objects.get(user_id="ada").close_cause == CloseCause.OPERATOR
@@ -179,7 +179,7 @@ def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(proc
 def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch, caplog):
     process.sweep()
     connection = process.connect()
-    connection.door.start().show(5)
+    connection.gateway.start().show(5)
     process.registry.leave(connection)
     manager = type(SessionRecord.objects)
 
@@ -213,7 +213,7 @@ def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
 
 
 def test_a_process_that_ends_says_so(process):
-    process.connect().door.start()
+    process.connect().gateway.start()
     process.writer.stop()
     process.sweep()
     assert GatewayProcess.objects.get().is_stopped

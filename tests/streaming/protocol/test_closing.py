@@ -21,7 +21,7 @@ def test_each_is_another_word():
 
 
 def close_codes_raised() -> set[CloseCode]:
-    """Those that the door's own code gives to a ClosingError."""
+    """Those that the gateway's own code gives to a ClosingError."""
     calls = (
         node
         for path in Path(streaming.__file__).parent.rglob("*.py")

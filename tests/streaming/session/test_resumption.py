@@ -16,7 +16,16 @@ from streaming.session.effects import ResumeSession
 from streaming.session.limits import SessionLimits
 from streaming.session.resumption import ClientState
 from streaming.session.session import Session
-from tests.streaming.fakes import SESSION_ID, USER, Door, FakeAvatar, claimed, frame, numbered, text
+from tests.streaming.fakes import (
+    SESSION_ID,
+    USER,
+    FakeAvatar,
+    FakeGateway,
+    claimed,
+    frame,
+    numbered,
+    text,
+)
 
 LIMITS = SessionLimits(resume_s=30)
 
@@ -26,12 +35,12 @@ class Tokens:
         return f"{session_id}/{number}"
 
 
-def open_door(rules: SessionLimits = LIMITS) -> Door:
-    door = Door(rules)
-    door.session = Session(
-        user_id=USER, reply_channel="door", now_s=door.now_s, rules=rules, tokens=Tokens()
+def open_gateway(rules: SessionLimits = LIMITS) -> FakeGateway:
+    gateway = FakeGateway(rules)
+    gateway.session = Session(
+        user_id=USER, reply_channel="gateway", now_s=gateway.now_s, rules=rules, tokens=Tokens()
     )
-    return door
+    return gateway
 
 
 def init(**fields: object) -> InitFields:
@@ -39,174 +48,178 @@ def init(**fields: object) -> InitFields:
     return msgspec.convert(given_, InitFields)
 
 
-def resume(door: Door, *, channel: str = "door2", is_binary: bool = False, **fields: object):
-    said = len(door.said)
+def resume(
+    gateway: FakeGateway, *, channel: str = "gateway2", is_binary: bool = False, **fields: object
+):
+    said = len(gateway.sent_to_client)
     fields_ = init(**fields)
-    door.session.check_resume(fields_)
-    door.do(
-        door.session.resume(fields_, reply_channel=channel, is_binary=is_binary, now_s=door.now_s)
+    gateway.session.check_resume(fields_)
+    gateway.do(
+        gateway.session.resume(
+            fields_, reply_channel=channel, is_binary=is_binary, now_s=gateway.now_s
+        )
     )
-    return door.said[said:]
+    return gateway.sent_to_client[said:]
 
 
-def open_session(door: Door):
-    door.init(protocol_version="1.2")
-    return door.take()
+def open_session(gateway: FakeGateway):
+    gateway.init(protocol_version="1.2")
+    return gateway.worker_claims()
 
 
 def test_who_can_resume_is_given_a_token():
-    door = open_door()
-    open_session(door)
-    offer = door.of_type("INIT_SUCCESS")[0]["data"]["resume"]
+    gateway = open_gateway()
+    open_session(gateway)
+    offer = gateway.of_type("INIT_SUCCESS")[0]["data"]["resume"]
     assert offer == {"token": f"{SESSION_ID}/0", "window_ms": 30_000}
-    assert door.session.is_resumable
+    assert gateway.session.is_resumable
 
 
 @pytest.mark.parametrize(("version", "resume_s"), [("1.1", 30), ("1.2", 0)])
 def test_others_are_not(version, resume_s):
-    door = open_door(SessionLimits(resume_s=resume_s))
-    door.init(protocol_version=version)
-    door.take()
-    assert "resume" not in door.of_type("INIT_SUCCESS")[0]["data"]
-    assert not door.session.is_resumable
+    gateway = open_gateway(SessionLimits(resume_s=resume_s))
+    gateway.init(protocol_version=version)
+    gateway.worker_claims()
+    assert "resume" not in gateway.of_type("INIT_SUCCESS")[0]["data"]
+    assert not gateway.session.is_resumable
 
 
 def test_while_it_waits_nothing_plays_and_nothing_is_due():
-    door = open_door(SessionLimits(resume_s=30, idle_s=5, max_session_s=60))
-    worker = open_session(door)
-    door.speak(numbered(0, 16_000))
+    gateway = open_gateway(SessionLimits(resume_s=30, idle_s=5, max_session_s=60))
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 16_000))
     worker.speak(0)
-    door.do(door.session.detach())
-    assert door.was_stopped("w1", worker.claim)
-    assert door.session.next_deadline_s is None
-    assert door.session.state is State.DETACHED
-    claims = len(door.claims)
-    door.wait(20)
-    assert len(door.claims) == claims
+    gateway.do(gateway.session.detach())
+    assert gateway.was_stopped("w1", worker.claim)
+    assert gateway.session.next_deadline_s is None
+    assert gateway.session.state is State.DETACHED
+    claims = len(gateway.claims)
+    gateway.wait(20)
+    assert len(gateway.claims) == claims
 
 
 def test_speech_goes_on_after_the_last_frame_that_the_client_received():
-    door = open_door()
-    worker = open_session(door)
-    door.speak(numbered(0, 16_000))
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 16_000))
     for position in (0, 640, 1_280, 1_920):
         worker.speak(position)
-    door.do(door.session.detach())
-    door.wait(3)
-    first = resume(door, last_frame_timestamp=40, acknowledged_ms=40, utterance_id="#1")[0]
+    gateway.do(gateway.session.detach())
+    gateway.wait(3)
+    first = resume(gateway, last_frame_timestamp=40, acknowledged_ms=40, utterance_id="#1")[0]
     assert first["type"] == "INIT_SUCCESS"
     assert first["data"]["resumed"] is True
     assert first["data"]["next_audio_ms"] == 1_000, "all of it had come"
     assert first["data"]["resume"]["token"].endswith("/1")
-    assert door.claims[-1].reply_channel == "door2"
-    other = door.take("w2")
-    accepted = door.accepted("w2")
+    assert gateway.claims[-1].reply_channel == "gateway2"
+    other = gateway.worker_claims("w2")
+    accepted = gateway.accepted("w2")
     assert accepted.next_position == 1_280
     assert accepted.next_frame >= 4 + 75 - 2, "time went on"
-    assert door.audio_to("w2")[0].pcm == numbered(1_280, 14_720)
+    assert gateway.audio_to("w2")[0].pcm == numbered(1_280, 14_720)
     other.speak(1_280)
-    assert door.last["data"]["keyframe"] is True
+    assert gateway.last["data"]["keyframe"] is True
 
 
 def test_what_was_lost_on_the_way_to_the_server_is_asked_for():
-    door = open_door()
-    worker = open_session(door)
-    door.speak(numbered(0, 1_000))  # not a whole number of milliseconds
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 1_000))  # not a whole number of milliseconds
     worker.speak(0)
-    door.do(door.session.detach())
-    (first, *_) = resume(door, acknowledged_ms=0, utterance_id="#1")
+    gateway.do(gateway.session.detach())
+    (first, *_) = resume(gateway, acknowledged_ms=0, utterance_id="#1")
     assert first["data"]["next_audio_ms"] == 62
-    door.take("w2")
-    door.speak(numbered(62 * 16, 640))
-    assert b"".join(m.pcm for m in door.audio_to("w2")) == numbered(640, 62 * 16)
+    gateway.worker_claims("w2")
+    gateway.client_speaks(numbered(62 * 16, 640))
+    assert b"".join(m.pcm for m in gateway.audio_to("w2")) == numbered(640, 62 * 16)
 
 
 def test_the_end_of_an_utterance_that_the_client_did_not_see_is_told_again():
-    door = open_door()
-    worker = open_session(door)
-    door.speak(numbered(0, 640), utterance_id="a")
-    door.say("END_OF_SPEECH")
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
+    gateway.client_sends("END_OF_SPEECH")
     worker.speak(0)
-    assert door.of_type("SPEECH_FINISHED")
-    door.do(door.session.detach())
-    again = resume(door, acknowledged_ms=0, utterance_id="a")
+    assert gateway.of_type("SPEECH_FINISHED")
+    gateway.do(gateway.session.detach())
+    again = resume(gateway, acknowledged_ms=0, utterance_id="a")
     finished = [m["data"] for m in again if m["type"] == "SPEECH_FINISHED"]
     assert [(f["utterance_id"], f["played_ms"]) for f in finished] == [("a", 40)]
 
 
 def test_what_the_client_saw_finish_is_not_told_again():
-    door = open_door()
-    worker = open_session(door)
-    door.speak(numbered(0, 640), utterance_id="a")
-    door.say("END_OF_SPEECH")
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
+    gateway.client_sends("END_OF_SPEECH")
     worker.speak(0)
-    door.do(door.session.detach())
-    again = resume(door, acknowledged_ms=0)
+    gateway.do(gateway.session.detach())
+    again = resume(gateway, acknowledged_ms=0)
     assert not [m for m in again if m["type"] == "SPEECH_FINISHED"]
 
 
 def test_frames_that_cannot_have_been_received_are_no_account():
-    door = open_door()
-    worker = open_session(door)
+    gateway = open_gateway()
+    worker = open_session(gateway)
     worker.show(5)
-    door.do(door.session.detach())
+    gateway.do(gateway.session.detach())
     with pytest.raises(ProtocolError, match="last_frame_timestamp") as raised:
-        door.session.check_resume(init(last_frame_timestamp=4_000))
+        gateway.session.check_resume(init(last_frame_timestamp=4_000))
     assert raised.value.code == "INVALID_MESSAGE"
-    assert door.session.state is State.DETACHED
+    assert gateway.session.state is State.DETACHED
 
 
 def test_the_longest_time_of_a_session_counts_over_its_connections():
-    door = open_door(SessionLimits(resume_s=30, max_session_s=60))
-    open_session(door)
-    door.do(door.session.detach())
-    door.wait(25)
-    resume(door)
-    door.take("w2").show(5)
-    door.wait(36)
-    assert door.closed == 4408
+    gateway = open_gateway(SessionLimits(resume_s=30, max_session_s=60))
+    open_session(gateway)
+    gateway.do(gateway.session.detach())
+    gateway.wait(25)
+    resume(gateway)
+    gateway.worker_claims("w2").show(5)
+    gateway.wait(36)
+    assert gateway.closed == 4408
 
 
 def test_a_hanging_connection_is_told_that_it_was_replaced():
-    door = open_door()
-    open_session(door)
-    door.do(door.session.detach())
-    door.do(door.session.handed_over())
-    assert [m["type"] for m in door.said[-2:]] == ["ERROR", "CLOSE_ACK"]
-    assert door.closed == 4409
+    gateway = open_gateway()
+    open_session(gateway)
+    gateway.do(gateway.session.detach())
+    gateway.do(gateway.session.handed_over())
+    assert [m["type"] for m in gateway.sent_to_client[-2:]] == ["ERROR", "CLOSE_ACK"]
+    assert gateway.closed == 4409
 
 
 def test_init_with_a_token_is_to_be_checked():
-    door = open_door()
-    effects = door.session.text(
-        text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), door.now_s
+    gateway = open_gateway()
+    effects = gateway.session.text(
+        text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), gateway.now_s
     )
     (effect,) = effects
     assert isinstance(effect, ResumeSession)
     assert (effect.session_id, effect.init.resume_token) == (SESSION_ID, "t")
     refusal = ProtocolError("INVALID_SESSION", "no")
-    door.do(door.session.init_refused(refusal, door.now_s))
-    assert door.errors == ["INVALID_SESSION"]
-    door.init()
-    door.take()
-    assert door.of_type("INIT_SUCCESS")
+    gateway.do(gateway.session.init_refused(refusal, gateway.now_s))
+    assert gateway.errors == ["INVALID_SESSION"]
+    gateway.init()
+    gateway.worker_claims()
+    assert gateway.of_type("INIT_SUCCESS")
 
 
 def test_a_session_whose_process_died_continues_as_its_client_knows_it():
-    door = open_door()
-    door.session.text(text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), 0.0)
+    gateway = open_gateway()
+    gateway.session.text(text("INIT", user_id=USER, protocol_version="1.2", resume_token="t"), 0.0)
     known = ClientState.of(
         init(last_frame_timestamp=4_000, acknowledged_ms=960, target_state="speaking"),
         FakeAvatar(),
         number=2,
     )
     assert (known.last_frame, known.next_position) == (100, 16_000)
-    door.do(door.session.opened(door.avatar, door.now_s, known))
-    door.take()
-    answer = door.of_type("INIT_SUCCESS")[0]["data"]
+    gateway.do(gateway.session.opened(gateway.avatar, gateway.now_s, known))
+    gateway.worker_claims()
+    answer = gateway.of_type("INIT_SUCCESS")[0]["data"]
     assert (answer["resumed"], answer["next_audio_ms"]) == (True, 1_000)
     assert answer["resume"]["token"].endswith("/3")
-    accepted = door.accepted("w1")
+    accepted = gateway.accepted("w1")
     assert (accepted.next_frame, accepted.next_position) == (101, 16_000)
     assert (accepted.clip, accepted.is_clip_chosen) == ("speaking_0", False)
 
@@ -214,11 +227,11 @@ def test_a_session_whose_process_died_continues_as_its_client_knows_it():
 class Player:
     """A worker that shows speech as real ones do: whole frames, a rest at an utterance's end."""
 
-    def __init__(self, door: Door, channel: str) -> None:
-        self.door, self.channel = door, channel
-        claim = door.claims[-1]
-        door.hear(claimed(claim, channel))
-        accepted = door.accepted(channel)
+    def __init__(self, gateway: FakeGateway, channel: str) -> None:
+        self.gateway, self.channel = gateway, channel
+        claim = gateway.claims[-1]
+        gateway.worker_sends(claimed(claim, channel))
+        accepted = gateway.accepted(channel)
         assert isinstance(accepted, SessionAccepted)
         self.claim_id = claim.claim_id
         self.frame = self.first = accepted.next_frame
@@ -226,7 +239,7 @@ class Player:
         self.read = 0
 
     def tick(self, shown: dict[int, tuple[int, int]]) -> None:
-        told = [m for m in self.door.told_to(self.channel) if m.claim_id == self.claim_id]
+        told = [m for m in self.gateway.sent_to_worker(self.channel) if m.claim_id == self.claim_id]
         end = self.position
         ends = []
         for message in told:
@@ -240,21 +253,21 @@ class Player:
         fields = {"state": "speaking", "position": self.position, "samples": samples}
         is_idr = self.frame == self.first or self.frame % 25 == 0
         shown[self.frame] = (self.position, samples)
-        self.door.hear(
+        self.gateway.worker_sends(
             frame(self.claim_id, self.frame, is_idr=is_idr, **(fields if samples else {}))
         )
         self.position += samples
         self.frame += 1
-        self.door.wait(0.04)
+        self.gateway.wait(0.04)
 
 
 class Client:
     """A client that keeps what it sent, and comes back after losses in both directions."""
 
     def __init__(self) -> None:
-        self.door = open_door()
-        self.door.init(protocol_version="1.2")
-        self.player = Player(self.door, "w0")
+        self.gateway = open_gateway()
+        self.gateway.init(protocol_version="1.2")
+        self.player = Player(self.gateway, "w0")
         self.workers = 1
         self.shown: dict[int, tuple[int, int]] = {}
         self.log: list[tuple[int, int, str]] = []
@@ -278,16 +291,16 @@ class Client:
             self.utterances += 1
         self.log.append((self.total, samples, self.utterance))
         if not is_lost:
-            self.door.speak(numbered(self.total, samples), utterance_id=self.utterance)
+            self.gateway.client_speaks(numbered(self.total, samples), utterance_id=self.utterance)
         self.total += samples
 
     def end(self, *, is_lost: bool = False) -> None:
         if self.log and self.log[-1][2] == self.utterance and not is_lost:
-            self.door.say("END_OF_SPEECH")
+            self.gateway.client_sends("END_OF_SPEECH")
         self.utterances += 1
 
     def receive(self) -> None:
-        for message in self.door.said[self.read :]:
+        for message in self.gateway.sent_to_client[self.read :]:
             data = message["data"]
             match message["type"]:
                 case "VIDEO_FRAME":
@@ -300,7 +313,7 @@ class Client:
                     self.finished.append(data["utterance_id"])
                 case "ERROR":
                     raise AssertionError(json.dumps(message))
-        self.read = len(self.door.said)
+        self.read = len(self.gateway.sent_to_client)
 
     def lose_and_return(self, unseen_frames: int, unsent: list[int]) -> None:
         self.receive()
@@ -308,9 +321,9 @@ class Client:
             self.player.tick(self.shown)
         for samples in unsent:
             self.speak(samples, is_lost=True)
-        self.door.do(self.door.session.detach())
-        self.door.wait(1.0)
-        self.read = len(self.door.said)
+        self.gateway.do(self.gateway.session.detach())
+        self.gateway.wait(1.0)
+        self.read = len(self.gateway.sent_to_client)
         unfinished = [name for _, _, name in self.log if name not in self.finished]
         fields: dict[str, object] = {}
         if self.frames:
@@ -319,10 +332,10 @@ class Client:
             fields["acknowledged_ms"] = self.acknowledged
         if unfinished:
             fields["utterance_id"] = unfinished[0]
-        answer = resume(self.door, **fields)[0]
+        answer = resume(self.gateway, **fields)[0]
         channel = f"w{self.workers}"
         self.workers += 1
-        self.player = Player(self.door, channel)
+        self.player = Player(self.gateway, channel)
         self.receive()
         self._send_again(answer["data"]["next_audio_ms"] * 16)
 
@@ -339,9 +352,9 @@ class Client:
                 renamed[utterance] = f"{utterance}.{self.workers}"
             name = renamed.get(utterance, utterance)
             self.log.append((start + skip, samples - skip, name))
-            self.door.speak(numbered(start + skip, samples - skip), utterance_id=name)
+            self.gateway.client_speaks(numbered(start + skip, samples - skip), utterance_id=name)
         if self.log and self.log[-1][2] != self.utterance:
-            self.door.say("END_OF_SPEECH")
+            self.gateway.client_sends("END_OF_SPEECH")
 
     def finish(self) -> None:
         self.end()

@@ -14,20 +14,20 @@ from inference.messages import (
     SpeechSkipped,
 )
 from streaming.session.limits import SessionLimits
-from tests.streaming.fakes import Door, Worker, chunk, numbered
+from tests.streaming.fakes import FakeGateway, FakeWorker, chunk, numbered
 
 NEW_TYPES = ("SPEECH_STARTED", "SPEECH_FINISHED", "WARNING", "FRAME_INFO")
 
 
-def open_1_2(rules: SessionLimits | None = None, **data: object) -> tuple[Door, Worker]:
-    door = Door(rules)
-    door.init(protocol_version="1.2", **data)
-    return door, door.take()
+def open_1_2(rules: SessionLimits | None = None, **data: object) -> tuple[FakeGateway, FakeWorker]:
+    gateway = FakeGateway(rules)
+    gateway.init(protocol_version="1.2", **data)
+    return gateway, gateway.worker_claims()
 
 
-def events(door: Door) -> list[tuple]:
+def events(gateway: FakeGateway) -> list[tuple]:
     told = []
-    for message in door.of_type("SPEECH_STARTED", "SPEECH_FINISHED", "INTERRUPTED"):
+    for message in gateway.of_type("SPEECH_STARTED", "SPEECH_FINISHED", "INTERRUPTED"):
         data = message["data"]
         match message["type"]:
             case "SPEECH_STARTED":
@@ -42,8 +42,8 @@ def events(door: Door) -> list[tuple]:
 
 
 def test_init_success_names_the_version_and_the_limits():
-    door, _ = open_1_2(SessionLimits(max_queued_speech_s=30, idle_s=90, max_session_s=600))
-    data = door.said[0]["data"]
+    gateway, _ = open_1_2(SessionLimits(max_queued_speech_s=30, idle_s=90, max_session_s=600))
+    data = gateway.sent_to_client[0]["data"]
     assert data["protocol_version"] == "1.2"
     assert data["limits"] == {
         "max_message_bytes": 1_048_576,
@@ -56,52 +56,52 @@ def test_init_success_names_the_version_and_the_limits():
 
 
 def test_an_utterance_is_followed_to_the_screen():
-    door, worker = open_1_2()
-    door.speak(numbered(0, 1_600), utterance_id="a")
+    gateway, worker = open_1_2()
+    gateway.client_speaks(numbered(0, 1_600), utterance_id="a")
     worker.show(2)
     worker.speak(0)
     worker.speak(640)
     worker.speak(1_280, samples=320)
-    door.wait(0.3)
+    gateway.wait(0.3)
     worker.show()
-    kinds = [message["type"] for message in door.said[1:]]
+    kinds = [message["type"] for message in gateway.sent_to_client[1:]]
     assert kinds[2:6] == ["SPEECH_STARTED", "VIDEO_FRAME", "VIDEO_FRAME", "VIDEO_FRAME"]
     assert kinds[6] == "SPEECH_FINISHED"
-    assert events(door) == [("started", "a", 0), ("finished", "a", 100, False)]
-    assert door.of_type("SPEECH_STARTED")[0]["data"]["frame_timestamp"] == 80
-    assert door.of_type("SPEECH_FINISHED")[0]["data"]["frame_timestamp"] == 160
+    assert events(gateway) == [("started", "a", 0), ("finished", "a", 100, False)]
+    assert gateway.of_type("SPEECH_STARTED")[0]["data"]["frame_timestamp"] == 80
+    assert gateway.of_type("SPEECH_FINISHED")[0]["data"]["frame_timestamp"] == 160
 
 
 def test_the_end_of_speech_ends_at_once_and_the_worker_is_told():
-    door, worker = open_1_2()
-    door.speak(numbered(0, 1_000), utterance_id="a")
-    door.say("END_OF_SPEECH", utterance_id="a")
-    assert door.told_to("w1")[-1] == SpeechEnd(
+    gateway, worker = open_1_2()
+    gateway.client_speaks(numbered(0, 1_000), utterance_id="a")
+    gateway.client_sends("END_OF_SPEECH", utterance_id="a")
+    assert gateway.sent_to_worker("w1")[-1] == SpeechEnd(
         claim_id=worker.claim.claim_id, position=1_000, generation=0
     )
     worker.speak(0)
     worker.speak(640, samples=360)
-    assert events(door) == [("started", "a", 0), ("finished", "a", 62, False)]
-    door.speak(numbered(1_000, 640), utterance_id="a")
-    assert door.last["data"]["details"] == {
+    assert events(gateway) == [("started", "a", 0), ("finished", "a", 62, False)]
+    gateway.client_speaks(numbered(1_000, 640), utterance_id="a")
+    assert gateway.last["data"]["details"] == {
         "reason": "utterance_over",
         "utterance_id": "a",
         "chunk": 1,
     }
-    door.speak(numbered(1_000, 640), utterance_id="a")
-    assert len(door.errors) == 1
+    gateway.client_speaks(numbered(1_000, 640), utterance_id="a")
+    assert len(gateway.errors) == 1
 
 
 def test_another_id_ends_the_utterance_before_it():
-    door, worker = open_1_2()
+    gateway, worker = open_1_2()
     for utterance_id, first in (("a", 0), ("b", 640), (None, 1_280)):
-        door.speak(numbered(first, 640), utterance_id=utterance_id)
-    ends = [m.position for m in door.told_to("w1") if isinstance(m, SpeechEnd)]
+        gateway.client_speaks(numbered(first, 640), utterance_id=utterance_id)
+    ends = [m.position for m in gateway.sent_to_worker("w1") if isinstance(m, SpeechEnd)]
     assert ends == [640, 1_280]
     for position in (0, 640, 1_280):
         worker.speak(position)
-    door.wait(0.3)
-    assert events(door) == [
+    gateway.wait(0.3)
+    assert events(gateway) == [
         ("started", "a", 0),
         ("finished", "a", 40, False),
         ("started", "b", 40),
@@ -112,14 +112,16 @@ def test_another_id_ends_the_utterance_before_it():
 
 
 def test_an_interrupt_finishes_every_queued_utterance_before_it_is_answered():
-    door, worker = open_1_2()
-    door.speak(numbered(0, 6_400), utterance_id="a")
-    door.speak(numbered(6_400, 6_400), utterance_id="b")
+    gateway, worker = open_1_2()
+    gateway.client_speaks(numbered(0, 6_400), utterance_id="a")
+    gateway.client_speaks(numbered(6_400, 6_400), utterance_id="b")
     worker.speak(0)
-    door.say("INTERRUPT")
+    gateway.client_sends("INTERRUPT")
     worker.speak(640)  # left before the interrupt reached the worker
-    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=1_280))
-    assert events(door) == [
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=1_280)
+    )
+    assert events(gateway) == [
         ("started", "a", 0),
         ("finished", "a", 80, True),
         ("finished", "b", 0, True),
@@ -128,54 +130,56 @@ def test_an_interrupt_finishes_every_queued_utterance_before_it_is_answered():
 
 
 def test_the_end_of_the_session_finishes_what_is_left():
-    door, worker = open_1_2()
-    door.speak(numbered(0, 6_400), utterance_id="a")
+    gateway, worker = open_1_2()
+    gateway.client_speaks(numbered(0, 6_400), utterance_id="a")
     worker.speak(0)
-    door.say("CLOSE")
-    assert [m["type"] for m in door.said[-2:]] == ["SPEECH_FINISHED", "CLOSE_ACK"]
-    assert events(door)[-1] == ("finished", "a", 40, True)
+    gateway.client_sends("CLOSE")
+    assert [m["type"] for m in gateway.sent_to_client[-2:]] == ["SPEECH_FINISHED", "CLOSE_ACK"]
+    assert events(gateway)[-1] == ("finished", "a", 40, True)
 
 
 def test_frames_that_a_slow_client_is_not_sent_count_as_played():
-    door, worker = open_1_2()
-    door.speak(numbered(0, 1_280), utterance_id="a")
+    gateway, worker = open_1_2()
+    gateway.client_speaks(numbered(0, 1_280), utterance_id="a")
     worker.speak(0)
-    door.session.set_paused(True)
+    gateway.session.set_paused(True)
     worker.speak(640)
-    door.session.set_paused(False)
-    door.wait(0.3)
-    assert events(door)[-1] == ("finished", "a", 80, False)
+    gateway.session.set_paused(False)
+    gateway.wait(0.3)
+    assert events(gateway)[-1] == ("finished", "a", 80, False)
 
 
 @pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
 def test_any_sample_rate_is_taken(rate):
-    door, worker = open_1_2()
+    gateway, worker = open_1_2()
     samples = rate // 10 + 7
     expected = -(-samples * 16_000 // rate)
-    door.say("GENERATE", audio_chunk=chunk(bytes(2 * samples), sample_rate=rate))
-    door.wait(0.1)
-    sent = sum(len(m.pcm) // 2 for m in door.audio_to("w1"))
+    gateway.client_sends("GENERATE", audio_chunk=chunk(bytes(2 * samples), sample_rate=rate))
+    gateway.wait(0.1)
+    sent = sum(len(m.pcm) // 2 for m in gateway.audio_to("w1"))
     assert sent == expected
     for position in range(0, expected, 640):
         worker.speak(position, samples=min(640, expected - position))
-    door.wait(0.3)
-    assert events(door)[-1] == ("finished", "#1", expected // 16, False)
+    gateway.wait(0.3)
+    assert events(gateway)[-1] == ("finished", "#1", expected // 16, False)
 
 
 def test_a_change_of_the_format_begins_an_utterance():
-    door, _ = open_1_2()
-    door.say("GENERATE", audio_chunk=chunk(bytes(2_400), sample_rate=24_000))
-    door.say("GENERATE", audio_chunk=chunk(bytes(4_800), sample_rate=24_000, channels=2))
-    ends = [m.position for m in door.told_to("w1") if isinstance(m, SpeechEnd)]
+    gateway, _ = open_1_2()
+    gateway.client_sends("GENERATE", audio_chunk=chunk(bytes(2_400), sample_rate=24_000))
+    gateway.client_sends(
+        "GENERATE", audio_chunk=chunk(bytes(4_800), sample_rate=24_000, channels=2)
+    )
+    ends = [m.position for m in gateway.sent_to_worker("w1") if isinstance(m, SpeechEnd)]
     assert ends == [800]
 
 
 def test_refused_speech_names_its_number_and_when_to_send_it_again():
-    door, _ = open_1_2(SessionLimits(max_queued_speech_s=1))
+    gateway, _ = open_1_2(SessionLimits(max_queued_speech_s=1))
     for _ in range(2):
-        door.speak(bytes(16_000), utterance_id="a")
-    door.speak(bytes(3_200), utterance_id="a")
-    assert door.last["data"]["details"] == {
+        gateway.client_speaks(bytes(16_000), utterance_id="a")
+    gateway.client_speaks(bytes(3_200), utterance_id="a")
+    assert gateway.last["data"]["details"] == {
         "queued_ms": 1_000,
         "limit_ms": 1_000,
         "retry_after_ms": 100,
@@ -185,7 +189,7 @@ def test_refused_speech_names_its_number_and_when_to_send_it_again():
 
 
 def test_clips_are_varied_unless_one_is_chosen():
-    door, _ = open_1_2()
+    gateway, _ = open_1_2()
     speaking = {"type": "speaking"}
     states = [
         None,
@@ -195,8 +199,8 @@ def test_clips_are_varied_unless_one_is_chosen():
         {**speaking, "base_video": "speaking_3"},
     ]
     for number, state in enumerate(states):
-        door.speak(numbered(number, 1), video_state=state, utterance_id=f"{number}")
-    sent = [(m.clip, m.is_clip_chosen) for m in door.audio_to("w1")]
+        gateway.client_speaks(numbered(number, 1), video_state=state, utterance_id=f"{number}")
+    sent = [(m.clip, m.is_clip_chosen) for m in gateway.audio_to("w1")]
     assert sent == [
         (None, True),
         ("speaking_0", False),
@@ -205,79 +209,87 @@ def test_clips_are_varied_unless_one_is_chosen():
         ("speaking_3", True),
     ]
     for base_video in (None, "any", "idle_0", "idle_3"):
-        door.say("STATE_CHANGE", target_state="idle", base_video=base_video)
-    changes = [(m.clip, m.is_chosen) for m in door.told_to("w1") if isinstance(m, ClipChange)]
+        gateway.client_sends("STATE_CHANGE", target_state="idle", base_video=base_video)
+    changes = [
+        (m.clip, m.is_chosen) for m in gateway.sent_to_worker("w1") if isinstance(m, ClipChange)
+    ]
     assert changes == [("idle_0", False), ("idle_0", False), ("idle_0", True), ("idle_3", True)]
 
 
 def test_the_avatar_listens():
-    door, worker = open_1_2()
-    door.say("USER_SPEAKING", active=True)
-    assert door.told_to("w1")[-1] == ListeningChange(claim_id=worker.claim.claim_id, is_active=True)
+    gateway, worker = open_1_2()
+    gateway.client_sends("USER_SPEAKING", active=True)
+    assert gateway.sent_to_worker("w1")[-1] == ListeningChange(
+        claim_id=worker.claim.claim_id, is_active=True
+    )
 
 
 def test_dropped_late_speech_is_told():
-    door, worker = open_1_2(late_audio="drop")
-    assert door.claims[0].late_audio == "drop"
-    door.speak(numbered(0, 16_000), utterance_id="a")
+    gateway, worker = open_1_2(late_audio="drop")
+    assert gateway.claims[0].late_audio == "drop"
+    gateway.client_speaks(numbered(0, 16_000), utterance_id="a")
     worker.speak(0)
-    door.hear(SpeechSkipped(claim_id=worker.claim.claim_id, position=16_000, samples=15_360))
-    assert door.last["data"] == {"reason": "audio_dropped", "ms": 960}
-    door.wait(0.3)
-    assert events(door)[-1] == ("finished", "a", 40, False)
+    gateway.worker_sends(
+        SpeechSkipped(claim_id=worker.claim.claim_id, position=16_000, samples=15_360)
+    )
+    assert gateway.last["data"] == {"reason": "audio_dropped", "ms": 960}
+    gateway.wait(0.3)
+    assert events(gateway)[-1] == ("finished", "a", 40, False)
 
 
 def test_the_client_is_warned_before_its_session_ends():
-    door, worker = open_1_2(SessionLimits(max_session_s=100))
+    gateway, worker = open_1_2(SessionLimits(max_session_s=100))
     worker.show()
     for _ in range(71):
         worker.show(25)
-    assert door.of_type("WARNING")[0]["data"] == {"reason": "max_session", "in_ms": 30_000}
+    assert gateway.of_type("WARNING")[0]["data"] == {"reason": "max_session", "in_ms": 30_000}
     for _ in range(30):
         worker.show(25)
-    assert (door.last["data"], door.closed) == ({"reason": "timeout"}, 4408)
+    assert (gateway.last["data"], gateway.closed) == ({"reason": "timeout"}, 4408)
 
 
 def test_a_client_may_leave_video_or_events_out():
-    door, worker = open_1_2(receive=["events"])
-    door.speak(numbered(0, 640), utterance_id="a")
+    gateway, worker = open_1_2(receive=["events"])
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.speak(0)
-    assert door.of_type("VIDEO_FRAME") == []
-    assert events(door) == [("started", "a", 0)]
-    door, worker = open_1_2(receive=["video", "audio"])
-    door.speak(numbered(0, 640), utterance_id="a")
+    assert gateway.of_type("VIDEO_FRAME") == []
+    assert events(gateway) == [("started", "a", 0)]
+    gateway, worker = open_1_2(receive=["video", "audio"])
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.speak(0)
-    assert events(door) == []
-    audio = door.of_type("VIDEO_FRAME")[0]["data"]["audio"]
+    assert events(gateway) == []
+    audio = gateway.of_type("VIDEO_FRAME")[0]["data"]["audio"]
     assert audio == {"sample_rate": 16_000, "data": chunk(numbered(0, 640))["data"]}
 
 
 def test_the_sound_of_the_frames_is_what_was_sent():
-    door, worker = open_1_2(receive=["video", "audio", "events"])
+    gateway, worker = open_1_2(receive=["video", "audio", "events"])
     pcm = numbered(0, 3_000)
-    door.say("GENERATE", audio_chunk=chunk(pcm, sample_rate=24_000))
-    door.say("END_OF_SPEECH")
+    gateway.client_sends("GENERATE", audio_chunk=chunk(pcm, sample_rate=24_000))
+    gateway.client_sends("END_OF_SPEECH")
     for position in (0, 640, 1_280, 1_920):
         worker.speak(position, samples=min(640, 2_000 - position))
     sound = b"".join(
-        base64.b64decode(m["data"]["audio"]["data"]) for m in door.of_type("VIDEO_FRAME")
+        base64.b64decode(m["data"]["audio"]["data"]) for m in gateway.of_type("VIDEO_FRAME")
     )
     assert sound == pcm
 
 
 def test_a_client_of_version_1_1_is_sent_nothing_new():
-    door = Door(SessionLimits(max_queued_speech_s=1, max_session_s=60))
-    worker = door.start()
-    door.speak(numbered(0, 640))
+    gateway = FakeGateway(SessionLimits(max_queued_speech_s=1, max_session_s=60))
+    worker = gateway.start()
+    gateway.client_speaks(numbered(0, 640))
     worker.speak(0)
-    door.say("INTERRUPT")
-    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640))
-    door.speak(bytes(16_000)), door.speak(bytes(32_000))
-    assert set(door.last["data"]["details"]) == {"queued_ms", "limit_ms"}
+    gateway.client_sends("INTERRUPT")
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640)
+    )
+    gateway.client_speaks(bytes(16_000)), gateway.client_speaks(bytes(32_000))
+    assert set(gateway.last["data"]["details"]) == {"queued_ms", "limit_ms"}
     for _ in range(62):
         worker.show(25)
-    assert door.of_type(*NEW_TYPES) == []
-    assert set(door.said[0]["data"]) == {
+    assert gateway.of_type(*NEW_TYPES) == []
+    assert set(gateway.sent_to_client[0]["data"]) == {
         *("model_loaded", "available_videos", "default_video"),
         *("streaming_started", "engine", "video"),
     }
@@ -299,24 +311,24 @@ steps = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(steps)
 def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
-    door, worker = open_1_2()
+    gateway, worker = open_1_2()
     counts = {"a": 0, "b": 0}
     accepted = shown = generation = 0
     for step in steps:
         match step:
             case ("chunk", name, samples):
                 utterance_id = None if name is None else f"{name}{counts[name]}"
-                before = len(door.errors)
-                door.speak(numbered(accepted, samples), utterance_id=utterance_id)
-                if len(door.errors) > before:
+                before = len(gateway.errors)
+                gateway.client_speaks(numbered(accepted, samples), utterance_id=utterance_id)
+                if len(gateway.errors) > before:
                     counts[name] += 1
                     continue
-                if door.session.speech.window.accepted == accepted:
+                if gateway.session.speech.window.accepted == accepted:
                     counts[name] += 1  # refused before
                     continue
                 accepted += samples
             case ("end",):
-                door.say("END_OF_SPEECH")
+                gateway.client_sends("END_OF_SPEECH")
             case ("show", frames):
                 for _ in range(frames):
                     length = min(640, accepted - shown)
@@ -327,8 +339,8 @@ def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
                     shown += length
             case ("interrupt",):
                 generation += 1
-                door.say("INTERRUPT")
-                door.hear(
+                gateway.client_sends("INTERRUPT")
+                gateway.worker_sends(
                     SpeechInterrupted(
                         claim_id=worker.claim.claim_id, generation=generation, position=shown
                     )
@@ -338,12 +350,12 @@ def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
                 for _ in range(8):
                     worker.show()
             case ("lose",):
-                door.wait(1.2)
-                worker = door.take("w2")
-    door.say("CLOSE")
-    told = [event for event in events(door) if event[0] != "dropped"]
-    finished = [event for event in events(door) if event[0] == "finished"]
-    started = [event for event in events(door) if event[0] == "started"]
+                gateway.wait(1.2)
+                worker = gateway.worker_claims("w2")
+    gateway.client_sends("CLOSE")
+    told = [event for event in events(gateway) if event[0] != "dropped"]
+    finished = [event for event in events(gateway) if event[0] == "finished"]
+    started = [event for event in events(gateway) if event[0] == "started"]
     assert len(told) == len(set(told))
     assert len({event[1] for event in finished}) == len(finished)
     assert {event[1] for event in started} <= {event[1] for event in finished}

@@ -19,18 +19,25 @@ from streaming.session.effects import CloseConnection, SendPayload, SendToClient
 from streaming.session.limits import SessionLimits
 from streaming.session.metrics import SessionMetrics
 from streaming.session.watcher import MAX_WAITING, Watcher
-from tests.streaming.fakes import SESSION_ID, USER, Door, frame, numbered, text
-from tests.streaming.fakes import Worker as FakeWorker
+from tests.streaming.fakes import (
+    SESSION_ID,
+    USER,
+    FakeGateway,
+    FakeWorker,
+    frame,
+    numbered,
+    text,
+)
 
 TOKEN = f"watch {SESSION_ID}"
 
 
-class Seat:
+class FakeWatcher:
     """A watcher, and what its client was sent."""
 
     def __init__(self, audience: Audience, *, is_binary: bool = False, **init: object) -> None:
         self.news = 0
-        self.said: list[dict] = []
+        self.received: list[dict] = []
         self.packed: list[bytes] = []
         self.payloads: list[SendPayload] = []
         self.closed: int | None = None
@@ -50,61 +57,63 @@ class Seat:
     def _count(self) -> None:
         self.news += 1
 
-    def read(self) -> "Seat":
+    def read(self) -> "FakeWatcher":
         """The connection takes what there is."""
         return self.do(self.watcher.take())
 
-    def do(self, effects: list) -> "Seat":
+    def do(self, effects: list) -> "FakeWatcher":
         for effect in effects:
             assert self.closed is None, "nothing follows the close"
             match effect:
                 case SendPayload(str() as payload):
                     self.payloads.append(effect)
-                    self.said.append(json.loads(payload))
+                    self.received.append(json.loads(payload))
                 case SendPayload(bytes() as payload):
                     self.payloads.append(effect)
                     self.packed.append(payload)
                 case SendToClient(message):
-                    self.said.append(json.loads(codec.dump(message)))
+                    self.received.append(json.loads(codec.dump(message)))
                 case CloseConnection(code):
                     self.closed = int(code)
         return self
 
-    def say(self, type_: str, **data: object) -> None:
+    def send(self, type_: str, **data: object) -> None:
         self.do(self.watcher.text(text(type_, **data), self.now_s))
 
     @property
     def types(self) -> list[str]:
-        return [message["type"] for message in self.said]
+        return [message["type"] for message in self.received]
 
     @property
     def frames(self) -> list[int]:
         return [
             message["data"]["frame_timestamp"] // 40
-            for message in self.said
+            for message in self.received
             if message["type"] == "VIDEO_FRAME"
         ]
 
     def sound(self) -> bytes:
         return b"".join(
             base64.b64decode(message["data"]["audio"]["data"])
-            for message in self.said
+            for message in self.received
             if "audio" in message["data"]
         )
 
 
-def open_watched(rules: SessionLimits | None = None, **data: object) -> tuple[Door, FakeWorker]:
-    door = Door(rules)
-    door.init(protocol_version="1.2", allow_watchers=True, **data)
-    return door, door.take()
+def open_watched(
+    rules: SessionLimits | None = None, **data: object
+) -> tuple[FakeGateway, FakeWorker]:
+    gateway = FakeGateway(rules)
+    gateway.init(protocol_version="1.2", allow_watchers=True, **data)
+    return gateway, gateway.worker_claims()
 
 
 # The token.
 
 
 def test_the_owner_is_given_a_token():
-    door, _ = open_watched()
-    assert door.said[0]["data"]["watch"] == {"token": TOKEN}
+    gateway, _ = open_watched()
+    assert gateway.sent_to_client[0]["data"]["watch"] == {"token": TOKEN}
 
 
 @pytest.mark.parametrize(
@@ -117,75 +126,75 @@ def test_the_owner_is_given_a_token():
     ],
 )
 def test_without_asking_for_it_or_in_version_1_1_there_is_none(rules, data):
-    door = Door(rules)
-    door.init(**data)
-    door.take()
-    assert "watch" not in door.said[0]["data"]
-    assert not door.session.audience.admits(TOKEN)
+    gateway = FakeGateway(rules)
+    gateway.init(**data)
+    gateway.worker_claims()
+    assert "watch" not in gateway.sent_to_client[0]["data"]
+    assert not gateway.session.audience.admits(TOKEN)
     with pytest.raises(ProtocolError, match="watch_token"):
-        Seat(door.session.audience)
+        FakeWatcher(gateway.session.audience)
 
 
 def test_a_token_is_void_when_the_session_is_over():
-    door, _ = open_watched()
-    assert door.session.audience.admits(TOKEN)
-    assert not door.session.audience.admits("watch another")
-    door.say("CLOSE")
-    assert not door.session.audience.admits(TOKEN)
+    gateway, _ = open_watched()
+    assert gateway.session.audience.admits(TOKEN)
+    assert not gateway.session.audience.admits("watch another")
+    gateway.client_sends("CLOSE")
+    assert not gateway.session.audience.admits(TOKEN)
     with pytest.raises(ProtocolError, match="watch_token"):
-        Seat(door.session.audience)
+        FakeWatcher(gateway.session.audience)
 
 
 def test_so_many_may_watch_and_no_more():
-    door, _ = open_watched(SessionLimits(max_watchers=2))
-    first, _ = Seat(door.session.audience), Seat(door.session.audience)
+    gateway, _ = open_watched(SessionLimits(max_watchers=2))
+    first, _ = FakeWatcher(gateway.session.audience), FakeWatcher(gateway.session.audience)
     with pytest.raises(ProtocolError) as refused:
-        Seat(door.session.audience)
+        FakeWatcher(gateway.session.audience)
     assert refused.value.code == "RATE_LIMIT_EXCEEDED"
     assert refused.value.details["reason"] == "watchers"
-    first.say("CLOSE")
-    Seat(door.session.audience)
+    first.send("CLOSE")
+    FakeWatcher(gateway.session.audience)
 
 
 # What a watcher receives.
 
 
 def test_a_watcher_begins_with_the_next_idr():
-    door, worker = open_watched()
+    gateway, worker = open_watched()
     worker.show(3)
-    seat = Seat(door.session.audience)
+    watcher = FakeWatcher(gateway.session.audience)
     worker.show(24)
-    seat.read()
-    assert seat.types[0] == "INIT_SUCCESS"
-    assert seat.said[0]["data"]["protocol_version"] == "1.2"
-    assert "watch" not in seat.said[0]["data"]
-    assert "resume" not in seat.said[0]["data"]
-    assert seat.frames == [25, 26]
-    assert seat.said[1]["data"]["keyframe"] is True
+    watcher.read()
+    assert watcher.types[0] == "INIT_SUCCESS"
+    assert watcher.received[0]["data"]["protocol_version"] == "1.2"
+    assert "watch" not in watcher.received[0]["data"]
+    assert "resume" not in watcher.received[0]["data"]
+    assert watcher.frames == [25, 26]
+    assert watcher.received[1]["data"]["keyframe"] is True
 
 
 def test_a_watcher_who_comes_before_the_worker_waits_for_it():
-    door = Door()
-    door.init(protocol_version="1.2", allow_watchers=True)
-    seat = Seat(door.session.audience).read()
-    assert seat.said == []
-    door.take().show()
-    assert seat.read().types == ["INIT_SUCCESS", "VIDEO_FRAME"]
+    gateway = FakeGateway()
+    gateway.init(protocol_version="1.2", allow_watchers=True)
+    watcher = FakeWatcher(gateway.session.audience).read()
+    assert watcher.received == []
+    gateway.worker_claims().show()
+    assert watcher.read().types == ["INIT_SUCCESS", "VIDEO_FRAME"]
 
 
 def test_events_come_in_place_and_not_before_the_first_frame():
-    door, worker = open_watched()
+    gateway, worker = open_watched()
     worker.show(20)
-    door.speak(numbered(0, 640 * 10), utterance_id="a")
+    gateway.client_speaks(numbered(0, 640 * 10), utterance_id="a")
     worker.speak(0)
-    seat = Seat(door.session.audience)
+    watcher = FakeWatcher(gateway.session.audience)
     for position in range(640, 640 * 10, 640):
         worker.speak(position)
-    door.speak(numbered(0, 640), utterance_id="b")
+    gateway.client_speaks(numbered(0, 640), utterance_id="b")
     worker.speak(6_400)
-    door.say("END_OF_SPEECH")
+    gateway.client_sends("END_OF_SPEECH")
     worker.show()
-    kinds = seat.read().types
+    kinds = watcher.read().types
     assert kinds[:2] == ["INIT_SUCCESS", "VIDEO_FRAME"], "frame 25 is the first IDR"
     assert kinds[2:] == [
         *["VIDEO_FRAME"] * 4,
@@ -194,28 +203,28 @@ def test_events_come_in_place_and_not_before_the_first_frame():
 
 
 def test_an_event_at_the_first_frame_comes_with_it():
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
-    door.speak(numbered(0, 640), utterance_id="a")
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.speak(0)
-    assert seat.read().types == ["INIT_SUCCESS", "SPEECH_STARTED", "VIDEO_FRAME"]
+    assert watcher.read().types == ["INIT_SUCCESS", "SPEECH_STARTED", "VIDEO_FRAME"]
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 24_000, 44_100, 48_000])
 def test_the_sound_is_what_was_sent(rate):
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
     pcm = numbered(1, rate)
     for at in range(0, len(pcm), 7_000):
-        door.speak_at(pcm[at : at + 7_000], rate, utterance_id="a")
-    door.say("END_OF_SPEECH")
+        gateway.client_speaks_at(pcm[at : at + 7_000], rate, utterance_id="a")
+    gateway.client_sends("END_OF_SPEECH")
     for position in range(0, 16_000, 640):
         worker.speak(position)
     worker.show()
-    assert seat.read().sound() == pcm
-    rates = {m["data"]["audio"]["sample_rate"] for m in seat.said if "audio" in m["data"]}
+    assert watcher.read().sound() == pcm
+    rates = {m["data"]["audio"]["sample_rate"] for m in watcher.received if "audio" in m["data"]}
     assert rates == {rate}
-    assert all("audio" not in m["data"] for m in door.of_type("VIDEO_FRAME")), "it did not ask"
+    assert all("audio" not in m["data"] for m in gateway.of_type("VIDEO_FRAME")), "it did not ask"
 
 
 @pytest.mark.parametrize(
@@ -228,38 +237,38 @@ def test_the_sound_is_what_was_sent(rate):
     ],
 )
 def test_a_watcher_receives_what_it_asked_for(receive, types):
-    door, worker = open_watched()
-    seat = Seat(door.session.audience, receive=receive)
-    door.speak(numbered(0, 640), utterance_id="a")
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience, receive=receive)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.speak(0)
-    door.say("END_OF_SPEECH")
-    seat.read()
-    assert set(seat.types) == types | {"INIT_SUCCESS"}
-    assert bool(seat.sound()) == ("audio" in receive)
+    gateway.client_sends("END_OF_SPEECH")
+    watcher.read()
+    assert set(watcher.types) == types | {"INIT_SUCCESS"}
+    assert bool(watcher.sound()) == ("audio" in receive)
 
 
 def test_a_binary_watcher_is_told_what_frames_show():
-    door, worker = open_watched()
-    seat = Seat(door.session.audience, is_binary=True)
-    door.speak(numbered(0, 640), utterance_id="a")
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience, is_binary=True)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.show()
     worker.show(clip="idle_1")
     worker.speak(0, clip="idle_1")
-    seat.read()
-    assert seat.types == [
+    watcher.read()
+    assert watcher.types == [
         "INIT_SUCCESS",
         "FRAME_INFO",
         "FRAME_INFO",
         "SPEECH_STARTED",
         "FRAME_INFO",
     ]
-    assert [m["data"]["frame_timestamp"] for m in seat.said if m["type"] == "FRAME_INFO"] == [
-        *(0, 40, 80)
-    ]
-    flags, sound_bytes = struct.unpack(">2xHI", seat.packed[2][:8])
+    assert [
+        m["data"]["frame_timestamp"] for m in watcher.received if m["type"] == "FRAME_INFO"
+    ] == [*(0, 40, 80)]
+    flags, sound_bytes = struct.unpack(">2xHI", watcher.packed[2][:8])
     assert (flags & 6, sound_bytes) == (6, 1_280)
-    assert seat.packed[2][24:28] == (16_000).to_bytes(4, "big")
-    assert seat.packed[2][28 : 28 + 1_280] == numbered(0, 640)
+    assert watcher.packed[2][24:28] == (16_000).to_bytes(4, "big")
+    assert watcher.packed[2][28 : 28 + 1_280] == numbered(0, 640)
 
 
 def test_a_frame_is_serialized_once_for_all_of_a_form(monkeypatch):
@@ -275,16 +284,16 @@ def test_a_frame_is_serialized_once_for_all_of_a_form(monkeypatch):
         "pack_message",
         lambda m: (count.__setitem__("packed", count["packed"] + 1), pack(m))[1],
     )
-    door, worker = open_watched()
-    plain = [Seat(door.session.audience) for _ in range(5)]
-    silent = [Seat(door.session.audience, receive=("video",)) for _ in range(5)]
-    packed = [Seat(door.session.audience, is_binary=True) for _ in range(5)]
+    gateway, worker = open_watched()
+    plain = [FakeWatcher(gateway.session.audience) for _ in range(5)]
+    silent = [FakeWatcher(gateway.session.audience, receive=("video",)) for _ in range(5)]
+    packed = [FakeWatcher(gateway.session.audience, is_binary=True) for _ in range(5)]
     worker.show()  # FRAME_INFO, too
     count.update(text=0, packed=0)
     worker.show(10)
     assert count == {"text": 20, "packed": 10}
-    for seats in (plain, silent, packed):
-        first, *others = [seat.read().payloads for seat in seats]
+    for watchers in (plain, silent, packed):
+        first, *others = [watcher.read().payloads for watcher in watchers]
         assert len(first) >= 11
         assert all(a is b for other in others for a, b in zip(first, other, strict=True))
 
@@ -293,21 +302,21 @@ def test_a_frame_is_serialized_once_for_all_of_a_form(monkeypatch):
 
 
 def test_a_watcher_sees_what_the_owner_reads_too_slowly_for():
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
-    door.session.set_paused(True)
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    gateway.session.set_paused(True)
     worker.show(30)
-    assert seat.read().frames == list(range(30))
-    assert not door.of_type("VIDEO_FRAME")
+    assert watcher.read().frames == list(range(30))
+    assert not gateway.of_type("VIDEO_FRAME")
 
 
 def test_a_watcher_sees_what_the_owner_does_not_receive():
-    door, worker = open_watched(receive=())
-    seat = Seat(door.session.audience)
-    door.speak(numbered(0, 640), utterance_id="a")
+    gateway, worker = open_watched(receive=())
+    watcher = FakeWatcher(gateway.session.audience)
+    gateway.client_speaks(numbered(0, 640), utterance_id="a")
     worker.speak(0)
-    assert seat.read().types == ["INIT_SUCCESS", "SPEECH_STARTED", "VIDEO_FRAME"]
-    assert [m["type"] for m in door.said] == ["INIT_SUCCESS"]
+    assert watcher.read().types == ["INIT_SUCCESS", "SPEECH_STARTED", "VIDEO_FRAME"]
+    assert [m["type"] for m in gateway.sent_to_client] == ["INIT_SUCCESS"]
 
 
 # What a watcher may do.
@@ -325,61 +334,61 @@ def test_a_watcher_sees_what_the_owner_does_not_receive():
     ],
 )
 def test_a_watcher_may_not_act(type_, data):
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
-    told, said = len(door.told), len(door.said)
-    seat.say(type_, **data)
-    assert seat.said[-1]["data"]["code"] == "INVALID_SESSION"
-    assert "CLOSE and PONG" in seat.said[-1]["data"]["message"]
-    assert (len(door.told), len(door.said)) == (told, said)
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    told, said = len(gateway.sent_to_workers), len(gateway.sent_to_client)
+    watcher.send(type_, **data)
+    assert watcher.received[-1]["data"]["code"] == "INVALID_SESSION"
+    assert "CLOSE and PONG" in watcher.received[-1]["data"]["message"]
+    assert (len(gateway.sent_to_workers), len(gateway.sent_to_client)) == (told, said)
     worker.show()
-    assert seat.read().frames == [0]
+    assert watcher.read().frames == [0]
 
 
 def test_a_watchers_nonsense_is_answered_and_its_flood_is_ignored():
-    door, _ = open_watched()
-    seat = Seat(door.session.audience)
-    seat.do(seat.watcher.text("{", seat.now_s))
-    seat.do(seat.watcher.binary(b"\0" * 40, seat.now_s))
-    assert [m["data"]["code"] for m in seat.said[1:]] == ["INVALID_MESSAGE"] * 2
+    gateway, _ = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    watcher.do(watcher.watcher.text("{", watcher.now_s))
+    watcher.do(watcher.watcher.binary(b"\0" * 40, watcher.now_s))
+    assert [m["data"]["code"] for m in watcher.received[1:]] == ["INVALID_MESSAGE"] * 2
     for _ in range(6_000):
-        seat.do(seat.watcher.text(text("PONG"), seat.now_s))
-    assert seat.watcher.next_deadline_s is not None
-    seat.do(seat.watcher.timer(seat.now_s + 1.5))
-    assert seat.said[-1]["data"]["code"] == "RATE_LIMIT_EXCEEDED"
+        watcher.do(watcher.watcher.text(text("PONG"), watcher.now_s))
+    assert watcher.watcher.next_deadline_s is not None
+    watcher.do(watcher.watcher.timer(watcher.now_s + 1.5))
+    assert watcher.received[-1]["data"]["code"] == "RATE_LIMIT_EXCEEDED"
 
 
 def test_a_watcher_leaves_and_the_others_stay():
-    door, worker = open_watched()
-    seat, other = Seat(door.session.audience), Seat(door.session.audience)
+    gateway, worker = open_watched()
+    watcher, other = FakeWatcher(gateway.session.audience), FakeWatcher(gateway.session.audience)
     worker.show()
-    seat.say("PONG")
-    seat.say("CLOSE")
-    assert seat.types[-1] == "CLOSE_ACK"
-    assert seat.said[-1]["data"] == {"reason": "client_request"}
-    assert seat.closed == 1000
+    watcher.send("PONG")
+    watcher.send("CLOSE")
+    assert watcher.types[-1] == "CLOSE_ACK"
+    assert watcher.received[-1]["data"] == {"reason": "client_request"}
+    assert watcher.closed == 1000
     worker.show()
     assert other.read().frames == [0, 1]
-    assert len(door.session.audience) == 1
-    seat.say("CLOSE")
-    assert seat.read().closed == 1000
+    assert len(gateway.session.audience) == 1
+    watcher.send("CLOSE")
+    assert watcher.read().closed == 1000
 
 
 def test_a_watcher_is_pinged():
-    door, _ = open_watched()
-    seat = Seat(door.session.audience)
-    due_s = seat.watcher.next_deadline_s
-    assert due_s == seat.now_s + 30
-    assert seat.do(seat.watcher.timer(due_s)).types == ["INIT_SUCCESS", "PING"]
-    assert seat.watcher.next_deadline_s == due_s + 30
+    gateway, _ = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    due_s = watcher.watcher.next_deadline_s
+    assert due_s == watcher.now_s + 30
+    assert watcher.do(watcher.watcher.timer(due_s)).types == ["INIT_SUCCESS", "PING"]
+    assert watcher.watcher.next_deadline_s == due_s + 30
 
 
 # Backpressure of its own.
 
 
 def test_a_watcher_that_reads_too_slowly_misses_frames_up_to_an_idr():
-    door, worker = open_watched()
-    slow, fast = Seat(door.session.audience), Seat(door.session.audience)
+    gateway, worker = open_watched()
+    slow, fast = FakeWatcher(gateway.session.audience), FakeWatcher(gateway.session.audience)
     worker.show(5)
     slow.watcher.set_paused(True)
     worker.show(5)
@@ -391,78 +400,80 @@ def test_a_watcher_that_reads_too_slowly_misses_frames_up_to_an_idr():
 
 
 def test_a_connection_that_takes_nothing_is_bounded():
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
     for number in range(3_000):
-        door.speak(numbered(number * 640, 640), utterance_id=f"u{number}")
+        gateway.client_speaks(numbered(number * 640, 640), utterance_id=f"u{number}")
         worker.speak(number * 640)
-    assert len(seat.watcher._effects) <= MAX_WAITING + 1_000
-    assert sum(m["type"] == "VIDEO_FRAME" for m in seat.read().said) <= MAX_WAITING
+    assert len(watcher.watcher._effects) <= MAX_WAITING + 1_000
+    assert sum(m["type"] == "VIDEO_FRAME" for m in watcher.read().received) <= MAX_WAITING
 
 
 def test_another_worker_begins_with_an_idr():
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
     worker.show(3)
-    door.wait(1.5)  # no frame came
-    second = door.take("w2")
-    door.hear(frame(second.claim.claim_id, 39, is_idr=False))
-    door.hear(frame(second.claim.claim_id, 40, is_idr=True))
-    assert seat.read().frames == [0, 1, 2, 40]
+    gateway.wait(1.5)  # no frame came
+    second = gateway.worker_claims("w2")
+    gateway.worker_sends(frame(second.claim.claim_id, 39, is_idr=False))
+    gateway.worker_sends(frame(second.claim.claim_id, 40, is_idr=True))
+    assert watcher.read().frames == [0, 1, 2, 40]
 
 
 # The owner.
 
 
 def test_an_owner_that_is_away_is_told_and_may_come_back():
-    door = Door(SessionLimits(resume_s=30), is_resumable=True)
-    door.init(protocol_version="1.2", allow_watchers=True)
-    worker = door.take()
-    seat = Seat(door.session.audience)
+    gateway = FakeGateway(SessionLimits(resume_s=30), is_resumable=True)
+    gateway.init(protocol_version="1.2", allow_watchers=True)
+    worker = gateway.worker_claims()
+    watcher = FakeWatcher(gateway.session.audience)
     worker.show(2)
-    door.do(door.session.detach())
-    late = Seat(door.session.audience).read()
-    assert seat.read().said[-1]["data"] == {"reason": "owner_away", "in_ms": 30_000}
-    assert [m["type"] for m in late.said] == ["INIT_SUCCESS", "WARNING"]
+    gateway.do(gateway.session.detach())
+    late = FakeWatcher(gateway.session.audience).read()
+    assert watcher.read().received[-1]["data"] == {"reason": "owner_away", "in_ms": 30_000}
+    assert [m["type"] for m in late.received] == ["INIT_SUCCESS", "WARNING"]
     init = InitFields(user_id=USER, protocol_version="1.2", resume_token="x")
-    door.do(door.session.resume(init, reply_channel="door", is_binary=False, now_s=door.now_s))
-    assert door.last["data"]["watch"] == {"token": TOKEN}, "it is still watched"
-    number = len(seat.frames)
-    door.take("w2").show(3)
-    assert len(seat.read().frames) == number + 3
+    gateway.do(
+        gateway.session.resume(init, reply_channel="gateway", is_binary=False, now_s=gateway.now_s)
+    )
+    assert gateway.last["data"]["watch"] == {"token": TOKEN}, "it is still watched"
+    number = len(watcher.frames)
+    gateway.worker_claims("w2").show(3)
+    assert len(watcher.read().frames) == number + 3
     assert len(late.read().frames) == 3
 
 
 def test_an_owner_whose_connection_is_replaced_was_never_away():
-    door = Door(SessionLimits(resume_s=30), is_resumable=True)
-    door.init(protocol_version="1.2", allow_watchers=True)
-    door.take().show(2)
-    seat = Seat(door.session.audience)
-    door.do(door.session.detach(is_replaced=True))
-    assert "WARNING" not in seat.read().types
+    gateway = FakeGateway(SessionLimits(resume_s=30), is_resumable=True)
+    gateway.init(protocol_version="1.2", allow_watchers=True)
+    gateway.worker_claims().show(2)
+    watcher = FakeWatcher(gateway.session.audience)
+    gateway.do(gateway.session.detach(is_replaced=True))
+    assert "WARNING" not in watcher.read().types
 
 
 @pytest.mark.parametrize(
     ("end", "reason", "code"),
     [
-        (lambda door: door.say("CLOSE"), "session_ended", 1000),
-        (lambda door: door.do(door.session.terminate()), "session_ended", 1000),
-        (lambda door: door.do(door.session.supersede()), "session_ended", 1000),
-        (lambda door: door.do(door.session.fail()), "session_ended", 1000),
-        (lambda door: door.do(door.session.disconnected()), "session_ended", 1000),
-        (lambda door: door.do(door.session.shut_down()), "server_shutdown", 4012),
+        (lambda gateway: gateway.client_sends("CLOSE"), "session_ended", 1000),
+        (lambda gateway: gateway.do(gateway.session.terminate()), "session_ended", 1000),
+        (lambda gateway: gateway.do(gateway.session.supersede()), "session_ended", 1000),
+        (lambda gateway: gateway.do(gateway.session.fail()), "session_ended", 1000),
+        (lambda gateway: gateway.do(gateway.session.disconnected()), "session_ended", 1000),
+        (lambda gateway: gateway.do(gateway.session.shut_down()), "server_shutdown", 4012),
     ],
 )
 def test_the_end_of_the_session_is_the_watchers_end(end, reason, code):
-    door, worker = open_watched()
-    seat = Seat(door.session.audience)
-    door.speak(numbered(0, 1_280), utterance_id="a")
+    gateway, worker = open_watched()
+    watcher = FakeWatcher(gateway.session.audience)
+    gateway.client_speaks(numbered(0, 1_280), utterance_id="a")
     worker.speak(0)
-    end(door)
-    assert seat.read().types[-2:] == ["SPEECH_FINISHED", "CLOSE_ACK"]
-    assert seat.said[-1]["data"] == {"reason": reason}
-    assert seat.closed == code
-    assert seat.watcher.next_deadline_s is None
+    end(gateway)
+    assert watcher.read().types[-2:] == ["SPEECH_FINISHED", "CLOSE_ACK"]
+    assert watcher.received[-1]["data"] == {"reason": reason}
+    assert watcher.closed == code
+    assert watcher.watcher.next_deadline_s is None
 
 
 # Whatever happens.
@@ -486,71 +497,77 @@ STEPS = st.lists(
 @hypothesis_settings(max_examples=200, deadline=None)
 @given(STEPS)
 def test_watchers_decode_and_the_owner_is_as_without_them(steps):
-    watched, alone = open_watched(), (door := Door(), door.init(protocol_version="1.2"))
-    sides = [watched, (alone[0], alone[0].take())]
-    seats: list[Seat] = []
+    watched, alone = (
+        open_watched(),
+        (gateway := FakeGateway(), gateway.init(protocol_version="1.2")),
+    )
+    sides = [watched, (alone[0], alone[0].worker_claims())]
+    watchers: list[FakeWatcher] = []
     for kind, value in steps:
-        for door, worker in sides:
-            _step(door, worker, kind, value)
-        seat = seats[value % len(seats)] if seats and type(value) is int else None
+        for gateway, worker in sides:
+            _step(gateway, worker, kind, value)
+        watcher = watchers[value % len(watchers)] if watchers and type(value) is int else None
         match kind:
             case "join":
-                seats.append(Seat(watched[0].session.audience, is_binary=value))
-            case "pause" | "go on" if seat:
-                seat.watcher.set_paused(kind == "pause")
-            case "read" if seat:
-                seat.read()
-            case "leave" if seat:
-                seat.say("CLOSE")
-    for door, _ in sides:
-        door.say("CLOSE")
-    without = [m for m in sides[1][0].said if m["type"] != "INIT_SUCCESS"]
-    assert [m for m in watched[0].said if m["type"] != "INIT_SUCCESS"] == without
+                watchers.append(FakeWatcher(watched[0].session.audience, is_binary=value))
+            case "pause" | "go on" if watcher:
+                watcher.watcher.set_paused(kind == "pause")
+            case "read" if watcher:
+                watcher.read()
+            case "leave" if watcher:
+                watcher.send("CLOSE")
+    for gateway, _ in sides:
+        gateway.client_sends("CLOSE")
+    without = [m for m in sides[1][0].sent_to_client if m["type"] != "INIT_SUCCESS"]
+    assert [m for m in watched[0].sent_to_client if m["type"] != "INIT_SUCCESS"] == without
     finished = [m for m in without if m["type"] == "SPEECH_FINISHED"]
-    for seat in seats:
-        seat.read()
-        assert seat.closed == 1000
-        _assert_decodable(seat)
-        own = [m for m in seat.said if m["type"] == "SPEECH_FINISHED"]
+    for watcher in watchers:
+        watcher.read()
+        assert watcher.closed == 1000
+        _assert_decodable(watcher)
+        own = [m for m in watcher.received if m["type"] == "SPEECH_FINISHED"]
         assert own == [m for m in finished if m in own], "in order, none made up, none twice"
 
 
-def _step(door, worker, kind, value):
+def _step(gateway, worker, kind, value):
     match kind:
         case "show":
             for _ in range(value):
-                queued = door.session.speech.window
-                if queued.sent > queued.shown and not door.session.speech.feed.awaits_confirmation:
+                queued = gateway.session.speech.window
+                if (
+                    queued.sent > queued.shown
+                    and not gateway.session.speech.feed.awaits_confirmation
+                ):
                     shown = min(640, queued.sent - queued.shown)
                     worker.speak(queued.shown, samples=shown)
                 else:
                     worker.show()
         case "speak":
-            door.speak(numbered(0, value))
+            gateway.client_speaks(numbered(0, value))
         case "interrupt":
-            position = door.session.speech.window.shown
-            door.say("INTERRUPT")
-            generation = door.session.speech.feed.generation
-            door.hear(
+            position = gateway.session.speech.window.shown
+            gateway.client_sends("INTERRUPT")
+            generation = gateway.session.speech.feed.generation
+            gateway.worker_sends(
                 SpeechInterrupted(
                     claim_id=worker.claim.claim_id, generation=generation, position=position
                 )
             )
         case "owner pauses":
-            door.session.set_paused(value)
+            gateway.session.set_paused(value)
 
 
-def _assert_decodable(seat):
+def _assert_decodable(watcher):
     """Each frame is an IDR, or follows the one before it."""
-    if seat.watcher.form.is_binary:
+    if watcher.watcher.form.is_binary:
         frames = [
             (int.from_bytes(packed[8:16], "big") // 40, bool(packed[3] & 1))
-            for packed in seat.packed
+            for packed in watcher.packed
         ]
     else:
         frames = [
             (m["data"]["frame_timestamp"] // 40, m["data"]["keyframe"])
-            for m in seat.said
+            for m in watcher.received
             if m["type"] == "VIDEO_FRAME"
         ]
     before = None

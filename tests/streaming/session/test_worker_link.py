@@ -17,133 +17,135 @@ from inference.messages import (
 )
 from streaming.session.claims import MAX_AVATAR_REFUSALS
 from streaming.session.worker_link import MAX_FAULTS
-from tests.streaming.fakes import SESSION_ID, Door, chunk, claimed, frame, numbered, text
+from tests.streaming.fakes import SESSION_ID, FakeGateway, chunk, claimed, frame, numbered, text
 
 
-def frame_numbers(door: Door) -> list[int]:
-    return [m["data"]["frame_timestamp"] // 40 for m in door.of_type("VIDEO_FRAME")]
+def frame_numbers(gateway: FakeGateway) -> list[int]:
+    return [m["data"]["frame_timestamp"] // 40 for m in gateway.of_type("VIDEO_FRAME")]
 
 
 # ---- claims
 
 
 def test_the_first_answer_wins_and_others_are_stopped():
-    door = Door()
-    door.init()
-    [claim] = door.claims
-    door.hear(claimed(claim, "w1"))
-    door.hear(claimed(claim, "w2"))
-    assert door.was_accepted("w1", claim)
-    assert door.was_stopped("w2", claim)
-    assert not door.was_stopped("w1", claim)
+    gateway = FakeGateway()
+    gateway.init()
+    [claim] = gateway.claims
+    gateway.worker_sends(claimed(claim, "w1"))
+    gateway.worker_sends(claimed(claim, "w2"))
+    assert gateway.was_accepted("w1", claim)
+    assert gateway.was_stopped("w2", claim)
+    assert not gateway.was_stopped("w1", claim)
 
 
 def test_an_answer_that_comes_twice_changes_nothing():
-    door = Door()
-    worker = door.start()
-    door.hear(claimed(worker.claim, "w1"))
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.worker_sends(claimed(worker.claim, "w1"))
     worker.show()
-    assert not door.was_stopped("w1", worker.claim)
-    assert frame_numbers(door) == [0]
+    assert not gateway.was_stopped("w1", worker.claim)
+    assert frame_numbers(gateway) == [0]
 
 
 def test_without_a_worker_the_client_is_told_once_and_claims_go_on():
-    door = Door()
-    door.init()
-    door.wait(9)
-    assert [(m["data"]["code"], m["data"]["details"]) for m in door.of_type("ERROR")] == [
+    gateway = FakeGateway()
+    gateway.init()
+    gateway.wait(9)
+    assert [(m["data"]["code"], m["data"]["details"]) for m in gateway.of_type("ERROR")] == [
         ("PROCESSING_ERROR", {"reason": "no_worker", "retry_after_ms": 2_000})
     ]
-    assert len(door.claims) == 5
-    assert len({claim.claim_id for claim in door.claims}) == 5
-    door.take()
-    assert door.last["type"] == "INIT_SUCCESS"
-    assert door.closed is None
+    assert len(gateway.claims) == 5
+    assert len({claim.claim_id for claim in gateway.claims}) == 5
+    gateway.worker_claims()
+    assert gateway.last["type"] == "INIT_SUCCESS"
+    assert gateway.closed is None
 
 
 def test_an_answer_to_an_older_claim_is_stopped():
-    door = Door()
-    door.init()
-    door.wait(2.5)
-    old, new = door.claims
-    door.hear(claimed(old, "w1"))
-    assert door.was_stopped("w1", old)
-    door.hear(claimed(new, "w2"))
-    assert door.was_accepted("w2", new)
+    gateway = FakeGateway()
+    gateway.init()
+    gateway.wait(2.5)
+    old, new = gateway.claims
+    gateway.worker_sends(claimed(old, "w1"))
+    assert gateway.was_stopped("w1", old)
+    gateway.worker_sends(claimed(new, "w2"))
+    assert gateway.was_accepted("w2", new)
 
 
 def test_frames_of_other_claims_never_reach_the_client():
-    door = Door()
-    door.init()
-    door.wait(2.5)
-    worker = door.take()
+    gateway = FakeGateway()
+    gateway.init()
+    gateway.wait(2.5)
+    worker = gateway.worker_claims()
     worker.show(3)
-    for claim_id in ("", "other", door.claims[0].claim_id):
-        door.hear(frame(claim_id, 3, is_idr=True, position=0))
+    for claim_id in ("", "other", gateway.claims[0].claim_id):
+        gateway.worker_sends(frame(claim_id, 3, is_idr=True, position=0))
     worker.show(3)
-    assert frame_numbers(door) == [0, 1, 2, 3, 4, 5]
+    assert frame_numbers(gateway) == [0, 1, 2, 3, 4, 5]
 
 
-def refuse(door: Door, reason: str) -> None:
-    door.hear(SessionRefused(claim_id=door.claims[-1].claim_id, reason=reason, message="sorry"))
+def refuse(gateway: FakeGateway, reason: str) -> None:
+    gateway.worker_sends(
+        SessionRefused(claim_id=gateway.claims[-1].claim_id, reason=reason, message="sorry")
+    )
 
 
 def test_full_workers_are_asked_again_and_then_the_client_is_sent_away():
-    door = Door()
-    door.init()
+    gateway = FakeGateway()
+    gateway.init()
     for _ in range(7):
-        refuse(door, "capacity")
-        door.wait(0.25)
-    assert len(door.claims) == 8
-    assert door.closed is None
-    refuse(door, "capacity")
-    door.wait(0.25)
-    assert door.errors == ["RATE_LIMIT_EXCEEDED"]
-    assert door.of_type("ERROR")[0]["data"]["details"] == {
+        refuse(gateway, "capacity")
+        gateway.wait(0.25)
+    assert len(gateway.claims) == 8
+    assert gateway.closed is None
+    refuse(gateway, "capacity")
+    gateway.wait(0.25)
+    assert gateway.errors == ["RATE_LIMIT_EXCEEDED"]
+    assert gateway.of_type("ERROR")[0]["data"]["details"] == {
         "reason": "capacity",
         "retry_after_ms": 5_000,
     }
-    assert door.closed == 4429
+    assert gateway.closed == 4429
 
 
 def test_an_avatar_that_no_worker_can_open_ends_the_session():
-    door = Door()
-    door.init()
-    door.hear(SessionRefused(claim_id="other", reason="avatar", message="sorry"))
-    assert door.closed is None
-    refuse(door, "avatar")
-    assert door.errors == ["MODEL_NOT_FOUND"]
-    assert door.closed == 4404
+    gateway = FakeGateway()
+    gateway.init()
+    gateway.worker_sends(SessionRefused(claim_id="other", reason="avatar", message="sorry"))
+    assert gateway.closed is None
+    refuse(gateway, "avatar")
+    assert gateway.errors == ["MODEL_NOT_FOUND"]
+    assert gateway.closed == 4404
 
 
 def test_a_running_session_survives_refusals():
-    door = Door()
-    door.start().show(5)
-    door.wait(1.5)
+    gateway = FakeGateway()
+    gateway.start().show(5)
+    gateway.wait(1.5)
     for reason in ("capacity", "avatar"):
-        refuse(door, reason)
-        door.wait(2.1)
-    assert door.errors == ["PROCESSING_ERROR"]
-    assert door.closed is None
-    door.take("w2").show()
-    assert door.last["type"] == "VIDEO_FRAME"
+        refuse(gateway, reason)
+        gateway.wait(2.1)
+    assert gateway.errors == ["PROCESSING_ERROR"]
+    assert gateway.closed is None
+    gateway.worker_claims("w2").show()
+    assert gateway.last["type"] == "VIDEO_FRAME"
 
 
 def test_what_was_wanted_since_the_claim_reaches_the_worker():
-    door = Door()
-    door.init()
-    door.speak(numbered(0, 100))
-    door.say("INTERRUPT")
-    door.say("STATE_CHANGE", target_state="speaking")
-    door.say("ACTION", action_index=1)
-    door.speak(numbered(100, 50))
-    assert door.of_type("INTERRUPTED")[0]["data"] == {"dropped_ms": 6}
-    door.take()
+    gateway = FakeGateway()
+    gateway.init()
+    gateway.client_speaks(numbered(0, 100))
+    gateway.client_sends("INTERRUPT")
+    gateway.client_sends("STATE_CHANGE", target_state="speaking")
+    gateway.client_sends("ACTION", action_index=1)
+    gateway.client_speaks(numbered(100, 50))
+    assert gateway.of_type("INTERRUPTED")[0]["data"] == {"dropped_ms": 6}
+    gateway.worker_claims()
     kinds = [SessionAccepted, ActionStart, AudioChunk]
-    assert [type(m) for m in door.told_to("w1")] == kinds
-    [piece] = door.audio_to("w1")
+    assert [type(m) for m in gateway.sent_to_worker("w1")] == kinds
+    [piece] = gateway.audio_to("w1")
     assert (piece.position, piece.pcm, piece.generation) == (100, numbered(100, 50), 1)
-    accepted = door.accepted("w1")
+    accepted = gateway.accepted("w1")
     assert (accepted.generation, accepted.next_position) == (1, 100)
     assert accepted.clip == "speaking_0"
 
@@ -152,208 +154,214 @@ def test_what_was_wanted_since_the_claim_reaches_the_worker():
 
 
 def test_a_silent_worker_is_replaced():
-    door = Door()
-    old = door.start()
-    door.say("STATE_CHANGE", target_state="idle", base_video="idle_4")
-    door.speak(numbered(0, 6_400))
+    gateway = FakeGateway()
+    old = gateway.start()
+    gateway.client_sends("STATE_CHANGE", target_state="idle", base_video="idle_4")
+    gateway.client_speaks(numbered(0, 6_400))
     for k in range(5):
         old.speak(k * 640)
-    door.wait(1.2)
-    assert door.was_stopped("w1", old.claim)
-    claim = door.claims[-1]
+    gateway.wait(1.2)
+    assert gateway.was_stopped("w1", old.claim)
+    claim = gateway.claims[-1]
     assert claim.claim_id != old.claim.claim_id
-    new = door.take("w2")
+    new = gateway.worker_claims("w2")
     assert new.accepted.next_position == 3_200
     assert new.accepted.clip == "idle_4"
     assert new.accepted.next_frame == 35  # frame 4 came at 160 ms, 1.24 s ago
-    assert b"".join(p.pcm for p in door.audio_to("w2")) == numbered(3_200, 3_200)
+    assert b"".join(p.pcm for p in gateway.audio_to("w2")) == numbered(3_200, 3_200)
     old.show(2)
     new.speak(3_200)
-    assert frame_numbers(door) == [0, 1, 2, 3, 4, 35]
-    assert len(door.of_type("INIT_SUCCESS")) == 1
-    assert door.errors == []
+    assert frame_numbers(gateway) == [0, 1, 2, 3, 4, 35]
+    assert len(gateway.of_type("INIT_SUCCESS")) == 1
+    assert gateway.errors == []
 
 
 def test_a_worker_that_gives_the_session_back_is_replaced_at_once():
-    door = Door()
-    old = door.start()
+    gateway = FakeGateway()
+    old = gateway.start()
     old.show(3)
-    door.hear(SessionEnded(claim_id="other", reason="drain"))
-    assert len(door.claims) == 1
-    door.hear(SessionEnded(claim_id=old.claim.claim_id, reason="drain"))
-    assert len(door.claims) == 2
-    door.take("w2").show(2)
-    assert frame_numbers(door) == [0, 1, 2, 3, 4]
+    gateway.worker_sends(SessionEnded(claim_id="other", reason="drain"))
+    assert len(gateway.claims) == 1
+    gateway.worker_sends(SessionEnded(claim_id=old.claim.claim_id, reason="drain"))
+    assert len(gateway.claims) == 2
+    gateway.worker_claims("w2").show(2)
+    assert frame_numbers(gateway) == [0, 1, 2, 3, 4]
 
 
 def test_a_worker_that_answers_late_begins_where_it_is_due():
-    door = Door()
-    door.start().show(10)
-    door.wait(1.0)
-    door.wait(1.9)
-    late = door.take("w2")
+    gateway = FakeGateway()
+    gateway.start().show(10)
+    gateway.wait(1.0)
+    gateway.wait(1.9)
+    late = gateway.worker_claims("w2")
     assert late.accepted.next_frame == pytest.approx(10 + 2.9 / 0.04, abs=1)
 
 
-def test_the_worker_hears_that_the_door_is_there():
-    door = Door()
-    worker = door.start()
+def test_the_worker_learns_that_the_gateway_is_alive():
+    gateway = FakeGateway()
+    worker = gateway.start()
     for _ in range(11 * 25):
         worker.show()
-    alive = [m for m in door.told_to("w1") if isinstance(m, SessionAlive)]
+    alive = [m for m in gateway.sent_to_worker("w1") if isinstance(m, SessionAlive)]
     assert len(alive) == 2
 
 
 def test_a_process_that_was_held_up_itself_reads_on_before_it_judges():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     worker.show(2)
-    door.now_s += 3.0
-    door.do(door.session.timer(door.now_s))
-    assert len(door.claims) == 1
+    gateway.now_s += 3.0
+    gateway.do(gateway.session.timer(gateway.now_s))
+    assert len(gateway.claims) == 1
     worker.show(3)
-    door.wait(0.5)
-    assert len(door.claims) == 1
-    door.wait(1.0)
-    assert len(door.claims) == 2
+    gateway.wait(0.5)
+    assert len(gateway.claims) == 1
+    gateway.wait(1.0)
+    assert len(gateway.claims) == 2
 
 
 def test_an_unfinished_action_begins_again():
-    door = Door()
-    old = door.start()
-    door.say("ACTION", action_index=1)
+    gateway = FakeGateway()
+    old = gateway.start()
+    gateway.client_sends("ACTION", action_index=1)
     old.show(5, state="action", clip="action_1", action_progress=0.5, action_form="v1.1")
-    door.wait(1.2)
-    new = door.take("w2")
-    assert any(isinstance(m, ActionStart) for m in door.told_to("w2"))
+    gateway.wait(1.2)
+    new = gateway.worker_claims("w2")
+    assert any(isinstance(m, ActionStart) for m in gateway.sent_to_worker("w2"))
     new.show(state="action", clip="action_1", action_progress=1.0, action_form="v1.1")
-    door.wait(1.2)
-    door.take("w3")
-    assert not any(isinstance(m, ActionStart) for m in door.told_to("w3"))
+    gateway.wait(1.2)
+    gateway.worker_claims("w3")
+    assert not any(isinstance(m, ActionStart) for m in gateway.sent_to_worker("w3"))
 
 
 def test_a_worker_that_cannot_be_told_is_replaced():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     change = ClipChange(claim_id=worker.claim.claim_id, clip="idle_1")
-    door.do(door.session.undelivered(change, door.now_s))
-    assert len(door.claims) == 2
-    door.do(door.session.undelivered(change, door.now_s))
-    assert len(door.claims) == 2
+    gateway.do(gateway.session.undelivered(change, gateway.now_s))
+    assert len(gateway.claims) == 2
+    gateway.do(gateway.session.undelivered(change, gateway.now_s))
+    assert len(gateway.claims) == 2
 
 
 # ---- handing on audio
 
 
 def test_a_full_channel_is_tried_again_and_nothing_is_lost():
-    door = Door()
-    worker = door.start()
-    door.full_channels.add("w1")
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.full_channels.add("w1")
     for n in range(5):
-        door.speak(numbered(n * 640, 640))
+        gateway.client_speaks(numbered(n * 640, 640))
         worker.show()
-    assert door.audio_to("w1") == []
-    door.full_channels.clear()
+    assert gateway.audio_to("w1") == []
+    gateway.full_channels.clear()
     worker.show(3)
-    assert b"".join(p.pcm for p in door.audio_to("w1")) == numbered(0, 3_200)
+    assert b"".join(p.pcm for p in gateway.audio_to("w1")) == numbered(0, 3_200)
 
 
 def test_a_whole_sentence_is_handed_on_as_it_is_shown():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     for n in range(10):
-        door.speak(numbered(n * 16_000, 16_000))
-    assert sum(len(p.pcm) for p in door.audio_to("w1")) == 64_000
+        gateway.client_speaks(numbered(n * 16_000, 16_000))
+    assert sum(len(p.pcm) for p in gateway.audio_to("w1")) == 64_000
     for k in range(250):
         worker.speak(k * 640)
-    pieces = door.audio_to("w1")
+    pieces = gateway.audio_to("w1")
     assert b"".join(p.pcm for p in pieces) == numbered(0, 160_000)
     assert [p.position for p in pieces[2:]] == [32_000 + n * 640 for n in range(200)]
 
 
 def test_what_is_handed_on_is_decided_when_its_turn_comes():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     first, second = (chunk(numbered(n, 640)) for n in (0, 640))
-    waiting = door.session.text(text("GENERATE", audio_chunk=first), door.now_s)
-    waiting += door.session.text(text("INTERRUPT"), door.now_s)
-    waiting += door.session.text(text("GENERATE", audio_chunk=second), door.now_s)
-    door.do(waiting)
-    _, interrupt, piece = door.told_to("w1")
+    waiting = gateway.session.text(text("GENERATE", audio_chunk=first), gateway.now_s)
+    waiting += gateway.session.text(text("INTERRUPT"), gateway.now_s)
+    waiting += gateway.session.text(text("GENERATE", audio_chunk=second), gateway.now_s)
+    gateway.do(waiting)
+    _, interrupt, piece = gateway.sent_to_worker("w1")
     assert isinstance(interrupt, SpeechInterrupt)
     assert (piece.position, piece.pcm, piece.generation) == (640, numbered(640, 640), 1)
 
-    waiting = door.session.text(text("GENERATE", audio_chunk=chunk(b"\0\0")), door.now_s)
-    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
-    door.do(waiting)
-    assert len(door.audio_to("w1")) == 1, "nothing more for a worker that is gone"
+    waiting = gateway.session.text(text("GENERATE", audio_chunk=chunk(b"\0\0")), gateway.now_s)
+    gateway.worker_sends(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
+    gateway.do(waiting)
+    assert len(gateway.audio_to("w1")) == 1, "nothing more for a worker that is gone"
 
 
 # ---- interrupts
 
 
 def test_an_interrupt_is_answered_behind_the_last_old_frame():
-    door = Door()
-    worker = door.start()
-    door.speak(numbered(0, 16_000))
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_speaks(numbered(0, 16_000))
     worker.speak(0)
-    door.say("INTERRUPT")
-    assert door.of_type("INTERRUPTED") == []
+    gateway.client_sends("INTERRUPT")
+    assert gateway.of_type("INTERRUPTED") == []
     worker.speak(640)
-    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=1_280))
-    assert door.last == {
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=1_280)
+    )
+    assert gateway.last == {
         "type": "INTERRUPTED",
         "session_id": SESSION_ID,
         "data": {"dropped_ms": 920},
     }
-    door.speak(numbered(16_000, 640))
-    piece = door.audio_to("w1")[-1]
+    gateway.client_speaks(numbered(16_000, 640))
+    piece = gateway.audio_to("w1")[-1]
     assert (piece.position, piece.generation) == (16_000, 1)
 
 
 def test_an_interrupt_of_nothing_dropped_nothing():
-    door = Door()
-    worker = door.start()
-    door.say("INTERRUPT")
-    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=0))
-    assert door.last["data"] == {"dropped_ms": 0}
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_sends("INTERRUPT")
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=0)
+    )
+    assert gateway.last["data"] == {"dropped_ms": 0}
 
 
 @pytest.mark.parametrize("cause", ["no answer", "worker lost"])
 def test_an_interrupt_is_answered_whatever_the_worker_does(cause):
-    door = Door()
-    worker = door.start()
-    door.speak(numbered(0, 16_000))
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_speaks(numbered(0, 16_000))
     worker.speak(0)
-    door.say("INTERRUPT")
+    gateway.client_sends("INTERRUPT")
     if cause == "no answer":
         worker.show(26)
     else:
-        door.wait(1.1)
-    assert [m["data"] for m in door.of_type("INTERRUPTED")] == [{"dropped_ms": 960}]
-    door.hear(SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640))
-    assert len(door.of_type("INTERRUPTED")) == 1
+        gateway.wait(1.1)
+    assert [m["data"] for m in gateway.of_type("INTERRUPTED")] == [{"dropped_ms": 960}]
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640)
+    )
+    assert len(gateway.of_type("INTERRUPTED")) == 1
 
 
 def test_speech_after_an_interrupt_is_not_taken_for_shown_by_an_old_frame():
-    door = Door()
-    worker = door.start()
-    door.speak(numbered(0, 1_000))
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_speaks(numbered(0, 1_000))
     worker.speak(0)
-    door.say("INTERRUPT")
-    door.speak(numbered(1_000, 1_000))
+    gateway.client_sends("INTERRUPT")
+    gateway.client_speaks(numbered(1_000, 1_000))
     worker.speak(640, samples=360)
-    door.wait(1.1)
-    door.take("w2")
-    assert door.accepted("w2").next_position == 1_000
+    gateway.wait(1.1)
+    gateway.worker_claims("w2")
+    assert gateway.accepted("w2").next_position == 1_000
 
 
 def test_failed_speech_is_told():
-    door = Door()
-    worker = door.start()
-    door.hear(SpeechFailed(claim_id="other", reason="x"))
-    door.hear(SpeechFailed(claim_id=worker.claim.claim_id, reason="out_of_memory"))
-    [error] = door.of_type("ERROR")
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.worker_sends(SpeechFailed(claim_id="other", reason="x"))
+    gateway.worker_sends(SpeechFailed(claim_id=worker.claim.claim_id, reason="out_of_memory"))
+    [error] = gateway.of_type("ERROR")
     assert error["data"]["code"] == "PROCESSING_ERROR"
     assert error["data"]["details"] == {"reason": "out_of_memory"}
 
@@ -367,8 +375,8 @@ class LinkMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.door = Door()
-        self.door.init()
+        self.gateway = FakeGateway()
+        self.gateway.init()
         self.workers = 0
         self.worker = None
         self.heard = bytearray()
@@ -386,7 +394,7 @@ class LinkMachine(RuleBasedStateMachine):
     def _read(self):
         """The worker reads its channel."""
         channel = self.worker.channel
-        messages = self.door.told_to(channel)
+        messages = self.gateway.sent_to_worker(channel)
         for message in messages[self.read :]:
             if isinstance(message, AudioChunk) and message.generation >= self.generation:
                 if not self.heard:
@@ -397,7 +405,7 @@ class LinkMachine(RuleBasedStateMachine):
                 self.generation = message.generation
                 self.heard.clear()
                 position = self.shown[-1] + 1 if self.shown else 0
-                self.door.hear(
+                self.gateway.worker_sends(
                     SpeechInterrupted(
                         claim_id=message.claim_id,
                         generation=message.generation,
@@ -408,12 +416,12 @@ class LinkMachine(RuleBasedStateMachine):
 
     @rule(samples=st.integers(1, 4_000))
     def speak(self, samples):
-        self.door.speak(numbered(self.accepted, samples))
+        self.gateway.client_speaks(numbered(self.accepted, samples))
         self.accepted += samples
 
     @rule()
     def interrupt(self):
-        self.door.say("INTERRUPT")
+        self.gateway.client_sends("INTERRUPT")
         self.interrupts += 1
         self.dropped.append((self.shown[-1] + 1 if self.shown else 0, self.accepted))
 
@@ -421,8 +429,8 @@ class LinkMachine(RuleBasedStateMachine):
     @rule()
     def a_worker_comes(self):
         self.workers += 1
-        while self.door.session.link.worker is None:
-            self.worker = self.door.take(f"w{self.workers}")
+        while self.gateway.session.link.worker is None:
+            self.worker = self.gateway.worker_claims(f"w{self.workers}")
         self.heard.clear()
         self.read = 0
         self.generation = self.worker.accepted.generation
@@ -447,23 +455,23 @@ class LinkMachine(RuleBasedStateMachine):
     @rule(why=st.sampled_from(["silence", "drain"]))
     def the_worker_goes(self, why):
         if why == "silence":
-            self.door.wait(1.5)
+            self.gateway.wait(1.5)
         else:
             claim_id = self.worker.claim.claim_id
-            self.door.hear(SessionEnded(claim_id=claim_id, reason="drain"))
+            self.gateway.worker_sends(SessionEnded(claim_id=claim_id, reason="drain"))
         self.worker = None
 
     @rule()
     def an_old_worker_goes_on(self):
-        if len(self.door.claims) > 1:
-            old = self.door.claims[-2].claim_id
+        if len(self.gateway.claims) > 1:
+            old = self.gateway.claims[-2].claim_id
             if self.worker is None or old != self.worker.claim.claim_id:
-                self.door.hear(frame(old, 10_000, is_idr=True, position=self.accepted))
+                self.gateway.worker_sends(frame(old, 10_000, is_idr=True, position=self.accepted))
 
     @rule(seconds=st.sampled_from([0.1, 0.5]))
     def time_passes(self, seconds):
         if self.worker is None:
-            self.door.wait(seconds)
+            self.gateway.wait(seconds)
 
     @invariant()
     def what_is_on_the_screen_is_in_order_and_whole(self):
@@ -474,7 +482,7 @@ class LinkMachine(RuleBasedStateMachine):
 
     @invariant()
     def time_never_turns_back(self):
-        numbers = frame_numbers(self.door)
+        numbers = frame_numbers(self.gateway)
         assert numbers == sorted(set(numbers))
         assert 10_000 not in numbers
 
@@ -484,7 +492,7 @@ class LinkMachine(RuleBasedStateMachine):
             self.a_worker_comes()
         left = self.accepted - (self.shown[-1] + 1 if self.shown else 0)
         self.show(left // 640 + 2)
-        assert len(self.door.of_type("INTERRUPTED")) == self.interrupts
+        assert len(self.gateway.of_type("INTERRUPTED")) == self.interrupts
         gone = {n for start, end in self.dropped for n in range(start, end)}
         unshown = set(range(self.accepted)) - set(self.shown) - gone
         assert len(unshown) < 640
@@ -496,32 +504,34 @@ TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30, dea
 
 
 def test_a_session_that_fails_again_and_again_ends():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     waits = []
     for _ in range(MAX_FAULTS - 1):
-        claims = len(door.claims)
-        door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
+        claims = len(gateway.claims)
+        gateway.worker_sends(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
         waited_s = 0.0
-        while len(door.claims) == claims:
-            door.wait(0.05)
+        while len(gateway.claims) == claims:
+            gateway.wait(0.05)
             waited_s += 0.05
         waits.append(waited_s)
-        worker = door.take("w1")
+        worker = gateway.worker_claims("w1")
     assert waits == pytest.approx([0.0, 0.25, 0.5, 1.0, 2.0], abs=0.06)
-    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
-    assert (door.errors, door.closed) == (["INTERNAL_ERROR"], 4500)
+    gateway.worker_sends(SessionEnded(claim_id=worker.claim.claim_id, reason="error"))
+    assert (gateway.errors, gateway.closed) == (["INTERNAL_ERROR"], 4500)
 
 
 def test_an_avatar_that_is_gone_ends_the_session():
-    door = Door()
-    worker = door.start()
+    gateway = FakeGateway()
+    worker = gateway.start()
     worker.show()
-    door.hear(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
+    gateway.worker_sends(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
     for _ in range(MAX_AVATAR_REFUSALS):
-        assert door.closed is None
-        claim = door.claims[-1]
-        door.hear(SessionRefused(claim_id=claim.claim_id, reason="avatar", message="gone"))
-        door.wait(0.3)
-    assert door.closed == 4404
-    assert door.of_type("ERROR")[-1]["data"]["code"] == "MODEL_NOT_FOUND"
+        assert gateway.closed is None
+        claim = gateway.claims[-1]
+        gateway.worker_sends(
+            SessionRefused(claim_id=claim.claim_id, reason="avatar", message="gone")
+        )
+        gateway.wait(0.3)
+    assert gateway.closed == 4404
+    assert gateway.of_type("ERROR")[-1]["data"]["code"] == "MODEL_NOT_FOUND"

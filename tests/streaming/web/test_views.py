@@ -54,9 +54,9 @@ def test_health_of_the_worker_in_this_process():
 def test_health_of_workers_apart_is_what_sessions_saw(registry):
     connection = FakeConnection()
     registry.enter(connection)
-    connection.door.start().show()
+    connection.gateway.start().show()
     assert get("/health")["status"] == "ready"
-    connection.door.wait(4)
+    connection.gateway.wait(4)
     said = get("/health")
     assert (said["status"], said["message"]) == ("degraded", "Sessions that wait for a worker: 1.")
 
@@ -104,10 +104,10 @@ def test_sessions_are_listed_from_init_to_their_end(registry, writer):
     connection = FakeConnection()
     registry.enter(connection)
     assert get("/sessions")["active_sessions"] == {}
-    connection.door.init()
+    connection.gateway.init()
     assert get("/sessions")["active_sessions"][SESSION_ID]["status"] == "waiting"
-    worker = connection.door.take()
-    connection.door.speak(numbered(0, 1_600))
+    worker = connection.gateway.worker_claims()
+    connection.gateway.client_speaks(numbered(0, 1_600))
     worker.speak(0)
     said = get("/sessions")
     session = said["active_sessions"][SESSION_ID]
@@ -123,7 +123,7 @@ def test_sessions_are_listed_from_init_to_their_end(registry, writer):
     }
     assert said["stats"]["connections"] == {"open": 1, "total": 1}
     assert said["stats"]["video"] == {"frames_sent": 1, "frames_dropped": 0, "total_bytes": 4}
-    connection.door.say("CLOSE")
+    connection.gateway.client_sends("CLOSE")
     registry.leave(connection)
     said = get("/sessions")
     assert said["active_sessions"] == {}
@@ -137,9 +137,9 @@ def test_sessions_of_other_processes_are_listed_while_those_live(registry, write
     elsewhere.start = lambda: None
     connection = FakeConnection("bob")
     others.enter(connection)
-    connection.door.say("INIT", user_id="bob")
-    connection.door.take().show(2)
-    connection.door.say("NONSENSE")
+    connection.gateway.client_sends("INIT", user_id="bob")
+    connection.gateway.worker_claims().show(2)
+    connection.gateway.client_sends("NONSENSE")
     elsewhere.sweep(writes_all=True)
     said = get("/sessions")
     assert said["active_sessions"][SESSION_ID]["user_id"] == "bob"
@@ -156,7 +156,7 @@ def test_sessions_of_other_processes_are_listed_while_those_live(registry, write
 def test_session_ids_are_for_this_machine_and_staff(registry, writer, django_user_model):
     connection = FakeConnection()
     registry.enter(connection)
-    connection.door.start().show()
+    connection.gateway.start().show()
 
     def listed(client: Client, **headers: str) -> tuple[int, int]:
         said = client.get("/sessions", **headers).json()

@@ -1,4 +1,4 @@
-"""The engine through its door, with the small nets: hearing, making, preparing, failing."""
+"""The engine through its gateway, with the small nets: hearing, making, preparing, failing."""
 
 import json
 import time

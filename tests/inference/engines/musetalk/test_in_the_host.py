@@ -17,7 +17,7 @@ from inference.messages import VideoFrame
 from inference.runtime.host import Host
 from tests.factories import make_avatar
 from tests.fakes import InlinePool, ManualClock
-from tests.inference.conftest import Door
+from tests.inference.conftest import FakeGateway
 from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
 
 
@@ -46,11 +46,11 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
     engine.open_avatar(folder, manifest)
     engine.preparation.join(100)
     clock = ManualClock()
-    doors: dict[str, Door] = {}
+    gateways: dict[str, FakeGateway] = {}
 
     async def deliver(channel, message):
-        doors[channel].received.append(message)
-        doors[channel].arrivals_s.append(clock.now_s())
+        gateways[channel].received.append(message)
+        gateways[channel].arrivals_s.append(clock.now_s())
 
     host = Host(
         engine=InProcessEngine(
@@ -63,20 +63,20 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
         name="test worker",
     )
     running = asyncio.get_running_loop().create_task(host.run())
-    door = doors["a"] = Door(host, clock, "a")
-    await door.open()
+    gateway = gateways["a"] = FakeGateway(host, clock, "a")
+    await gateway.open()
     await clock.advance(0.4)
     rng = np.random.default_rng(1)
-    door.say((rng.normal(size=640 * 8) * 4_000).astype("<i2").tobytes(), 0)
+    gateway.send_audio((rng.normal(size=640 * 8) * 4_000).astype("<i2").tobytes(), 0)
     await clock.advance(1.6)
     await host.drain()
     running.cancel()
     with suppress(asyncio.CancelledError):
         await running
 
-    speaking = [n for n, frame in enumerate(door.frames) if frame.position is not None]
+    speaking = [n for n, frame in enumerate(gateway.frames) if frame.position is not None]
     assert len(speaking) == 8
-    pictures = decoded(door.frames)
+    pictures = decoded(gateway.frames)
     faces = engine.open_avatar(folder, manifest).clips["idle_0"]
     patch = faces.patch(0)
     rows = slice(patch.y + 20, patch.y + patch.height - 20)
