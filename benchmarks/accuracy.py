@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> "Iterator[Off]":
 
     device = torch.device(options.device)
     if options.models is None:
-        nets = musetalk_paths.make_nets(full=options.full, tiny=False)
+        nets = musetalk_paths.make_nets(full=options.full)
     else:
         from inference.engines.musetalk.networks import load_networks
         from inference.engines.musetalk.weights import find_tree

@@ -80,9 +80,9 @@ def half_precision_errors(nets: Networks, device: torch.device, width: int) -> l
 
 def measure(options: argparse.Namespace) -> Row:
     """All rows."""
-    device, tiny = torch.device(options.device), options.decoder == "taesd"
+    device = torch.device(options.device)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    nets = paths.make_nets(full=options.full, tiny=tiny)
+    nets = paths.make_nets(full=options.full, decoder=options.decoder)
     width = nets.width
     gflops = gflops_per_picture(nets, width)
     tflops = device_tflops(device, dtype)
@@ -127,7 +127,7 @@ def measure(options: argparse.Namespace) -> Row:
         paths.as_published(nets.unet).to(device, dtype),
         paths.as_published(nets.decoder).to(device, dtype),
     )
-    if tiny:
+    if options.decoder != "sd":
         say("diffusers' classes are timed with the SD decoder only")
     elif importlib.util.find_spec("diffusers") is None:
         say("diffusers is not installed: its own classes are not timed")
@@ -201,7 +201,7 @@ def main() -> int:
     is_cuda = torch.cuda.is_available()
     parser.add_argument("--device", default="cuda" if is_cuda else "cpu")
     parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=is_cuda)
-    parser.add_argument("--decoder", choices=("sd", "taesd"), default="sd")
+    parser.add_argument("--decoder", choices=("sd", "narrow", "taesd"), default="sd")
     parser.add_argument("--precision", action="store_true", help="compare half with single first")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--reference-batch", type=int, default=20 if is_cuda else 4)

@@ -27,6 +27,7 @@ from inference.engines.musetalk.nets import tiny_decoder, unet, vae, whisper
 from inference.engines.musetalk.nets.upsampling import Upsampler
 from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
+from inference.engines.musetalk.weights import Decoder
 from inference.timing import SAMPLES_PER_FRAME
 
 KEYS = Path(__file__).parents[1] / "tests" / "data" / "musetalk" / "fullsize"
@@ -37,21 +38,27 @@ BOX = (150, 120, 360, 400)
 PATCH = (140, 250, 230, 170)
 
 
-def make_nets(*, full: bool, tiny: bool) -> Networks:
+def make_nets(*, full: bool, decoder: Decoder = "sd") -> Networks:
     """Float32, on the CPU."""
     torch.manual_seed(1)
+    shape = vae.VaeShape() if full else vae.VaeShape((8, 16, 16, 32), 8)
+    decoding: Any
+    if decoder == "taesd":
+        decoding = tiny_decoder.TinyDecoder()
+    elif decoder == "narrow":
+        decoding = vae.Decoder(shape.narrowed())
+    else:
+        decoding = parity_fullsize.full_vae(KEYS, "decoder") if full else vae.Decoder(shape)
     if full:
-        decoder = parity_fullsize.full_vae(KEYS, "decoder")
         nets = parity_fullsize.full_unet(KEYS), parity_fullsize.full_whisper(KEYS)
     else:
-        decoder = vae.Decoder(vae.VaeShape((8, 16, 16, 32), 8))
-        shape = unet.UNetShape((16, 16, 32, 32), 32, 16)
-        nets = unet.UNet(shape), whisper.WhisperEncoder(whisper.WhisperShape(32, 4, 64))
-    if tiny:
-        decoder = tiny_decoder.TinyDecoder()
-    for net in (*nets, decoder):
+        small = unet.UNetShape((16, 16, 32, 32), 32, 16)
+        nets = unet.UNet(small), whisper.WhisperEncoder(whisper.WhisperShape(32, 4, 64))
+    for net in (*nets, decoding):
         net.eval().requires_grad_(False)
-    return Networks(whisper=nets[1], unet=nets[0], decoder=decoder, encoder=None, face_parsing=None)
+    return Networks(
+        whisper=nets[1], unet=nets[0], decoder=decoding, encoder=None, face_parsing=None
+    )
 
 
 def as_published(net: Any) -> Any:

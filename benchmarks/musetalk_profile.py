@@ -23,7 +23,7 @@ def _runner(is_cuda: bool, buckets: tuple[int, ...], *, records: bool) -> tuple[
     dtype = torch.float16 if is_cuda else torch.float32
     if is_cuda:
         torch.backends.cudnn.benchmark = True
-    nets = paths.make_nets(full=is_cuda, tiny=False).to(device, dtype)
+    nets = paths.make_nets(full=is_cuda).to(device, dtype)
     return Runner(nets, device, dtype, buckets=buckets, records=records and is_cuda), nets.width
 
 

@@ -202,7 +202,7 @@ VARIABLES: dict[str, Variable] = {
     "DEVICE": Variable("auto", _device),
     "USE_FLOAT16": Variable("true", _flag),
     "MODEL_PATH": Variable("./models", _path),
-    "MUSETALK_DECODER": Variable("sd", _one_of("sd", "taesd")),
+    "MUSETALK_DECODER": Variable("sd", _one_of("sd", "taesd", "narrow")),
     "MUSETALK_LOOK_AHEAD_MS": Variable("80", _whole(20, 500, " of milliseconds")),
     "MUSETALK_MEMORY_GB": Variable("0", _whole(0, 1_000, " of gigabytes")),
     "AVATARS_DIR": Variable("./var/avatars", _path),

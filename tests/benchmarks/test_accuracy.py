@@ -62,7 +62,7 @@ def test_what_half_precision_cannot_hold_is_infinite():
 
 
 def test_the_emulation_is_as_far_off_as_computing_in_half_precision():
-    nets = musetalk_paths.make_nets(full=False, tiny=False)
+    nets = musetalk_paths.make_nets(full=False)
     latents, context = random_inputs(2, nets.width, CPU)
     with torch.inference_mode():
         wanted = nets.unet(latents, context)

@@ -33,7 +33,7 @@ def device():
 
 
 def nets_on(device, dtype, **kwargs):
-    return paths.make_nets(full=False, tiny=False, **kwargs).to(device, dtype)
+    return paths.make_nets(full=False, **kwargs).to(device, dtype)
 
 
 def test_the_full_size_networks_are_the_references(device):

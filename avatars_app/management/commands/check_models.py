@@ -42,9 +42,13 @@ class Command(BaseCommand):
         try:
             tree = weights.find_tree(root)
             if options["load"]:
-                from inference.engines.musetalk.networks import load_networks
+                from inference.engines.musetalk.networks import load_decoder, load_networks
 
-                load_networks(tree, tiny=tree.tiny_weights is not None)
+                load_networks(tree)
+                if tree.tiny_weights is not None:
+                    load_decoder(tree, "taesd")
+                if tree.narrow_weights is not None:
+                    load_decoder(tree, "narrow")
         except EngineUnavailable as error:
             raise CommandError(str(error)) from None
         if wrong:

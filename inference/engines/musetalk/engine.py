@@ -30,7 +30,7 @@ from inference.engines.musetalk.prepare.background import (
     Progress,
     Task,
 )
-from inference.engines.musetalk.weights import find_tree
+from inference.engines.musetalk.weights import Decoder, find_tree
 from inference.errors import EngineStopped, EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch, Rectangle
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
@@ -53,8 +53,6 @@ MOST_LEAD_S = 0.4
 
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
-
-Decoder = Literal["sd", "taesd"]
 
 Prepares = Literal["all", "wanted", "none"]
 """Which clips that lack latents are prepared: all of an avatar that is opened, or those that
@@ -133,7 +131,7 @@ class MuseTalkEngine:
             find_tree(self._model_path),
             device=self._device,
             use_float16=self._use_float16,
-            tiny=self._decoder == "taesd",
+            decoder=self._decoder,
             context=self.context,
             max_batch=self._max_batch,
             memory_gb=self._memory_gb,

@@ -29,7 +29,7 @@ from inference.engines.musetalk.execution.thread_priority import give_way
 from inference.engines.musetalk.networks import Networks, load_networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
-from inference.engines.musetalk.weights import ModelTree
+from inference.engines.musetalk.weights import Decoder, ModelTree
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow
 from inference.timing import FRAME_MS, SAMPLES_PER_FRAME
@@ -120,7 +120,7 @@ def load_nets(
     *,
     device: str,
     use_float16: bool,
-    tiny: bool,
+    decoder: Decoder,
     context: AudioContext,
     max_batch: int,
     memory_gb: float = 0,
@@ -148,7 +148,7 @@ def load_nets(
 
     def load(dtype: torch.dtype) -> LoadedModel:
         check_open()
-        nets = load_networks(tree, tiny=tiny).to(where, dtype)
+        nets = load_networks(tree, decoder=decoder).to(where, dtype)
         runner = Runner(nets, where, dtype, buckets=sizes)
         if where.type != "cpu":
             runner.warm_up(check_open=check_open)

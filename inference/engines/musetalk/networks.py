@@ -11,14 +11,14 @@ import json
 import pickle  # noqa: TID251 -- only for the name of the error that a refused .pth raises
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from inference.engines.musetalk.devices import layout_of
 from inference.engines.musetalk.nets import face_parsing, tiny_decoder, unet, vae, whisper
-from inference.engines.musetalk.weights import ModelTree
+from inference.engines.musetalk.weights import NARROW_FOLDER, Decoder, ModelTree
 from inference.errors import EngineUnavailable
 
 _OLD_ATTENTION_NAMES = {
@@ -141,7 +141,7 @@ class Networks:
     """The nets of one engine, on one device, in one precision, ready to run.
 
     ``face_parsing`` None: its weights are not there; masks then come from the face oval.
-    ``decoder`` is the SD VAE's, or the tiny one, which is declared as not parity.
+    ``decoder`` is the SD VAE's, or one of the faster ones, which are declared as not parity.
     """
 
     whisper: Any
@@ -175,19 +175,19 @@ def _assembled(make: Any, checkpoint: dict[str, Tensor]) -> Any:
     return net.eval().requires_grad_(False)
 
 
-def _shape(kind: Any, path: Path, config: dict[str, Any]) -> Any:
+def _shape(from_config: Any, path: Path, config: dict[str, Any]) -> Any:
     try:
-        return kind.from_config(config)
+        return from_config(config)
     except (ValueError, KeyError, TypeError) as error:
         raise EngineUnavailable(f"{path}: {error}") from None
 
 
-def load_networks(tree: ModelTree, *, tiny: bool = False) -> Networks:
+def load_networks(tree: ModelTree, *, decoder: Decoder = "sd") -> Networks:
     """All nets of ``tree``, float32 on the CPU; EngineUnavailable says which file is wrong."""
     configs = [read_config(p) for p in (tree.unet_config, tree.vae_config, tree.whisper_config)]
-    unet_shape = _shape(unet.UNetShape, tree.unet_config, configs[0])
-    vae_shape = _shape(vae.VaeShape, tree.vae_config, configs[1])
-    whisper_shape = _shape(whisper.WhisperShape, tree.whisper_config, configs[2])
+    unet_shape = _shape(unet.UNetShape.from_config, tree.unet_config, configs[0])
+    vae_shape = _shape(vae.VaeShape.from_config, tree.vae_config, configs[1])
+    whisper_shape = _shape(whisper.WhisperShape.from_config, tree.whisper_config, configs[2])
     if unet_shape.context != whisper_shape.width:
         raise EngineUnavailable(
             f"{tree.unet_config}: cross_attention_dim {unet_shape.context} does not fit the "
@@ -202,18 +202,18 @@ def load_networks(tree: ModelTree, *, tiny: bool = False) -> Networks:
     unet_state = _checked(tree.unet_weights, definitions[0])
     vae_state = _checked(tree.vae_weights, definitions[1])
     whisper_state = _checked(tree.whisper_weights, definitions[2], keep="encoder.")
-    if tiny:
-        decoder = load_tiny_decoder(tree)
-    else:
-        decoder = _assembled(
+    if decoder == "sd":
+        decoding = _assembled(
             lambda: vae.Decoder(vae_shape), vae.fold_checkpoint(vae_state, "decoder")
         )
+    else:
+        decoding = load_decoder(tree, decoder)
     return Networks(
         whisper=_assembled(
             lambda: whisper.WhisperEncoder(whisper_shape), whisper.encoder_checkpoint(whisper_state)
         ),
         unet=_assembled(lambda: unet.UNet(unet_shape), unet.fold_checkpoint(unet_state)),
-        decoder=decoder,
+        decoder=decoding,
         encoder=_assembled(
             lambda: vae.Encoder(vae_shape), vae.fold_checkpoint(vae_state, "encoder")
         ),
@@ -224,7 +224,7 @@ def load_networks(tree: ModelTree, *, tiny: bool = False) -> Networks:
 def load_encoder(tree: ModelTree) -> Any:
     """The encoder of the VAE alone, float32 on the CPU, for preparing."""
     config = read_config(tree.vae_config)
-    shape = _shape(vae.VaeShape, tree.vae_config, config)
+    shape = _shape(vae.VaeShape.from_config, tree.vae_config, config)
     with torch.device("meta"):
         definition = published_vae(config)
     state = _checked(tree.vae_weights, definition)
@@ -236,6 +236,29 @@ def load_face_parsing(path: Path) -> Any:
     with torch.device("meta"):
         definition = face_parsing.BiSeNet()
     return _assembled(face_parsing.BiSeNet, _checked(path, definition))
+
+
+def load_decoder(tree: ModelTree, decoder: Literal["taesd", "narrow"]) -> Any:
+    """One of the faster decoders, float32 on the CPU; EngineUnavailable without its files."""
+    return load_tiny_decoder(tree) if decoder == "taesd" else load_narrow_decoder(tree)[0]
+
+
+def load_narrow_decoder(tree: ModelTree) -> tuple[Any, vae.VaeShape]:
+    """The decoder of half the channels, and its shape; EngineUnavailable without its files."""
+    if tree.narrow_weights is None or tree.narrow_config is None:
+        raise EngineUnavailable(
+            f"MUSETALK_DECODER=narrow, but {NARROW_FOLDER}/ is not in the model tree: "
+            "`python -m inference.engines.musetalk.training.decoder` makes it"
+        )
+    shape = _shape(
+        vae.VaeShape.from_narrow_config, tree.narrow_config, read_config(tree.narrow_config)
+    )
+    with torch.device("meta"):
+        wanted = shapes_of(vae.Decoder(shape))
+    found = read_checkpoint(tree.narrow_weights)
+    check_checkpoint(tree.narrow_weights, found, wanted)
+    state = {key: value.float() for key, value in found.items()}
+    return _assembled(lambda: vae.Decoder(shape), state), shape
 
 
 def load_tiny_decoder(tree: ModelTree) -> Any:

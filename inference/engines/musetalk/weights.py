@@ -16,6 +16,9 @@ from typing import Literal, NamedTuple
 
 from inference.errors import EngineUnavailable
 
+Decoder = Literal["sd", "taesd", "narrow"]
+"""The published decoder, the tiny one, or one of half the channels that was trained here."""
+
 MUSETALK = "TMElyralab/MuseTalk"
 SD_VAE = "stabilityai/sd-vae-ft-mse"
 WHISPER = "openai/whisper-tiny"
@@ -151,11 +154,20 @@ _PARSING = _Place(("face-parse-bisent", "face-parse-bisenet"), ("79999_iter.pth"
 _TINY_CONFIG = _Place(("taesd",), ("config.json",))
 _TINY = _Place(("taesd",), ("diffusion_pytorch_model.safetensors",))
 
+NARROW_FOLDER = "narrow-decoder"
+"""Written by `inference.engines.musetalk.training.decoder`; nobody publishes it."""
+
+NARROW_CONFIG, NARROW_WEIGHTS = "config.json", "decoder.safetensors"
+
+_NARROW_CONFIG = _Place((NARROW_FOLDER,), (NARROW_CONFIG,))
+_NARROW = _Place((NARROW_FOLDER,), (NARROW_WEIGHTS,))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTree:
     """Where the files are that the engine will read."""
 
+    root: Path
     unet_config: Path
     unet_weights: Path
     vae_config: Path
@@ -165,6 +177,8 @@ class ModelTree:
     face_parsing: Path | None = None
     tiny_config: Path | None = None
     tiny_weights: Path | None = None
+    narrow_config: Path | None = None
+    narrow_weights: Path | None = None
 
 
 def _find(root: Path, place: _Place) -> Path | None:
@@ -189,6 +203,7 @@ def find_tree(root: Path) -> ModelTree:
             "(`manage.py download_models` fetches them)"
         )
     return ModelTree(
+        root=root,
         unet_config=found[0],
         unet_weights=found[1],
         vae_config=found[2],
@@ -198,6 +213,8 @@ def find_tree(root: Path) -> ModelTree:
         face_parsing=_find(root, _PARSING),
         tiny_config=_find(root, _TINY_CONFIG),
         tiny_weights=_find(root, _TINY),
+        narrow_config=_find(root, _NARROW_CONFIG),
+        narrow_weights=_find(root, _NARROW),
     )
 
 

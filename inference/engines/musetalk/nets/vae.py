@@ -55,6 +55,27 @@ class VaeShape:
             raise ValueError(f"VAE config: scaling_factor is {scale!r}, not {LATENT_SCALE}")
         return cls(channels=tuple(config["block_out_channels"]), groups=config["norm_num_groups"])
 
+    @classmethod
+    def from_narrow_config(cls, config: dict[str, Any]) -> "VaeShape":
+        """Of a decoder that was trained here; ValueError for a config that it cannot have."""
+        channels, groups = config.get("block_out_channels"), config.get("norm_num_groups")
+        layers = config.get("layers_per_block")
+        numbers = [*channels, groups, layers] if isinstance(channels, list) and channels else [0]
+        if not all(type(number) is int and 0 < number <= 4_096 for number in numbers):
+            raise ValueError(
+                "block_out_channels (a list), norm_num_groups and layers_per_block must be whole "
+                "numbers above 0"
+            )
+        shape = cls(tuple(numbers[:-2]), numbers[-2], numbers[-1])
+        if len(shape.channels) > 8 or any(width % shape.groups for width in shape.channels):
+            raise ValueError(f"norm_num_groups {groups} does not divide {channels}")
+        return shape
+
+    def narrowed(self) -> "VaeShape":
+        """Half the channels in half the groups: a quarter of the work."""
+        halves = tuple(width // 2 for width in self.channels)
+        return VaeShape(halves, max(1, self.groups // 2), self.layers)
+
 
 class PixelAttention(nn.Module):
     """Single-head attention over all pixels."""

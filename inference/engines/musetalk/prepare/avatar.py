@@ -18,6 +18,7 @@ costs the memory of the pictures that are used.
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -120,17 +121,39 @@ def read_clip(kept: Path, clip: str, frames: int, avatar_version: str) -> FaceCl
         raise AvatarInvalid(f"{folder}: {error}") from None
     if about.get("format") != FORMAT or about.get("avatar_version") != avatar_version:
         return None
+    faces = _read_arrays(folder)
+    if len(faces.places) != frames:
+        raise AvatarInvalid(f"{folder}: {len(faces.places)} pictures, the clip has {frames}")
+    return faces
+
+
+def prepared_clips(storage: Path) -> Iterator[tuple[str, FaceClip]]:
+    """All clips that were prepared under ``storage`` in this format, each with its folder's name
+    below it; AvatarInvalid if one is damaged.
+    """
+    for pattern in ("*/musetalk/*/about.json", ".musetalk/*/musetalk/*/about.json"):
+        for path in sorted(storage.glob(pattern)):
+            folder = path.parent
+            if not folder.name.startswith(".") and _format_of(path) == FORMAT:
+                yield folder.relative_to(storage).as_posix(), _read_arrays(folder)
+
+
+def _format_of(about: Path) -> object:
+    try:
+        return json.loads(about.read_bytes()).get("format")
+    except (ValueError, AttributeError) as error:
+        raise AvatarInvalid(f"{about}: {error}") from None
+
+
+def _read_arrays(folder: Path) -> FaceClip:
     try:
         arrays = [
             np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("latents", "masks", "places")
         ]
-        faces = FaceClip(*arrays)
+        return FaceClip(*arrays)
     except (OSError, ValueError, AvatarInvalid) as error:
         raise AvatarInvalid(f"{folder}: {error}") from None
-    if len(faces.places) != frames:
-        raise AvatarInvalid(f"{folder}: {len(faces.places)} pictures, the clip has {frames}")
-    return faces
 
 
 def write_clip(kept: Path, clip: str, faces: FaceClip, provenance: Provenance) -> None:

@@ -43,7 +43,7 @@ def test_biases_in_passing_are_the_convolutions_biases(before, after):
 
 
 def test_whole_nets_by_plain_operations():
-    nets = paths.make_nets(full=False, tiny=False)
+    nets = paths.make_nets(full=False)
     latents, tokens = paths.inputs(1, 32)
     with torch.inference_mode():
         wanted = nets.decoder(nets.unet(latents.float(), tokens))
@@ -162,7 +162,7 @@ from benchmarks import musetalk_paths as paths
 from inference.engines.musetalk.nets import blocks, fused, moments, unet, vae
 
 torch.manual_seed(1)
-nets = paths.make_nets(full=False, tiny=False)
+nets = paths.make_nets(full=False)
 nets.decoder = vae.Decoder(vae.VaeShape((16, 32), 8)).eval().requires_grad_(False)
 latents, tokens = paths.inputs(2, 32)
 latents = latents[:, :, :8, :8].float()
