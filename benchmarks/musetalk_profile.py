@@ -63,20 +63,22 @@ def _self_us(event: Any, is_cuda: bool) -> float:
 
 def memory_by_batch(*, is_cuda: bool, say: Say) -> None:
     """What the engine's nets need at each largest batch: all buckets up to it, recorded."""
-    say("| largest batch | held GiB | peak GiB |\n|---|---|---|")
+    say("| largest batch | held GiB | peak GiB | in use on the device GiB |\n|---|---|---|---|")
     sizes = SIZES if is_cuda else SIZES[:2]
     for at, size in enumerate(sizes):
         if not is_cuda:
             runner, _ = _runner(False, sizes[: at + 1], records=False)
             runner.warm_up(lambda text: None)
-            say(f"| {size} | - | {_resident_gib():.2f} (process) |")
+            say(f"| {size} | - | {_resident_gib():.2f} (process) | - |")
             continue
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         runner, _ = _runner(True, sizes[: at + 1], records=True)
         runner.warm_up(lambda text: None)
         held, peak = torch.cuda.memory_reserved(), torch.cuda.max_memory_reserved()
-        say(f"| {runner.buckets[-1]} | {held / 2**30:.2f} | {peak / 2**30:.2f} |")
+        free, total = torch.cuda.mem_get_info()
+        used = (total - free) / 2**30
+        say(f"| {runner.buckets[-1]} | {held / 2**30:.2f} | {peak / 2**30:.2f} | {used:.2f} |")
         del runner
 
 

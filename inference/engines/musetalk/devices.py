@@ -12,6 +12,10 @@ import torch
 
 from inference.errors import EngineUnavailable
 
+OUTSIDE_TORCH_GB = 0.8
+"""What a process takes of a CUDA device beside torch's allocations: the context with its kernels
+(0.3 to 0.6 GB) and recorded graphs. An allowance, not measured with these networks."""
+
 _OUT_OF_MEMORY_WORDS = ("out of memory", "ALLOC_FAILED")
 
 
@@ -85,15 +89,30 @@ def free_cached(device: torch.device) -> None:
 
 
 def limit_memory(device: torch.device, gigabytes: float) -> None:
-    """Have torch take no more of the device's memory, so that others can share it; what would be
-    above fails as if memory were short.
+    """Hold the process to ``gigabytes`` of the device's memory, so that others can share it.
+
+    What would be above fails as if memory were short, and batches become smaller. torch can limit
+    its own allocations only, so what CUDA takes beside them (`OUTSIDE_TORCH_GB`) is taken off.
+
+    Raises:
+        EngineUnavailable: Nothing would be left.
     """
     if device.type == "cuda":
         _, total = torch.cuda.mem_get_info(device)
-        torch.cuda.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0), device)
+        torch.cuda.set_per_process_memory_fraction(share_of(gigabytes, total), device)
     elif device.type == "mps":
         total = torch.mps.recommended_max_memory()
         torch.mps.set_per_process_memory_fraction(min(gigabytes * 1e9 / total, 1.0))
+
+
+def share_of(gigabytes: float, total_bytes: int) -> float:
+    """The share of a CUDA device's memory that torch may allocate of ``gigabytes`` in all."""
+    if gigabytes <= OUTSIDE_TORCH_GB:
+        raise EngineUnavailable(
+            f"MUSETALK_MEMORY_GB={gigabytes:g} leaves nothing for MuseTalk: CUDA itself takes "
+            f"{OUTSIDE_TORCH_GB:g} GB, the networks 2 GB, a batch 0.1 GB a picture; set 4 or more"
+        )
+    return min((gigabytes - OUTSIDE_TORCH_GB) * 1e9 / total_bytes, 1.0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

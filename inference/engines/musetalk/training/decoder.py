@@ -156,6 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = report.written(training.judge(options.pictures), facts)
     except (AvatarInvalid, EngineUnavailable, TrainingFailed) as error:
         raise SystemExit(f"Failed: {error}") from None
+    except ModuleNotFoundError as error:  # soxr, for speech that is not at 16 kHz
+        raise SystemExit(
+            f"Failed: {error.name} is not installed: pip install -r requirements-dev.txt"
+        ) from None
     path = options.report or folder / "report.md"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

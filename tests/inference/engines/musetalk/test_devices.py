@@ -27,6 +27,7 @@ from inference.engines.musetalk.nets import (
 from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
+from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow
 from tests.inference.engines.musetalk.strict_device import DEVICE, RefusedHere, StrictDevice
 
@@ -221,4 +222,7 @@ def test_an_engine_can_be_kept_from_taking_all_memory(monkeypatch):
     devices.limit_memory(torch.device("cuda:1"), 6)
     devices.limit_memory(torch.device("cuda:0"), 80)
     devices.limit_memory(torch.device("cpu"), 6)
-    assert shares == [(0.25, "cuda:1"), (1.0, "cuda:0")]
+    wanted = (6 - devices.OUTSIDE_TORCH_GB) / 24  # the rest is CUDA's own
+    assert shares == [(pytest.approx(wanted), "cuda:1"), (1.0, "cuda:0")]
+    with pytest.raises(EngineUnavailable, match="MUSETALK_MEMORY_GB=0.5.*set 4 or more"):
+        devices.limit_memory(torch.device("cuda:0"), 0.5)
