@@ -120,9 +120,8 @@ def count_memory(name: Decoder, sizes: Sequence[int] = SIZES) -> Memory:
     """Count it, on the meta device."""
     with META:
         half = [net.half().eval() for net in (unet.UNet(unet.UNetShape()), decoder_of(name))]
-        single = [vae.Encoder(vae.VaeShape()), face_parsing.BiSeNet()]
-        single.append(whisper.WhisperEncoder(whisper.WhisperShape()))
-        encoder, parser, _ = (net.eval() for net in single)
+        encoder, parser = vae.Encoder(vae.VaeShape()).eval(), face_parsing.BiSeNet().eval()
+        single = (encoder, parser, whisper.WhisperEncoder(whisper.WhisperShape()))
         generate, decode = half
         batches = {}
         for size in sizes:

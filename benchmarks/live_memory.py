@@ -20,7 +20,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch does not type
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
+        self.now: int = 0
+        self.peak: int = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(
@@ -51,7 +52,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
     """The most that ``work`` holds at once of what it makes."""
     with torch.inference_mode(), LiveBytes() as live:
         work()
-    return live.peak
+    return int(live.peak)
 
 
 def weight_bytes(*nets: Any) -> int:

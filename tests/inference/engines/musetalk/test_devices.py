@@ -224,5 +224,5 @@ def test_an_engine_can_be_kept_from_taking_all_memory(monkeypatch):
     devices.limit_memory(torch.device("cpu"), 6)
     wanted = (6 - devices.OUTSIDE_TORCH_GB) / 24  # the rest is CUDA's own
     assert shares == [(pytest.approx(wanted), "cuda:1"), (1.0, "cuda:0")]
-    with pytest.raises(EngineUnavailable, match="MUSETALK_MEMORY_GB=0.5.*set 4 or more"):
+    with pytest.raises(EngineUnavailable, match=r"MUSETALK_MEMORY_GB=0\.5 .*set 4 or more"):
         devices.limit_memory(torch.device("cuda:0"), 0.5)
