@@ -36,9 +36,10 @@ test: setup packages ## check, and run all tests
 check: setup lint types javascript ## style, types, architecture
 	.venv/bin/pytest -q tests/test_architecture.py
 
-lint: ## style alone
+lint: ## style and wording alone
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/python -m tests.wording
 
 types: ## types alone
 	.venv/bin/mypy
@@ -65,11 +66,11 @@ fast: ## pure and small tests, in half a minute
 coverage: setup packages ## run all tests, and say which lines they reach
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --cov-report=html
 
-presenter: python ## draw the shipped presenter anew
+presenter: python ## redraw the shipped presenter
 	@$(INSTALL) requirements-drawing.txt
 	.venv/bin/python -m inference.presenter --output avatars_app/presenter --sheet docs/presenter.png
 
-train: setup ## train the viseme net anew (needs espeak-ng and flite)
+train: setup ## retrain the viseme net (needs espeak-ng and flite)
 	.venv/bin/python -m inference.engines.viseme.training
 
 # Debian packages that some tests need. Elsewhere those tests are skipped and say what they miss.

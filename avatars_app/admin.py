@@ -37,8 +37,6 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         css = {"all": ("avatars_admin/avatars.css",)}
         js = ("avatars_admin/progress.js",)
 
-    # ---- the list
-
     @admin.display(description="")
     def thumbnail(self, avatar: Avatar) -> SafeString:
         if not avatar.folder:
@@ -53,7 +51,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     @admin.display(description="status", ordering="status")
     def progress(self, avatar: Avatar) -> SafeString:
         """A badge; while one is in progress, `progress.js` keeps it up to date."""
-        watched = reverse("prepare-avatar", args=(avatar.user_id,)) if avatar.is_in_work else ""
+        watched = reverse("prepare-avatar", args=(avatar.user_id,)) if avatar.is_in_progress else ""
         return format_html(
             '<span class="avatar-status" data-status="{}" data-watch="{}">'
             '<b>{}</b> <progress max="100" value="{}"{}></progress> <small>{}</small></span>',
@@ -61,15 +59,13 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             watched,
             avatar.get_status_display(),
             avatar.percent,
-            "" if avatar.is_in_work else SafeString(" hidden"),
-            avatar.stage if avatar.is_in_work else avatar.error,
+            "" if avatar.is_in_progress else SafeString(" hidden"),
+            avatar.stage if avatar.is_in_progress else avatar.error,
         )
 
     @admin.display(description="default", ordering="is_default")
     def default(self, avatar: Avatar) -> str:
         return "★" if avatar.is_default else ""
-
-    # ---- one avatar
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Avatar | None = None
@@ -122,8 +118,6 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         for avatar in queryset:
             services.avatar_remove(avatar=avatar)
 
-    # ---- what can be done
-
     @admin.action(description="Prepare again", permissions=["change"])
     def prepare_again(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
         def again(*, avatar: Avatar) -> bool:
@@ -133,11 +127,11 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
                 return False
             return True
 
-        self._do(request, queryset, again, "queued", "in work, retired, or not uploaded here")
+        self._do(request, queryset, again, "queued", "in progress, retired, or not uploaded here")
 
     @admin.action(description="Cancel the preparation", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
-        self._do(request, queryset, services.avatar_cancel, "cancelled", "not in work")
+        self._do(request, queryset, services.avatar_cancel, "cancelled", "not in progress")
 
     @admin.action(description="Retire: show it to nobody", permissions=["change"])
     def retire(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
@@ -188,7 +182,7 @@ def _for_people(shown: dict[str, Any]) -> dict[str, Any]:
 
 def _actions_for(avatar: Avatar) -> list[tuple[str, str]]:
     """Those that make sense now: name and label."""
-    if avatar.is_in_work:
+    if avatar.is_in_progress:
         return [("cancel", "Cancel")]
     if avatar.status == Avatar.Status.RETIRED:
         return [("reinstate", "Reinstate")]

@@ -1,7 +1,7 @@
 """Asset folders on disk: made aside, put in place, removed.
 
 Each preparation has a folder of its own, ``AVATARS_DIR/.jobs/<job_id>``, for everything that it
-writes. Whatever happens to it, nothing of it lies elsewhere, so cleaning up after it is removing
+writes. Whatever happens to it, nothing of it is elsewhere, so cleaning up after it is removing
 that folder.
 """
 
@@ -33,7 +33,7 @@ def is_usable(folder: str) -> bool:
 
 
 def put_in_place(made: Path, folder: str) -> None:
-    """Let ``made``, which lies in a job's folder, become the asset folder ``folder``.
+    """Let ``made``, which is in a job's folder, become the asset folder ``folder``.
 
     The one that was there before is in the job's folder then.
     """

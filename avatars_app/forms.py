@@ -43,7 +43,7 @@ class AvatarForm(forms.ModelForm):  # type: ignore[type-arg]  # takes none at ru
         sent = [kind for kind in uploads.KINDS if self.cleaned_data.get(kind)]
         if len(sent) > 1 or (not sent and self.instance.pk is None and not self.errors):
             raise forms.ValidationError("Send a video, a picture, or clips.")
-        if sent and self.instance.is_in_work and self.instance.pk is not None:
+        if sent and self.instance.is_in_progress and self.instance.pk is not None:
             raise forms.ValidationError("It is being made just now: cancel that first.")
         if sent and self.instance.status == Avatar.Status.RETIRED:
             raise forms.ValidationError("It is retired: reinstate it first.")

@@ -105,12 +105,14 @@ class ProcessingStatusView(OldView):
         avatar = Avatar.objects.filter(user_id=user_id).first()
         if avatar is None:
             raise NotFound(f"Nothing was sent for {user_id}.")
-        if avatar.error and not avatar.is_in_work:
+        if avatar.error and not avatar.is_in_progress:
             raise PreparationFailed(avatar.error)
         answer = {
-            "status": "processing" if avatar.is_in_work else "completed",
+            "status": "processing" if avatar.is_in_progress else "completed",
             "user_id": user_id,
-            "message": "The avatar is being made." if avatar.is_in_work else "The avatar is ready.",
+            "message": "The avatar is being made."
+            if avatar.is_in_progress
+            else "The avatar is ready.",
             "stage": avatar.stage,
             "progress": avatar.percent,
         }

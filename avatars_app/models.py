@@ -16,7 +16,7 @@ class Avatar(models.Model):
            ▲                  │  │
            └── sent again ────┘  └────▶ FAILED
 
-    ``job_id`` names one run of it: whoever finds another one in the row works on something that
+    ``job_id`` names one run of it: a process that finds another one works on something that
     was cancelled or sent again, and stops.
     """
 
@@ -27,7 +27,7 @@ class Avatar(models.Model):
         FAILED = "failed"
         RETIRED = "retired"
 
-    IN_WORK = (Status.QUEUED, Status.PREPARING)
+    IN_PROGRESS = (Status.QUEUED, Status.PREPARING)
 
     user_id = models.CharField(
         max_length=64,
@@ -81,15 +81,15 @@ class Avatar(models.Model):
         return self.user_id
 
     @property
-    def is_in_work(self) -> bool:
-        return self.status in self.IN_WORK
+    def is_in_progress(self) -> bool:
+        return self.status in self.IN_PROGRESS
 
     @property
     def has_pictures(self) -> bool:
         """Whether it can be shown: ready, or being prepared again while the old one still is."""
         if self.status == self.Status.READY:
             return True
-        return bool(self.folder) and self.is_in_work
+        return bool(self.folder) and self.is_in_progress
 
 
 class ApiKey(models.Model):

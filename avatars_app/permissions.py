@@ -3,8 +3,8 @@
 OPEN_UPLOADS lets strangers make avatars under names that are free; replacing and deleting is left
 to those above.
 
-"This machine" is told by the address of the connection. But a proxy on this machine connects from
-here for everybody, and a page from elsewhere can make the browser of somebody who sits here send
+"This machine" is known by the address of the connection. But a proxy on this machine connects from
+here for everybody, and a page from elsewhere can make the browser of a local user send
 requests. So what was forwarded does not count as coming from here, nor does what a foreign page
 sent, nor what was asked of this server by a name that is not this machine's own. Only a page of an
 origin that CORS_ORIGINS names, which ``*`` does not, is as good as one of ours.
@@ -26,7 +26,7 @@ and then does not say for whom it asks."""
 
 
 class MayRead(BasePermission):
-    """Everybody, unless AUTH is on: then this machine and whoever is known."""
+    """Everybody, unless AUTH is on: then this machine and authenticated callers."""
 
     message = "Log in, or send an API key or a token as Authorization: Bearer."
 
@@ -59,10 +59,10 @@ def may_replace(request: Request) -> bool:
 
 
 def is_local(request: Request | HttpRequest) -> bool:
-    """Whether somebody on this machine sent this, knowingly."""
+    """Whether a user of this machine sent this, knowingly."""
     if _is_forwarded(request) or not is_loopback(request.META.get("REMOTE_ADDR", "")):
         return False
-    # A name that somebody else controls may point here: then their page and this server share an
+    # A name that another party controls may point here: then their page and this server share an
     # origin, and the browser says so.
     host = _name_in(request.META.get("HTTP_HOST", "localhost"))
     if not (host == "localhost" or is_loopback(host)):

@@ -47,7 +47,7 @@ class PreparationRunner:
         self._task = asyncio.create_task(self._run(), name="preparation_runner")
 
     async def stop(self) -> None:
-        """A job that is in work is given back, to be taken again after the next start."""
+        """A job that is in progress is given back, to be taken again after the next start."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

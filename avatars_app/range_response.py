@@ -1,6 +1,6 @@
 """Answering with a file, or with the part of it that was asked for (RFC 9110, section 14).
 
-Players ask for parts of a film to seek in it, and some play nothing from a server that cannot.
+Players ask for parts of a video to seek in it, and some play nothing from a server that cannot.
 """
 
 import re

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AvatarRef:
-    """An avatar that can be shown: what a claim names, and what a client is told."""
+    """An avatar that can be shown: what a claim names, and what a client receives."""
 
     folder: str
     version: str
@@ -42,14 +42,14 @@ def library() -> AvatarLibrary:
 
 
 def asset_path(folder: str) -> Path:
-    """Where the asset folder ``folder`` lies; AvatarNotFound if there is none."""
+    """Where the asset folder ``folder`` is; AvatarNotFound if there is none."""
     return library().find(folder)
 
 
 def avatar_for(user_id: str) -> AvatarRef:
     """The avatar that ``user_id`` sees: its own, else the default.
 
-    A folder under AVATARS_DIR that has no row counts as ready. Somebody whose own avatar exists
+    A folder under AVATARS_DIR that has no row counts as ready. A user whose own avatar exists
     but cannot be shown is never given another's face: AvatarNotReady, as when there is none at all.
     """
     own = Avatar.objects.filter(user_id=user_id).first()
@@ -63,7 +63,7 @@ def avatar_for(user_id: str) -> AvatarRef:
 
 @dataclass(frozen=True, slots=True)
 class ShownAvatar:
-    """An avatar as people are told of it, whether it has a row, a folder, or both."""
+    """An avatar as users see it, whether it has a row, a folder, or both."""
 
     user_id: str
     status: str

@@ -12,7 +12,7 @@ from inference.timing import FRAME_MS
 
 UPLOAD_THE_FILE = (
     "Upload the file itself, as multipart/form-data with one of the fields video, image or clips:"
-    " the server opens no paths or addresses that somebody names."
+    " the server opens no paths or addresses from requests."
 )
 
 
@@ -94,7 +94,7 @@ class ClipSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(["idle", "speaking", "action"])
     frames = serializers.IntegerField()
     duration_ms = serializers.IntegerField()
-    film = serializers.URLField(help_text="The clip as an MP4.")
+    video = serializers.URLField(help_text="The clip as an MP4.")
 
 
 class AvatarDetailSerializer(AvatarSerializer):
@@ -111,7 +111,7 @@ class AvatarDetailSerializer(AvatarSerializer):
 def preparation_of(avatar: Avatar, request: Any) -> dict[str, Any]:
     """For `PreparationSerializer`."""
     error = {"reason": avatar.error_reason, "message": avatar.error} if avatar.error else None
-    manifest = None if avatar.is_in_work else selectors.manifest_of(avatar.folder)
+    manifest = None if avatar.is_in_progress else selectors.manifest_of(avatar.folder)
     return {
         "user_id": avatar.user_id,
         "status": avatar.status,
@@ -152,7 +152,7 @@ def avatar_detail_of(shown: selectors.ShownAvatar, request: Any) -> dict[str, An
                 "state": clip.state,
                 "frames": clip.frames,
                 "duration_ms": clip.frames * FRAME_MS,
-                "film": _file_of(shown, "avatar-clip", request, clip.name),
+                "video": _file_of(shown, "avatar-clip", request, clip.name),
             }
             for clip in (manifest.clips if manifest else ())
         ],

@@ -43,9 +43,6 @@ class PreparationLost(Exception):
     """The row is gone or says another job: what this one makes is not wanted any more."""
 
 
-# ---- people's wishes
-
-
 MAX_OPEN_QUEUE = 5
 """Preparations that may wait when strangers add to them."""
 
@@ -108,7 +105,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
         pass
     with transaction.atomic():
         avatar = Avatar.objects.select_for_update().filter(user_id=user_id).first()
-        if avatar is None or avatar.is_in_work:
+        if avatar is None or avatar.is_in_progress:
             raise AvatarBusy(user_id)
         if avatar.status == Avatar.Status.RETIRED:
             raise AvatarRetired(user_id)
@@ -122,7 +119,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
 
 
 def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
-    """Make it anew of what was sent; raises as `avatar_queue`, or UploadGone."""
+    """Prepare it again from its upload; raises as `avatar_queue`, or UploadGone."""
     uploads.source(avatar.upload)
     return avatar_queue(user_id=avatar.user_id, upload=avatar.upload)
 
@@ -148,7 +145,7 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
 
     What was there before is there again; an avatar that never was is gone with its upload.
     """
-    in_work = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_WORK)
+    in_work = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_PROGRESS)
     if asset_folders.is_usable(avatar.folder):
         return _write(
             in_work,
@@ -192,9 +189,6 @@ def avatar_make_default(*, avatar: Avatar) -> bool:
         return False
     Avatar.objects.filter(is_default=True).update(is_default=False)
     return _write(ready, is_default=True)
-
-
-# ---- the preparation
 
 
 def preparation_take() -> Avatar | None:
@@ -249,7 +243,7 @@ def preparation_is_wanted(*, job_id: uuid.UUID) -> bool:
 
 
 def preparation_give_back(*, job_id: uuid.UUID, has_failed: bool) -> bool:
-    """Let somebody else take the job; False if nobody waits for it any more.
+    """Release the job for another process; False if nobody waits for it any more.
 
     ``has_failed``: it died, which counts as an attempt; else it was only interrupted.
     """
@@ -293,9 +287,6 @@ def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
     avatar = _running(job_id).first()
     if avatar is None or not _fail(avatar, _running(job_id), reason, error):
         raise PreparationLost(str(job_id))
-
-
-# ---- small things
 
 
 def _fail(avatar: Avatar, rows: QuerySet[Avatar], reason: str, error: str) -> bool:

@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("video", "image", "clips")
 CLIP_NAMES = tuple(clip for clips in STANDARD_CLIPS.values() for clip in clips)
 
 _ORPHAN_AFTER = timedelta(minutes=10)
-"""Between the file and its row lies a moment in which nobody seems to want it."""
+"""A file whose row is not written yet looks unused for a moment."""
 
 
 class UploadGone(Exception):

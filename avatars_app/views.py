@@ -31,7 +31,7 @@ from avatars_app.serializers import (
 )
 from inference.assets.library import NAME
 from inference.assets.manifest import STATES
-from inference.assets.mp4_export import clip_film, thumbnail
+from inference.assets.mp4_export import clip_video, thumbnail
 from inference.errors import AvatarError
 
 USER_ID = OpenApiParameter(
@@ -218,7 +218,7 @@ class FileView(AvatarView):
 
 
 class PreviewView(FileView):
-    @_file_schema("A short film in which it speaks", "video/mp4")
+    @_file_schema("A short video in which it speaks", "video/mp4")
     def get(self, request: Request, user_id: str) -> HttpResponse:
         return self.whole(request, user_id, "preview.mp4", "video/mp4")
 
@@ -249,14 +249,14 @@ CLIP = OpenApiParameter(
 
 
 class ClipView(FileView):
-    @_file_schema("A clip as a film", "video/mp4", CLIP)
+    @_file_schema("A clip as MP4", "video/mp4", CLIP)
     def get(self, request: Request, user_id: str, clip: str) -> HttpResponse:
         path, manifest = self.found(request, user_id)
         entry = next((entry for entry in manifest.clips if entry.name == clip), None)
         if entry is None:
             raise NotFound(f"It has the clips {', '.join(manifest.clip_names())}.")
         try:
-            content = clip_film(path, manifest, entry)
+            content = clip_video(path, manifest, entry)
         except AvatarError as error:
             raise NotFound(str(error)) from None
         return file_response(request, content, content_type="video/mp4", version=manifest.version)
@@ -275,7 +275,7 @@ def refuse_before_reading(request: Request, user_id: str | None) -> None:
     length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isdecimal() and int(length) > limit_bytes:
         raise UploadTooLarge(f"More than {settings.MAX_UPLOAD_MB} MB cannot be taken.")
-    in_work = Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_WORK)
+    in_work = Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_PROGRESS)
     if user_id is not None and in_work.exists():
         raise AvatarConflict(_BUSY)
 

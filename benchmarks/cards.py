@@ -28,7 +28,7 @@ USABLE = 0.92
 """The share of a card's memory that a program gets: the rest is the driver's and the display's."""
 
 ROUNDING = 1.15
-"""By so much an allocator's blocks and the libraries' workspaces exceed what tensors hold."""
+"""By this factor an allocator's blocks and the libraries' workspaces exceed what tensors hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ MOST_QUEUED_S = 12.0
 STATES = ("idle", "speaking", "action")
 MOST_FAULTS_TOLD = 10
 ROUNDING_MS = 1
-"""What a position loses on the wire, where it is told in whole milliseconds."""
+"""What a position loses on the wire, where it is written in whole milliseconds."""
 
 
 @dataclass

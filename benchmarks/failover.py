@@ -17,7 +17,7 @@ import av
 import numpy as np
 import psutil
 
-# The library lies in this repository, and need not be installed.
+# The library is in this repository, and need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python" / "src"))
 
 from benchmarks.server import ServerProcess, add_json_argument

@@ -226,7 +226,7 @@ def sigterm(context: Context) -> None:
 
 
 def run_module(name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
-    """Run a module with this process's output; a status that is not 0 is told, and is no error."""
+    """Run a module with this process's output; a status other than 0 is reported, and no error."""
     command = [sys.executable, "-m", name, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if done.returncode:

@@ -44,7 +44,7 @@ class Run:
 
 
 async def interrupt_often(server: Server, user_id: str, spoken: Speech, trials: int) -> Run:
-    """Speak, be interrupted at a random moment, be silent for a while; again and again."""
+    """Repeatedly speak, be interrupted at a random moment, and be silent for a while."""
     run = Run()
     async with AvatarClient(server.address, user_id) as client:
 

@@ -8,11 +8,11 @@ first 28 s are compared, hidden state by hidden state (relative error, averaged)
 to everything, so the same sound at another place differs: the rows "begun ... earlier" tell by how
 much the reference differs from itself when its recording merely starts elsewhere.
 
-"same place": with the reference's encoding of 30 s of the recording in which the frame lies where
+"same place": with the reference's encoding of 30 s of the recording in which the frame is where
 the window has it. What is left is the future (and past) that the window does not hold.
 
-"nearest": the share of frames whose tokens are nearer to the right frame than to either neighbour,
-at the same place; "one frame late" is what a neighbour scores.
+"nearest": the share of frames whose tokens are nearer to the right frame than to either neighbor,
+at the same place; "one frame late" is what a neighbor scores.
 """
 
 import argparse

@@ -189,7 +189,7 @@ def plot(report: Row, path: Path) -> None:
         rows = [row for row in report["rows"] if row["path"] == name and name != "listening"]
         sizes, rates = [row["batch"] for row in rows], [row["pictures_per_s"] for row in rows]
         axes.plot(sizes, rates, "o-", label=name)
-    axes.axhline(report["limit"], linestyle=":", color="grey", label="limit of the arithmetic")
+    axes.axhline(report["limit"], linestyle=":", color="gray", label="limit of the arithmetic")
     axes.set(xlabel="batch", ylabel="pictures per second", xscale="log", title=report["device"])
     axes.set_xscale("log", base=2)
     axes.legend()

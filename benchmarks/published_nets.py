@@ -1,4 +1,4 @@
-"""diffusers' and transformers' networks behind the same door as ours: the plain path."""
+"""diffusers' and transformers' networks behind the same interface as ours: the plain path."""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ of the eyes. It is compared with the opening that the phonemes ask for:
   means that the picture comes late.
 - separation: the probability that a picture of an open vowel is more open than one of [p b m]
   (the area under the ROC curve): free of thresholds and of scale. A closure may be shorter than a
-  frame and fall between two, so a bilabial counts with the least open picture of its neighbourhood.
+  frame and fall between two, so a bilabial counts with the least open picture of its neighborhood.
 - the same correlation with the truth of other speech: what moving lips alone would earn.
 """
 

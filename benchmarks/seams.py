@@ -124,7 +124,7 @@ def seams(frames: list[Frame], pictures: AvatarPictures) -> Iterator[Seam]:
         begin = number - LONGEST_FADE
         if begin < 1:
             continue
-        # The seam at `begin` is judged only now, since a fade goes on for some pictures after it.
+        # The seam at `begin` is judged only now, since a fade continues for some pictures after it.
         earlier, later = frames[begin - 1], frames[begin]
         if (kind := kind_of(earlier, later)) is not None:
             mask = counted(earlier.clip, later.clip)

@@ -67,7 +67,7 @@ class ServerProcess:
     """`manage.py serve` on a free port, as a context manager; ready when entered.
 
     ``environment`` adds to or replaces settings; the engine is viseme unless ENGINE says otherwise.
-    Everything that the server writes lies in a folder that is gone afterwards.
+    Everything that the server writes is in a folder that is gone afterwards.
     """
 
     def __init__(self, **environment: str) -> None:
@@ -173,7 +173,7 @@ class ServerProcess:
 
 
 class RunningServer:
-    """A server that somebody else started."""
+    """A server that was started elsewhere."""
 
     def __init__(self, address: str, pid: int | None) -> None:
         self.address = address

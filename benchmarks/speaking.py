@@ -55,7 +55,7 @@ async def stream_from_a_server(server: str, user_id: str, pcm: bytes) -> list[Fr
     received: list[Frame] = []
     shown = 0
     async with AvatarClient(server, user_id) as client:
-        # At once, as a voice that is synthesised faster than it is spoken: one utterance, no gap.
+        # At once, as a voice that is synthesized faster than it is spoken: one utterance, no gap.
         await client.send_audio(pcm)
         async for event in client:
             if isinstance(event, ServerError):

@@ -1,4 +1,4 @@
-"""Something to say: real synthesised speech where a synthesiser is installed, else babble.
+"""Something to say: real synthesized speech where a synthesizer is installed, else babble.
 
 What a mouth costs does not depend on what it says, but an engine may do nothing for silence, so
 the sound has to be like speech: vowels, consonants, pauses.

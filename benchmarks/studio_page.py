@@ -76,7 +76,7 @@ def find_chromium() -> str | None:
 
 @contextmanager
 def chromium(executable: str, *, microphone: Path | None = None) -> Iterator[Browser]:
-    """A headless browser; ``microphone``: a WAV that its microphone hears again and again."""
+    """A headless browser; ``microphone``: a WAV that its microphone hears repeatedly."""
     arguments = [
         "--no-sandbox",  # tests and containers run as root
         "--autoplay-policy=user-gesture-required",  # as people's browsers have it
@@ -216,7 +216,7 @@ def burst_offsets_ms(
 ) -> list[float]:
     """By how much the open mouth comes after (+) or before (−) each burst that is heard.
 
-    Of both the middle counts: of the sound by the AudioContext's time, of the mouth as the centre
+    Of both the middle counts: of the sound by the AudioContext's time, of the mouth as the center
     of its darkness over what it is between the bursts. ``first_ms``: the position of the speech
     that `bursts` made. A burst that was not wholly seen and heard gives nothing.
     """

@@ -173,7 +173,7 @@ async def speak_for(address: str, seconds: float) -> None:
     """Speak in real time; what is not prepared is prepared because of it."""
     spoken = speech()
     try:
-        async with asyncio.timeout(seconds + 1), AvatarClient(address, "somebody") as client:
+        async with asyncio.timeout(seconds + 1), AvatarClient(address, "someone") as client:
             await client.speak(spoken.part(0, spoken.frames))
     except (TimeoutError, ClientError):
         return

@@ -310,7 +310,7 @@ def judge(
     verdict.told("bytes a frame", together.bytes_a_frame)
     verdict.below("lateness p99, one stopped reading", LATENESS_MS, stuck.lateness.p99_ms)
     verdict.none_of("frames missing, one stopped reading", stuck.missing)
-    verdict.told("memory grown meanwhile", stuck.grown_mb, "MB")
+    verdict.told("memory growth", stuck.grown_mb, "MB")
     verdict.told("memory grown while all read", together.grown_mb, "MB")
 
 

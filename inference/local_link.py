@@ -2,7 +2,7 @@
 
 A claim goes over the layer in every shape of the service, since any worker may take it. What
 follows, sound and frames, would be copied and hop through a task at each end, 25 times a second for
-each session, only to arrive where it came from. So whoever receives messages in this process
+each session, only to arrive where it came from. So a receiver of messages in this process
 listens here under its channel's name, and who sends looks here first.
 
 Receiving never blocks and never raises: it is called in the middle of the sender's work.
@@ -54,7 +54,7 @@ class LocalLink:
         return None if reserve is None else reserve(claim_id)
 
     def has(self, channel: str) -> bool:
-        """Whether somebody listens on ``channel`` in this process."""
+        """Whether there is a listener on ``channel`` in this process."""
         return channel in self._receivers
 
     def send(self, channel: str, message: LayerMessage) -> bool:

@@ -5,7 +5,7 @@ empty, the default holds. Every default is kept as the text that a person would 
 `.env`, so that `.env.example` and this table can be compared, and a default passes the same check
 as any other value.
 
-No variable is read anywhere else: whoever needs a setting asks `django.conf.settings`.
+No variable is read anywhere else: code that needs a setting reads `django.conf.settings`.
 """
 
 import ipaddress

@@ -87,7 +87,7 @@ def uv_options(configured: dict[str, list[str]]) -> list[str]:
         for value in configured.get(name, [])
         for part in (word, value)
     ]
-    # As pip does: the best version wins, wherever it lies.
+    # As pip does: the best version wins, wherever it is.
     return [*options, "--index-strategy", "unsafe-best-match"]
 
 

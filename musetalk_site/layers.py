@@ -1,6 +1,6 @@
 """The two channel layers: ``default`` for claims, ``media`` for sound and pictures.
 
-A claim is read by one worker, and kept until one reads it, but not for long: whoever claims waits
+A claim is read by one worker, and kept until one reads it, but not for long: a claimant waits
 seconds at most. Sound and pictures travel on private channels, fast, and are kept nowhere.
 """
 

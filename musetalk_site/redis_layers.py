@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 HEARTBEAT_EVERY_S = 2.0
 SILENCE_S = 4.0
-"""A subscriber that has heard nothing for so long, heartbeats included, has lost its server."""
+"""A subscriber that received nothing for so long, heartbeats included, has lost its server."""
 
 POLL_S = 0.5
 CLAIM_ROUND_S = 1.0

@@ -10,7 +10,7 @@ def kept_secret_key(path: Path) -> str:
     """The key in ``path``, made at the first call (mode 0600).
 
     The server and a worker may start at the same moment: the file appears whole or not at all, and
-    whoever comes second takes the first one's key.
+    the second process takes the first one's key.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

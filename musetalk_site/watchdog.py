@@ -17,7 +17,7 @@ CHECKS = 10
 """How many checks in a row must find the loop standing still.
 
 They are counted, not timed: a process that was stopped as a whole, a container that was paused,
-finds at most one when it goes on.
+finds at most one when it continues.
 """
 
 EXIT_STATUS = os.EX_SOFTWARE

@@ -77,8 +77,6 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     class Media:
         css = {"all": ("sessions_admin/sessions.css",)}
 
-    # ---- who may what: nothing is written here but by the history itself
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -88,8 +86,6 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Asked by Django for actions that need the right to ``end``."""
         return request.user.has_perm("streaming.end_sessionrecord")
-
-    # ---- the list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SessionRecord]:
         return super().get_queryset(request).select_related("process")
@@ -157,8 +153,6 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     def errors_by_code(self, record: SessionRecord) -> str:
         return ", ".join(f"{count} {code}" for code, count in sorted(record.errors.items())) or "–"
 
-    # ---- what can be done
-
     def change_view(
         self,
         request: HttpRequest,
@@ -193,10 +187,10 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.action(description="End now", permissions=["end"])
     def end_now(self, request: HttpRequest, queryset: QuerySet[SessionRecord]) -> None:
-        wished = queryset.filter(ended_at=None).update(termination_requested=True)
+        requested = queryset.filter(ended_at=None).update(termination_requested=True)
         writer.writer.refresh_all()
-        if wished:
-            self.message_user(request, f"Told to end: {wished}; another machine takes 10 s.")
+        if requested:
+            self.message_user(request, f"Asked to end: {requested}; another machine takes 10 s.")
         else:
             self.message_user(request, "None of them is live.", messages.WARNING)
 

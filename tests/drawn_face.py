@@ -19,7 +19,7 @@ def draw_face(
     mouth_open: float = 0.0,
     background: tuple[int, int, int] = (150, 170, 190),
 ) -> NDArray[np.uint8]:
-    """uint8 ``[height, width, 3]``, RGB. ``size``: height of the face in pixels, its centre at
+    """uint8 ``[height, width, 3]``, RGB. ``size``: height of the face in pixels, its center at
     ``x, y``; ``tilt_deg`` clockwise; ``mouth_open``: gap between the lips, 1 is a wide [a]."""
     scale = _SUPERSAMPLING
     canvas = np.empty((height * scale, width * scale, 3), np.uint8)
@@ -28,17 +28,17 @@ def draw_face(
     turn[:, 2] = x * scale, y * scale
 
     def ellipse(
-        cx: float, cy: float, rx: float, ry: float, colour: tuple[int, int, int], angle: float = 0
+        cx: float, cy: float, rx: float, ry: float, color: tuple[int, int, int], angle: float = 0
     ) -> None:
-        centre = turn[:, :2] @ (cx, cy) + turn[:, 2]
+        center = turn[:, :2] @ (cx, cy) + turn[:, 2]
         cv2.ellipse(
             canvas,
-            tuple(round(v * 2**_SHIFT) for v in centre),
+            tuple(round(v * 2**_SHIFT) for v in center),
             tuple(round(r * size * scale * 2**_SHIFT) for r in (rx, ry)),
             tilt_deg + angle,
             0,
             360,
-            colour,
+            color,
             -1,
             cv2.LINE_AA,
             _SHIFT,

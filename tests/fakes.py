@@ -39,7 +39,7 @@ class ManualClock:
             self._waits.pop(number, None)
 
     async def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, stopping at each moment that somebody waits for."""
+        """Let ``seconds`` pass, stopping at each moment that a task waits for."""
         target_s = self._now_s + seconds
         await settle()
         while True:
@@ -138,7 +138,7 @@ class LoudnessEngine:
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         if self.fails:
-            raise RuntimeError("the fake engine was told to fail")
+            raise RuntimeError("the fake engine was set to fail")
         self.windows += windows
         begin = self.context.before
         return [

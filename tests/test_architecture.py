@@ -1,4 +1,4 @@
-"""The arrows between the rooms, and what the tree may hold.
+"""What may import what, and what the tree may hold.
 
 The contracts themselves are in `pyproject.toml`, under import-linter.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("avatars_app", "inference", "musetalk_site", "streaming")
+PACKAGES = ("avatars_app", "inference", "musetalk_site", "streaming")
 LARGEST_FILE_BYTES = 5_000_000
 LONGEST_MODULE_LINES = 500
 
@@ -29,7 +29,7 @@ def tracked() -> list[Path]:
     return [path for name in listed if (path := ROOT / name).is_file()]
 
 
-def test_the_arrows_between_the_rooms_hold() -> None:
+def test_the_import_contracts_hold() -> None:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr
@@ -48,7 +48,7 @@ def test_every_module_says_what_it_knows(tracked: list[Path]) -> None:
         str(path.relative_to(ROOT))
         for path in tracked
         if path.suffix == ".py"
-        and path.relative_to(ROOT).parts[0] in ROOMS
+        and path.relative_to(ROOT).parts[0] in PACKAGES
         and "migrations" not in path.parts
         and path.name not in {"__init__.py", "apps.py", "admin.py"}
         and not ast.get_docstring(ast.parse(path.read_text()))
@@ -61,7 +61,7 @@ def test_modules_stay_small_enough_to_be_read(tracked: list[Path]) -> None:
         str(path.relative_to(ROOT))
         for path in tracked
         if path.suffix == ".py"
-        and path.relative_to(ROOT).parts[0] in ROOMS
+        and path.relative_to(ROOT).parts[0] in PACKAGES
         and len(path.read_text().splitlines()) > LONGEST_MODULE_LINES
     ]
     assert long == []

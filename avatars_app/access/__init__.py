@@ -1,6 +1,6 @@
 """Who may do what, where AUTH is on.
 
-principal       who somebody is and what that allows; pure
+principal       who a caller is and what that allows; pure
 jwt_tokens      signed tokens: those of an identity provider, and short-lived ones of our own
 api_keys        keys of back ends, kept as digests
 authentication  a credential becomes a principal: for streams and for the REST API

@@ -1,6 +1,6 @@
 """A credential becomes a principal: an API key, or a token.
 
-`principal_of` serves streams and the REST API alike. For the latter, whoever is logged in is a
+`principal_of` serves streams and the REST API alike. For the latter, a user who is logged in is a
 principal as well.
 """
 
@@ -71,7 +71,7 @@ def principal_of_user(user: AbstractBaseUser | AnonymousUser) -> Principal | Non
 
 
 class TokenUser(AnonymousUser):
-    """Whoever sent a credential, as Django's permissions see them."""
+    """The holder of a credential, as Django's permissions see them."""
 
     def __init__(self, principal: Principal) -> None:
         super().__init__()

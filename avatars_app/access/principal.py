@@ -1,4 +1,4 @@
-"""Who somebody is, and what that allows. Pure."""
+"""Who a caller is, and what that allows. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,7 +10,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class AccessDenied(Exception):
-    """A credential is missing or not good; the message says what is wrong, for whoever sent it."""
+    """A credential is missing or not good; the message tells its sender what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who was authenticated."""
+    """An authenticated caller."""
 
     subject: str
     """Stable name: a session belongs to it."""

@@ -40,7 +40,7 @@ class TokensView(APIView):
     @extend_schema(
         summary="A short-lived token for a stream",
         description=(
-            "For whoever is logged in (with the CSRF token of the page) and for holders of an API "
+            "For logged-in users (with the CSRF token of the page) and for holders of an API "
             "key: a back end asks for a token and hands it to its user's browser, which puts it "
             "into INIT as `auth_token`. The token ends with the key or the account."
         ),

@@ -16,7 +16,7 @@ def find_pulseaudio() -> str | None:
 
 @contextmanager
 def silent_loudspeaker(executable: str) -> Iterator[None]:
-    """Programs started meanwhile find a sound card. ``executable``: PulseAudio."""
+    """Programs started inside the block find a sound card. ``executable``: PulseAudio."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
         address = Path(home) / "native"
         arguments = [executable, "-n", "--daemonize=no", "--exit-idle-time=-1"]

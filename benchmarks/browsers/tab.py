@@ -17,7 +17,7 @@ CALL = """async (argument) => {{
 
 
 class BrowserFailed(Exception):
-    """The browser did not do what it was told, with what it says about it."""
+    """The browser did not do the command, with what it says about it."""
 
 
 class Tab(Protocol):
@@ -41,7 +41,7 @@ class Browser(Protocol):
 
 
 class PollingTab:
-    """What a tab can do by evaluating again and again."""
+    """What a tab can do by evaluating repeatedly."""
 
     def evaluate(self, expression: str, arg: Any = None) -> Any:
         raise NotImplementedError

@@ -45,7 +45,7 @@ class WebKitTab(PollingTab):
 
 
 class WebKit:
-    """MiniBrowser, started anew for each tab: automation keeps nothing."""
+    """MiniBrowser, started for each tab: automation keeps nothing."""
 
     name = "WebKitGTK"
 

@@ -13,14 +13,14 @@ from inference.errors import AvatarInvalid
 _THUMBNAIL_SIDE = 192
 
 
-def clip_film(folder: Path, manifest: Manifest, clip: ClipEntry) -> bytes:
+def clip_video(folder: Path, manifest: Manifest, clip: ClipEntry) -> bytes:
     """The access units of ``clip``, untouched, as an MP4 that a browser can seek in."""
     times = Fraction(1, manifest.profile.frames_per_second)
-    film = io.BytesIO()
+    video = io.BytesIO()
     units = _access_units(folder, clip)
     with (
         av.open(io.BytesIO(units), format="h264") as source,
-        av.open(film, "w", format="mp4") as output,
+        av.open(video, "w", format="mp4") as output,
     ):
         stream = output.add_stream_from_template(source.streams.video[0])
         stream.time_base = times
@@ -33,7 +33,7 @@ def clip_film(folder: Path, manifest: Manifest, clip: ClipEntry) -> bytes:
             packet.is_keyframe = number in clip.idr
             output.mux_one(packet)
             at += size
-    return film.getvalue()
+    return video.getvalue()
 
 
 def thumbnail(folder: Path, manifest: Manifest) -> bytes:

@@ -1,4 +1,4 @@
-"""Writing an avatar's asset folder, whoever made its pictures.
+"""Writing an avatar's asset folder, whatever made its pictures.
 
 A clip comes as a sequence of pictures and goes out as access units, encoded with the very encoder
 of the live stream. The folder grows under another name beside its destination and takes its place

@@ -1,9 +1,9 @@
-"""The narrow door between the host and a lip-sync engine.
+"""The interface between the host and a lip-sync engine.
 
 The host asks two things of an engine, and always for several sessions at once:
 
 ``listen``  windows of sound → mouth features, one per frame. Pure: the same window gives the same
-            features, whoever asks and in whatever company, so that a session can move to another
+            features, in whatever session and batch, so that a session can move to another
             worker, and no session can hear another's speech.
 ``render``  jobs (a picture and the features to show on it) → patches, the finished pixels of the
             face region, ready to be pasted.
@@ -50,7 +50,7 @@ class RenderJob:
 
 @dataclass(frozen=True, slots=True)
 class RenderRefusal:
-    """A mouth that cannot be made, and why: the source picture is shown, and the client is told."""
+    """Why a mouth cannot be made: the source picture is shown, and the client is warned."""
 
     reason: str
 

@@ -44,7 +44,7 @@ class RuntimeEngine:
             cores: How many cores an engine of the CPU may keep busy.
             version: Of this software.
             command: The command line of an engine process.
-            address: Of an engine process that somebody else keeps; None: one is started here.
+            address: Of an engine process that was started elsewhere; None: one is started here.
         """
         self._make_pool = make_pool
         self._media_pool = media_pool
@@ -68,7 +68,7 @@ class RuntimeEngine:
 
         Raises:
             EngineUnavailable: It cannot run here.
-            EngineStopped: It was closed meanwhile.
+            EngineStopped: It was closed before it was open.
         """
         self._opening = asyncio.get_running_loop().create_task(
             self._open(choice, is_required=is_required)

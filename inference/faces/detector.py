@@ -17,7 +17,7 @@ _OVERLAP_SAME_FACE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A face as the detector sees it: centre, side of its square box, in-plane angle; pixels."""
+    """A face as the detector sees it: center, side of its square box, in-plane angle; pixels."""
 
     x: float
     y: float
@@ -70,17 +70,17 @@ class FaceDetector:
         if not certain.any():
             return []
         scores = scores[certain]
-        centres = boxes[certain, :2] + self._anchors[certain] * _DETECTOR_SIZE
+        centers = boxes[certain, :2] + self._anchors[certain] * _DETECTOR_SIZE
         sizes = boxes[certain, 2:4]
         eyes = boxes[certain, 4:8].reshape(-1, 2, 2)
 
         found: list[Detection] = []
         left = np.argsort(-scores)
         while left.size:
-            same = left[_overlap(centres, sizes, left[0], left) > _OVERLAP_SAME_FACE]
+            same = left[_overlap(centers, sizes, left[0], left) > _OVERLAP_SAME_FACE]
             same = same if same.size else left[:1]
             weights = scores[same] / scores[same].sum()
-            x, y = (weights @ centres[same] - offset) / scale
+            x, y = (weights @ centers[same] - offset) / scale
             right, down = weights @ (eyes[same, 1] - eyes[same, 0])
             found.append(
                 Detection(
@@ -97,11 +97,11 @@ class FaceDetector:
 
 
 def _anchors() -> NDArray[np.float32]:
-    """Centres of the detector's anchors, float32 ``[896, 2]``, in parts of its input."""
+    """Centers of the detector's anchors, float32 ``[896, 2]``, in parts of its input."""
     grids = []
     for cells, repeats in _DETECTOR_GRIDS:
-        centres = (np.arange(cells) + 0.5) / cells
-        y, x = np.meshgrid(centres, centres, indexing="ij")
+        centers = (np.arange(cells) + 0.5) / cells
+        y, x = np.meshgrid(centers, centers, indexing="ij")
         grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), repeats, axis=0))
     return np.concatenate(grids).astype(np.float32)
 
@@ -142,13 +142,13 @@ def _letterbox(picture: RgbPicture, side: int) -> tuple[RgbPicture, float, NDArr
 
 
 def _overlap(
-    centres: NDArray[np.float32],
+    centers: NDArray[np.float32],
     sizes: NDArray[np.float32],
     best: int,
     others: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Intersection over union of box ``best`` with each of ``others``."""
-    low, high = centres - sizes / 2, centres + sizes / 2
+    low, high = centers - sizes / 2, centers + sizes / 2
     sides = np.minimum(high[best], high[others]) - np.maximum(low[best], low[others])
     common = np.maximum(sides, 0).prod(axis=1)
     union = sizes[best].prod() + sizes[others].prod(axis=1) - common

@@ -1,6 +1,6 @@
 """Finding a face and its 468 landmarks in a picture.
 
-Two nets, both of MediaPipe and under the Apache licence: BlazeFace says where faces are
+Two nets, both of MediaPipe and under the Apache license: BlazeFace says where faces are
 (`detector`), Face Mesh puts 468 points on one of them.
 
 Face Mesh wants its face upright and filling two thirds of a square of 192 pixels. In a video that
@@ -71,9 +71,9 @@ class FaceMesh:
     def find(
         self, picture: RgbPicture, *, near: Face | None = None, is_thorough: bool = True
     ) -> Face | None:
-        """The face of the picture before, or one found anew if there was none; None if none.
+        """The face of the picture before, or one found again if there was none; None if none.
 
-        Anew means the face closest to ``near``, or without it the largest; ``is_thorough`` as in
+        Then it is the face closest to ``near``, or without it the largest; ``is_thorough`` as in
         `FaceDetector.detect`.
         """
         face = self._place(picture, _roi_of_face(self._last)) if self._last else None

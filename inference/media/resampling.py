@@ -139,7 +139,7 @@ def _design(rate: int) -> NDArray[np.float32]:
     """The filter's taps by phase: float32 ``[up, 2 * half + 1]``, unit gain in each phase."""
     up = SAMPLE_RATE_HZ // gcd(rate, SAMPLE_RATE_HZ)
     half = round(HALF_S * rate)
-    # The stop band begins at half the lower rate; the transition lies below it.
+    # The stop band begins at half the lower rate; the transition is below it.
     nyquist = min(rate, SAMPLE_RATE_HZ) / 2
     cutoff = nyquist - (80 - 7.95) / (14.36 * 2 * HALF_S) / 2
     phases = np.arange(up)[:, None] / up

@@ -29,7 +29,7 @@ class AudioWindow:
     """Sound around ``frames`` consecutive frames of one session.
 
     ``samples``: float32 ``[before + 640 * frames + after]`` in -1..1, 16 kHz mono; zeros stand for
-    what lies before the utterance, after its end, or has not arrived in time.
+    what is before the utterance, after its end, or has not arrived in time.
     """
 
     samples: NDArray[np.float32]

@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 All clips of an avatar share one picture, the rest picture: quiet, mouth shut, eyes open, in the
 pose that the person returns to most. A clip leaves it and comes back to it, so any clip can follow
-any other, or itself, at any time, without a seam. Nobody films so, but people do come near their
+any other, or itself, at any time, without a seam. People do not move so, but they come near their
 rest pose every few seconds: a stretch between two such moments becomes a clip, and its first and
 last pictures are bent into the rest picture (see `cut`). The nearer those moments are, the less
 there is to bend, so the nearest are taken first.
@@ -33,7 +33,7 @@ LONGEST_NAMED = 12 * FRAMES_PER_SECOND
 _WANTED = 4 * FRAMES_PER_SECOND
 _FIRM = [10, 151, 9, 168, 6, 33, 133, 362, 263, 70, 300, 234, 454, 127, 356, 1]
 _SURROUNDINGS = 0.5
-"""Pixels that one grey level of mean difference counts for."""
+"""Pixels that one gray level of mean difference counts for."""
 _FARTHEST = 18.0
 """Pixels that a clip's ends may be away from the rest picture."""
 _GESTURE = 2.2

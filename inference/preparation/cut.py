@@ -2,7 +2,7 @@
 
 A clip's first pictures are those after the rest picture, bent over into its own; its last ones are
 bent into those before the rest picture. So every clip begins with the rest picture itself, ends
-with the one before it, and what follows it, itself or any other clip, goes on as the video did.
+with the one before it, and what follows it, itself or any other clip, continues as the video did.
 
 Bending is a morph along the optical flow between the two pictures, not a cross-fade: a face that is
 a few pixels away moves there instead of appearing twice.

@@ -122,13 +122,13 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
         raise PreparationError(
             "too_short",
             f"{footage.path.name} has {shown / FRAMES_PER_SECOND:.1f} s of picture:"
-            f" film at least {SHORTEST_S:g} s, better 20.",
+            f" record at least {SHORTEST_S:g} s, better 20.",
         )
     if decoded < shown * _LEAST_RATE / FRAMES_PER_SECOND:
         raise PreparationError(
             "frame_rate",
             f"{footage.path.name} has only {decoded * FRAMES_PER_SECOND / shown:.1f} pictures a"
-            f" second: film with at least {_LEAST_RATE}, better 25.",
+            f" second: record with at least {_LEAST_RATE}, better 25.",
         )
 
 
@@ -241,7 +241,7 @@ def _check_size(path: Path, width: int, height: int, most_pixels: int) -> None:
         )
     if min(width, height) < _LEAST_SIDE:
         raise PreparationError(
-            "too_few_pixels", f"{path.name} is {width}x{height}: film with at least 720p."
+            "too_few_pixels", f"{path.name} is {width}x{height}: record with at least 720p."
         )
 
 

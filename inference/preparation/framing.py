@@ -13,7 +13,7 @@ FACE_HEIGHT = 236
 """Of the face in the framed picture, forehead to chin, in pixels; 200 to 280 look right."""
 SIDE = 512
 _FACE_CENTRE_Y = 0.45
-"""Where in the picture the face's centre lies, from the top."""
+"""Where in the picture the face's center is, from the top."""
 
 _FOREHEAD, _CHIN = 10, 152
 
@@ -41,7 +41,7 @@ class Frame:
     def to_frame(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Landmarks ``[..., 2 or 3]`` of the source in the framed picture's pixels."""
         moved = np.array(landmarks, np.float32)
-        # Pixel centres: source pixel 0 of the square spans 0..scale of the framed picture.
+        # Pixel centers: source pixel 0 of the square spans 0..scale of the framed picture.
         moved[..., :2] = (moved[..., :2] - (self.x, self.y) + 0.5) * self.scale - 0.5
         moved[..., 2:] *= self.scale
         return moved

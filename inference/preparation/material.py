@@ -61,7 +61,7 @@ class Material:
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """Where each reel lies in the row, half-open."""
+        """Where each reel is in the row, half-open."""
         ends = np.cumsum([0, *(len(reel) for reel in self.reels)])
         return [(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 

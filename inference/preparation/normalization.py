@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from inference.faces.tflite import RgbPicture
 
 BACKGROUND = (128, 128, 128)
-"""RGB behind transparent pictures and beside pictures of another shape: a neutral grey."""
+"""RGB behind transparent pictures and beside pictures of another shape: a neutral gray."""
 
 _FIXED_ONE = 1 << 16
 

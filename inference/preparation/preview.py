@@ -1,4 +1,4 @@
-"""A short film of a new avatar that speaks, for the person to judge."""
+"""A short video of a new avatar that speaks, for the person to judge."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -16,7 +16,7 @@ from inference.media.types import AudioWindow, Picture
 from inference.timing import FRAMES_PER_SECOND, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 _SAMPLE = Path(__file__).parent / "sample_speech.flac"
-"""Synthesised with flite, voice slt."""
+"""Synthesized with flite, voice slt."""
 
 
 def write_preview(path: Path, pictures: Sequence[Picture], landmarks: NDArray[np.float32]) -> None:
@@ -33,11 +33,11 @@ def write_preview(path: Path, pictures: Sequence[Picture], landmarks: NDArray[np
     shapes = engine.listen([AudioWindow(window, frames)])[0]
     mouth = WarpedMouth({"": landmarks})
     height, width = pictures[0].shape[0] * 2 // 3, pictures[0].shape[1]
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as film:
-        video = film.add_stream("libx264", rate=FRAMES_PER_SECOND)
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.options = {"crf": "21", "preset": "veryfast"}
-        sound = film.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        sound = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
         for frame, features in enumerate(shapes):
             index = frame % len(pictures)
             shape = MouthShape.from_features(features)
@@ -45,12 +45,12 @@ def write_preview(path: Path, pictures: Sequence[Picture], landmarks: NDArray[np
             shown = pictures[index] if patch is None else paste(pictures[index], patch)
             coded = av.VideoFrame.from_ndarray(shown, format="yuv420p")
             coded.pts, coded.time_base = frame, Fraction(1, FRAMES_PER_SECOND)
-            film.mux(video.encode(coded))
-        film.mux(video.encode(None))
+            container.mux(video.encode(coded))
+        container.mux(video.encode(None))
         spoken = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         spoken.sample_rate, spoken.pts = SAMPLE_RATE_HZ, 0
-        film.mux(sound.encode(spoken))
-        film.mux(sound.encode(None))
+        container.mux(sound.encode(spoken))
+        container.mux(sound.encode(None))
 
 
 def _sample_speech() -> NDArray[np.float32]:

@@ -34,9 +34,9 @@ _REMEDIES = {
     "mouth_covered": "something covers the mouth: keep your hands down",
     "too_small": "the face is small: come closer, head and shoulders fill the picture",
     "too_large": "the face is very large: step back until the shoulders are seen",
-    "scene_cut": "there are cuts in it: film in one go",
+    "scene_cut": "there are cuts in it: record in one go",
     "several_people": "several people are in it; the largest face of the beginning was taken",
-    "hdr": "it was filmed in HDR, colours may look flat: switch HDR off",
+    "hdr": "it was filmed in HDR, colors may look flat: switch HDR off",
 }
 
 
@@ -139,22 +139,22 @@ def _faults_of_pictures(
     pose: NDArray[np.float32],
 ) -> dict[str, NDArray[np.bool_]]:
     found = np.isfinite(landmarks[:, 0, 0])
-    centred = pose - np.nanmedian(pose, axis=0)
+    centered = pose - np.nanmedian(pose, axis=0)
     low, high = landmarks[..., :2].min(axis=1), landmarks[..., :2].max(axis=1)
     margin = _EDGE * frame.side
     start = np.array([frame.x, frame.y])
     inside = (low > np.maximum(start, 0) + margin).all(axis=1) & (
         high < np.minimum(start + frame.side, size) - margin
     ).all(axis=1)
-    lips = float(np.nanmedian(track.lip_colour))
-    is_covered = (track.lip_colour < _COVERED_RELATIVE * lips) & (lips > _COVERED_LEAST)
+    lips = float(np.nanmedian(track.lip_color))
+    is_covered = (track.lip_color < _COVERED_RELATIVE * lips) & (lips > _COVERED_LEAST)
     is_blurred = track.sharpness < max(
         _BLUR_ABSOLUTE, _BLUR_RELATIVE * float(np.nanmedian(track.sharpness))
     )
     return {
         "no_face": ~found,
         "profile": found
-        & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centred[:, 1]) > _PITCH_LIMIT_DEG)),
+        & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centered[:, 1]) > _PITCH_LIMIT_DEG)),
         "cut_off": found & ~inside,
         "mouth_covered": found & is_covered,
         "too_dark": found & (track.brightness < _DARK),

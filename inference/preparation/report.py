@@ -1,4 +1,4 @@
-"""What a person, and a program, is told of a prepared avatar: numbers, and one picture.
+"""The report on a prepared avatar, for people and programs: numbers, and one picture.
 
 The picture is a contact sheet of every clip with the face box, above curves of the head's pose and
 of the face's sharpness over the whole video.
@@ -95,12 +95,12 @@ class ContactSheet:
         span = max(high - low, 1e-6)
         x = np.linspace(0, width - 1, len(curves))
         cv2.line(plot, (0, _PLOT_HEIGHT - 1), (width, _PLOT_HEIGHT - 1), _FAINT)
-        for curve, colour in zip(curves.T, _CURVES, strict=False):
+        for curve, color in zip(curves.T, _CURVES, strict=False):
             y = (_PLOT_HEIGHT - 8) - (curve - low) / span * (_PLOT_HEIGHT - 34)
             known = np.flatnonzero(np.isfinite(y))
             for part in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
                 points = np.stack([x[part], y[part]], axis=1).round().astype(np.int32)
-                cv2.polylines(plot, [points], False, colour, 1, cv2.LINE_AA)
+                cv2.polylines(plot, [points], False, color, 1, cv2.LINE_AA)
         _write(plot, f"{title}: {low:.0f} to {high:.0f} {unit}", (6, 16), _INK)
         for number, name in enumerate(names):
             _write(plot, name, (width - 90 * (len(names) - number), 16), _CURVES[number])
@@ -112,8 +112,8 @@ class ContactSheet:
 
 
 def _write(
-    picture: NDArray[np.uint8], text: str, at: tuple[int, int], colour: tuple[int, int, int]
+    picture: NDArray[np.uint8], text: str, at: tuple[int, int], color: tuple[int, int, int]
 ) -> None:
-    if colour == (255, 255, 255):
+    if color == (255, 255, 255):
         cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, color, 1, cv2.LINE_AA)

@@ -35,7 +35,7 @@ class Track:
 
     ``landmarks`` float32 ``[n, 468, 3]``, pixels of the full picture; ``sharpness`` and
     ``brightness`` float32 ``[n]`` of the face (variance of its Laplacian at 96 pixels, mean luma);
-    ``lip_colour`` float32 ``[n]``: how much redder (Cr) the lips are than the cheeks;
+    ``lip_color`` float32 ``[n]``: how much redder (Cr) the lips are than the cheeks;
     ``thumbnails`` uint8 ``[n, 64, 64]``, luma around the place of the first face; ``is_cut`` bool
     ``[n]``, whether the scene changed before this picture; ``people``: most faces seen at once.
     """
@@ -43,7 +43,7 @@ class Track:
     landmarks: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
-    lip_colour: NDArray[np.float32]
+    lip_color: NDArray[np.float32]
     thumbnails: NDArray[np.uint8]
     is_cut: NDArray[np.bool_]
     people: int
@@ -74,7 +74,7 @@ class _Follower:
         self._landmarks: list[NDArray[np.float32]] = []
         self._sharpness: list[float] = []
         self._brightness: list[float] = []
-        self._lip_colour: list[float] = []
+        self._lip_color: list[float] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._cuts: list[bool] = []
         self._box: tuple[int, int, int, int] | None = None
@@ -96,7 +96,7 @@ class _Follower:
             self._landmarks.append(np.full((LANDMARK_COUNT, 3), np.nan, np.float32))
             self._sharpness.append(np.nan)
             self._brightness.append(np.nan)
-            self._lip_colour.append(np.nan)
+            self._lip_color.append(np.nan)
             return
         if self._box is None:
             self._box = _thumbnail_box(face, small)
@@ -106,20 +106,20 @@ class _Follower:
         sharpness, brightness = _appearance(small, face)
         self._sharpness.append(sharpness)
         self._brightness.append(brightness)
-        self._lip_colour.append(_lip_colour(small, face))
+        self._lip_color.append(_lip_color(small, face))
 
     def track(self) -> Track:
         if self._box is None:
             raise PreparationError(
                 "no_face",
-                "No face was found in any picture: film one person from the front, head and"
+                "No face was found in any picture: record one person from the front, head and"
                 " shoulders, in good light.",
             )
         return Track(
             landmarks=np.stack(self._landmarks),
             sharpness=np.array(self._sharpness, np.float32),
             brightness=np.array(self._brightness, np.float32),
-            lip_colour=np.array(self._lip_colour, np.float32),
+            lip_color=np.array(self._lip_color, np.float32),
             thumbnails=np.stack(self._thumbnails),
             is_cut=np.array(self._cuts, np.bool_),
             people=self._people,
@@ -164,14 +164,14 @@ def _appearance(picture: RgbPicture, face: Face) -> tuple[float, float]:
     part = picture[low[1] : high[1], low[0] : high[0]]
     if part.size == 0:
         return 0.0, 0.0
-    grey = cv2.cvtColor(
+    gray = cv2.cvtColor(
         cv2.resize(part, (_FACE_PATCH, _FACE_PATCH), interpolation=cv2.INTER_AREA),
         cv2.COLOR_RGB2GRAY,
     )
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var()), float(grey.mean())
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var()), float(gray.mean())
 
 
-def _lip_colour(picture: RgbPicture, face: Face) -> float:
+def _lip_color(picture: RgbPicture, face: Face) -> float:
     """Cr of the lips above that of the cheeks; a hand before the mouth has none to spare."""
     reach = max(1, round(0.03 * face.size))
 
@@ -235,10 +235,10 @@ def _steadied(part: NDArray[np.float32]) -> NDArray[np.float32]:
     # A similarity in the plane is one complex number and a shift: fit both to the mean face.
     mean = plane.mean(axis=0)
     mean = mean - mean.mean()
-    centre = plane.mean(axis=1, keepdims=True)
-    turn = ((plane - centre) @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
-    local = _blurred((plane - centre) / turn, _FACE_SIGMA)
-    plane = _blurred(centre, _HEAD_SIGMA) + _blurred(turn, _HEAD_SIGMA) * local
+    center = plane.mean(axis=1, keepdims=True)
+    turn = ((plane - center) @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
+    local = _blurred((plane - center) / turn, _FACE_SIGMA)
+    plane = _blurred(center, _HEAD_SIGMA) + _blurred(turn, _HEAD_SIGMA) * local
     depth = _blurred(part[..., 2], _FACE_SIGMA)
     return np.stack([plane.real, plane.imag, depth], axis=-1).astype(np.float32)
 

@@ -30,7 +30,7 @@ _JAW = (164, 236, 350, 384)
 _JAW_STEP = 2.0
 _REGION = (172.0, 240.0, 342.0, 380.0)
 
-# BT.601, limited range; applied to premultiplied colours the offsets go with alpha
+# BT.601, limited range; applied to premultiplied colors the offsets go with alpha
 _TO_YUV = np.array(
     [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]], np.float32
 )
@@ -52,7 +52,7 @@ def make() -> Atlas:
             scale=_SCALE,
             left=_LEFT,
             top=_TOP,
-            centre_x=head.MOUTH[0],
+            center_x=head.MOUTH[0],
             half_width=_HALF_WIDTH,
             opens=OPENS,
             wides=WIDES,

@@ -35,7 +35,7 @@ BLOUSE = (
 
 
 def cloth(height: Field, stops: tuple[tuple[float, str], ...], weave: float) -> NDArray[np.float32]:
-    """Lit fabric, colours 0..1; ``weave`` is the grain of the threads."""
+    """Lit fabric, colors 0..1; ``weave`` is the grain of the threads."""
     random = np.random.default_rng(7)
     grain = random.normal(0, 1, height.shape).astype(np.float32)
     normal = relief.normals(relief.soften(height, 0.7))
@@ -85,7 +85,7 @@ def _height() -> Field:
 
 
 def jacket() -> Rgba:
-    """Blouse and jacket; the neck lies behind them, the skin of the neckline between."""
+    """Blouse and jacket; the neck is behind them, the skin of the neckline between."""
     height = _height()
     shoulders = spline(SHOULDERS, closed=True, tension=0.8)
     fabric = with_alpha(cloth(height, JACKET, 0.005), coverage(shoulders))

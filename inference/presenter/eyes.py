@@ -1,4 +1,4 @@
-"""Eyes, lids, lashes and brows, drawn anew for each picture.
+"""Eyes, lids, lashes and brows, drawn for each picture.
 
 An eye is a window in the skin through which the eyeball is seen. A blink lowers the window's upper
 edge, the lid's margin, along the ball: the margin keeps its thickness, the lashes turn from up to
@@ -37,9 +37,9 @@ def draw_eyes(
     canvas: skia.Canvas, *, blink: float, gaze: Gaze, squint: float = 0.0, wide: float = 0.0
 ) -> None:
     """Both eyes. ``blink`` 0 open .. 1 shut; ``squint`` raises the lower lids, as smiling does."""
-    for side, centre in ((-1, EYE_LEFT), (1, EYE_RIGHT)):
+    for side, center in ((-1, EYE_LEFT), (1, EYE_RIGHT)):
         canvas.save()
-        canvas.translate(*centre)
+        canvas.translate(*center)
         canvas.scale(side, 1)  # from here on, +x points to the temple
         canvas.rotate(-2.0)
         # the two eyes of a face never shut at quite the same height
@@ -208,10 +208,10 @@ def draw_brows(
     canvas: skia.Canvas, *, raised: float, frown: float = 0.0, skew: float = 0.0
 ) -> None:
     """Both brows, hair by hair. ``skew`` raises the viewer's left one more than the other."""
-    for side, centre in ((-1, EYE_LEFT), (1, EYE_RIGHT)):
+    for side, center in ((-1, EYE_LEFT), (1, EYE_RIGHT)):
         lift = raised * 5.2 + (skew if side < 0 else -0.6 * skew) * 3.0
         canvas.save()
-        canvas.translate(centre[0] - side * frown * 2.2, centre[1] - (0.9 if side < 0 else 0.0))
+        canvas.translate(center[0] - side * frown * 2.2, center[1] - (0.9 if side < 0 else 0.0))
         canvas.scale(side, 1)
         _draw_brow(canvas, lift, frown)
         canvas.restore()

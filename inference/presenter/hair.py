@@ -25,7 +25,7 @@ class Lock:
     """How much light falls on it, 0..1."""
     shine: float = 0.6
     band: float = 0.32
-    """Where along the strand the highlight lies, 0 root .. 1 tip."""
+    """Where along the strand the highlight is, 0 root .. 1 tip."""
     spread: float = 1.2
     """How far strands leave their place, canonical pixels; more towards the tip."""
 
@@ -47,7 +47,7 @@ def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
         # ends are never cut to one length
         short = float(random.uniform(0, 0.85))
         points[-1] += (points[-2] - points[-1]) * short
-        # clumps: strands of neighbouring places share their tone
+        # clumps: strands of neighboring places share their tone
         clump = 0.5 + 0.5 * np.sin(at * 33 + seed) * np.cos(at * 13 + 2 * seed)
         tone = float(
             np.clip(lock.light * 0.75 + 0.42 * (clump - 0.5) + random.normal(0, 0.13), 0, 1)

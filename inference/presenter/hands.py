@@ -33,7 +33,7 @@ from inference.presenter.paint import (
 from inference.presenter.pose import Pose
 
 WRIST = (256.0, 330.0)
-"""Where the wrist lies in the textures; the fingers point up from it."""
+"""Where the wrist is in the textures; the fingers point up from it."""
 
 Bone = tuple[tuple[float, float, float], ...]
 """Joints from root to tip: x and y from the wrist, y up, and the radius there."""
@@ -78,7 +78,7 @@ def _capsule(bone: Bone) -> tuple[Field, Field]:
 
 
 def _join(first: Field, second: Field, softness: float) -> Field:
-    """Smooth minimum: skin webs between what lies close together."""
+    """Smooth minimum: skin webs between what is close together."""
     blend = np.clip(0.5 + 0.5 * (second - first) / softness, 0, 1)
     mixed = second + (first - second) * blend - softness * blend * (1 - blend)
     return np.asarray(mixed, np.float32)
@@ -141,16 +141,16 @@ def _model(fingers: tuple[Bone, ...], thumb: Bone) -> tuple[Field, Field]:
 
 def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
     distance, height = _model(fingers, thumb)
-    colour = head.shade(np.asarray(height * 0.9, np.float32), hollows=1.6)
+    color = head.shade(np.asarray(height * 0.9, np.float32), hollows=1.6)
     pink = relief.hill(WRIST[0] + 20, WRIST[1] - 30, 15, 18, 0.35)
     pink = pink + relief.hill(WRIST[0] - 20, WRIST[1] - 34, 11, 20, 0.3)
     for tip_x, tip_y, _ in (bone[-1] for bone in (*fingers, thumb)):
         pink = pink + relief.hill(WRIST[0] + tip_x, WRIST[1] - tip_y, 7, 9, 0.5)
-    colour = colour * (1 - pink[..., None] * np.array([0.0, 0.14, 0.13], np.float32))
+    color = color * (1 - pink[..., None] * np.array([0.0, 0.14, 0.13], np.float32))
     rim = np.exp(-((distance + 1.2) ** 2) / 2.2)
-    colour = colour * (1 - 0.34 * rim[..., None] * np.array([0.35, 0.8, 0.9], np.float32))
+    color = color * (1 - 0.34 * rim[..., None] * np.array([0.35, 0.8, 0.9], np.float32))
     alpha = np.clip(0.5 - distance * SCALE * 0.8, 0, 1)
-    skin = with_alpha(np.asarray(colour, np.float32), alpha)
+    skin = with_alpha(np.asarray(color, np.float32), alpha)
 
     def draw(canvas: skia.Canvas) -> None:
         put(canvas, skin)
@@ -212,7 +212,7 @@ def _forearm() -> Rgba:
 
 
 def _cropped(pixels: Rgba) -> tuple[skia.Image, Point]:
-    """The painted part of a texture and where it lies, canonical pixels from the wrist."""
+    """The painted part of a texture and where it is, canonical pixels from the wrist."""
     x, y, width, height = cv2.boundingRect((pixels[..., 3] > 0).astype(np.uint8))
     left, top = x / SCALE - MARGIN - WRIST[0], y / SCALE - MARGIN - WRIST[1]
     return to_image(pixels[y : y + height, x : x + width]), (left, top)

@@ -89,34 +89,34 @@ def _nose() -> Field:
 
 
 def shade(height: Field, *, hollows: float = 1.0) -> NDArray[np.float32]:
-    """Lit skin, colours 0..1 ``[height, width, 3]``."""
+    """Lit skin, colors 0..1 ``[height, width, 3]``."""
     normal = relief.normals(relief.soften(height, 0.8))
     light = 0.20 + 0.60 * relief.lit(normal, relief.KEY, 0.35)
     light += 0.15 * relief.lit(normal, relief.FILL, 0.2)
     hollow = relief.soften(height, 7) - height
     light -= hollows * 0.016 * np.clip(hollow, 0, 8) + 0.006 * np.clip(hollow, -6, 0)
-    colour = relief.ramp(np.asarray(light, np.float32), SKIN)
-    colour += 0.10 * relief.glint(normal, relief.KEY, 24)[..., None]
-    return np.asarray(colour, np.float32)
+    color = relief.ramp(np.asarray(light, np.float32), SKIN)
+    color += 0.10 * relief.glint(normal, relief.KEY, 24)[..., None]
+    return np.asarray(color, np.float32)
 
 
 def face() -> Rgba:
     """The face's texture."""
     height = face_height()
-    colour = shade(height)
-    colour = _tint(colour)
+    color = shade(height)
+    color = _tint(color)
     edge = coverage(contour())
     # Light from behind on the edge that is turned away from the key.
     inner = cv2.GaussianBlur(edge, (0, 0), 3.2 * SCALE)
     x, y = coordinates()
     rim = np.clip(1 - inner, 0, 1) ** 1.5 * np.clip((x - 300) / 45, 0, 1)
     rim *= np.clip((y - 150) / 40, 0, 1) * np.clip((322 - y) / 30, 0, 1)
-    colour += (rim[..., None] * 0.34) * np.array([0.95, 0.98, 1.0], np.float32)
-    skin = with_alpha(colour, edge)
+    color += (rim[..., None] * 0.34) * np.array([0.95, 0.98, 1.0], np.float32)
+    skin = with_alpha(color, edge)
     return texture(lambda canvas: _paint_face(canvas, skin))
 
 
-def _tint(colour: NDArray[np.float32]) -> NDArray[np.float32]:
+def _tint(color: NDArray[np.float32]) -> NDArray[np.float32]:
     """Blood under the skin: cheeks, nose, chin, ears; cooler about the eyes and the jaw."""
     hill = relief.hill
     red = hill(206, 233, 21, 15, 0.62, 0.35) + hill(307, 233, 21, 15, 0.56, -0.35)
@@ -124,9 +124,9 @@ def _tint(colour: NDArray[np.float32]) -> NDArray[np.float32]:
     red = red + hill(256, 110, 60, 20, 0.12)
     cool = hill(214, 205, 17, 6, 0.35) + hill(299, 205, 17, 6, 0.35)
     cool = cool + hill(200, 292, 22, 14, 0.25, 0.7) + hill(313, 292, 22, 14, 0.3, -0.7)
-    colour = colour * (1 - red[..., None] * np.array([0.015, 0.17, 0.165], np.float32))
+    color = color * (1 - red[..., None] * np.array([0.015, 0.17, 0.165], np.float32))
     return np.asarray(
-        colour * (1 - cool[..., None] * np.array([0.12, 0.085, 0.045], np.float32)), np.float32
+        color * (1 - cool[..., None] * np.array([0.12, 0.085, 0.045], np.float32)), np.float32
     )
 
 

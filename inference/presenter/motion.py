@@ -66,7 +66,7 @@ def lobes(frame: float, heights: Sequence[float], per_beat: int = 1) -> float:
     """Half waves, one or more a beat, zero at each beat; ``heights`` says how high and which side.
 
     A wave whose height blends from one beat's to the next (a cosine between their middles). Two
-    neighbours on opposite sides make it swing through rest, on the same side touch it softly.
+    neighbors on opposite sides make it swing through rest, on the same side touch it softly.
     """
     count = len(heights)
     position = frame / BEAT - 0.5

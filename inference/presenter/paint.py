@@ -28,13 +28,13 @@ Draw = Callable[[skia.Canvas], None]
 
 
 def color(code: str, alpha: float = 1.0) -> int:
-    """The skia colour of ``rrggbb``; ``alpha`` 0..1."""
+    """The skia color of ``rrggbb``; ``alpha`` 0..1."""
     red, green, blue = (int(code[i : i + 2], 16) for i in (0, 2, 4))
     return int(skia.Color(red, green, blue, round(255 * min(max(alpha, 0.0), 1.0))))
 
 
 def mix(first: str, second: str, weight: float) -> str:
-    """The colour ``weight`` (0..1) of the way from ``first`` to ``second``."""
+    """The color ``weight`` (0..1) of the way from ``first`` to ``second``."""
     pairs = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (0, 2, 4)]
     return "".join(f"{round(a + (b - a) * min(max(weight, 0.0), 1.0)):02X}" for a, b in pairs)
 
@@ -79,10 +79,10 @@ def linear(
 
 
 def radial(
-    centre: Point, radius: float, stops: Sequence[Stop], at: Sequence[float] | None = None
+    center: Point, radius: float, stops: Sequence[Stop], at: Sequence[float] | None = None
 ) -> skia.Shader:
     return skia.GradientShader.MakeRadial(
-        skia.Point(*centre), radius, _stops(stops), list(at) if at else None
+        skia.Point(*center), radius, _stops(stops), list(at) if at else None
     )
 
 
@@ -155,7 +155,7 @@ def put(canvas: skia.Canvas, pixels: Rgba) -> None:
 
 
 def coordinates() -> tuple[Field, Field]:
-    """Canonical x and y of a texture's pixel centres."""
+    """Canonical x and y of a texture's pixel centers."""
     line = (np.arange(TEXTURE_SIDE, dtype=np.float32) + 0.5) / SCALE - MARGIN
     x, y = np.meshgrid(line, line)
     return x.astype(np.float32), y.astype(np.float32)
@@ -168,7 +168,7 @@ def coverage(path: skia.Path, *, blur: float = 0.0) -> Field:
 
 
 def with_alpha(rgb: NDArray[np.float32], alpha: Field) -> Rgba:
-    """Premultiplied texture of colours 0..1 ``[height, width, 3]`` and ``alpha`` 0..1."""
+    """Premultiplied texture of colors 0..1 ``[height, width, 3]`` and ``alpha`` 0..1."""
     alpha = np.clip(alpha, 0, 1)[..., None]
     pixels = np.concatenate([np.clip(rgb, 0, 1) * alpha, alpha], axis=2)
     return (pixels * 255 + 0.5).astype(np.uint8)

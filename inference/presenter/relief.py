@@ -1,4 +1,4 @@
-"""Sculpting with light: height fields, their normals, and the colours light gives them.
+"""Sculpting with light: height fields, their normals, and the colors light gives them.
 
 Skin is not filled with gradients but modelled: a face is a height field of a few smooth hills and
 hollows, lit by a warm key light from the upper left, a cool fill from the right and a rim light.
@@ -48,7 +48,7 @@ def normals(height: Field) -> NDArray[np.float32]:
 
 
 def ramp(value: Field, stops: Sequence[tuple[float, str]]) -> NDArray[np.float32]:
-    """Colours 0..1 ``[height, width, 3]`` of ``value`` along ``stops`` (position, rrggbb)."""
+    """Colors 0..1 ``[height, width, 3]`` of ``value`` along ``stops`` (position, rrggbb)."""
     at = [position for position, _ in stops]
     channels = [
         np.interp(value, at, [int(code[i : i + 2], 16) / 255 for _, code in stops])

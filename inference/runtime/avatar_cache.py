@@ -54,7 +54,7 @@ class AvatarCache:
             clips = await loop.run_in_executor(self._pool, self._open_clips, folder)
             avatar = await self._engine.open_avatar(folder, clips.manifest)
             self._forget_unused()
-            if key in self._opened:  # by another session, meanwhile
+            if key in self._opened:  # by another session, while this one waited
                 self._engine.close_avatar(avatar)
             else:
                 self._opened[key] = OpenAvatar(clips, avatar)

@@ -1,11 +1,11 @@
 """Whether one session more may speak, or be admitted. Pure: time is an argument.
 
 A *place* is what one speaking session costs the engine and the processor. How many there are is
-known beforehand (measured, or learned by the engine), and taken back for as long as the process is
+known in advance (measured, or learned by the engine), and taken back for as long as the process is
 late all the same: a neighbor may take the processor away. What is refused costs its client a
 message; what is taken beyond capacity costs everybody their sound.
 
-Idle sessions cost next to nothing. They are refused only where frames are late by so much that the
+Idle sessions cost next to nothing. They are refused only where frames are so late that the
 process cannot carry those it has.
 """
 

@@ -1,6 +1,6 @@
 """Planned frames on their way to the gateway.
 
-A planned frame lies in a `PlannedFrame` until it is due, and slots leave the `FrameQueue` in
+A planned frame is in a `PlannedFrame` until it is due, and slots leave the `FrameQueue` in
 order::
 
     plan ──▶ CLIP ─────────────────────────────────────▶ ready ──▶ due ──▶ sent

@@ -228,7 +228,7 @@ class Host:
         """Whether a session of this process may begin to speak; if so, it has a place."""
         hosted = self._hosted.get(claim_id)
         if hosted is None:
-            return True  # it ended here: whoever takes it next decides
+            return True  # it ended here: the worker that takes it next decides
         now_s = self._clock.now_s()
         if not hosted.session.holds_place(now_s):
             self._count_speaking(now_s)

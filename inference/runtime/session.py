@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 A frame is planned shortly before it is due, by as much as the engine needs (`planner`),
-and lies in a slot until it leaves for the gateway (`frame_queue`). In between its mouth and its
+and is in a slot until it leaves for the gateway (`frame_queue`). In between its mouth and its
 picture are made, and that may take too long:
 
 * A slot whose engine result is not there shortly before it is due is *cut off*: an utterance that

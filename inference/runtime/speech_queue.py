@@ -306,7 +306,7 @@ class SpeechQueue:
         self._has_begun = not is_first
 
     def _forget_taken(self, current: _Utterance) -> None:
-        """Drop what lies further back than the context, now and then; two seconds stay for undo."""
+        """Drop what is further back than the context, now and then; two seconds stay for undo."""
         while current.chunks and current.chunks[0].end < self._cursor:
             current.chunks.popleft()
         keep_from = self._cursor - self._context.before - 2 * SAMPLE_RATE_HZ

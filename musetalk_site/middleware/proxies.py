@@ -1,7 +1,7 @@
 """Who is asking, where a proxy asks for them.
 
 Behind a proxy every connection comes from the proxy, and from an HTTPS proxy it comes in plain
-HTTP. What the client's address and scheme really were is told in ``X-Forwarded-For`` and
+HTTP. What the client's address and scheme really were is given in ``X-Forwarded-For`` and
 ``X-Forwarded-Proto``; but anybody can send these headers. They are believed only if the connection
 comes from an address in ``TRUSTED_PROXIES``, and then put where everything else looks: into
 ``client`` and ``scheme`` of the ASGI scope. So links, cookies, the check of forms' origins and the

@@ -62,7 +62,7 @@ descriptor."""
 
 
 class SupervisorFailed(Exception):
-    """Processes die again and again; the message says which, and how."""
+    """Processes die repeatedly; the message says which, and how."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +85,7 @@ class _Question:
 
 
 class Supervisor:
-    """Runs the app processes of a machine until it is told to end."""
+    """Runs the app processes of a machine until a signal ends it."""
 
     def __init__(self, count: int, command: Command, *, shared: socket.socket) -> None:
         """Prepare to run.
@@ -113,7 +113,7 @@ class Supervisor:
         """Run the processes until SIGINT, SIGTERM or `stop`.
 
         Raises:
-            SupervisorFailed: They die again and again.
+            SupervisorFailed: They die repeatedly.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -139,7 +139,7 @@ class Supervisor:
         self._end.set()
 
     async def _keep_alive(self, number: int) -> None:
-        """Run one process, again and again, until the end."""
+        """Run one process, repeatedly, until the end."""
         while not self._end.is_set():
             try:
                 status = await self._run_once(number)

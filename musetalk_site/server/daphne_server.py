@@ -12,7 +12,7 @@ Bodies of requests have a limit, too, and large ones are no burden to streams: `
 
 *The end.* The stock server stumbles over connections that are less than a second old and leaves
 coroutines running while the interpreter exits, which can crash it. Here the listening stops first,
-then clients are told, then what still runs is cancelled and waited for.
+then clients are notified, then what still runs is cancelled and waited for.
 
 *Failures to start* are raised, not only logged.
 
@@ -154,8 +154,6 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         """How many WebSocket connections are open."""
         return sum(isinstance(protocol, StreamProtocol) for protocol in self._open())
 
-    # ---- what Daphne calls
-
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
         self._ports.append(port)
@@ -200,8 +198,6 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             factory=self.http_factory,
             request_class=request_body.AdoptedRequest,
         )
-
-    # ---- the life of the server
 
     def _before_the_first_connection(self) -> None:
         # Daphne throws away what Twisted has to say, unhandled exceptions included.

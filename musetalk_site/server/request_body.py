@@ -158,7 +158,7 @@ def use_for(factory: Any) -> None:
 
 
 class BodyReader:
-    """ASGI's ``receive`` for a request whose body lies in a file."""
+    """ASGI's ``receive`` for a request whose body is in a file."""
 
     def __init__(self, file: Any, receive: Any) -> None:
         self._file = file

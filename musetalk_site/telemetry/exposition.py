@@ -77,12 +77,12 @@ def _preparations() -> Snapshot:
 
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The scrape; for whoever has METRICS_TOKEN, or without one for this machine."""
+    """The scrape; for clients with METRICS_TOKEN, or without one for this machine."""
     if not settings.METRICS:
         return HttpResponse("METRICS is false.\n", status=404, content_type="text/plain")
     if not _may_scrape(request):
         answer = HttpResponse(
-            "Metrics are for this machine, or for whoever sends METRICS_TOKEN as a bearer token.\n",
+            "Metrics are for this machine, or for clients that send METRICS_TOKEN (Bearer).\n",
             status=401,
             content_type="text/plain",
         )

@@ -16,7 +16,7 @@ _PATHS = {"/livez", "/readyz"}
 
 
 class Probes:
-    """ASGI middleware that answers probes; everything else goes on to the application."""
+    """ASGI middleware that answers probes; everything else passes to the application."""
 
     def __init__(self, application: Any) -> None:
         self._application = application

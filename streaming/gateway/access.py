@@ -42,7 +42,7 @@ def credential_of(scope: Mapping[str, Any]) -> str | None:
 
 
 def unauthorized(message: str) -> ClosingError:
-    """What ends a stream of somebody who may not have it."""
+    """Ends a stream that is not authorized."""
     return ClosingError("UNAUTHORIZED", message, close_code=CloseCode.UNAUTHORIZED)
 
 

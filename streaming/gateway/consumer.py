@@ -371,7 +371,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._watcher = watcher
 
     async def _authenticate(self, auth_token: str | None) -> bool:
-        """Whether whoever sent INIT may have a session; otherwise it ends."""
+        """Whether the sender of INIT may have a session; otherwise it ends."""
         if not settings.AUTH:
             return True
         user_id, now_s = self.session.user_id, self._now_s()

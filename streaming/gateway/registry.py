@@ -41,7 +41,7 @@ class Connection(Protocol):
 
 
 class RegistryObserver(Protocol):
-    """Is told of connections; called in the event loop, so it must not wait."""
+    """Observes connections; called in the event loop, so it must not wait."""
 
     def entered(self) -> None: ...
     def left(self, connection: Connection) -> None:

@@ -23,7 +23,7 @@ RETRY_AFTER_S = 1.0
 
 
 class WorkerDirectory:
-    """The workers that were heard of lately. Changed in the event loop, read from any thread."""
+    """The workers that announced themselves lately; changed in the event loop only."""
 
     def __init__(self) -> None:
         self.is_listening = False

@@ -1,6 +1,6 @@
 """Forgetting sessions that ended long ago.
 
-It goes in small steps, one for each call, because whoever takes them has a heartbeat to write in
+It goes in small steps, one for each call, because their caller has a heartbeat to write in
 between: a million rows at once would look like a process that died.
 """
 

@@ -81,8 +81,6 @@ class HistoryWriter:
         self._is_over = False
         self._asked = self._answered = 0
 
-    # ---- called from anywhere
-
     def entered(self) -> None:
         """A connection was opened."""
         if self._thread is None:
@@ -131,8 +129,6 @@ class HistoryWriter:
         self.refresh()
         if self._registry.peers is not None:
             self._registry.peers.refresh()
-
-    # ---- the thread
 
     def _run(self) -> None:
         next_write_s = next_forgetting_s = time.monotonic()
@@ -192,7 +188,7 @@ class HistoryWriter:
         if writes_all or not self._dead.empty():
             self._close_lost()
         if writes_all:
-            self._do_what_is_wished()
+            self._carry_out_requests()
 
     def _take_in_those_gone(self) -> None:
         while not self._gone.empty():
@@ -275,7 +271,7 @@ class HistoryWriter:
         if lost:
             log.warning("sessions of processes that died: %d", lost)
 
-    def _do_what_is_wished(self) -> None:
+    def _carry_out_requests(self) -> None:
         wished = set(
             SessionRecord.objects.filter(
                 process=self._process, ended_at=None, termination_requested=True

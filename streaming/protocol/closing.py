@@ -32,7 +32,7 @@ class CloseCause:
     reason: CloseReason = "error"
     """As CLOSE_ACK gives it."""
     error: ProtocolError | None = None
-    """To be told before; it is never raised."""
+    """Sent before the close; it is never raised."""
 
 
 CLIENT_REQUEST = CloseCause("client_request", CloseCode.CLIENT_REQUEST, "client_request")

@@ -97,7 +97,7 @@ class Audience:
         )
 
     def session_opened(self, fields: InitSuccessFields) -> None:
-        """A worker was found, and the owner was told this."""
+        """A worker was found, and this was sent to the owner."""
         if not self.is_open:
             return
         is_first = self._init_success is None

@@ -1,7 +1,7 @@
 """The search for a worker: claims are sent until one is answered.
 
 A claim is sent at once and again every `CLAIM_EVERY_S`, each with an id of its own. Only an answer
-to the newest counts. After `NO_WORKER_S` the client is told, once a search.
+to the newest counts. After `NO_WORKER_S` the client receives a warning, once a search.
 
 A claim does not become outdated: the first frame and sample are part of the acceptance.
 
@@ -118,7 +118,7 @@ class ClaimLoop:
         """No worker took the session in time; the search continues.
 
         Returns:
-            What the client is told.
+            What is sent to the client.
 
         Raises:
             ClosingError: The first search of a session found full workers only.

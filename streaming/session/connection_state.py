@@ -57,7 +57,7 @@ def check(message: AnyClientMessage, state: State, session_id: str | None) -> No
         if message.session_id is None or session_id is None:
             return
     elif state is not State.OPEN:
-        raise invalid_session("The session is not initialised; send INIT first.")
+        raise invalid_session("The session is not initialized; send INIT first.")
     if not _is_same_id(message.session_id, session_id):
         raise invalid_session(f"session_id must be {session_id}, this connection's.")
 

@@ -124,7 +124,7 @@ class SpeechWindow:
         self._ends: deque[int] = deque()
         """Where utterances end that the client ended. Ascending, as far as it is kept."""
         self._sent_end = -1
-        """The last of them that the worker was told."""
+        """The last of them that was sent to the worker."""
 
     @property
     def queued(self) -> int:

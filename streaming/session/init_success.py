@@ -20,7 +20,7 @@ PROTOCOL_VERSION = "1.2"
 
 
 def init_success(avatar: Avatar, worker: SessionClaimed) -> InitSuccessFields:
-    """What every client is told."""
+    """The fields for every client."""
     return InitSuccessFields(
         model_loaded=worker.is_lipsync_ready,
         available_videos=clip_names(avatar),
@@ -38,10 +38,10 @@ def init_success_1_2(
     watch_token: str | None,
     next_audio_ms: int | None,
 ) -> InitSuccessFields:
-    """What the owner of a session is told beside, if it speaks version 1.2.
+    """More fields for the owner of a session that speaks version 1.2.
 
     Args:
-        fields: What every client is told.
+        fields: Those for every client.
         rules: The session's.
         resume_token: By which it can be resumed; None: it cannot.
         watch_token: By which it can be watched; None: it cannot.

@@ -46,11 +46,11 @@ class MessageLimit:
 
     @property
     def report_s(self) -> float | None:
-        """When the client is to be told what was ignored; None if nothing was."""
+        """When a report of what was ignored is due; None if nothing was."""
         return self._may_report_s if self._ignored else None
 
     def report(self, now_s: float) -> ProtocolError:
-        """What the client is to be told; the count starts over."""
+        """The report for the client; the count starts over."""
         ignored, self._ignored = self._ignored, 0
         self._may_report_s = now_s + REPORT_EVERY_S
         return ProtocolError(

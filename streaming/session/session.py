@@ -357,7 +357,7 @@ class Session:
         return effects + self._context.outbox.take()
 
     def on_first_worker(self, worker: SessionClaimed) -> None:
-        """The link found a worker: the client can be told that the session is open."""
+        """The link found a worker: INIT_SUCCESS can be sent."""
         assert self.link is not None, "it is the link that calls"
         fields = init_success(self.link.avatar, worker)
         self.audience.session_opened(fields)

@@ -2,7 +2,7 @@
 
 Kept from acceptance until the frame that shows it, and only for sessions of which a connection
 receives audio. Positions are in samples at 16 kHz, as everywhere in a session; inside an utterance
-sample k of the sender's rate lies at position ``start + k · 16000 / rate``.
+sample k of the sender's rate is at position ``start + k · 16000 / rate``.
 
 
 Pure.

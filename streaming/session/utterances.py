@@ -2,7 +2,7 @@
 
 An utterance is a run of accepted samples, ``start`` to ``end`` in 16 kHz positions. Another id, no
 id after one, END_OF_SPEECH, a change of the sample rate, an interrupt, or a time without audio
-closes it; then its end is known. What happened on the screen is told by the frames that come: the
+closes it; then its end is known. What was shown is known from the frames that come: the
 first that shows a sample of an utterance starts it, and it is finished once it is closed and its
 last sample was shown or given up. Each utterance of which audio was accepted is finished exactly
 once, in the order in which they were accepted.
@@ -101,7 +101,7 @@ class Utterances:
             utterance_id: As the client gave it.
 
         Returns:
-            False if it is ignored: the utterance is over, and the client was told so before.
+            False if it is ignored: the utterance is over, and the client was informed before.
 
         Raises:
             ProtocolError: The utterance is over; raised once for each id.
@@ -176,7 +176,7 @@ class Utterances:
         """A frame with the samples from ``start`` to ``end`` is due.
 
         Returns:
-            What is to be told before the frame: utterances that are over without it, and the one
+            What is to be sent before the frame: utterances that are over without it, and the one
             that begins.
         """
         events = self.settle(start)

@@ -81,7 +81,7 @@ class Watcher:
         self.has_events = "events" in receive
         self.filter = DecodableFilter()
         self.shown: tuple[str, str] | None = None
-        """State and clip of the last frame: binary clients are told when they change."""
+        """State and clip of the last frame: sent to binary clients when they change."""
         self.is_closed = False
         self._is_binary = is_binary
         self._metrics = metrics

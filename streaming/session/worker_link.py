@@ -6,7 +6,7 @@ Theory of operation
 half.
 
 *Searching* is done by `claims.ClaimLoop`. The first worker that answers is accepted, any other is
-told to stop.
+sent `SessionStop`.
 
 *Streaming.* Speech goes to the worker through `incoming_speech.SpeechFeed`, frames go to the client
 through `outgoing_video.FrameRelay`. Frames are the worker's heartbeat: without one for `SILENCE_S`

@@ -18,7 +18,7 @@ from streaming.protocol.server_messages import SERVER_MESSAGES
 
 @dataclass(frozen=True, slots=True)
 class FieldReference:
-    """One field; ``path`` says where it lies, as in ``audio_chunk.format``."""
+    """One field; ``path`` says where it is, as in ``audio_chunk.format``."""
 
     path: str
     form: str

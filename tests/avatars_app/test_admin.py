@@ -25,16 +25,16 @@ def _folders(avatars_dir):
 @pytest.fixture
 def ready(avatars_dir) -> Avatar:
     make_avatar(avatars_dir / "anna", {"idle_0": 30}, name="anna")
-    (avatars_dir / "anna" / "preview.mp4").write_bytes(b"a film")
+    (avatars_dir / "anna" / "preview.mp4").write_bytes(b"a video")
     return services.avatar_adopt(user_id="anna")
 
 
-def film(name: str = "me.mp4") -> SimpleUploadedFile:
-    return SimpleUploadedFile(name, b"a film")
+def video(name: str = "me.mp4") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, b"a video")
 
 
 def queued(user_id: str = "anna") -> Avatar:
-    files = {"video": io.BytesIO(b"a film")}
+    files = {"video": io.BytesIO(b"a video")}
     return services.avatar_receive(user_id=user_id, kind="video", files=files)
 
 
@@ -72,7 +72,7 @@ def test_one_avatar_is_shown_with_its_clips_and_preview(admin_client, ready):
     assert 'value="cancel"' not in page
 
 
-def test_what_was_found_is_told(admin_client, ready, avatars_dir):
+def test_what_was_found_is_reported(admin_client, ready, avatars_dir):
     said = manifest.read(avatars_dir / "anna")
     clip = {"name": "idle_0", "seam_px": 0.25, "usual_step_px": 0.5, "exits": 3}
     findings = [{"reason": "too_dark", "share": 0.2, "message": "the light is <poor>"}]
@@ -87,12 +87,12 @@ def test_what_was_found_is_told(admin_client, ready, avatars_dir):
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"video": film()}, "video"),
-        ({"image": film("me.jpg")}, "image"),
-        ({"clips": [film("idle_0.mp4"), film("speaking_1.mp4")]}, "clips"),
+        ({"video": video()}, "video"),
+        ({"image": video("me.jpg")}, "image"),
+        ({"clips": [video("idle_0.mp4"), video("speaking_1.mp4")]}, "clips"),
     ],
 )
-def test_staff_send_a_film_a_picture_or_clips(admin_client, avatars_dir, fields, kind):
+def test_staff_send_a_video_a_picture_or_clips(admin_client, avatars_dir, fields, kind):
     answer = admin_client.post(ADD, {"user_id": "anna", **fields}, follow=True)
     assert "was added successfully" in answer.content.decode()
     avatar = Avatar.objects.get()
@@ -104,12 +104,12 @@ def test_staff_send_a_film_a_picture_or_clips(admin_client, avatars_dir, fields,
     ("fields", "words"),
     [
         ({"user_id": "anna"}, "Send a video, a picture, or clips"),
-        ({"user_id": "anna", "video": film(), "image": film()}, "Send a video, a picture"),
-        ({"user_id": "anna", "clips": [film("holiday.mp4")]}, "no names of clips: holiday"),
-        ({"user_id": "../etc", "video": film()}, "1 to 64 letters"),
-        ({"user_id": "a b", "video": film()}, "1 to 64 letters"),
-        ({"user_id": "ä", "video": film()}, "1 to 64 letters"),
-        ({"video": film()}, "required"),
+        ({"user_id": "anna", "video": video(), "image": video()}, "Send a video, a picture"),
+        ({"user_id": "anna", "clips": [video("holiday.mp4")]}, "no names of clips: holiday"),
+        ({"user_id": "../etc", "video": video()}, "1 to 64 letters"),
+        ({"user_id": "a b", "video": video()}, "1 to 64 letters"),
+        ({"user_id": "ä", "video": video()}, "1 to 64 letters"),
+        ({"video": video()}, "required"),
     ],
 )
 def test_a_wrong_form_comes_back(admin_client, avatars_dir, fields, words):
@@ -120,13 +120,13 @@ def test_a_wrong_form_comes_back(admin_client, avatars_dir, fields, words):
     assert not avatars_dir.exists()
 
 
-def test_a_better_film_replaces_the_first(admin_client, ready):
+def test_a_better_video_replaces_the_first(admin_client, ready):
     where = f"{LIST}{ready.pk}/change/"
     admin_client.post(where, {"video": SimpleUploadedFile("new.mp4", b"better")})
     ready.refresh_from_db()
     assert (ready.status, ready.user_id, ready.has_pictures) == (Status.QUEUED, "anna", True)
     assert uploads.source(ready.upload).read_bytes() == b"better"
-    answer = admin_client.post(where, {"video": film()})
+    answer = admin_client.post(where, {"video": video()})
     assert "cancel that first" in answer.content.decode()
 
 
@@ -136,12 +136,12 @@ def test_saving_without_a_file_changes_nothing(admin_client, ready):
     assert (ready.status, ready.version) == (Status.READY, "1")
 
 
-def test_whoever_was_quicker_wins(admin_client, monkeypatch):
+def test_the_first_of_two_changes_wins(admin_client, monkeypatch):
     def refuse(**_: object) -> None:
         raise services.AvatarBusy("anna")
 
     monkeypatch.setattr(services, "avatar_receive", refuse)
-    answer = admin_client.post(ADD, {"user_id": "anna", "video": film()}, follow=True)
+    answer = admin_client.post(ADD, {"user_id": "anna", "video": video()}, follow=True)
     assert "It is being prepared already" in answer.content.decode()
     assert not Avatar.objects.exists()
 
@@ -156,7 +156,7 @@ def test_everything_that_can_be_done(admin_client, ready, avatars_dir):
     assert "Only one can be the default" in do(admin_client, "make_default", ready, bob)
     said = do(admin_client, "cancel", ready, bob)
     assert "bob: cancelled." in said
-    assert "anna: not in work." in said
+    assert "anna: not in progress." in said
     admin_client.post(
         LIST, {"action": "delete_selected", "_selected_action": [ready.pk], "post": "yes"}
     )
@@ -180,16 +180,16 @@ def test_groups_may_do_what_their_names_say(client, ready):
         client.force_login(user)
 
     log_in("viewer")
-    assert "avatar-films" in page_of(client, ready)
+    assert "avatar-videos" in page_of(client, ready)
     assert 'value="retire"' not in page_of(client, ready)
-    assert client.post(ADD, {"user_id": "x", "video": film()}).status_code == 403
+    assert client.post(ADD, {"user_id": "x", "video": video()}).status_code == 403
     do(client, "retire", ready)
     ready.refresh_from_db()
     assert ready.status == Status.READY
 
     log_in("operator")
     assert "anna: retired." in do(client, "retire", ready)
-    assert client.post(ADD, {"user_id": "x", "video": film()}).status_code == 302
+    assert client.post(ADD, {"user_id": "x", "video": video()}).status_code == 302
     assert client.post(f"{LIST}{ready.pk}/delete/", {"post": "yes"}).status_code == 403
 
     log_in("administrator")

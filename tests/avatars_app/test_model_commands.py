@@ -1,4 +1,4 @@
-"""``manage.py download_models`` and ``check_models``, as somebody at a terminal meets them."""
+"""``manage.py download_models`` and ``check_models``, as used at a terminal."""
 
 from io import StringIO
 from pathlib import Path
@@ -18,10 +18,10 @@ def said(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_nothing_is_fetched_before_the_licences_are_accepted(tmp_path, monkeypatch):
+def test_nothing_is_fetched_before_the_licenses_are_accepted(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "download", lambda *args, **kwargs: pytest.fail("fetched"))
     out = StringIO()
-    with pytest.raises(CommandError, match="--accept-licences"):
+    with pytest.raises(CommandError, match="--accept-licenses"):
         call_command("download_models", "--to", str(tmp_path), stdout=out)
     assert "OpenRAIL" in out.getvalue()
     assert "non-commercial" in out.getvalue()
@@ -32,7 +32,7 @@ def test_what_fell_short_is_named(tmp_path, monkeypatch):
     state = weights.FileState(file, "wrong", "SHA-256 differs")
     monkeypatch.setattr(weights, "download", lambda *args, **kwargs: [state])
     with pytest.raises(CommandError, match="not all files are right"):
-        said("download_models", "--accept-licences", "--to", str(tmp_path))
+        said("download_models", "--accept-licenses", "--to", str(tmp_path))
 
 
 def test_a_tree_of_other_weights_is_found_and_loaded():
@@ -55,23 +55,23 @@ def test_a_truncated_file_is_wrong(tmp_path):
 
 
 @pytest.fixture
-def somebody(tmp_path, settings):
+def someone(tmp_path, settings):
     settings.AVATARS_DIR = settings.SHIPPED_AVATARS_DIR = tmp_path / "avatars"
     settings.MODEL_PATH = SMALL
     make_avatar(tmp_path / "avatars" / "me", clips={"idle_0": 3, "speaking_0": 2}, name="me")
     return tmp_path / "avatars" / "me"
 
 
-def test_an_avatar_is_prepared_for_musetalk_once(somebody):
+def test_an_avatar_is_prepared_for_musetalk_once(someone):
     pytest.importorskip("torch")
     assert "2 clips of 1 avatars lack 5 pictures" in said("prepare_musetalk", "--check")
-    assert not (somebody / "musetalk").exists()
+    assert not (someone / "musetalk").exists()
     text = said("prepare_musetalk", "me", "--device", "cpu")
     assert "me idle_0: 3 of 3 pictures" in text
     assert "me speaking_0: 2 of 2 pictures" in text
-    made = (somebody / "musetalk/idle_0/latents.npy").stat().st_mtime_ns
+    made = (someone / "musetalk/idle_0/latents.npy").stat().st_mtime_ns
     assert "0 clips of 1 avatars lack 0 pictures" in said("prepare_musetalk", "me")
-    assert (somebody / "musetalk/idle_0/latents.npy").stat().st_mtime_ns == made
+    assert (someone / "musetalk/idle_0/latents.npy").stat().st_mtime_ns == made
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_an_avatar_is_prepared_for_musetalk_once(somebody):
         (["me", "--device", "toaster"], "no device that torch knows"),
     ],
 )
-def test_what_hinders_preparing_for_musetalk_is_named(somebody, arguments, message):
+def test_what_hinders_preparing_for_musetalk_is_named(someone, arguments, message):
     pytest.importorskip("torch")
     with pytest.raises(CommandError, match=message):
         said("prepare_musetalk", *arguments)
-    (somebody / "musetalk/idle_0").mkdir(parents=True)
-    (somebody / "musetalk/idle_0/about.json").write_text("{")
+    (someone / "musetalk/idle_0").mkdir(parents=True)
+    (someone / "musetalk/idle_0/about.json").write_text("{")
     with pytest.raises(CommandError, match="idle_0"):
         said("prepare_musetalk", "me")

@@ -24,7 +24,7 @@ def test_another_machine(address: str):
     "name", ["X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "X-Real-IP", "Via"]
 )
 @pytest.mark.parametrize("value", ["127.0.0.1", "1.2.3.4", ""])
-def test_whoever_comes_through_a_proxy_is_not_from_here(name: str, value: str):
+def test_a_client_behind_a_proxy_is_not_this_machine(name: str, value: str):
     assert not is_local(RequestFactory().post("/", headers={name: value}))
 
 

@@ -55,7 +55,7 @@ def test_nothing_that_is_asked_is_an_error(asked: str):
     assert ask(range=f"bytes={asked}").status_code in {200, 206, 416}
 
 
-def test_who_has_it_already_is_told_so():
+def test_who_has_it_already_is_reported_so():
     response = ask(if_none_match='"6", "7"')
     assert (response.status_code, response.content) == (304, b"")
     assert ask(range="bytes=0-1", if_range='"6"').status_code == 200

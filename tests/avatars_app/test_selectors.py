@@ -31,8 +31,8 @@ def not_ready(user_id: str) -> tuple[str, int]:
     return refused.value.reason, refused.value.percent
 
 
-def test_somebody_without_an_avatar_sees_the_default(avatars_dir: Path) -> None:
-    shown = avatar_for("somebody")
+def test_a_user_without_an_avatar_sees_the_default(avatars_dir: Path) -> None:
+    shown = avatar_for("someone")
     assert (shown.folder, shown.version) == ("presenter", "shipped")
     assert shown.clips == {
         "idle": ("idle_0", "idle_1"),
@@ -49,7 +49,7 @@ def test_a_folder_without_a_row_counts_as_ready(avatars_dir: Path) -> None:
 
 def test_an_own_folder_goes_before_a_shipped_one_of_the_same_name(avatars_dir: Path) -> None:
     write_asset_folder(avatars_dir / "presenter", version="redrawn")
-    assert avatar_for("somebody").version == "redrawn"
+    assert avatar_for("someone").version == "redrawn"
 
 
 @pytest.mark.parametrize(
@@ -95,19 +95,19 @@ def test_a_damaged_folder_is_a_failure(avatars_dir: Path, caplog) -> None:
 def test_a_row_can_be_made_the_default(avatars_dir: Path) -> None:
     write_asset_folder(avatars_dir / "anna", version="annas")
     Avatar.objects.create(user_id="anna", status=Status.READY, folder="anna", is_default=True)
-    assert avatar_for("somebody").version == "annas"
+    assert avatar_for("someone").version == "annas"
 
 
 def test_a_default_that_is_not_ready_leaves_the_setting_s(avatars_dir: Path) -> None:
     Avatar.objects.create(user_id="anna", status=Status.PREPARING, is_default=True)
-    assert avatar_for("somebody").version == "shipped"
+    assert avatar_for("someone").version == "shipped"
 
 
 def test_without_a_default_nobody_is_shown(avatars_dir: Path, settings, caplog) -> None:
     settings.DEFAULT_AVATAR = ""
-    assert not_ready("somebody") == ("none", 0)
+    assert not_ready("someone") == ("none", 0)
     settings.DEFAULT_AVATAR = "missing"
-    assert not_ready("somebody") == ("none", 0)
+    assert not_ready("someone") == ("none", 0)
     assert "DEFAULT_AVATAR" in caplog.text
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 Status = Avatar.Status
 
 
-def send(user_id: str = "ann", content: bytes = b"a film") -> Avatar:
+def send(user_id: str = "ann", content: bytes = b"a video") -> Avatar:
     return services.avatar_receive(
         user_id=user_id, kind="video", files={"video": io.BytesIO(content)}
     )
@@ -56,7 +56,7 @@ def kept_uploads(avatars_dir: Path) -> set[str]:
 def test_from_upload_to_avatar(avatars_dir):
     avatar = send()
     assert avatar.status == Status.QUEUED
-    assert uploads.source(avatar.upload).read_bytes() == b"a film"
+    assert uploads.source(avatar.upload).read_bytes() == b"a video"
 
     avatar = taken()
     assert (avatar.user_id, avatar.status, avatar.attempts) == ("ann", Status.PREPARING, 1)
@@ -79,11 +79,11 @@ def test_the_oldest_job_is_taken_first_and_each_once(avatars_dir):
     assert services.preparation_take() is None
 
 
-def test_a_second_upload_while_one_is_in_work_is_refused_and_not_kept(avatars_dir):
+def test_a_second_upload_while_one_is_in_progress_is_refused_and_not_kept(avatars_dir):
     first = send()
     for _ in range(2):
         with pytest.raises(services.AvatarBusy):
-            send(content=b"another film")
+            send(content=b"another video")
         assert kept_uploads(avatars_dir) == {first.upload}
         services.preparation_take()
 
@@ -91,7 +91,7 @@ def test_a_second_upload_while_one_is_in_work_is_refused_and_not_kept(avatars_di
 def test_the_old_avatar_stays_until_the_new_one_takes_its_place(avatars_dir):
     send()
     before = finished("old")
-    after = send(content=b"a better film")
+    after = send(content=b"a better video")
     assert after.has_pictures
     assert kept_uploads(avatars_dir) == {after.upload} != {before.upload}
     assert manifest.read(avatars_dir / "ann").version == "old"
@@ -253,7 +253,7 @@ def test_preparing_again_uses_what_was_sent(avatars_dir):
     avatar = finished()
     again = services.avatar_prepare_again(avatar=avatar)
     assert again.upload == avatar.upload
-    assert uploads.source(again.upload).read_bytes() == b"a film"
+    assert uploads.source(again.upload).read_bytes() == b"a video"
     services.avatar_cancel(avatar=again)
     again.refresh_from_db()
     uploads.forget(again.upload)

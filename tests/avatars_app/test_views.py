@@ -33,7 +33,7 @@ def ready(avatars_dir) -> Avatar:
     return services.avatar_adopt(user_id="ann")
 
 
-def film(name: str = "me.mp4", content: bytes = b"a film") -> SimpleUploadedFile:
+def video(name: str = "me.mp4", content: bytes = b"a video") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, content)
 
 
@@ -47,24 +47,24 @@ def assert_problem(response, status: int, words: str = "") -> dict:
 
 
 def test_an_upload_is_accepted_and_says_where_to_look(client):
-    response = client.post(WHERE, {"video": film()})
+    response = client.post(WHERE, {"video": video()})
     assert response.status_code == 202
     assert response["Location"] == "http://testserver/prepare_avatar/ann"
     said = response.json()
     assert (said["status"], said["percent"], said["error"]) == ("queued", 0, None)
     assert said["status_url"] == response["Location"]
     assert client.get(said["status_url"]).json() == said
-    assert uploads.source(Avatar.objects.get().upload).read_bytes() == b"a film"
+    assert uploads.source(Avatar.objects.get().upload).read_bytes() == b"a video"
 
 
 def test_a_large_upload_is_moved_not_copied(client):
     content = bytes(3_000_000)
-    assert client.post(WHERE, {"video": film(content=content)}).status_code == 202
+    assert client.post(WHERE, {"video": video(content=content)}).status_code == 202
     assert uploads.source(Avatar.objects.get().upload).stat().st_size == len(content)
 
 
-def test_clips_are_told_by_their_names(client):
-    sent = [film("idle_0.mp4", b"i"), film("speaking_2.mov", b"s")]
+def test_clips_are_reported_by_their_names(client):
+    sent = [video("idle_0.mp4", b"i"), video("speaking_2.mov", b"s")]
     assert client.post(WHERE, {"clips": sent}).status_code == 202
     assert set(uploads.source(Avatar.objects.get().upload)) == {"idle_0", "speaking_2"}
 
@@ -73,12 +73,12 @@ def test_clips_are_told_by_their_names(client):
     ("fields", "words"),
     [
         ({}, "Upload the file"),
-        ({"video": film(content=b"")}, "empty"),
+        ({"video": video(content=b"")}, "empty"),
         ({"video": "just text"}, "not a file"),
-        ({"video": film(), "image": film("me.jpg")}, "only one"),
-        ({"clips": [film("holiday.mp4")]}, "standard clip"),
-        ({"clips": [film("../idle_9.mp4")]}, "standard clip"),
-        ({"clips": [film("idle_0.mp4"), film("idle_0.mov")]}, "two files for idle_0"),
+        ({"video": video(), "image": video("me.jpg")}, "only one"),
+        ({"clips": [video("holiday.mp4")]}, "standard clip"),
+        ({"clips": [video("../idle_9.mp4")]}, "standard clip"),
+        ({"clips": [video("idle_0.mp4"), video("idle_0.mov")]}, "two files for idle_0"),
     ],
 )
 def test_a_wrong_form_is_answered_with_what_is_allowed(client, fields, words, avatars_dir):
@@ -94,7 +94,7 @@ def test_a_wrong_form_is_answered_with_what_is_allowed(client, fields, words, av
 
 
 def test_names_with_path_tricks_touch_nothing(client, avatars_dir):
-    sent = [film("../../idle_0.mp4"), film("..\\..\\idle_1.mp4"), film("/etc/idle_2.mp4")]
+    sent = [video("../../idle_0.mp4"), video("..\\..\\idle_1.mp4"), video("/etc/idle_2.mp4")]
     assert client.post(WHERE, {"clips": sent}).status_code == 202
     files = [path for path in avatars_dir.parent.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {"idle_0", "idle_1", "idle_2"}
@@ -104,7 +104,7 @@ def test_names_with_path_tricks_touch_nothing(client, avatars_dir):
 def test_the_server_opens_no_paths(client):
     for response in (
         client.post(f"{WHERE}?video_path=/etc/passwd"),
-        client.post(f"{WHERE}?video_path=/etc/passwd", {"video": film()}),
+        client.post(f"{WHERE}?video_path=/etc/passwd", {"video": video()}),
         client.post(WHERE, {"video_path": "/etc/passwd"}, content_type="application/json"),
         client.post(
             WHERE, "video_path=/etc/passwd", content_type="application/x-www-form-urlencoded"
@@ -119,20 +119,20 @@ def test_the_server_opens_no_paths(client):
 def test_a_wrong_user_id_is_refused(client, user_id):
     for address in ("prepare_avatar", "avatars", "processing_status"):
         assert_problem(client.get(f"/{address}/{user_id}"), 400, "user_id must be")
-    assert_problem(client.post(f"/prepare_avatar/{user_id}", {"video": film()}), 400, "user_id")
+    assert_problem(client.post(f"/prepare_avatar/{user_id}", {"video": video()}), 400, "user_id")
 
 
 def test_one_preparation_at_a_time(client):
-    assert client.post(WHERE, {"video": film()}).status_code == 202
-    assert_problem(client.post(WHERE, {"video": film()}), 409, "cancel it")
+    assert client.post(WHERE, {"video": video()}).status_code == 202
+    assert_problem(client.post(WHERE, {"video": video()}), 409, "cancel it")
     assert client.delete(WHERE).status_code == 204
     assert_problem(client.get(WHERE), 404)
-    assert client.post(WHERE, {"video": film()}).status_code == 202
+    assert client.post(WHERE, {"video": video()}).status_code == 202
 
 
 def test_too_large_is_refused_unread(client, settings):
     settings.MAX_UPLOAD_MB = 1
-    assert_problem(client.post(WHERE, {"video": film(content=bytes(1_000_001))}), 413, "1 MB")
+    assert_problem(client.post(WHERE, {"video": video(content=bytes(1_000_001))}), 413, "1 MB")
     assert not Avatar.objects.exists()
 
 
@@ -141,7 +141,7 @@ def test_a_full_disk_is_said(client, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(uploads, "_take", full)
-    assert_problem(client.post(WHERE, {"video": film()}), 507, "room")
+    assert_problem(client.post(WHERE, {"video": video()}), 507, "room")
     assert not Avatar.objects.exists()
 
 
@@ -151,7 +151,7 @@ def test_a_fault_of_ours_is_a_problem_too_and_logged(client, monkeypatch, caplog
 
     monkeypatch.setattr(services, "avatar_receive", fail)
     client.raise_request_exception = False
-    problem = assert_problem(client.post(WHERE, {"video": film()}), 500)
+    problem = assert_problem(client.post(WHERE, {"video": video()}), 500)
     assert "secret" not in str(problem)
     assert "ZeroDivisionError" in caplog.text
 
@@ -164,7 +164,7 @@ def test_removing_an_avatar(client, ready, avatars_dir):
 
 def test_avatars_are_listed(client, ready, settings):
     make_avatar(settings.SHIPPED_AVATARS_DIR / "presenter", {"idle_0": 10}, name="presenter")
-    client.post("/prepare_avatar/bob", {"video": film()})
+    client.post("/prepare_avatar/bob", {"video": video()})
     ann, bob, presenter = client.get("/avatars").json()
     assert (ann["user_id"], ann["status"], ann["is_shipped"]) == ("ann", "ready", False)
     assert (bob["user_id"], bob["status"], bob["thumbnail"]) == ("bob", "queued", None)
@@ -179,7 +179,7 @@ def test_an_avatar_and_its_files(client, ready):
     assert [clip["name"] for clip in said["clips"]] == ["idle_0", "speaking_0"]
     assert said["clips"][0]["duration_ms"] == 1_200
 
-    shown = client.get(said["clips"][0]["film"], headers={"accept": "video/*"})
+    shown = client.get(said["clips"][0]["video"], headers={"accept": "video/*"})
     with av.open(io.BytesIO(shown.content)) as opened:
         assert sum(1 for _ in opened.decode(video=0)) == 30
     assert client.get(said["thumbnail"])["Content-Type"] == "image/jpeg"
@@ -206,14 +206,14 @@ def test_files_that_are_not_there(client, ready, avatars_dir):
 def test_people_see_forms(client):
     page = client.get(WHERE.replace("ann", "bob"), headers={"accept": "text/html"})
     assert page.status_code == 404
-    client.post(WHERE, {"video": film()})
+    client.post(WHERE, {"video": video()})
     page = client.get(WHERE, headers={"accept": "text/html"}).content.decode()
     assert 'type="file"' in page
     assert 'name="video"' in page
 
 
 def test_older_clients_upload_and_ask(client):
-    said = client.post("/upload_video", {"file": film(), "user_id": "ann"})
+    said = client.post("/upload_video", {"file": video(), "user_id": "ann"})
     assert said.status_code == 200
     assert said.json()["status"] == "processing"
     assert said.json()["user_id"] == "ann"
@@ -228,9 +228,9 @@ def test_older_clients_upload_and_ask(client):
 
 
 def test_older_clients_without_a_name_get_one(client):
-    user_id = client.post("/upload_video", {"file": film()}).json()["user_id"]
+    user_id = client.post("/upload_video", {"file": video()}).json()["user_id"]
     assert Avatar.objects.get().user_id == user_id
-    for fields in ({}, {"file": film(), "user_id": "../x"}):
+    for fields in ({}, {"file": video(), "user_id": "../x"}):
         assert assert_problem(client.post("/upload_video", fields), 400)["error"]
 
 

@@ -54,7 +54,9 @@ def test_a_section_that_takes_too_long_leaves_what_it_printed(tmp_path, program)
     assert ending.startswith("cut off at its limit of 2 s")
 
 
-def test_a_section_that_fails_is_told_and_the_others_run(tmp_path, program, monkeypatch, capsys):
+def test_a_section_that_fails_is_reported_and_the_others_run(
+    tmp_path, program, monkeypatch, capsys
+):
     program("print('numbers'); raise SystemExit(3)")
     sections = (Section("a", "A", ()), Section("b", "B", ("no_such_package",)))
     monkeypatch.setattr(gpu_report, "SECTIONS", sections)
@@ -66,7 +68,7 @@ def test_a_section_that_fails_is_told_and_the_others_run(tmp_path, program, monk
     assert "not installed: no_such_package; without it no b" in capsys.readouterr().out
 
 
-def test_a_spent_budget_is_told(tmp_path, monkeypatch):
+def test_a_spent_budget_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_report, "SECTIONS", (Section("a", "A", ()),))
     path = tmp_path / "report.md"
     assert main(["--to", str(path), "--budget", "1", "--device", "cpu"]) == 0

@@ -1,4 +1,4 @@
-"""The score knows good lip-sync from bad: late, still, shuffled and shut mouths are told apart."""
+"""The score distinguishes good lip-sync from late, still, shuffled and shut mouths."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_a_still_mouth_scores_nothing():
     assert still.separation == 0.5
 
 
-def test_a_mouth_that_never_shuts_is_told_from_one_that_does():
+def test_a_mouth_that_never_shuts_is_reported_from_one_that_does():
     truth = speech(1)
     never = np.maximum(seen(truth), 0.02 + 0.3 * 0.8)
 
@@ -95,7 +95,7 @@ def test_scale_and_offset_of_the_gap_do_not_matter(scale, offset, seed):
 
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=60), st.integers(0, 9))
 def test_separation_of_a_set_equals_its_definition(values, seed):
-    """Against the definition, pair by pair; bilabials apart, so that no neighbour plays in."""
+    """Against the definition, pair by pair; bilabials apart, so that no neighbor plays in."""
     seen_ = np.repeat(values, 3)
     truth = LipTruth(
         np.repeat(np.random.default_rng(seed).integers(0, 2, len(values)), 3).astype(float),

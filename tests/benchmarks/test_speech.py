@@ -15,7 +15,7 @@ def test_babble_sounds_in_the_voice_range_and_pauses():
     assert 0.05 < (loudness < 10).mean() < 0.4
 
 
-def test_without_a_synthesiser_it_babbles_and_says_so(monkeypatch):
+def test_without_a_synthesizer_it_babbles_and_says_so(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "babble" in speech().source
 

@@ -131,7 +131,7 @@ def nginx(folder: Path, certificate: Certificate, server_port: int) -> HttpsProx
 
 
 def bare_nginx(folder: Path, server_port: int) -> HttpsProxy:
-    """The least that works: nothing is told of the client. Without TLS."""
+    """The least that works: no header names the client. Without TLS."""
     port = free_port()
     where = f"location / {{ proxy_pass http://127.0.0.1:{server_port}; }}"
     return run_nginx(folder, f"server {{ listen 127.0.0.1:{port}; {where} }}", port)

@@ -96,7 +96,7 @@ class Server:
 
     @asynccontextmanager
     async def stream(
-        self, user_id: str = "somebody", session_id: str | None = None
+        self, user_id: str = "someone", session_id: str | None = None
     ) -> AsyncIterator[Stream]:
         """An open WebSocket with INIT sent."""
         uri = f"ws://127.0.0.1:{self.port}/musetalk/v1/ws/{user_id}"

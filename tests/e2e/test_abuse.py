@@ -1,4 +1,4 @@
-"""Whatever one client does, it is told, the server lives, and nobody else notices.
+"""Whatever one client does, it gets an error, the server lives, and nobody else notices.
 
 Each test abuses the server on one connection while another client watches its own stream. The
 watcher's frames must be whole and exact; about time the last test alone says something, and
@@ -122,7 +122,7 @@ WRONG = {
 }
 
 
-async def test_wrong_messages_are_told_and_the_session_goes_on(server):
+async def test_wrong_messages_are_reported_and_the_session_continues(server):
     async with undisturbed(server), raw_client(server.address, "mallory") as client:
         await client.open("mallory")
         for name, wrong in WRONG.items():

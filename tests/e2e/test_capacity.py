@@ -56,7 +56,7 @@ async def test_one_utterance_too_many_is_refused(
             await connection.__aexit__(None, None, None)
 
 
-async def test_whoever_must_be_able_to_speak_is_not_admitted_without_a_place(
+async def test_a_session_that_requires_speech_is_not_admitted_without_a_place(
     serve: Callable[..., Server],
 ) -> None:
     server = serve(SPEAKING_PLACES="1", SPEECH_SHARE="1")

@@ -80,7 +80,7 @@ async def test_whole_sentences_and_odd_chunks_are_speech_too(server):
         assert_decodes(access_units(frames))
 
 
-async def test_a_second_utterance_goes_on_where_the_first_ended(server):
+async def test_a_second_utterance_continues_where_the_first_ended(server):
     async with raw_client(server.address, "ada") as client:
         await client.open("ada")
         await client.speak(SPEECH.part(0, 10)[:-400])  # the end is padded, the position is not

@@ -48,7 +48,9 @@ def sessions(server: Server) -> dict[str, dict[str, object]]:
     return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 
-async def test_an_operator_s_wish_reaches_the_process_that_has_the_session(serve, database, shell):
+async def test_an_operator_s_request_reaches_the_process_that_has_the_session(
+    serve, database, shell
+):
     server = serve(**database)
     async with server.stream("ann") as stream:
         await stream.frames(5)

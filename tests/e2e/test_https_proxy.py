@@ -14,8 +14,8 @@ import pytest
 from tests.e2e import https_proxy
 from tests.e2e.https_proxy import Browser, Certificate, HttpsProxy
 from tests.e2e.talking import Server
-from tests.film import write_sound
 from tests.processes import make_database
+from tests.videos import write_sound
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -63,7 +63,7 @@ def account(start) -> None:
     assert process.wait(60) == 0, process.output
 
 
-def somebody() -> str:
+def new_user() -> str:
     """Nobody whom another test sent anything for."""
     return f"user_{uuid.uuid4().hex}"
 
@@ -73,7 +73,7 @@ def upload(browser: Browser, **headers: str) -> int:
         b'--b\r\nContent-Disposition: form-data; name="video"; filename="v"\r\n\r\nx\r\n--b--\r\n'
     )
     kind = "multipart/form-data; boundary=b"
-    return browser.ask(f"/prepare_avatar/{somebody()}", body, Content_Type=kind, **headers)[0]
+    return browser.ask(f"/prepare_avatar/{new_user()}", body, Content_Type=kind, **headers)[0]
 
 
 def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate, account) -> None:
@@ -85,7 +85,7 @@ def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate
     assert upload(stranger) == 403
     assert upload(stranger, X_Forwarded_For="127.0.0.1") == 403
     assert upload(stranger, X_Forwarded_For="127.0.0.1", Origin=proxy.origin) == 403
-    # Whoever connects past the proxy is believed nothing either: it may be another proxy.
+    # Headers of a client that connects past the proxy are ignored as well: it may be a proxy.
     assert upload(Browser(f"http://127.0.0.1:{server.port}", certificate)) == 403
 
     staff = Browser(proxy.origin, certificate)
@@ -93,15 +93,15 @@ def test_staff_log_in_and_upload_and_strangers_do_not(serve, before, certificate
     assert staff.log_in("root", PASSWORD) == 302
     assert all(cookie.secure for cookie in staff.cookies), list(staff.cookies)
     assert "Log out" in staff.ask("/admin/")[2].decode()
-    path = f"/prepare_avatar/{somebody()}"
-    status, headers, body = staff.post(path, video=b"a film")
+    path = f"/prepare_avatar/{new_user()}"
+    status, headers, body = staff.post(path, video=b"a video")
     assert status == 202, body
     assert headers["Location"] == proxy.origin + path
     status, body = 0, b""
     for _ in range(5):
         # Of what was refused Caddy reads 256 kB; with the rest the answer can be lost.
         with suppress(URLError):
-            status, _, body = staff.post(f"/prepare_avatar/{somebody()}", video=bytes(1_200_000))
+            status, _, body = staff.post(f"/prepare_avatar/{new_user()}", video=bytes(1_200_000))
             break
     assert status == 413, body
     assert json.loads(body)["detail"] == "More than 1 MB cannot be taken."
@@ -126,14 +126,14 @@ def test_one_talks_to_the_avatar(serve, before, certificate, start, tmp_path: Pa
     speech = write_sound(tmp_path / "speech.wav")
     talk = start(
         *("manage.py", "talk", "--server", f"wss://localhost:{proxy.port}", "--user-id", "me"),
-        *("--audio-file", str(speech), "--output", str(tmp_path / "film.mp4")),
+        *("--audio-file", str(speech), "--output", str(tmp_path / "video.mp4")),
         SSL_CERT_FILE=str(certificate.chain),
     )
     talk.wait(60)  # on a busy machine its verdict may be that lip-sync was late
     measured = dict(re.findall(r"^(\S[\w ]+?)  +(\d+)", talk.output, re.MULTILINE))
     assert (measured["missing frames"], measured["decode errors"]) == ("0", "0"), talk.output
     assert int(measured["of them with speech"]) >= 10, talk.output
-    assert (tmp_path / "film.mp4").stat().st_size > 10_000
+    assert (tmp_path / "video.mp4").stat().st_size > 10_000
 
 
 def test_a_proxy_that_nobody_named_is_not_believed(serve, before, certificate, account) -> None:

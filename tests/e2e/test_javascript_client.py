@@ -25,7 +25,7 @@ pytestmark = [
 EXAMPLE = Path(__file__).resolve().parents[2] / "clients" / "javascript" / "example.html"
 WAIT_MS = 20_000
 
-# Remembers what is seen and heard of each piece of speech.
+# Records when each piece of speech is seen and heard.
 RECORD = """
   globalThis.record = (avatar) => {
     const told = (globalThis.told = { seen: {}, heard: {}, events: [], times: [] });
@@ -258,7 +258,7 @@ def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
     assert page.evaluate("Object.keys(told.heard).length") > 100
 
 
-def test_a_session_that_is_gone_is_told_and_another_one_speaks(
+def test_a_session_that_is_gone_is_reported_and_another_one_speaks(
     context: BrowserContext, serve: Callable[..., Server]
 ) -> None:
     server = serve(RESUME_S="0")

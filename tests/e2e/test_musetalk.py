@@ -66,9 +66,9 @@ def decoded(frames):
 
 
 async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
-    folder = tmp_path / "avatars" / "somebody"
+    folder = tmp_path / "avatars" / "someone"
     make_person(folder)
-    preparing = start("manage.py", "prepare_musetalk", "somebody", **MUSETALK)
+    preparing = start("manage.py", "prepare_musetalk", "someone", **MUSETALK)
     assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
     assert "All is prepared" in preparing.output
     server = serve(**MUSETALK)
@@ -87,7 +87,7 @@ async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
     patch = faces.patch(0)
     rows = slice(patch.y + 20, patch.y + patch.height - 20)
     columns = slice(patch.x + 40, patch.x + patch.width - 40)
-    # Test pictures are one grey from edge to edge: what varies inside the patch is a mouth.
+    # Test pictures are one gray from edge to edge: what varies inside the patch is a mouth.
     mouths = sum(picture[rows, columns].std() > 5 for _, picture in decoded(idle + frames))
     if mouths == 0:
         assert any("engine_late" in r or "MuseTalk takes" in r for r in reasons), reasons
@@ -95,8 +95,8 @@ async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
     assert "Traceback" not in server.process.output, server.process.output
 
 
-async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: Path) -> None:
-    folder = tmp_path / "avatars" / "somebody"
+async def test_who_is_not_prepared_is_reported_so_and_is_prepared(serve, tmp_path: Path) -> None:
+    folder = tmp_path / "avatars" / "someone"
     make_person(folder)
     server = serve(**MUSETALK)
     await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
@@ -115,7 +115,7 @@ async def test_who_is_not_prepared_is_told_so_and_is_prepared(serve, tmp_path: P
 
 
 async def test_a_stop_while_clips_are_prepared_is_no_crash(serve, tmp_path: Path) -> None:
-    folder = tmp_path / "avatars" / "somebody"
+    folder = tmp_path / "avatars" / "someone"
     make_avatar(folder, clips={"idle_0": 400, "speaking_0": 400}, name=folder.name)
     for clip in ("idle_0", "speaking_0"):
         meshes = np.repeat(mesh_of_a_face()[None], 400, 0)
@@ -139,8 +139,8 @@ async def test_a_stop_while_the_engine_loads_ends_soon(start, after_s: float) ->
     assert asyncio.get_running_loop().time() - began_s < 3 * 3
 
 
-def engine_processes(door) -> list[psutil.Process]:
-    children = psutil.Process(door.process.pid).children(recursive=True)
+def engine_processes(server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children(recursive=True)
     return [child for child in children if "run_engine" in child.cmdline()]
 
 
@@ -148,40 +148,40 @@ def engine_processes(door) -> list[psutil.Process]:
 async def test_a_killed_engine_process_costs_no_session(
     start, serve, tmp_path: Path, processes: int
 ) -> None:
-    make_person(tmp_path / "avatars" / "somebody")
-    preparing = start("manage.py", "prepare_musetalk", "somebody", **MUSETALK)
+    make_person(tmp_path / "avatars" / "someone")
+    preparing = start("manage.py", "prepare_musetalk", "someone", **MUSETALK)
     assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
-    door = serve("--processes", str(processes), **MUSETALK)
+    server = serve("--processes", str(processes), **MUSETALK)
     for _ in range(processes):
-        await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
-    async with door.stream("ann") as stream, door.stream("bob") as other:
+        await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    async with server.stream("ann") as stream, server.stream("bob") as other:
         await stream.wait_for("INIT_SUCCESS")
         await other.wait_for("INIT_SUCCESS")
         await speak(stream)
-        [engine] = engine_processes(door)
+        [engine] = engine_processes(server)
         engine.kill()
         frames, reasons = await speak(stream)
-        assert len(set(reasons)) <= 2, "each reason is told once an utterance"
+        assert len(set(reasons)) <= 2, "each reason is sent once an utterance"
         assert [frame for frame, _ in decoded(await other.frames(5))]
         for _ in range(30):
             frames, reasons = await speak(stream)
             if not any("restarted" in reason for reason in reasons):
                 break
         else:
-            pytest.fail(f"no lips again: {reasons}\n{door.process.output}")
+            pytest.fail(f"no lips again: {reasons}\n{server.process.output}")
         spoken = [frame["audio_timestamp"] for frame in frames if "audio_timestamp" in frame]
         assert len(spoken) == 50
-    [again] = engine_processes(door)
+    [again] = engine_processes(server)
     assert again.pid != engine.pid
-    assert door.process.output.count("the engine process ended (signal SIGKILL)") == 1
-    assert await asyncio.to_thread(door.process.end) == 0, door.process.output
+    assert server.process.output.count("the engine process ended (signal SIGKILL)") == 1
+    assert await asyncio.to_thread(server.process.end) == 0, server.process.output
     assert not again.is_running()
 
 
 async def test_an_engine_process_ends_with_the_one_that_started_it(serve, tmp_path: Path) -> None:
-    make_person(tmp_path / "avatars" / "somebody")
-    door = serve(**MUSETALK)
-    await asyncio.to_thread(door.process.wait_for, "takes sessions", 120)
-    [engine] = engine_processes(door)
-    door.process.send(signal.SIGKILL)
+    make_person(tmp_path / "avatars" / "someone")
+    server = serve(**MUSETALK)
+    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    [engine] = engine_processes(server)
+    server.process.send(signal.SIGKILL)
     await asyncio.to_thread(engine.wait, 10)

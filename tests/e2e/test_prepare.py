@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from tests.e2e.talking import Server
-from tests.film import person, write_film, write_sound
 from tests.processes import make_database
+from tests.videos import person, write_sound, write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -28,15 +28,15 @@ CANCELLED_WITHIN_S = 10
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory) -> bytes:
-    return write_film(tmp_path_factory.mktemp("film") / "me.mp4", person(100)).read_bytes()
+def video(tmp_path_factory) -> bytes:
+    return write_video(tmp_path_factory.mktemp("video") / "me.mp4", person(100)).read_bytes()
 
 
 @pytest.fixture(scope="module")
-def long_film(tmp_path_factory) -> bytes:
+def long_video(tmp_path_factory) -> bytes:
     """One that takes long enough to be interrupted."""
-    path = tmp_path_factory.mktemp("film") / "long.mp4"
-    return write_film(path, person(1_000)).read_bytes()
+    path = tmp_path_factory.mktemp("video") / "long.mp4"
+    return write_video(path, person(1_000)).read_bytes()
 
 
 @pytest.fixture
@@ -143,14 +143,14 @@ def wait_until_clean(avatars_dir: Path) -> None:
 
 
 def left_in(folder: Path) -> set[str]:
-    """Everything that lies there, but the empty folders that are always there."""
+    """Everything that is there, but the empty folders that are always there."""
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return found | {path.name for path in (folder / ".jobs").glob("*")}
 
 
-async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, film, avatars_dir):
-    assert upload(server, film) == 202
-    assert upload(server, film) == 409
+async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, video, avatars_dir):
+    assert upload(server, video) == 202
+    assert upload(server, video) == 409
     async with server.stream("ann") as early:
         messages, code = await early.end()
         assert code == 4404
@@ -179,14 +179,14 @@ async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, film, av
 @pytest.mark.parametrize("field", ["video", "image"])
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"this is no film", "unreadable"), ("sound", "no_video"), ("half", None)],
+    [(b"this is no video", "unreadable"), ("sound", "no_video"), ("half", None)],
     ids=["text", "sound", "truncated"],
 )
-def test_what_is_no_film_is_said_so(server, film, avatars_dir, tmp_path, field, content, reason):
+def test_what_is_no_video_is_said_so(server, video, avatars_dir, tmp_path, field, content, reason):
     if content == "sound":
         content = write_sound(tmp_path / "sound.wav").read_bytes()
     elif content == "half":
-        content = film[: len(film) // 2]
+        content = video[: len(video) // 2]
     assert upload(server, content, field=field) == 202
     said = wait_for_end(server)
     assert said["status"] == "failed"
@@ -201,10 +201,10 @@ def test_zero_bytes_are_refused_at_once(server):
     assert upload(server, b"") == 400
 
 
-def test_of_uploads_at_once_one_wins(server, film, avatars_dir):
+def test_of_uploads_at_once_one_wins(server, video, avatars_dir):
     statuses: list[int] = []
     threads = [
-        threading.Thread(target=lambda: statuses.append(upload(server, film))) for _ in range(4)
+        threading.Thread(target=lambda: statuses.append(upload(server, video))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -215,8 +215,8 @@ def test_of_uploads_at_once_one_wins(server, film, avatars_dir):
     ask(server, "DELETE", "/prepare_avatar/ann")
 
 
-def test_cancelling_takes_seconds_and_leaves_nothing(server, long_film, avatars_dir):
-    assert upload(server, long_film) == 202
+def test_cancelling_takes_seconds_and_leaves_nothing(server, long_video, avatars_dir):
+    assert upload(server, long_video) == 202
     child = wait_for_child(server)
     assert ask(server, "DELETE", "/prepare_avatar/ann")[0] == 204
     took_s = wait_until(
@@ -228,8 +228,8 @@ def test_cancelling_takes_seconds_and_leaves_nothing(server, long_film, avatars_
     assert ask(server, "GET", "/prepare_avatar/ann")[0] == 404
 
 
-def test_a_child_that_dies_is_replaced(server, film, avatars_dir):
-    assert upload(server, film) == 202
+def test_a_child_that_dies_is_replaced(server, video, avatars_dir):
+    assert upload(server, video) == 202
     child = wait_for_child(server)
     child.send_signal(signal.SIGKILL)
     wait_until(
@@ -243,10 +243,10 @@ def test_a_child_that_dies_is_replaced(server, film, avatars_dir):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_server_left_undone_the_next_one_does(
-    serve, fresh_database, film, long_film, avatars_dir, number
+    serve, fresh_database, video, long_video, avatars_dir, number
 ):
     first = serve(**fresh_database)
-    assert upload(first, film) == 202
+    assert upload(first, video) == 202
     child = wait_for_child(first)
     first.process.send(number)
     first.process.wait()
@@ -304,7 +304,7 @@ def test_a_body_in_chunks_is_taken(server):
 
 
 async def test_a_large_upload_costs_no_memory_and_holds_up_no_stream(server):
-    async with server.stream("somebody") as stream:
+    async with server.stream("someone") as stream:
         await stream.frames(10)
         before_bytes = server.process.memory_bytes()
         sending = threading.Thread(target=upload, args=(server, bytes(150_000_000)))

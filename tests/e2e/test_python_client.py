@@ -96,14 +96,14 @@ async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> Non
         assert np.median(steps) == pytest.approx(0.04, abs=0.005)
 
 
-async def test_whoever_looks_at_nothing_still_learns_how_it_ended(server: Server) -> None:
+async def test_a_client_that_reads_no_frames_still_learns_how_it_ended(server: Server) -> None:
     async with AvatarClient(address(server), "ann") as avatar:
         await asyncio.sleep(0.5)
         utterance = await avatar.speak(TONE[:16_000])
         await asyncio.wait_for(utterance, 5)
 
 
-async def test_whoever_begins_to_look_begins_with_a_keyframe(server: Server) -> None:
+async def test_the_first_frame_that_is_read_is_a_keyframe(server: Server) -> None:
     async with AvatarClient(address(server), "ann") as avatar:
         await asyncio.sleep(1.5)
         units = []
@@ -157,7 +157,7 @@ async def test_a_killed_process_costs_no_speech(
             assert (played.played_ms, played.interrupted) == (3_000, False)
 
 
-async def test_a_session_that_cannot_be_resumed_is_opened_anew(
+async def test_a_session_that_cannot_be_resumed_is_opened_again(
     serve: Callable[..., Server],
 ) -> None:
     server = serve(RESUME_S="0")
@@ -260,7 +260,7 @@ def test_an_example_ends_cleanly_on_ctrl_c(server: Server, tmp_path: Path) -> No
         env=env,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs these tests in the background ignores it, and what they start would, too.
+        # A shell ignores it for tests in the background, and their children would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with program:

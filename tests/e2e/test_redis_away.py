@@ -79,7 +79,7 @@ async def frames_come(stream: Stream, within_s: float = HEALS_WITHIN_S) -> float
 
 @asynccontextmanager
 async def speaking(stream: Stream) -> AsyncIterator[None]:
-    """Somebody says something all the time."""
+    """Speaks all the time."""
 
     async def speak() -> None:
         while True:
@@ -106,7 +106,7 @@ def outage_lines(process: Process) -> list[str]:
     return re.findall(r"Redis cannot be reached|Redis is back", process.output)
 
 
-async def test_a_server_that_stops_and_goes_on(server: ValkeyServer, start_both) -> None:
+async def test_a_server_that_stops_and_continues(server: ValkeyServer, start_both) -> None:
     gateway, worker = await asyncio.to_thread(start_both, server.port)
     async with gateway.stream() as stream:
         await stream.frames(10)
@@ -129,7 +129,7 @@ async def test_a_server_that_stops_and_goes_on(server: ValkeyServer, start_both)
     for process in (gateway.process, worker):
         assert outage_lines(process) == ["Redis cannot be reached", "Redis is back"]
         assert await asyncio.to_thread(process.end) == 0
-    print(f"pictures {healed_s:.1f} s after the server went on")
+    print(f"pictures {healed_s:.1f} s after the server was continued")
 
 
 @pytest.mark.parametrize("new_as_well", [False, True])

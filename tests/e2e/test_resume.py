@@ -111,7 +111,7 @@ def server(serve: Callable[..., Server]) -> Server:
     return serve()
 
 
-async def test_speech_goes_on_where_the_client_saw_it_last(server: Server) -> None:
+async def test_speech_continues_where_the_client_saw_it_last(server: Server) -> None:
     client = Client(server)
     async with client.connected():
         await client.see(3)
@@ -191,7 +191,7 @@ async def test_a_client_that_does_not_come_back_is_forgotten(serve: Callable[...
     client.check(0)
 
 
-async def test_whoever_says_goodbye_does_not_come_back(server: Server) -> None:
+async def test_a_session_that_was_closed_is_not_resumed(server: Server) -> None:
     client = Client(server)
     async with client.connected():
         await client.see(1)

@@ -55,8 +55,8 @@ def test_every_operation_does_what_it_promises(
 
 
 @pytest.mark.parametrize("label", [name for name in operations if name.startswith("GET ")])
-def test_what_is_there_is_told_as_promised(label: str, server: ServerProcess) -> None:
-    """Whoever makes up names seldom hits one that exists."""
+def test_what_is_there_is_reported_as_promised(label: str, server: ServerProcess) -> None:
+    """Made-up names seldom hit one that exists."""
     names = {"user_id": "presenter", "clip": "idle_0"}
     case = operations[label].Case(
         path_parameters={name: value for name, value in names.items() if name in label}

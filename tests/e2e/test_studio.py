@@ -270,7 +270,7 @@ def test_a_page_that_slept_shows_the_present(studio: Studio, context: BrowserCon
     assert last.shown_ms - last.timestamp_ms < journey_ms + 400
 
 
-def test_speech_goes_on_in_a_background_tab(studio: Studio) -> None:
+def test_speech_continues_in_a_background_tab(studio: Studio) -> None:
     # Headless browsers hide no tab; this is what a hidden one sees of the world.
     studio.page.evaluate(
         "Object.defineProperty(document, 'hidden', { get: () => true });"
@@ -381,12 +381,12 @@ def test_an_avatar_of_one_s_own_is_sent_and_what_is_wrong_with_it_is_said(
     server = serve()
     studio = Studio(context, f"http://127.0.0.1:{server.port}")
     studio.wait_until_live()
-    film = {"name": "me.mp4", "mimeType": "video/mp4", "buffer": b"no film at all"}
+    video = {"name": "me.mp4", "mimeType": "video/mp4", "buffer": b"no video at all"}
     hint = studio.page.locator("#own-hint")
-    studio.page.set_input_files("#film", film)  # type: ignore[arg-type]
+    studio.page.set_input_files("#video", video)  # type: ignore[arg-type]
     expect(hint).to_contain_text("Write a name of your own")
     studio.page.get_by_label("Avatar of user").fill("ada")
-    studio.page.set_input_files("#film", film)  # type: ignore[arg-type]
+    studio.page.set_input_files("#video", video)  # type: ignore[arg-type]
     expect(studio.page.locator("#notice")).to_contain_text("could not be prepared", timeout=30_000)
     expect(hint).to_contain_text("cannot be decoded")
 

@@ -50,9 +50,7 @@ def run(page: Page) -> Run:
     return run
 
 
-# ---- media-clock
-
-# A sound card whose sound takes 30 ms to the ear, read each 40 ms; `context` is what is told of it.
+# A sound card whose sound takes 30 ms to the ear, read each 40 ms; `context` is what it reports.
 LISTEN = """
   let now = 5_000, asked = 0;
   const clock = new it.MediaClock(() => now);
@@ -85,8 +83,6 @@ def test_a_sound_card_that_opens_is_not_asked(run: Run) -> None:
     assert result["asked"] == 0
     assert result["told"][-1] == 5_010
 
-
-# ---- playout-schedule
 
 FEED = """
   const schedule = new it.PlayoutSchedule();
@@ -140,7 +136,7 @@ def test_stale_frames_are_skipped_and_the_next_one_is_live(run: Run) -> None:
     assert last["dueMs"] - live[-1][1] < 500
 
 
-def test_a_longer_way_begins_anew(run: Run) -> None:
+def test_a_longer_way_begins_again(run: Run) -> None:
     near = [(n * 40, 1_000 + n * 40, False) for n in range(50)]
     far = [(n * 40, 6_000 + n * 40, False) for n in range(50, 150)]
     told = feed(run, near + far)["told"]
@@ -153,9 +149,6 @@ def test_a_stream_that_jumps_ahead_is_not_waited_for(run: Run) -> None:
     frames += [(n * 40, 1_000 + (n - 100) * 40, True) for n in range(120, 130)]
     last = feed(run, frames)["told"][-1]
     assert last["dueMs"] - frames[-1][1] == pytest.approx(80, abs=1)
-
-
-# ---- access-unit, base64, pcm, fragments
 
 
 def test_annex_b_becomes_avcc(run: Run) -> None:
@@ -218,8 +211,6 @@ def test_a_fragment_has_its_time_and_its_picture(run: Run) -> None:
     assert (120 * 90).to_bytes(4, "big") in fragment
 
 
-# ---- speech-gate
-
 GATE = """
   const gate = new it.SpeechGate();
   return argument.map((amplitude) =>
@@ -242,9 +233,6 @@ def test_a_loud_room_is_learned(run: Run) -> None:
     passed = run("speech-gate.js", GATE, [800] * 250 + [8_000] * 5)
     assert sum(passed[200:250]) == 0
     assert all(passed[250:])
-
-
-# ---- retry-policy
 
 
 @pytest.mark.parametrize(
@@ -283,9 +271,6 @@ def test_each_end_has_its_remedy(
     found = json.loads(text)
     assert found["reason"] == reason
     assert found.get("waitMs") == wait_ms
-
-
-# ---- the client without the page
 
 
 def test_the_client_stands_on_its_own(page: Page) -> None:

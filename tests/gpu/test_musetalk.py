@@ -141,7 +141,7 @@ def test_memory_that_is_short_shrinks_the_batch(device, little_memory):
 
 
 def test_memory_that_runs_short_later_shrinks_it_too(device):
-    """Another program took the memory: what was recorded is given back and recorded anew."""
+    """Another program took the memory: what was recorded is given back and recorded again."""
     nets = nets_on(device, torch.float32)
     runner = Runner(nets, device, torch.float32, buckets=(1, 16))
     runner.warm_up()

@@ -7,7 +7,7 @@ from inference.metrics import FrameMetrics, LatenessHistogram
 
 
 @given(st.lists(st.floats(0, 1.2), min_size=1), st.floats(0.01, 1))
-def test_the_promised_share_really_lies_below(lateness_s: list[float], share: float) -> None:
+def test_the_promised_share_really_is_below(lateness_s: list[float], share: float) -> None:
     histogram = LatenessHistogram()
     for value in lateness_s:
         histogram.count(value)

@@ -112,7 +112,9 @@ async def test_draining_gives_sessions_back(worker: InferenceWorker, gateway: La
     assert message == SessionEnded(claim_id="c", reason="drain")
 
 
-async def test_a_task_that_dies_is_told(avatars_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_that_dies_is_reported(
+    avatars_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deaths: asyncio.Queue[str] = asyncio.Queue()
     monkeypatch.setattr(
         workers, "choose_engine", lambda **_: EngineChoice(LoudnessEngine(), "for the test")
@@ -171,7 +173,9 @@ async def test_draining_has_a_time_limit(
     assert "not all sessions could be given back" in caplog.text
 
 
-async def test_claims_are_read_again_after_redis_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_claims_are_read_again_after_an_outage_of_redis(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(workers, "RETRY_AFTER_S", 0.01)
 
     class Flaky:

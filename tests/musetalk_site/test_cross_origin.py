@@ -1,4 +1,4 @@
-"""What a page from elsewhere can do in a browser, and that it can do nothing as somebody else."""
+"""What a page from elsewhere can do in a browser, and that it can do nothing as another user."""
 
 import pytest
 from corsheaders.middleware import CorsMiddleware
@@ -40,7 +40,7 @@ def test_where_origins_are_named_only_they_may():
 
 
 @named
-def test_what_a_browser_asks_beforehand():
+def test_what_a_browser_asks_in_advance():
     for method in ("POST", "DELETE"):
         allowed = preflight("/prepare_avatar/ann", APP, method)
         assert allowed[ALLOW] == APP
@@ -69,7 +69,7 @@ def test_the_operator_s_browser_uploads_for_no_foreign_page(settings):
 
 
 @pytest.mark.django_db
-def test_somebody_logged_in_does_nothing_for_a_foreign_page(settings):
+def test_a_logged_in_user_does_nothing_for_a_foreign_page(settings):
     settings.OPEN_UPLOADS = True
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.create_superuser("root"))

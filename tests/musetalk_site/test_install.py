@@ -1,4 +1,4 @@
-"""Installing: what it may use, what uv is told, and that requirements are pinned."""
+"""Installing: what it may use, the arguments of uv, and that requirements are pinned."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def test_a_changed_file_is_installed_again(tmp_path: Path) -> None:
     assert install.digests([file]) != before
 
 
-def test_uv_is_told_what_pip_is_configured_to() -> None:
+def test_uv_is_reported_what_pip_is_configured_to() -> None:
     configured = {
         "index-url": ["https://main.example/simple"],
         "extra-index-url": ["https://more.example/simple", "file:///mirror/simple"],

@@ -14,7 +14,7 @@ from streaming.models import GatewayProcess
         (RuntimeError("secret"), 500, "The server made a mistake"),
     ],
 )
-def test_a_fault_is_told_without_its_details(
+def test_a_fault_is_reported_without_its_details(
     client, monkeypatch, caplog, error: Exception, status: int, words: str
 ):
     def fail(*_: object, **__: object) -> None:

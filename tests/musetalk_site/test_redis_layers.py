@@ -1,4 +1,4 @@
-"""The layers over Redis while their server is away: nothing hangs, and all heals by itself."""
+"""The layers over Redis while their server cannot be reached: nothing hangs, and all recover."""
 
 import asyncio
 import contextlib
@@ -197,7 +197,9 @@ async def test_every_call_ends_while_the_server_is_silent(
 
 
 @pytest.mark.slow
-async def test_a_server_that_was_stopped_goes_on(settings: Any, availability: Availability) -> None:
+async def test_a_server_that_was_stopped_continues(
+    settings: Any, availability: Availability
+) -> None:
     with ValkeyServer(port=free_port()) as server:
         layers = await make(settings, server.connection_url)
         channel = await layers["media"].new_channel()

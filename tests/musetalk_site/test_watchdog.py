@@ -58,7 +58,7 @@ def test_a_loop_that_runs_is_left_alone_until_it_ends(run) -> None:
     assert process.output == "watching\nended\n"
 
 
-def test_a_process_that_was_stopped_as_a_whole_goes_on(run) -> None:
+def test_a_process_that_was_stopped_as_a_whole_continues(run) -> None:
     process = run("pass")
     process.send(signal.SIGSTOP)
     time.sleep(2)

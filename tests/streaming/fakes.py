@@ -137,8 +137,6 @@ class FakeGateway:
         self.opens_at_once = True
         self.full_channels: set[str] = set()
 
-    # ---- what happens
-
     def do(self, effects: list[Effect]) -> None:
         todo = deque(effects)
         while todo:
@@ -187,8 +185,6 @@ class FakeGateway:
             self.do(self.session.timer(self.now_s))
         self.now_s = until_s
 
-    # ---- the usual beginnings
-
     def init(self, **data: object) -> None:
         self.client_sends("INIT", user_id=USER, **data)
 
@@ -204,10 +200,8 @@ class FakeGateway:
         return FakeWorker(self, channel, claim)
 
     def accepted(self, channel: str) -> SessionAccepted:
-        """What the worker on ``channel`` was told to begin with."""
+        """The message that began the session at the worker on ``channel``."""
         return next(m for m in self.sent_to_worker(channel) if isinstance(m, SessionAccepted))
-
-    # ---- what came of it
 
     def of_type(self, *types: str) -> list[dict]:
         return [message for message in self.sent_to_client if message["type"] in types]
@@ -240,7 +234,7 @@ class FakeGateway:
 
 
 class FakeWorker:
-    """One that took the session, and shows what it is told to."""
+    """A worker that claimed the session, and sends frames."""
 
     def __init__(self, gateway: FakeGateway, channel: str, claim: SessionStart) -> None:
         self.gateway = gateway

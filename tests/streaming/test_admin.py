@@ -126,17 +126,17 @@ def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
     registry.enter(connection)
     connection.gateway.start()
     assert "streaming</b>" in page(admin_client)
-    wish = {"action": "end_now", "_selected_action": [SessionRecord.objects.get().pk]}
-    assert "Told to end: 1" in admin_client.post(LIST, wish, follow=True).content.decode()
+    request = {"action": "end_now", "_selected_action": [SessionRecord.objects.get().pk]}
+    assert "Asked to end: 1" in admin_client.post(LIST, request, follow=True).content.decode()
     assert connection.gateway.closed == 4409
     registry.leave(connection)
     assert "by an operator" in page(admin_client)
-    assert "None of them is live" in admin_client.post(LIST, wish, follow=True).content.decode()
+    assert "None of them is live" in admin_client.post(LIST, request, follow=True).content.decode()
 
 
 def test_groups_may_do_what_their_names_say(client, process):
     live = record(process, ended_at=None, close_cause="")
-    wish = {"action": "end_now", "_selected_action": [live.pk]}
+    request = {"action": "end_now", "_selected_action": [live.pk]}
     where = f"{LIST}{live.pk}/change/"
     for group, may_end, may_delete in (
         ("viewer", False, False),
@@ -150,7 +150,7 @@ def test_groups_may_do_what_their_names_say(client, process):
         assert client.get(f"{LIST}export.csv").status_code == 200
         SessionRecord.objects.update(termination_requested=False)
         assert ('value="end_now"' in client.get(where).content.decode()) is may_end
-        client.post(LIST, wish)
+        client.post(LIST, request)
         live.refresh_from_db()
         assert live.termination_requested is may_end, group
         status = client.get(f"{LIST}{live.pk}/delete/").status_code

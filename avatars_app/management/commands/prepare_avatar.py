@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError("--user-id must be 1 to 64 letters, digits, _ or -.")
         if source is None or not source.exists():
             raise CommandError("Name a video, a picture, or a folder of clips that exists.")
-        if Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_WORK).exists():
+        if Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_PROGRESS).exists():
             raise CommandError(f"{user_id} is being prepared by the server: cancel that first.")
         from inference.preparation.prepare import prepare
 
@@ -102,7 +102,7 @@ class _Child:
             prepare(uploads.source(avatar.upload), made, self._note, name=avatar.user_id)
             services.preparation_finish(job_id=self._job_id, made=made)
         except (services.PreparationLost, DatabaseError):
-            raise  # nobody is there who could be told
+            raise  # no process is there to report to
         except PreparationError as error:
             self._fail(error.reason, str(error))
         except uploads.UploadGone as error:

@@ -1,4 +1,4 @@
-"""``manage.py prepare_musetalk``: what the MuseTalk engine keeps of avatars, made beforehand."""
+"""``manage.py prepare_musetalk``: what the MuseTalk engine keeps of avatars, made in advance."""
 
 import time
 from argparse import ArgumentParser

@@ -1,4 +1,4 @@
-// Keeps the status of avatars in work up to date, and shows the page anew when one is done.
+// Keeps the status of avatars in progress up to date, and reloads the page when one is done.
 
 const EVERY_MS = 1500;
 
@@ -21,7 +21,7 @@ async function watch() {
   if (!document.hidden) {
     const outcomes = await Promise.allSettled([...places].map(look));
     if (outcomes.some((outcome) => outcome.value)) {
-      // Somebody who fills in a form, or has chosen some, must not lose that.
+      // A form that is being filled in, or a selection, must not be lost.
       const hasFiles = [...document.querySelectorAll("input[type=file]")].some((i) => i.files.length);
       if (!hasFiles && !document.querySelector("input.action-select:checked")) {
         location.reload();

@@ -31,7 +31,7 @@ export class CanvasView {
   #decoding = new Map();
   /** @type {Ready[]} */
   #ready = [];
-  /** @type {AvatarFrame[]} since the last IDR, too late to be seen but needed to go on */
+  /** @type {AvatarFrame[]} since the last IDR, too late to be seen but needed to continue */
   #stale = [];
   #isFirst = true;
   #animation = 0;
@@ -117,7 +117,7 @@ export class CanvasView {
     this.#decoder = new VideoDecoder({
       output: (picture) => this.#decoded(picture),
       error: (error) =>
-        this.report.failed(`The decoder failed (${error.message}); it begins anew.`),
+        this.report.failed(`The decoder failed (${error.message}); it starts over.`),
     });
     this.#decoder.configure({ codec: this.codec, optimizeForLatency: true });
   }
@@ -131,7 +131,7 @@ export class CanvasView {
       picture.close();
       return;
     }
-    // Whoever opens the page waits for nothing.
+    // A page that was just opened waits for nothing.
     const dueMs = this.#isFirst ? this.clock.now() : known.dueMs;
     this.#isFirst = false;
     this.#ready.push({ picture, frame: known.frame, dueMs });

@@ -416,7 +416,7 @@ export class AvatarClient extends EventTarget {
     this.#silenceTimer = setInterval(() => {
       if (performance.now() - this.#lastHeardMs < SILENCE_MS || this.status.name === "waiting")
         return;
-      // A timer of a page that slept rings late: what came meanwhile is read before the next ring.
+      // A timer of a page that slept rings late: what has arrived is read before the next ring.
       this.#lastHeardMs = performance.now() - SILENCE_MS / 2;
       // To resume costs little. Without that, a worker may be on its way: the session is kept.
       const canWait = this.status.name === "live" && !this.#resume.canResume(performance.now());

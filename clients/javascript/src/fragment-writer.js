@@ -15,7 +15,7 @@ export class FragmentWriter {
 
   /**
    * @param {Uint8Array} sps @param {Uint8Array} pps @param {number} width @param {number} height
-   * @returns {Uint8Array | undefined} the initialisation segment, if these are new
+   * @returns {Uint8Array | undefined} the initialization segment, if these are new
    */
   configure(sps, pps, width, height) {
     const parameterSets = `${sps}/${pps}`;

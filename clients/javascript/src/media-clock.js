@@ -3,7 +3,7 @@
  *
  * It counts milliseconds like `performance.now()`, which stamps what arrives and what the screen
  * shows. Sound has a clock of its own, the sound card's: how it maps onto ours is read from
- * the AudioContext again and again and followed slowly, so that neither the reading's noise nor the
+ * the AudioContext repeatedly and followed slowly, so that neither the reading's noise nor the
  * drift between the two (some 50 µs a second) is ever seen or heard.
  *
  * What browsers say of the sound card is taken with care. Firefox asks it each time, and now and then

@@ -176,7 +176,7 @@ export class AvatarPlayer extends EventTarget {
   }
 
   /**
-   * The session continues on another connection. Its timestamps go on, but after the death of a
+   * The session continues on another connection. Its timestamps continue, but after the death of a
    * process not by the time that passed: when frames are due is learned again.
    * @param {number} nextAudioMs
    */

@@ -8,7 +8,7 @@
  * - The base moves back slowly, and only while nothing is spoken: sound is never stretched.
  * - Frames that are hopelessly late (the page slept, the network stood still) are not waited for: the
  *   base stays, they are skipped, and the next that comes in time is live. If only such frames
- *   come, the journey itself has become longer, and the base begins anew; as it does when a
+ *   come, the journey itself has become longer, and the base starts over; as it does when a
  *   frame comes a second too early.
  */
 

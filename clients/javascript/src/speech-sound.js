@@ -2,7 +2,7 @@
  * The sound of the speech, played when its picture is seen.
  *
  * Each frame brings 40 ms of it. Pieces that follow each other are joined to the sample; only where
- * the picture paused (or the clocks went apart further than anybody hears) does the sound begin anew.
+ * the picture paused (or the clocks went apart further than anybody hears) is the sound restarted.
  * The AudioContext runs at the speech's own rate, so that nothing is resampled piece by piece; where
  * the rate changes, `prepare` opens another context as soon as nothing is to be heard.
  */
@@ -13,7 +13,7 @@ import { fromPcm } from "./pcm.js";
 const JOIN_S = 0.012;
 const FADE_S = 0.015;
 /** Without a loudspeaker Firefox waits for one without end. */
-const PATIENCE_MS = 1_000;
+const TIMEOUT_MS = 1_000;
 
 /** @param {number} sampleRate Hz */
 const open = (sampleRate) => new AudioContext({ sampleRate, latencyHint: "interactive" });
@@ -21,8 +21,8 @@ const open = (sampleRate) => new AudioContext({ sampleRate, latencyHint: "intera
 /** @param {AudioContext} context */
 async function start(context) {
   if (context.state === "running") return;
-  const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
-  await Promise.race([context.resume(), patience]);
+  const timeout = new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS));
+  await Promise.race([context.resume(), timeout]);
 }
 
 export class SpeechSound {

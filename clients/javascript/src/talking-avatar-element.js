@@ -23,7 +23,7 @@ const EVENTS = [
 ];
 
 /** A short wait is not worth a word. */
-const PATIENCE_MS = 600;
+const NOTICE_DELAY_MS = 600;
 
 const NOTICES = /** @type {Record<string, string>} */ ({
   connecting: "Connecting",
@@ -59,7 +59,7 @@ export class TalkingAvatarElement extends HTMLElement {
   #picture;
   #notice;
   #sound;
-  #patience = 0;
+  #noticeTimer = 0;
   #isStale = false;
 
   constructor() {
@@ -156,14 +156,14 @@ export class TalkingAvatarElement extends HTMLElement {
   }
 
   #stop() {
-    clearTimeout(this.#patience);
+    clearTimeout(this.#noticeTimer);
     this.#avatar?.close();
     this.#avatar = undefined;
   }
 
   /** @param {import("./client.js").Status} status */
   #show({ name, attempt, problem }) {
-    clearTimeout(this.#patience);
+    clearTimeout(this.#noticeTimer);
     this.dataset.status = name;
     if (name === "live") {
       this.#notice.hidden = true;
@@ -171,7 +171,7 @@ export class TalkingAvatarElement extends HTMLElement {
     }
     const notice = name === "connecting" && attempt ? NOTICES.retrying : NOTICES[name];
     const text = [notice, problem?.message].filter(Boolean).join(": ");
-    this.#patience = setTimeout(() => this.#say(text), PATIENCE_MS);
+    this.#noticeTimer = setTimeout(() => this.#say(text), NOTICE_DELAY_MS);
   }
 
   /** @param {string} text */

@@ -1,17 +1,13 @@
 """The GPU engine: MuseTalk 1.5 with the published weights, streamed and batched over sessions.
 
-``constants`` what the published pipeline fixes. ``mel``, ``speech``, ``silence``: sound → tokens.
-``boxes``, ``latents``, ``masks``: a picture of a face → what the nets and the blending need of it.
-``nets/``: the networks, in plain torch, arranged for speed. ``networks``: from files on disk,
-checked, to nets. ``composition``: the reference's blending, byte for byte; ``paste``: the same on
-the device, in I420, for a batch. ``avatar``: what is kept per avatar; ``preparation``,
-``clip_files``, ``background``: how it is made. ``runner``: buckets and captured graphs; ``batch``:
-render jobs in, patches out. ``heard``: what is carried from listening to rendering. ``devices``,
-``buckets``, ``graphs``: what a GPU is, and likes. ``loaded``, ``engine``: the door of
-`inference.engines.base`. ``lifetime``, ``recovery``: what follows a fault of the device;
-``patience``, ``niceness``: what to expect of a slow one, and what it owes to the stream.
-``beforehand``: preparing without an engine. ``weights``: which files, from where, and whether they
-are right. ``recording``: sound files, for reports alone.
+``constants``: what the published pipeline fixes. ``audio``: sound → tokens. ``face``: a picture →
+what the nets need of it, and a made face → patch (on the host byte for byte as the reference blends
+it, on the device in I420 for a batch). ``nets``: the networks in plain torch, arranged for speed;
+``networks``, ``weights``: from checked files on disk to nets. ``execution``: batches of few sizes,
+captured graphs, streams. ``prepare``: what is kept of an avatar, made in the background or offline.
+``devices``, ``device_lifecycle``, ``recovery``: loading a device, and what follows its faults;
+``circuit_breaker``: a device too slow to be waited for. ``engine`` joins them. ``training``: a
+decoder of fewer channels.
 
 `engine`, `weights`, `avatar` and `boxes` do without torch; what needs it is imported when an engine
 loads.

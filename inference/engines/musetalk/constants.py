@@ -1,6 +1,5 @@
 """What the published pipeline of MuseTalk 1.5 fixes. Changing any of these leaves parity."""
 
-# ---- sound
 SAMPLE_RATE_HZ = 16_000
 SEGMENT_SAMPLES = 480_000
 """The reference encodes sound in pieces of 30 s, each alone."""
@@ -19,7 +18,6 @@ FEATURES_BEFORE = 4
 """A frame at 25 fps hears the features from 4 before its own first one to 3 after its own two."""
 TOKENS = FEATURES_PER_FRAME * HIDDEN_STATES
 
-# ---- face
 FACE_SIZE = 256
 LATENT_SIZE = 32
 LATENT_CHANNELS = 4
@@ -28,7 +26,6 @@ LATENT_SCALE = 0.18215
 UNET_TIMESTEP = 0
 MARGIN_BOTTOM_PX = 10
 
-# ---- blending
 CROP_EXPAND = 1.5
 UPPER_BOUNDARY_RATIO = 0.5
 BLUR_RATIO_OFFLINE = 0.05

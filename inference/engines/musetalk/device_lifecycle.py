@@ -1,11 +1,11 @@
 """The nets from load to fault to load: who works with them, works inside of this.
 
-Two work at the same time: the stream's calls (`DeviceLifecycle.live`), for which somebody waits,
+Two work at the same time: the stream's calls (`DeviceLifecycle.live`), which a session waits for,
 and the
 preparation of clips (`DeviceLifecycle.beside`), for which nobody does. What the device raises
 becomes the
 engine's errors here. After a fault the nets are let go, and the next live call that comes when it
-is time (`recovery`) loads them anew; preparation only waits for that.
+is time (`recovery`) loads them again; preparation only waits for that.
 """
 
 import gc
@@ -47,7 +47,7 @@ class DeviceLifecycle:
 
     @contextmanager
     def live(self) -> "Iterator[LoadedModel]":
-        """For work that somebody waits for. EngineError, of a kind that tells what to expect."""
+        """For work that a session waits for; the EngineError's class says what to expect."""
         nets = self._alive()
         with self._told(), nets.live:
             yield nets

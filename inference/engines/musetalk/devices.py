@@ -56,7 +56,7 @@ def using(device: torch.device) -> AbstractContextManager[Any]:
 def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManager[Any]:
     """A stream of work of its own, to be entered where the work is given; urgent work goes first.
 
-    The same object can be entered again and again, by one thread at a time.
+    The same object can be entered repeatedly, by one thread at a time.
     """
     if device.type != "cuda":
         return nullcontext()

@@ -1,4 +1,4 @@
-"""The door: `inference.engines.base.Engine`, made of this room's parts.
+"""MuseTalk as an `inference.engines.base.Engine`.
 
 torch is imported when an engine loads, not when this module is.
 """
@@ -49,14 +49,14 @@ small (docs/performance.md), and waiting for them costs a third chunk."""
 
 LEAST_LEAD_S = 0.03
 MOST_LEAD_S = 0.4
-"""A device too slow for this shows no mouth (`patience`), but wishes are answered within it."""
+"""A slower device shows no mouth (`circuit_breaker`), but requests are answered within it."""
 
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
 
 Prepares = Literal["all", "wanted", "none"]
 """Which clips that lack latents are prepared: all of an avatar that is opened, or those that
-somebody wants to see speak, or none."""
+a session shows speaking, or none."""
 
 
 class MuseTalkEngine:
@@ -98,8 +98,6 @@ class MuseTalkEngine:
         self.preparation = BackgroundPreparation()
         self._is_closing = threading.Event()
 
-    # ---- life
-
     def load(self) -> None:
         """Load nets, warm up, measure; EngineUnavailable says what is missing or does not fit."""
         self.nets.begin()
@@ -119,7 +117,7 @@ class MuseTalkEngine:
 
     def _load(self) -> "LoadedModel":
         try:
-            import torch  # noqa: F401 -- the first import of this room's torch side
+            import torch  # noqa: F401 -- the first import of this package's torch side
         except ImportError:
             raise EngineUnavailable(
                 "torch is not installed: pip install -r requirements.txt"
@@ -168,8 +166,6 @@ class MuseTalkEngine:
     def state(self) -> EngineState:
         return self.nets.trouble or EngineState(message=self.preparation.status)
 
-    # ---- avatars
-
     def open_avatar(self, folder: Path, manifest: Manifest) -> MuseTalkAvatar:
         """What is prepared of the avatar, at once; see `Prepares` for clips that are not yet.
 
@@ -200,7 +196,7 @@ class MuseTalkEngine:
                 avatar.offered = {task.clip: task for task in tasks}
         log.warning(
             "avatar %s: %d of %d clips show no speech until they are prepared for MuseTalk; "
-            "`python manage.py prepare_musetalk` does that beforehand",
+            "`python manage.py prepare_musetalk` does that in advance",
             manifest.name,
             len(missing),
             len(manifest.clips),
@@ -219,8 +215,6 @@ class MuseTalkEngine:
                 )
 
         return prepare
-
-    # ---- work
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Whether the clip is prepared."""

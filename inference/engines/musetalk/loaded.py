@@ -105,7 +105,7 @@ class LoadedModel:
     def _heard(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         """Tokens ``[B, frames, 50, width]`` of windows of one length."""
         count = len(samples)
-        if self.is_gpu:  # which tries algorithms for each shape anew, while the stream waits
+        if self.is_gpu:  # which tries algorithms for each shape again, while the stream waits
             size = self.runner.bucket(count)
             samples = np.pad(samples, ((0, size - count), (0, 0)))
         with torch.inference_mode(), using(self.device):

@@ -1,4 +1,4 @@
-"""What follows a fault of the device: loading anew, now and then, and giving up in the end.
+"""What follows a fault of the device: loading again, now and then, and giving up in the end.
 
 A driver that stumbled, or memory that another program took, comes back. A CUDA context that is
 broken does not, whatever is loaded into it: only a new process gets a new one. Some errors say that
@@ -58,7 +58,7 @@ class Recovery:
         return True
 
     def state(self) -> EngineState:
-        hope = "this process has to be started anew" if self.is_lost else "it is coming back"
+        hope = "this process must be restarted" if self.is_lost else "it is coming back"
         return EngineState(
             is_healthy=False,
             is_lost=self.is_lost,

@@ -1,6 +1,6 @@
 """Which weight files the engine needs, where they come from, and whether what is there is right.
 
-The tree under MODEL_PATH is the one that users of the reference already have; a file that lies
+The tree under MODEL_PATH is the one that users of the reference already have; a file that is
 there is never fetched again. Where a repository publishes safetensors beside pickles, the former is
 fetched and preferred. Revisions and SHA-256 are pinned: a file is exactly this one or it is wrong.
 
@@ -33,7 +33,7 @@ REVISIONS = {
     TAESD: "614f76814bbe30edbe2e627ace1c2234c81a2c0e",
 }
 
-LICENCES = {
+LICENSES = {
     MUSETALK: "weights: the repository's README allows any purpose, also commercial (code: MIT); "
     "their hub page says CreativeML OpenRAIL-M, which restricts some uses",
     SD_VAE: "MIT",

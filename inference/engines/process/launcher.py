@@ -3,7 +3,7 @@
 The listening socket belongs to the launcher and is inherited by each engine process, so its address
 stays the same, and runtimes that connect while none is ready wait in its queue. An engine that
 cannot run here, or a process that ends `DEATHS` times within `DEATHS_WITHIN_S`, is not started
-again: from then on the launcher itself answers whoever connects, with the reason.
+again: from then on the launcher itself answers each connection with the reason.
 
 The other end of a second inherited socket stays with the launcher. An engine process whose launcher
 was killed sees it closed, and ends.
@@ -130,7 +130,7 @@ class EngineLauncher:
         )
 
     async def _decline_all(self, reason: str) -> None:
-        """Tell whoever connects that there is no engine."""
+        """Answer each connection with the reason why there is no engine."""
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: _declining(reason), sock=self._listening
         )

@@ -1,7 +1,7 @@
 """The engine process's side: answers the requests of all runtimes, in common batches.
 
 Each connection is one runtime. Requests of all of them go to one `InProcessEngine`, so that a batch
-holds what is most urgent on the whole machine, whoever needs it. An avatar is opened once, for all
+holds what is most urgent on the whole machine, of any process. An avatar is opened once, for all
 runtimes that use it, and stays as long as one does.
 
 A request brings what the engine reads of its picture, and no more. The rest of the picture that the

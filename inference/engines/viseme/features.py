@@ -1,6 +1,6 @@
 """The front end: sound to log-mel features at 10 ms, in numpy alone.
 
-Everything a frame needs lies in its window, so nothing is kept between calls. Loudness is taken
+Everything a frame needs is in its window, so nothing is kept between calls. Loudness is taken
 out by dividing by the loudest 30 ms of the second before: a whisper close to the microphone and a
 shout across the room look the same, down to a floor below which there is only noise.
 """

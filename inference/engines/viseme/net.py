@@ -1,7 +1,7 @@
 """The net: four causal convolutions over log-mels and a linear head, in numpy.
 
 The first two layers lead from 10 ms to frames of 40 ms, the other two hear some 0.4 s of frames.
-Batch normalisation is folded into the weights when they are written, so a layer is one matrix
+Batch normalization is folded into the weights when they are written, so a layer is one matrix
 product and a ReLU. The same weights give the same answer for a frame whether it comes alone, with
 others of its window, or in a batch.
 """

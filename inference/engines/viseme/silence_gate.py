@@ -1,7 +1,7 @@
 """From what the net says to a mouth that can be shown.
 
 A regression hedges: asked about a sound that may be [b] or [d] it answers "half open". So two of
-the net's outputs are decisions: lips closed, and somebody is speaking. They gate the shape.
+the net's outputs are decisions: lips closed, and speech is present. They gate the shape.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 It loads MuseTalk, and then serves it to all runtimes of the machine. It holds nothing that could be
 lost, so signals end it at once, and it ends by itself with the process that started it. An engine
-whose device is lost for good ends it, too: a new process gets the device anew.
+whose device is lost for good ends it, too: a new process opens the device.
 """
 
 import argparse

@@ -160,7 +160,7 @@ def _say_where(host: str, port: int) -> None:
     address = f"{f'[{shown}]' if ':' in shown else shown}:{port}"
     log.info("serving on %s port %d", host, port)
     if not settings.AUTH and not is_loopback(host):
-        log.warning("AUTH is off: whoever reaches this port may open streams")
+        log.warning("AUTH is off: every client that reaches this port may open streams")
     log.info("  page    http://%s/", address)
     log.info("  stream  ws://%s/musetalk/v1/ws/{user_id}", address)
     log.info("  health  http://%s/health", address)

@@ -197,7 +197,7 @@ export class Composer {
     this.#say("");
     try {
       await Promise.all([this.player.unlockSound(), this.#microphone.open()]);
-      this.#closeMicrophone(); // the button may have been let go meanwhile
+      this.#closeMicrophone(); // the button may have been released by now
       if (this.#isOpen)
         this.#say("The microphone is open. With loudspeakers, hold to talk works better.", true);
     } catch (error) {

@@ -3,7 +3,7 @@
 import { element, on } from "./elements.js";
 
 export class OwnAvatar {
-  #input = element("film", HTMLInputElement);
+  #input = element("video", HTMLInputElement);
   #hint = element("own-hint", HTMLElement);
   #user = element("avatar", HTMLInputElement);
 

@@ -1,7 +1,7 @@
 /**
  * Text to speech in a worker of the browser, without any server: SVOX Pico, compiled to WebAssembly.
  *
- * Why Pico: a real voice in a megabyte per language, under the Apache licence, many times faster
+ * Why Pico: a real voice in a megabyte per language, under the Apache license, many times faster
  * than it is spoken. It speaks 16 kHz mono, which is just what the avatar hears.
  *
  * Message in: `{id, text, voice}`, voice one of `VOICES`. Message out: `{id, pcm}` with an
@@ -43,7 +43,7 @@ function allocate(wasm, content) {
 
 /** @param {number} status @param {string} doing */
 function check(status, doing) {
-  if (status !== 0) throw new Error(`The speech synthesiser failed in ${doing} (${status}).`);
+  if (status !== 0) throw new Error(`The speech synthesizer failed in ${doing} (${status}).`);
 }
 
 /** @param {any} wasm @param {string} file @returns {Promise<string>} the resource's name */

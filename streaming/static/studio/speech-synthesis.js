@@ -30,7 +30,7 @@ export class SpeechSynthesis {
     worker.onerror = () => {
       for (const { reject } of this.#waiting.values())
         reject(
-          new Error("The speech synthesiser cannot run in this browser; use a sample or a file."),
+          new Error("The speech synthesizer cannot run in this browser; use a sample or a file."),
         );
       this.#waiting.clear();
       this.#worker = undefined;

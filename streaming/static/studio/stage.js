@@ -15,7 +15,7 @@ const BADGES = {
 /** What is said at the end of a notice about the next attempt. */
 const COUNTED = / Next try in \d+ s\.$/;
 /** A short wait is not worth a word. */
-const PATIENCE_MS = 350;
+const NOTICE_DELAY_MS = 350;
 
 /**
  * What is said when there is no live picture.
@@ -42,7 +42,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
       title: "Waiting for a worker",
       text:
         problem?.message ??
-        "The connection stands, but no pictures come. They go on as soon as a worker is there.",
+        "The connection stands, but no pictures come. They continue as soon as a worker is there.",
       isBusy: true,
     };
   if (name === "connecting" || name === "off")
@@ -58,7 +58,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
     case "shutdown":
       return {
         title: "The server is restarting",
-        text: "The stream goes on by itself when it is back.",
+        text: "The stream continues by itself when it is back.",
         isBusy: true,
         button: "Try now",
       };
@@ -86,7 +86,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
       return closeCode === 4409
         ? {
             title: "Opened elsewhere",
-            text: "This session goes on in a newer window.",
+            text: "This session continues in a newer window.",
             button: "Take it back",
           }
         : {
@@ -113,7 +113,7 @@ export class Stage {
   #clip = element("clip", HTMLElement);
   #dot = /** @type {HTMLElement} */ (document.querySelector("#status .dot"));
   #countdown = 0;
-  #patience = 0;
+  #noticeTimer = 0;
 
   /**
    * @param {import("../avatar/client.js").AvatarClient} client
@@ -153,7 +153,7 @@ export class Stage {
   /** @param {Status} status */
   #show(status) {
     clearInterval(this.#countdown);
-    clearTimeout(this.#patience);
+    clearTimeout(this.#noticeTimer);
     const isAgain = status.name === "connecting" && Boolean(status.attempt);
     element("status-text", HTMLElement).textContent = BADGES[isAgain ? "retrying" : status.name];
     if (status.name === "live") {
@@ -169,7 +169,7 @@ export class Stage {
     if (isAgain) {
       const text = element("notice-text", HTMLElement);
       text.textContent = text.textContent?.replace(COUNTED, " Trying now.") ?? "";
-    } else if (status.name === "connecting") this.#patience = setTimeout(show, PATIENCE_MS);
+    } else if (status.name === "connecting") this.#noticeTimer = setTimeout(show, NOTICE_DELAY_MS);
     else show();
   }
 

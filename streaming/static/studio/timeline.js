@@ -70,11 +70,11 @@ export class Timeline {
     drawing.setTransform(scale, 0, 0, scale, 0, 0);
     drawing.clearRect(0, 0, width, height);
     const style = getComputedStyle(canvas);
-    const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    const color = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
     const perMs = width / ((PAST_S + FUTURE_S) * 1000);
     const x = (/** @type {number} */ atMs) => PAST_S * 1000 * perMs + (atMs - nowMs) * perMs;
 
-    drawing.fillStyle = colour("--line");
+    drawing.fillStyle = color("--line");
     for (let second = -PAST_S; second <= FUTURE_S; second++)
       drawing.fillRect(Math.round(x(nowMs + second * 1000)), height - 6, 1, 6);
     const bar = (
@@ -87,16 +87,16 @@ export class Timeline {
       drawing.fillStyle = fill;
       drawing.fill();
       if (!isOutlined) return;
-      drawing.strokeStyle = colour("--accent");
+      drawing.strokeStyle = color("--accent");
       drawing.stroke();
     };
-    for (const span of this.#shown) bar(span, colour("--accent"), false);
+    for (const span of this.#shown) bar(span, color("--accent"), false);
     const queuedMs = this.player.line.queuedSamples / 16;
-    if (queuedMs > 0) bar({ fromMs: nowMs, toMs: nowMs + queuedMs }, colour("--tint"), true);
+    if (queuedMs > 0) bar({ fromMs: nowMs, toMs: nowMs + queuedMs }, color("--tint"), true);
     drawing.globalAlpha = 0.85;
-    for (const span of this.#interrupted) bar(span, colour("--bad"), false);
+    for (const span of this.#interrupted) bar(span, color("--bad"), false);
     drawing.globalAlpha = 1;
-    drawing.fillStyle = colour("--text");
+    drawing.fillStyle = color("--text");
     drawing.fillRect(Math.round(x(nowMs)), 4, 1.5, height - 8);
 
     const isRecent = (/** @type {Span} */ { toMs }) => toMs > nowMs - PAST_S * 1000;

@@ -101,7 +101,7 @@ def test_audience_and_issuer(shared_secret, settings):
 def test_a_public_key_is_never_a_shared_secret(rsa_key, settings):
     assert read_token(signed(claims(), rsa_key, "RS256")).subject == "ann"
     pem = settings.AUTH_PUBLIC_KEY.read_bytes()
-    # The library refuses to sign so; whoever attacks does not use it.
+    # The library refuses to sign so; an attacker does not use it.
     import base64
     import hashlib
     import hmac
@@ -143,7 +143,7 @@ def test_a_key_set(settings, monkeypatch, rsa_key):
         read_token(signed(claims()))
 
 
-def test_a_provider_that_is_away(settings, monkeypatch, rsa_key):
+def test_a_provider_that_cannot_be_reached(settings, monkeypatch, rsa_key):
     settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://gone.example.org/keys"
 
     def away(self):

@@ -71,7 +71,7 @@ def test_a_token_ends_with_its_key():
         principal_of(token)
 
 
-def test_whoever_is_logged_in_needs_the_csrf_token():
+def test_a_logged_in_user_needs_the_csrf_token():
     User.objects.create_user("ann", password="x")
     client = Client(enforce_csrf_checks=True)
     client.login(username="ann", password="x")

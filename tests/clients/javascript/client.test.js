@@ -64,7 +64,7 @@ async function connections(count) {
   return Socket.made[count - 1];
 }
 
-/** A client that is told everything the session needs, and its socket. */
+/** A client with everything that the session needs, and its socket. */
 async function opened(options) {
   const made = setUp(options);
   const socket = made.next();
@@ -160,7 +160,7 @@ test("a token is fetched for each connection", async (t) => {
   assert.equal(again.sent[0].data.auth_token, "token-2");
 });
 
-test("a token that cannot be had is told and tried again", async (t) => {
+test("a token that cannot be had is reported and tried again", async (t) => {
   const { client, next } = setUp({ token: () => Promise.reject(new Error("offline")) });
   t.after(() => client.close());
   next().open();

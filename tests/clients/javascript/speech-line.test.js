@@ -26,7 +26,7 @@ class Wire {
   }
 }
 
-/** Frames that are told apart by their first sample. */
+/** Frames that differ in their first sample. */
 function numbered(count, rate = 16_000) {
   const size = rate / 25;
   return Int16Array.from({ length: count * size }, (_, i) => (i % size ? 0 : i / size));
@@ -150,7 +150,7 @@ test("another session says what the old one had not begun, and ends the rest", a
   assert.ok(await isPending(waiting.finished));
 });
 
-test("speech that comes too slowly goes on under another name", async () => {
+test("speech that comes too slowly continues under another name", async () => {
   const { wire, line } = setUp();
   const said = line.begin({ id: "a" });
   line.add(said, numbered(2));

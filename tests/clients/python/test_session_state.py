@@ -121,7 +121,7 @@ def test_an_utterance_that_was_seen_to_its_end_is_over_after_a_resumption():
     assert state.text(finished("a"))[2] is None
 
 
-def test_a_finished_utterance_needs_nothing_again_and_is_told_once():
+def test_a_finished_utterance_needs_nothing_again_and_is_reported_once():
     state = speaking()
     state.speech("a", bytes(1_280))
     assert isinstance(state.text(finished("a"))[2], SpeechFinished)
@@ -161,7 +161,7 @@ def test_unknown_messages_are_no_fault():
     st.data(),
 )
 def test_no_sample_is_lost_or_sent_twice(rate, sizes, shown_frames, data):
-    """Whatever was cut where, what comes again goes on exactly where the server stands."""
+    """Whatever was cut where, what comes again continues exactly where the server stands."""
     per_ms = rate // 1_000
     state = speaking(rate)
     whole = b"".join(n.to_bytes(2, "little") for n in range(sum(sizes) * per_ms % 60_000))

@@ -1,4 +1,4 @@
-"""An avatar's clips as films and its face as a picture."""
+"""An avatar's clips as videos and its face as a picture."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.assets.manifest import Manifest
-from inference.assets.mp4_export import clip_film, thumbnail
+from inference.assets.mp4_export import clip_video, thumbnail
 from inference.errors import AvatarInvalid
 from tests.factories import make_avatar, picture
 
@@ -19,10 +19,10 @@ def avatar(tmp_path: Path) -> tuple[Path, Manifest]:
     return tmp_path / "ann", make_avatar(tmp_path / "ann", {"idle_0": 30, "speaking_0": 25})
 
 
-def test_a_clip_becomes_a_film_with_the_same_pictures(avatar):
+def test_a_clip_becomes_a_video_with_the_same_pictures(avatar):
     folder, manifest = avatar
-    film = clip_film(folder, manifest, manifest.clips[0])
-    with av.open(io.BytesIO(film)) as opened:
+    video = clip_video(folder, manifest, manifest.clips[0])
+    with av.open(io.BytesIO(video)) as opened:
         stream = opened.streams.video[0]
         assert stream.average_rate == 25
         assert stream.duration * stream.time_base == pytest.approx(30 / 25)
@@ -47,7 +47,7 @@ def test_a_damaged_folder_is_said_so(avatar):
     (folder / "clips" / "idle_0.h264").write_bytes(b"cut off")
     for show in (
         lambda: thumbnail(folder, manifest),
-        lambda: clip_film(*avatar, manifest.clips[0]),
+        lambda: clip_video(*avatar, manifest.clips[0]),
     ):
         with pytest.raises(AvatarInvalid, match="idle_0"):
             show()

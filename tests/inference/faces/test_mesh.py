@@ -77,7 +77,7 @@ def test_tracked_and_found_landmarks_agree(mesh):
     assert np.abs(tracked.landmarks - found.landmarks)[:, :2].max() < 3
 
 
-def test_a_face_that_jumps_across_the_picture_is_found_anew(mesh):
+def test_a_face_that_jumps_across_the_picture_is_found_again(mesh):
     mesh.find(draw_face(width=960, x=200, size=180))
     face = mesh.find(draw_face(width=960, x=760, size=180))
 

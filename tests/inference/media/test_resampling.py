@@ -88,7 +88,7 @@ def test_no_more_than_5_ms_are_held_back(rate):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_input_may_go_on_after_a_flush(rate):
+def test_input_may_continue_after_a_flush(rate):
     samples = tones(rate, 0.2)
     resampler = Resampler(rate)
     first = [resampler.push(samples[: rate // 10]), resampler.flush()]

@@ -1,4 +1,4 @@
-"""Any film becomes upright pictures, 25 a second; what cannot is refused with its reason."""
+"""Any video becomes upright pictures, 25 a second; what cannot is refused with its reason."""
 
 from fractions import Fraction
 
@@ -9,11 +9,11 @@ import pytest
 from inference.errors import PreparationError
 from inference.preparation.footage import examine, pictures
 from inference.preparation.normalization import BACKGROUND
-from tests.film import write_film, write_sound
+from tests.videos import write_sound, write_video
 
 
 def counted(count: int, width: int = 192, height: int = 160):
-    """Pictures that carry their number as two greys in the upper left."""
+    """Pictures that carry their number as two grays in the upper left."""
     for n in range(count):
         picture = np.full((height, width, 3), 128, np.uint8)
         picture[:40, :40] = 20 + 12 * (n // 10)
@@ -38,7 +38,7 @@ def refusal(path) -> str:
 
 @pytest.mark.parametrize("rate", [12, 24, 25, 30, 50, 60])
 def test_any_rate_becomes_25_a_second(tmp_path, rate):
-    path = write_film(tmp_path / "film.mp4", counted(rate * 2 + rate // 5), rate=rate)
+    path = write_video(tmp_path / "video.mp4", counted(rate * 2 + rate // 5), rate=rate)
 
     shown = numbers(path)
 
@@ -49,7 +49,7 @@ def test_any_rate_becomes_25_a_second(tmp_path, rate):
 
 def test_a_variable_rate_keeps_its_times(tmp_path):
     times = np.concatenate([np.arange(0, 1, 0.02), np.arange(1, 3, 0.08)])
-    path = write_film(tmp_path / "film.mkv", counted(len(times)), times_s=times)
+    path = write_video(tmp_path / "video.mkv", counted(len(times)), times_s=times)
 
     shown = numbers(path)
 
@@ -61,8 +61,8 @@ def test_a_variable_rate_keeps_its_times(tmp_path):
 @pytest.mark.parametrize(
     ("turned", "corner"), [(0, (-1, -1)), (90, (-1, 0)), (180, (0, 0)), (270, (0, -1))]
 )
-def test_a_turned_film_is_set_upright(tmp_path, turned, corner):
-    path = write_film(tmp_path / "film.mp4", counted(60), turned_deg=turned)
+def test_a_turned_video_is_set_upright(tmp_path, turned, corner):
+    path = write_video(tmp_path / "video.mp4", counted(60), turned_deg=turned)
 
     footage = examine(path)
     first = next(pictures(footage))
@@ -93,8 +93,12 @@ def test_a_picture_with_alpha_loses_it(tmp_path):
     assert next(pictures(examine(path))).shape == (160, 192, 3)
 
 
-def test_what_is_no_film_is_refused(tmp_path):
-    for name, content in (("empty.mp4", b""), ("text.mp4", b"not a film" * 99), ("zip.mp4", b"PK")):
+def test_what_is_no_video_is_refused(tmp_path):
+    for name, content in (
+        ("empty.mp4", b""),
+        ("text.mp4", b"not a video" * 99),
+        ("zip.mp4", b"PK"),
+    ):
         (tmp_path / name).write_bytes(content)
         assert refusal(tmp_path / name) == "unreadable"
     assert refusal(write_sound(tmp_path / "sound.wav")) == "no_video"
@@ -103,7 +107,7 @@ def test_what_is_no_film_is_refused(tmp_path):
 
 def test_a_refusal_says_what_and_not_where(tmp_path):
     path = tmp_path / "text.mp4"
-    path.write_bytes(b"not a film" * 99)
+    path.write_bytes(b"not a video" * 99)
     with pytest.raises(PreparationError) as refused:
         examine(path)
     assert str(refused.value).startswith("text.mp4 cannot be decoded (Invalid data found")
@@ -111,8 +115,8 @@ def test_a_refusal_says_what_and_not_where(tmp_path):
     assert str(tmp_path) not in str(refused.value)
 
 
-def test_a_truncated_film_is_used_as_far_as_it_goes(tmp_path):
-    path = write_film(tmp_path / "film.mkv", counted(120))
+def test_a_truncated_video_is_used_as_far_as_it_goes(tmp_path):
+    path = write_video(tmp_path / "video.mkv", counted(120))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.8)])
 
@@ -120,16 +124,16 @@ def test_a_truncated_film_is_used_as_far_as_it_goes(tmp_path):
 
 
 def test_a_truncated_mp4_is_refused(tmp_path):
-    path = write_film(tmp_path / "film.mp4", counted(60))
+    path = write_video(tmp_path / "video.mp4", counted(60))
     path.write_bytes(path.read_bytes()[:-2000])
 
     assert refusal(path) == "unreadable"
 
 
-def test_short_slow_small_and_huge_films_are_refused(tmp_path):
-    assert refusal(write_film(tmp_path / "short.mp4", counted(30))) == "too_short"
-    assert refusal(write_film(tmp_path / "slow.mp4", counted(12), rate=4)) == "frame_rate"
-    assert refusal(write_film(tmp_path / "tiny.mp4", counted(60, 96, 64))) == "too_few_pixels"
+def test_short_slow_small_and_huge_videos_are_refused(tmp_path):
+    assert refusal(write_video(tmp_path / "short.mp4", counted(30))) == "too_short"
+    assert refusal(write_video(tmp_path / "slow.mp4", counted(12), rate=4)) == "frame_rate"
+    assert refusal(write_video(tmp_path / "tiny.mp4", counted(60, 96, 64))) == "too_few_pixels"
     huge = np.zeros((10_001, 10_000), np.uint8)
     cv2.imwrite(str(tmp_path / "huge.png"), huge)
     assert refusal(tmp_path / "huge.png") == "too_many_pixels"
@@ -152,14 +156,14 @@ def test_what_was_transparent_becomes_the_background(tmp_path):
 
 
 def test_pixels_that_are_not_square_are_stretched(tmp_path):
-    path = write_film(tmp_path / "film.mp4", counted(60), aspect=Fraction(2))
+    path = write_video(tmp_path / "video.mp4", counted(60), aspect=Fraction(2))
     footage = examine(path)
     assert (footage.width, footage.height) == (384, 160)
     assert next(pictures(footage)).shape == (160, 384, 3)
 
 
 def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
-    path = write_film(tmp_path / "film.mkv", counted(100), key_every=10)
+    path = write_video(tmp_path / "video.mkv", counted(100), key_every=10)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 40] = bytes(40)
@@ -170,13 +174,13 @@ def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
 
 
 def test_a_list_of_other_files_is_not_followed(tmp_path):
-    write_film(tmp_path / "film.mp4", counted(60))
-    (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile film.mp4\n")
+    write_video(tmp_path / "video.mp4", counted(60))
+    (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile video.mp4\n")
     assert refusal(tmp_path / "list.txt") == "unreadable"
 
 
-def test_a_film_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeypatch):
-    path = write_film(tmp_path / "long.mkv", counted(120), times_s=np.arange(120) * 5.0)
+def test_a_video_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "long.mkv", counted(120), times_s=np.arange(120) * 5.0)
 
     with pytest.raises(PreparationError) as caught:
         examine(path)

@@ -1,4 +1,4 @@
-"""The frame holds head and shoulders; faults are named, and too many of them refuse the film."""
+"""The frame holds head and shoulders; faults are named, and too many of them refuse the video."""
 
 import cv2
 import numpy as np
@@ -9,14 +9,14 @@ from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_height
 from inference.preparation.quality import head_pose, judge, longest_run, runs
 from inference.preparation.track import follow, smoothed
 from tests.drawn_face import draw_face
-from tests.film import person
+from tests.videos import person
 
 
-def looked_at(film, **more):
-    film = list(film)
-    track = follow(film, lambda _: None)
+def looked_at(video, **more):
+    video = list(video)
+    track = follow(video, lambda _: None)
     landmarks = smoothed(track.landmarks, track.is_cut)
-    height, width = film[0].shape[:2]
+    height, width = video[0].shape[:2]
     frame = choose_frame(landmarks, width, height)
     return judge(track, landmarks, frame, (width, height), fewest=8, **more)
 
@@ -25,9 +25,9 @@ def reasons(judgement) -> set[str]:
     return {finding.reason for finding in judgement.findings}
 
 
-def refused(film) -> str:
+def refused(video) -> str:
     with pytest.raises(PreparationError) as caught:
-        looked_at(film)
+        looked_at(video)
     return caught.value.reason
 
 
@@ -54,7 +54,7 @@ def test_a_frame_never_leaves_the_picture():
     assert frame.side <= 512
 
 
-def test_a_good_film_has_no_findings():
+def test_a_good_video_has_no_findings():
     judgement = looked_at(person(10, size=190))
 
     assert judgement.is_usable.all()
@@ -62,13 +62,13 @@ def test_a_good_film_has_no_findings():
 
 
 def test_dark_blurred_and_empty_pictures_are_not_used_and_are_named():
-    film = list(person(40, size=190))
+    video = list(person(40, size=190))
     for k in range(4):
-        film[k] = (film[k] * 0.15).astype(np.uint8)
-        film[10 + k] = cv2.GaussianBlur(film[10 + k], (0, 0), 9)
-        film[-1 - k] = np.full_like(film[0], 120)
+        video[k] = (video[k] * 0.15).astype(np.uint8)
+        video[10 + k] = cv2.GaussianBlur(video[10 + k], (0, 0), 9)
+        video[-1 - k] = np.full_like(video[0], 120)
 
-    judgement = looked_at(film)
+    judgement = looked_at(video)
 
     assert {"too_dark", "blurred", "no_face"} <= reasons(judgement)
     assert not judgement.is_usable[[1, 2, 11, 12, -1]].any()
@@ -76,21 +76,21 @@ def test_dark_blurred_and_empty_pictures_are_not_used_and_are_named():
 
 
 def test_a_hand_before_the_mouth_is_noticed():
-    film = list(person(20, size=190))
-    for picture in film[:6]:
+    video = list(person(20, size=190))
+    for picture in video[:6]:
         # A hand: skin, with fingers as darker lines.
         cv2.ellipse(picture, (160, 205), (48, 30), 0, 0, 360, (226, 180, 150), -1)
         for x in (135, 150, 165, 180):
             cv2.line(picture, (x, 182), (x, 222), (196, 148, 120), 2)
 
-    judgement = looked_at(film)
+    judgement = looked_at(video)
 
     assert "mouth_covered" in reasons(judgement)
     assert not judgement.is_usable[2]
     assert judgement.is_usable[8:].all()
 
 
-def test_whole_films_are_refused_by_their_gravest_fault():
+def test_whole_videos_are_refused_by_their_gravest_fault():
     assert refused((p * 0.15).astype(np.uint8) for p in person(12)) == "too_dark"
     assert refused(person(12, width=640, height=640, x=320, y=300, size=62)) == "too_small"
     assert refused(person(12, size=400, y=190)) in ("too_large", "cut_off")

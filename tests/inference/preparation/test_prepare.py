@@ -1,4 +1,4 @@
-"""From film to avatar: what comes out can be streamed; what goes wrong leaves nothing behind."""
+"""From video to avatar: what comes out can be streamed; what goes wrong leaves nothing behind."""
 
 import json
 from itertools import pairwise
@@ -18,7 +18,7 @@ from inference.faces.mesh import FaceMesh
 from inference.media.profile import DEFAULT_PROFILE
 from inference.preparation.prepare import prepare
 from tests.drawn_face import draw_face
-from tests.film import person, write_film
+from tests.videos import person, write_video
 
 
 def opened(folder: Path) -> AvatarClips:
@@ -34,9 +34,9 @@ def prepared(tmp_path_factory) -> Path:
     """A talking person, filmed at 30 fps, lying on her side."""
     home = tmp_path_factory.mktemp("prepared")
     lying = (np.rot90(picture) for picture in person(240, period=70, talking=True))
-    film = write_film(home / "film.mp4", lying, rate=30, turned_deg=90)
+    video = write_video(home / "video.mp4", lying, rate=30, turned_deg=90)
     told: list[tuple[str, float]] = []
-    prepare(film, home / "avatars" / "her", lambda *progress: told.append(progress))
+    prepare(video, home / "avatars" / "her", lambda *progress: told.append(progress))
     (home / "told.json").write_text(json.dumps(told))
     return home / "avatars" / "her"
 
@@ -104,10 +104,10 @@ def test_the_report_tells_what_was_done(prepared):
 
 
 def test_the_preview_speaks(prepared):
-    with av.open(str(prepared / "preview.mp4")) as film:
-        pictures = [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
-        film.seek(0)
-        sound = np.concatenate([f.to_ndarray().ravel() for f in film.decode(audio=0)])
+    with av.open(str(prepared / "preview.mp4")) as video:
+        pictures = [f.to_ndarray(format="rgb24") for f in video.decode(video=0)]
+        video.seek(0)
+        sound = np.concatenate([f.to_ndarray().ravel() for f in video.decode(audio=0)])
     mesh = FaceMesh()
     gaps = [
         np.linalg.norm(f.landmarks[13] - f.landmarks[14]) / f.interocular
@@ -155,24 +155,24 @@ def test_a_still_picture_becomes_an_avatar(tmp_path):
 
 
 def test_named_clips_become_those_clips(tmp_path):
-    films = {
-        name: write_film(tmp_path / f"{name}.mp4", person(60, period=60, sway=reach))
+    videos = {
+        name: write_video(tmp_path / f"{name}.mp4", person(60, period=60, sway=reach))
         for name, reach in (("idle_0", 2.0), ("speaking_3", 4.0))
     }
 
-    prepare(films, tmp_path / "named", name="Ann")
+    prepare(videos, tmp_path / "named", name="Ann")
 
     found = manifest.read(tmp_path / "named")
     assert found.name == "Ann"
     assert found.clip_names() == ["idle_0", "speaking_3"]
 
 
-def test_a_film_without_a_face_leaves_nothing_behind(tmp_path):
-    grey = (np.full((240, 320, 3), 90, np.uint8) for _ in range(60))
-    film = write_film(tmp_path / "grey.mp4", grey)
+def test_a_video_without_a_face_leaves_nothing_behind(tmp_path):
+    gray = (np.full((240, 320, 3), 90, np.uint8) for _ in range(60))
+    video = write_video(tmp_path / "gray.mp4", gray)
 
     with pytest.raises(PreparationError) as caught:
-        prepare(film, tmp_path / "avatars" / "nobody")
+        prepare(video, tmp_path / "avatars" / "nobody")
 
     assert caught.value.reason == "no_face"
     assert list((tmp_path / "avatars").iterdir()) == []
@@ -182,14 +182,14 @@ def test_a_failure_late_keeps_the_avatar_that_was_there(tmp_path, monkeypatch):
     home = tmp_path / "avatars" / "her"
     home.mkdir(parents=True)
     (home / "old").write_text("still here")
-    film = write_film(tmp_path / "film.mp4", person(60))
+    video = write_video(tmp_path / "video.mp4", person(60))
     monkeypatch.setattr(
         "inference.preparation.prepare.write_preview",
         lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
 
     with pytest.raises(OSError, match="No space left"):
-        prepare(film, home)
+        prepare(video, home)
 
     assert [path.name for path in home.parent.iterdir()] == ["her"]
     assert (home / "old").read_text() == "still here"

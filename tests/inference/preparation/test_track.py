@@ -6,7 +6,7 @@ import pytest
 from inference.errors import PreparationError
 from inference.preparation.track import follow, smoothed
 from tests.drawn_face import draw_face
-from tests.film import person
+from tests.videos import person
 
 
 def nothing() -> np.ndarray:
@@ -18,20 +18,20 @@ def ignore(_: int) -> None:
 
 
 def test_every_picture_has_a_row_and_those_without_a_face_are_nan():
-    film = [*person(6), nothing(), nothing(), *person(4)]
+    video = [*person(6), nothing(), nothing(), *person(4)]
     told: list[int] = []
 
-    track = follow(film, told.append)
+    track = follow(video, told.append)
 
     assert told == list(range(1, 13))
     assert len(track) == 12
     assert track.is_found.tolist() == [True] * 6 + [False] * 2 + [True] * 4
-    for rows in (track.sharpness, track.brightness, track.lip_colour, track.thumbnails):
+    for rows in (track.sharpness, track.brightness, track.lip_color, track.thumbnails):
         assert len(rows) == 12
     assert np.isfinite(track.sharpness[track.is_found]).all()
 
 
-def test_a_film_that_begins_without_a_face_is_in_step_too():
+def test_a_video_that_begins_without_a_face_is_in_step_too():
     track = follow([nothing(), nothing(), *person(4)], ignore)
 
     assert track.is_found.tolist() == [False, False, True, True, True, True]

@@ -1,4 +1,4 @@
-"""Avatars are opened once, for whoever wants them, and forgotten when nobody does."""
+"""Avatars are opened once for all sessions, and dropped when no session uses them."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -59,10 +59,10 @@ def test_an_utterance_waits_only_so_long_and_then_begins_without_a_mouth(
     assert waits(concealment) == MAX_START_DELAY_FRAMES
     assert not concealment.repeat(begins_utterance=True)
     assert concealment.patch is None
-    assert waits(concealment) == MAX_START_DELAY_FRAMES, "the next utterance waits anew"
+    assert waits(concealment) == MAX_START_DELAY_FRAMES, "the next utterance waits again"
 
 
-def test_who_waits_for_something_else_waits_anew(concealment: ErrorConcealment) -> None:
+def test_who_waits_for_something_else_waits_again(concealment: ErrorConcealment) -> None:
     waits(concealment)
     concealment.reset()
     assert waits(concealment) == MAX_START_DELAY_FRAMES

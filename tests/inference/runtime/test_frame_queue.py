@@ -43,7 +43,7 @@ def test_slots_leave_in_order_when_they_are_due_and_ready():
     assert outbox.take_due(9.0) is None
 
 
-def test_how_late_it_is_is_told_by_the_oldest():
+def test_how_late_it_is_is_reported_by_the_oldest():
     assert FrameQueue().lateness_s(99.0) == 0
     outbox = outbox_of(slot(1, Phase.RENDERING), slot(2))
     assert outbox.lateness_s(4.5) == pytest.approx(3.5)

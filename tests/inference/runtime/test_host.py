@@ -144,7 +144,7 @@ async def test_how_old_the_sound_is_that_a_picture_shows(
     assert max(ages_ms) - min(ages_ms) <= 40
 
 
-async def test_late_engine_repeats_the_last_mouth_and_the_sound_goes_on(
+async def test_late_engine_repeats_the_last_mouth_and_the_sound_continues(
     harness: Harness,
 ) -> None:
     gateway = harness.gateway()
@@ -389,7 +389,7 @@ async def test_an_undelivered_frame_is_followed_by_an_idr(harness: Harness) -> N
     assert any(frame.is_idr for frame in gateway.frames[gap + 1 : gap + 3])
 
 
-async def test_a_mouth_that_cannot_be_made_is_told_once_and_leaves_the_base_video(
+async def test_a_mouth_that_cannot_be_made_is_reported_once_and_leaves_the_base_video(
     harness: Harness,
 ) -> None:
     harness.engine.withholds = "idle_0 is being prepared"
@@ -439,7 +439,7 @@ async def test_a_fault_in_one_session_leaves_the_other_alone(
     assert len(two.frames) == pytest.approx(50, abs=2)
 
 
-async def test_a_session_taken_over_goes_on_where_it_was_due(harness: Harness) -> None:
+async def test_a_session_taken_over_continues_where_it_was_due(harness: Harness) -> None:
     gateway = harness.gateway()
     await gateway.open(next_frame=1_000, next_position=6_400, clip="idle_1")
     gateway.send_audio(tone(5), 6_400)

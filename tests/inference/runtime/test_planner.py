@@ -1,4 +1,4 @@
-"""From speech and wishes to slots, and back again."""
+"""From speech and requests to slots, and back."""
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_an_interrupt_forgets_what_was_taken_back(planner: Planner) -> None:
     assert [slot.speech for slot in again] == [None, None]
 
 
-def test_wishes_outlive_what_is_taken_back(planner: Planner) -> None:
+def test_requests_outlive_what_is_taken_back(planner: Planner) -> None:
     slots = plan(planner, 2)
     planner.change_clip(ClipRequest("idle_1"))
     planner.start_action("action_1", "v1.1")

@@ -69,7 +69,7 @@ def session(avatars_dir, stage):
 
 
 def three_mouths_under_way(session, stage):
-    """Slots of three frames of speech, planned as the clock went on while no mouth was made."""
+    """Slots of three frames of speech, planned as time passed while no mouth was made."""
     pcm = bytes(3 * 1_280)
     session.push_audio(AudioChunk(claim_id="a", pcm=pcm, position=0, generation=0), 0.0)
     for tick in range(4):

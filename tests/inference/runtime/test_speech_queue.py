@@ -122,7 +122,7 @@ def test_a_gap_ends_the_utterance() -> None:
     assert speech.take().position == 500
 
 
-def test_a_clip_is_wished_for_once_where_it_begins() -> None:
+def test_a_clip_is_requested_once_where_it_begins() -> None:
     speech = queue()
     for number, clip in enumerate(["idle_1", "idle_1", "speaking_0"]):
         speech.push(number * FRAME, pcm(FRAME), 10.0, clip)

@@ -91,7 +91,7 @@ def test_speech_brings_a_speaking_clip_unless_a_clip_was_chosen() -> None:
     assert plans[-1].cursor.clip == "idle_1"
 
 
-def test_the_clip_wished_for_an_utterance_leaves_with_it() -> None:
+def test_the_clip_requested_for_an_utterance_leaves_with_it() -> None:
     timeline = idle(base="idle_0")
     timeline, _plan = timeline.advance(REPERTOIRE, READY, ClipRequest("idle_1"))
     timeline, plans = run(timeline, [READY] * 30)
@@ -125,7 +125,7 @@ def test_without_an_exit_in_time_the_clips_are_cross_faded() -> None:
     assert next(p for p in plans if p.source is Source.CLIP).cursor == Cursor("idle_0", 25)
 
 
-def test_an_action_runs_once_to_its_end_whatever_is_wished_for() -> None:
+def test_an_action_runs_once_to_its_end_whatever_is_requested() -> None:
     timeline = idle().start_action("action_1", "v1.0")
     timeline, plans = run(timeline, [SILENT] * 20)
     timeline, more = run(timeline.change_clip(ClipRequest("idle_1")), [SILENT] * 80)

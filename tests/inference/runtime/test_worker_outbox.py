@@ -22,7 +22,7 @@ def message(number: int) -> SpeechFailed:
 
 
 class SlowLayer:
-    """Takes turns with everybody else before it sends, and loses what it is told to."""
+    """Yields to other tasks before it sends, and loses the messages of `losses`."""
 
     def __init__(self, *lost: int) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -72,7 +72,7 @@ async def test_all_are_sent_in_order_and_none_after_it_was_closed() -> None:
     assert layer.sent == [("gateway", str(number)) for number in range(5)]
 
 
-async def test_what_is_lost_is_told_and_the_rest_is_sent() -> None:
+async def test_what_is_lost_is_reported_and_the_rest_is_sent() -> None:
     layer = SlowLayer(1, 2)
     outgoing = WorkerOutbox(START, layer.send, elsewhere)
     for number in range(4):

@@ -70,7 +70,7 @@ async def test_what_stands_before_the_last_stranger_may_be_made_up():
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": ""}, {"X-Forwarded-For": "unknown"}])
-async def test_whoever_a_proxy_does_not_name_is_nobody(headers: dict[str, str]):
+async def test_a_client_that_the_proxy_does_not_name_has_no_address(headers: dict[str, str]):
     assert await seen(INNER, headers) == (None, "http")
 
 
@@ -102,7 +102,7 @@ async def test_a_stranger_cannot_choose_who_they_are(made_up: str):
     assert await seen(INNER, headers) == (STRANGER, "http")
 
 
-async def test_a_proxy_that_was_forgotten_is_told_of_once(caplog):
+async def test_a_proxy_that_was_forgotten_is_reported_of_once(caplog):
     proxy = TrustedProxies(_nothing, ())
     headers = [(b"x-forwarded-for", b"203.0.113.9")]
     with caplog.at_level(logging.WARNING):

@@ -6,7 +6,7 @@ from musetalk_site.server import backpressure
 from musetalk_site.server.backpressure import WAITING_LIMIT, ReadSide, WriteSide
 
 
-def test_only_changes_are_told() -> None:
+def test_only_changes_are_reported() -> None:
     side = WriteSide()
     told: list[bool] = []
     side.on_change(told.append)

@@ -85,7 +85,7 @@ async def test_a_client_that_reads_misses_nothing(server: Process, port: int) ->
     assert report["left_out"] < report["sent"]
 
 
-async def test_a_client_that_goes_on_reading_nothing_is_dropped(port: int) -> None:
+async def test_a_client_that_continues_reading_nothing_is_dropped(port: int) -> None:
     server = Process(SCRIPT, str(port), "--impatient")
     server.wait_for("started")
     async with websockets.connect(f"ws://127.0.0.1:{port}/flood", ping_interval=None) as client:
@@ -96,7 +96,7 @@ async def test_a_client_that_goes_on_reading_nothing_is_dropped(port: int) -> No
     server.kill()
 
 
-async def test_too_large_a_message_is_told_with_1009(server: Process, port: int) -> None:
+async def test_too_large_a_message_is_reported_with_1009(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
         await client.send("x" * 1_048_576)
         assert await client.recv() == "x" * 10
@@ -112,7 +112,9 @@ async def say_and_listen(client: websockets.ClientConnection, parts: Iterator[st
     await client.recv()
 
 
-async def test_a_large_message_in_fragments_is_told_with_1009(server: Process, port: int) -> None:
+async def test_a_large_message_in_fragments_is_reported_with_1009(
+    server: Process, port: int
+) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo", max_size=None) as client:
         with pytest.raises(websockets.ConnectionClosedError) as closed:
             await say_and_listen(client, ("x" * 4_000 for _ in range(300)))
@@ -149,7 +151,7 @@ async def test_a_flood_of_small_frames_ends_its_own_connection_alone(
     writer.close()
 
 
-async def test_a_fault_of_the_application_is_told_with_4500(server: Process, port: int) -> None:
+async def test_a_fault_of_the_application_is_reported_with_4500(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/raise") as client:
         await client.send("hello")
         with pytest.raises(websockets.ConnectionClosedError) as closed:
@@ -181,7 +183,7 @@ async def test_it_ends_cleanly_whatever_a_connections_age(
     assert "Traceback" not in server.output
 
 
-async def test_being_told_twice_is_being_told(server: Process, port: int) -> None:
+async def test_a_second_signal_changes_nothing(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as client:
         for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
             server.send(number)

@@ -27,9 +27,6 @@ from tests.streaming.gateway.connections import AVATAR, SOON_S, LayerWorker, con
 pytestmark = pytest.mark.usefixtures("registry")
 
 
-# ---- a session from end to end
-
-
 async def test_a_session():
     async with conversation() as (client, worker):
         await worker.show(0, 1)
@@ -89,9 +86,6 @@ async def test_what_is_no_text_is_answered():
         assert {m["data"]["code"] for m in errors} == {"INVALID_MESSAGE"}
 
 
-# ---- who is let in
-
-
 @pytest.mark.parametrize(
     "path",
     [
@@ -118,9 +112,6 @@ async def test_a_user_id_may_be_long():
         assert (await LayerWorker().next_claim()).session_id == SESSION_ID
 
 
-# ---- avatars
-
-
 @pytest.mark.parametrize("reason", ["preparing", "failed"])
 async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
     def not_ready(user_id):
@@ -135,7 +126,7 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
         assert await client.closing() == 4404
 
 
-async def test_a_database_that_is_away_ends_the_session_with_a_line_in_the_log(monkeypatch, caplog):
+async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(monkeypatch, caplog):
     def look_up(user_id):
         raise OperationalError("could not connect")
 
@@ -169,9 +160,6 @@ async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):
         await slow.receive_types("INIT_SUCCESS")
 
 
-# ---- one session, two connections
-
-
 async def test_the_newer_connection_of_a_user_wins():
     async with conversation() as (older, worker), connected() as newer:
         await newer.open()
@@ -202,9 +190,6 @@ async def test_an_id_is_free_again_when_its_session_is_over():
         await client.receive_types("INIT_SUCCESS")
 
 
-# ---- the end of the server
-
-
 async def test_the_server_says_goodbye(registry):
     async with conversation() as (client, worker), connected() as early:
         await early.connect(SOON_S)
@@ -216,9 +201,6 @@ async def test_the_server_says_goodbye(registry):
         assert isinstance(await worker.read(), SessionStop)
         async with connected() as late:
             assert (await late.connect(SOON_S))[0] is False
-
-
-# ---- when something is wrong
 
 
 @pytest.mark.parametrize("where", ["text", "from_worker", "timer"])
@@ -240,7 +222,7 @@ async def test_a_fault_of_ours_is_logged_and_told(monkeypatch, caplog, where):
         assert "RuntimeError: boom" in caplog.text
 
 
-async def test_a_layer_that_fails_is_told(monkeypatch):
+async def test_a_layer_that_fails_is_reported(monkeypatch):
     layer = get_channel_layer(MEDIA_LAYER)
     broken = asyncio.Event()
     receive = layer.receive
@@ -286,7 +268,7 @@ async def test_a_full_channel_loses_no_audio(monkeypatch):
         assert heard == numbered(0, 3 * 640)
 
 
-async def test_a_worker_that_cannot_be_told_is_replaced(monkeypatch):
+async def test_a_worker_that_cannot_be_reached_is_replaced(monkeypatch):
     async with conversation() as (client, worker):
         send = worker.media.send
 

@@ -127,7 +127,7 @@ def test_the_last_worker_is_remembered():
     assert registry.last_worker().engine == "viseme"
 
 
-async def test_everybody_is_told_of_the_end():
+async def test_everybody_is_reported_of_the_end():
     registry = Registry()
     connections = [FakeConnection(), FakeConnection()]
     for connection in connections:

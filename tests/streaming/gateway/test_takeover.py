@@ -1,4 +1,4 @@
-"""Who is told that a session was opened at another gateway."""
+"""Which connection is closed when its session is opened at another gateway."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ async def told(layer: InMemoryChannelLayer, channel: str) -> dict[str, Any] | No
         return None
 
 
-async def test_the_older_connection_is_told_and_nobody_else() -> None:
+async def test_the_older_connection_is_reported_and_nobody_else() -> None:
     layer = InMemoryChannelLayer()
     older, newer, other = [await layer.new_channel() for _ in range(3)]
     await takeover.take_over(layer, SESSION_ID, user_id="me", channel=older)
@@ -28,13 +28,13 @@ async def test_the_older_connection_is_told_and_nobody_else() -> None:
     assert message is not None
     assert message["type"] == takeover.OPENED_ELSEWHERE
     assert takeover.is_taken_over(message, user_id="me", channel=older)
-    assert not takeover.is_taken_over(message, user_id="somebody else", channel=older)
+    assert not takeover.is_taken_over(message, user_id="another", channel=older)
     assert not takeover.is_taken_over(message, user_id="me", channel=newer)
     assert await told(layer, newer) is None
     assert await told(layer, other) is None
 
 
-async def test_who_let_go_is_told_nothing() -> None:
+async def test_who_let_go_is_reported_nothing() -> None:
     layer = InMemoryChannelLayer()
     older, newer = [await layer.new_channel() for _ in range(2)]
     await takeover.take_over(layer, SESSION_ID, user_id="me", channel=older)

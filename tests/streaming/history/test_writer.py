@@ -117,7 +117,7 @@ def test_one_session_id_on_two_connections_is_two_records(process):
     assert sorted(endings) == ["", CloseCause.SUPERSEDED]
 
 
-def test_lateness_is_told_as_the_client_would_see_it(process):
+def test_lateness_is_reported_as_the_client_would_see_it(process):
     connection = process.connect()
     worker = connection.gateway.start()
     worker.show(99)
@@ -184,7 +184,7 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
     manager = type(SessionRecord.objects)
 
     def fail(*_: object, **__: object) -> None:
-        raise OperationalError("the database is away")
+        raise OperationalError("the database cannot be reached")
 
     with monkeypatch.context() as patch:
         patch.setattr(manager, "bulk_create", fail)
@@ -197,7 +197,7 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
     assert process.writer.has_database
     assert only().frames == 5
     lost, back = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
-    assert "the database is away" in lost
+    assert "the database cannot be reached" in lost
     assert "is back after" in back
 
 

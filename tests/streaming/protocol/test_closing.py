@@ -53,7 +53,7 @@ def test_there_is_an_ending_for_whatever_is_raised():
         ("none", {"reason": "none"}),
     ],
 )
-def test_how_far_an_avatar_is_is_told_if_there_is_one(reason, details):
+def test_how_far_an_avatar_is_is_reported_if_there_is_one(reason, details):
     close_cause = closing.no_avatar(reason, 40)
     assert (close_cause.word, close_cause.close_code) == ("no_avatar", 4404)
     assert (close_cause.error.code, close_cause.error.details) == ("MODEL_NOT_FOUND", details)

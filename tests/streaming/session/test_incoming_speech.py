@@ -72,7 +72,7 @@ def test_a_padded_last_frame_acknowledges_no_more_than_was_sent():
     assert window.take() == (1_000, numbered(1_000, 640), None)
 
 
-def test_after_a_drop_the_numbering_goes_on():
+def test_after_a_drop_the_numbering_continues():
     window = SpeechWindow()
     window.accept(numbered(0, 1_000), ClipRequest("speaking_1"))
     window.take()
@@ -226,7 +226,7 @@ def test_an_interrupt_is_answered_when_it_is_confirmed():
     feed.take("c")
     feed.shown(640)
     feed.interrupt()
-    feed.shown(1_280)  # by a frame that left before the worker heard of it
+    feed.shown(1_280)  # by a frame that left before the worker received it
     assert feed.awaits_confirmation
     assert dropped_ms(feed.confirm(1, 1_920)) == [(16_000 - 1_920) // 16]
     assert not feed.awaits_confirmation

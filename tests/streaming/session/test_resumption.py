@@ -98,7 +98,7 @@ def test_while_it_waits_nothing_plays_and_nothing_is_due():
     assert len(gateway.claims) == claims
 
 
-def test_speech_goes_on_after_the_last_frame_that_the_client_received():
+def test_speech_continues_after_the_last_frame_that_the_client_received():
     gateway = open_gateway()
     worker = open_session(gateway)
     gateway.client_speaks(numbered(0, 16_000))
@@ -115,7 +115,7 @@ def test_speech_goes_on_after_the_last_frame_that_the_client_received():
     other = gateway.worker_claims("w2")
     accepted = gateway.accepted("w2")
     assert accepted.next_position == 1_280
-    assert accepted.next_frame >= 4 + 75 - 2, "time went on"
+    assert accepted.next_frame >= 4 + 75 - 2, "time passed"
     assert gateway.audio_to("w2")[0].pcm == numbered(1_280, 14_720)
     other.speak(1_280)
     assert gateway.last["data"]["keyframe"] is True
@@ -134,7 +134,7 @@ def test_what_was_lost_on_the_way_to_the_server_is_asked_for():
     assert b"".join(m.pcm for m in gateway.audio_to("w2")) == numbered(640, 62 * 16)
 
 
-def test_the_end_of_an_utterance_that_the_client_did_not_see_is_told_again():
+def test_the_end_of_an_utterance_that_the_client_did_not_see_is_reported_again():
     gateway = open_gateway()
     worker = open_session(gateway)
     gateway.client_speaks(numbered(0, 640), utterance_id="a")
@@ -180,7 +180,7 @@ def test_the_longest_time_of_a_session_counts_over_its_connections():
     assert gateway.closed == 4408
 
 
-def test_a_hanging_connection_is_told_that_it_was_replaced():
+def test_a_hanging_connection_is_reported_that_it_was_replaced():
     gateway = open_gateway()
     open_session(gateway)
     gateway.do(gateway.session.detach())

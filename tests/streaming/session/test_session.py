@@ -21,9 +21,6 @@ from tests.streaming.fakes import (
 OTHER_ID = str(uuid.UUID(int=7))
 
 
-# ---- opening
-
-
 def test_init_opens_the_session():
     gateway = FakeGateway()
     worker = gateway.start()
@@ -121,9 +118,6 @@ def test_without_init_the_connection_ends_after_ten_seconds():
         {"type": "CLOSE_ACK", "session_id": None, "data": {"reason": "timeout"}}
     ]
     assert gateway.closed == 4408
-
-
-# ---- the table of errors
 
 
 def _before_init(gateway: FakeGateway) -> None:
@@ -256,9 +250,6 @@ def test_too_many_messages_are_ignored_and_said_so_once_a_second():
     assert gateway.last["type"] == "STATE_CHANGED"
 
 
-# ---- clips and actions
-
-
 def test_a_state_change_is_answered_with_what_will_be_seen():
     gateway = FakeGateway(
         avatar=FakeAvatar(clips={"idle": ("idle_0",), "speaking": ("speaking_0",)})
@@ -341,9 +332,6 @@ def test_an_action_may_bring_speech():
     assert [p.pcm for p in gateway.audio_to("w1")] == [b"\0\1\0\0"]
 
 
-# ---- frames
-
-
 def test_frames_that_show_speech_say_which():
     gateway = FakeGateway()
     worker = gateway.start()
@@ -375,9 +363,6 @@ def test_a_client_that_reads_nothing_costs_no_memory():
     assert gateway.last["type"] == "ERROR"
 
 
-# ---- time
-
-
 def test_pings_come_every_thirty_seconds():
     gateway = FakeGateway()
     worker = gateway.start()
@@ -405,9 +390,6 @@ def test_a_silent_client_may_be_sent_away():
     assert (gateway.last["data"], gateway.closed) == ({"reason": "timeout"}, 4408)
 
 
-# ---- endings
-
-
 @pytest.mark.parametrize(
     ("end", "code", "error", "reason"),
     [
@@ -427,7 +409,7 @@ def test_the_server_ends_a_session(begin, end, code, error, reason):
     assert gateway.closed == code
 
 
-def test_the_worker_is_told_of_the_end():
+def test_the_worker_is_reported_of_the_end():
     gateway = FakeGateway()
     worker = gateway.start()
     gateway.do(gateway.session.disconnected())

@@ -5,7 +5,7 @@ from tests.streaming.fakes import USER, FakeGateway, numbered
 
 
 def open_gateway(places: "list[bool | None]") -> FakeGateway:
-    """A session that is answered this when it asks for a place, the last one again and again."""
+    """A session that is answered this when it asks for a place, the last one repeatedly."""
     gateway = FakeGateway()
     gateway.session = Session(
         user_id=USER,

@@ -72,7 +72,7 @@ def test_an_utterance_is_followed_to_the_screen():
     assert gateway.of_type("SPEECH_FINISHED")[0]["data"]["frame_timestamp"] == 160
 
 
-def test_the_end_of_speech_ends_at_once_and_the_worker_is_told():
+def test_the_end_of_speech_ends_at_once_and_the_worker_is_reported():
     gateway, worker = open_1_2()
     gateway.client_speaks(numbered(0, 1_000), utterance_id="a")
     gateway.client_sends("END_OF_SPEECH", utterance_id="a")
@@ -224,7 +224,7 @@ def test_the_avatar_listens():
     )
 
 
-def test_dropped_late_speech_is_told():
+def test_dropped_late_speech_is_reported():
     gateway, worker = open_1_2(late_audio="drop")
     assert gateway.claims[0].late_audio == "drop"
     gateway.client_speaks(numbered(0, 16_000), utterance_id="a")

@@ -247,7 +247,7 @@ def test_a_watcher_receives_what_it_asked_for(receive, types):
     assert bool(watcher.sound()) == ("audio" in receive)
 
 
-def test_a_binary_watcher_is_told_what_frames_show():
+def test_a_binary_watcher_is_reported_what_frames_show():
     gateway, worker = open_watched()
     watcher = FakeWatcher(gateway.session.audience, is_binary=True)
     gateway.client_speaks(numbered(0, 640), utterance_id="a")
@@ -423,7 +423,7 @@ def test_another_worker_begins_with_an_idr():
 # The owner.
 
 
-def test_an_owner_that_is_away_is_told_and_may_come_back():
+def test_a_disconnected_owner_is_reported_and_may_come_back():
     gateway = FakeGateway(SessionLimits(resume_s=30), is_resumable=True)
     gateway.init(protocol_version="1.2", allow_watchers=True)
     worker = gateway.worker_claims()
@@ -485,7 +485,7 @@ STEPS = st.lists(
         st.tuples(st.just("interrupt"), st.just(0)),
         st.tuples(st.just("join"), st.booleans()),
         st.tuples(st.just("pause"), st.integers(0, 5)),
-        st.tuples(st.just("go on"), st.integers(0, 5)),
+        st.tuples(st.just("continue"), st.integers(0, 5)),
         st.tuples(st.just("read"), st.integers(0, 5)),
         st.tuples(st.just("leave"), st.integers(0, 5)),
         st.tuples(st.just("owner pauses"), st.booleans()),
@@ -510,7 +510,7 @@ def test_watchers_decode_and_the_owner_is_as_without_them(steps):
         match kind:
             case "join":
                 watchers.append(FakeWatcher(watched[0].session.audience, is_binary=value))
-            case "pause" | "go on" if watcher:
+            case "pause" | "continue" if watcher:
                 watcher.watcher.set_paused(kind == "pause")
             case "read" if watcher:
                 watcher.read()

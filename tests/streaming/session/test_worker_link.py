@@ -24,9 +24,6 @@ def frame_numbers(gateway: FakeGateway) -> list[int]:
     return [m["data"]["frame_timestamp"] // 40 for m in gateway.of_type("VIDEO_FRAME")]
 
 
-# ---- claims
-
-
 def test_the_first_answer_wins_and_others_are_stopped():
     gateway = FakeGateway()
     gateway.init()
@@ -47,7 +44,7 @@ def test_an_answer_that_comes_twice_changes_nothing():
     assert frame_numbers(gateway) == [0]
 
 
-def test_without_a_worker_the_client_is_told_once_and_claims_go_on():
+def test_without_a_worker_the_client_is_reported_once_and_claims_continue():
     gateway = FakeGateway()
     gateway.init()
     gateway.wait(9)
@@ -150,9 +147,6 @@ def test_what_was_wanted_since_the_claim_reaches_the_worker():
     assert accepted.clip == "speaking_0"
 
 
-# ---- losing the worker
-
-
 def test_a_silent_worker_is_replaced():
     gateway = FakeGateway()
     old = gateway.start()
@@ -234,7 +228,7 @@ def test_an_unfinished_action_begins_again():
     assert not any(isinstance(m, ActionStart) for m in gateway.sent_to_worker("w3"))
 
 
-def test_a_worker_that_cannot_be_told_is_replaced():
+def test_a_worker_that_cannot_be_reached_is_replaced():
     gateway = FakeGateway()
     worker = gateway.start()
     change = ClipChange(claim_id=worker.claim.claim_id, clip="idle_1")
@@ -242,9 +236,6 @@ def test_a_worker_that_cannot_be_told_is_replaced():
     assert len(gateway.claims) == 2
     gateway.do(gateway.session.undelivered(change, gateway.now_s))
     assert len(gateway.claims) == 2
-
-
-# ---- handing on audio
 
 
 def test_a_full_channel_is_tried_again_and_nothing_is_lost():
@@ -289,9 +280,6 @@ def test_what_is_handed_on_is_decided_when_its_turn_comes():
     gateway.worker_sends(SessionEnded(claim_id=worker.claim.claim_id, reason="drain"))
     gateway.do(waiting)
     assert len(gateway.audio_to("w1")) == 1, "nothing more for a worker that is gone"
-
-
-# ---- interrupts
 
 
 def test_an_interrupt_is_answered_behind_the_last_old_frame():
@@ -356,7 +344,7 @@ def test_speech_after_an_interrupt_is_not_taken_for_shown_by_an_old_frame():
     assert gateway.accepted("w2").next_position == 1_000
 
 
-def test_failed_speech_is_told():
+def test_failed_speech_is_reported():
     gateway = FakeGateway()
     worker = gateway.start()
     gateway.worker_sends(SpeechFailed(claim_id="other", reason="x"))
@@ -364,9 +352,6 @@ def test_failed_speech_is_told():
     [error] = gateway.of_type("ERROR")
     assert error["data"]["code"] == "PROCESSING_ERROR"
     assert error["data"]["details"] == {"reason": "out_of_memory"}
-
-
-# ---- whatever happens
 
 
 class LinkMachine(RuleBasedStateMachine):
@@ -462,7 +447,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.worker = None
 
     @rule()
-    def an_old_worker_goes_on(self):
+    def an_old_worker_continues(self):
         if len(self.gateway.claims) > 1:
             old = self.gateway.claims[-2].claim_id
             if self.worker is None or old != self.worker.claim.claim_id:
@@ -503,7 +488,7 @@ TestLinkMachine = LinkMachine.TestCase
 TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
-def test_a_session_that_fails_again_and_again_ends():
+def test_a_session_that_fails_repeatedly_ends():
     gateway = FakeGateway()
     worker = gateway.start()
     waits = []

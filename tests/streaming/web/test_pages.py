@@ -85,7 +85,7 @@ def test_only_reading_is_allowed() -> None:
     assert Client().post("/").status_code == 405
 
 
-def test_other_files_lie_beside_their_licences() -> None:
+def test_other_files_lie_beside_their_licenses() -> None:
     for folder in (*STATIC.glob("*/vendor/*"), *LIBRARY.glob("vendor/*")):
         if folder.is_dir():
             assert (folder / "LICENSE").is_file(), folder
@@ -109,7 +109,7 @@ def test_errors_show_the_way_back() -> None:
         assert 'href="/protocol"' in answer.content.decode()
 
 
-def test_a_fault_is_told_without_the_other_pages_help() -> None:
+def test_a_fault_is_reported_without_the_other_pages_help() -> None:
     text = render_to_string("500.html")
     assert "log" in text
     assert "{%" not in text

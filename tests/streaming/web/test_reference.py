@@ -24,7 +24,7 @@ def test_every_message_is_there_in_order() -> None:
     assert len(client_references()) == len(CLIENT_MESSAGES)
 
 
-def test_fields_are_told_with_form_and_necessity() -> None:
+def test_fields_are_reported_with_form_and_necessity() -> None:
     fields = {field.path: field for field in reference("GENERATE").fields}
     assert fields["audio_chunk"].form == "object"
     assert fields["audio_chunk.sample_rate"].form.startswith("8000 | 16000 | 22050")

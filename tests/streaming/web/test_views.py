@@ -61,7 +61,7 @@ def test_health_of_workers_apart_is_what_sessions_saw(registry):
     assert (said["status"], said["message"]) == ("degraded", "Sessions that wait for a worker: 1.")
 
 
-def test_health_tells_of_a_database_that_is_away(monkeypatch):
+def test_health_reports_an_unreachable_database(monkeypatch):
     health.use(lambda: WorkerHealth("viseme", is_ready=True))
     monkeypatch.setattr(history.writer, "has_database", False)
     said = get("/health")

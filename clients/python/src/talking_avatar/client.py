@@ -55,7 +55,7 @@ def stream_address(server: str, user_id: str, session_id: str | None = None) -> 
     Args:
         server: ``ws://HOST:PORT``, or with wss, http or https; a path before the stream's is kept.
         user_id: Whose avatar.
-        session_id: The session to go on with, or to watch.
+        session_id: The session to continue with, or to watch.
     """
     parts = urlsplit(server if "://" in server else f"ws://{server}")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
@@ -265,7 +265,7 @@ class AvatarClient:
 
     def _publish(self, event: Event) -> None:
         if not self._is_observed:
-            # Whoever begins to look begins with a keyframe, at most a second old.
+            # The first frame that is read is a keyframe, at most a second old.
             if isinstance(event, Frame) and event.is_keyframe:
                 self._events.clear()
             elif not self._events:
@@ -402,7 +402,7 @@ class AvatarClient:
                 if await self._open(names_session=True):
                     self._publish(Resumed())
                     return
-                break  # it was opened anew
+                break  # it was opened again
             except SessionRefused as refusal:
                 if refusal.code in {"UNAUTHORIZED", "MODEL_NOT_FOUND"}:
                     raise

@@ -11,7 +11,7 @@ from talking_avatar.client import AvatarClient
 from talking_avatar.events import Frame, Sound
 
 MAX_LATE_S = 0.5
-"""Pictures later than this make the clock begin anew: the program was away."""
+"""Pictures later than this make the clock start over: the program was suspended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is heard of a frame, as the host carries it from listening to rendering: one array."""
+"""A frame's features as one array, which the host carries from `listen` to `render`."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -36,9 +36,9 @@ def filter_bank() -> NDArray[np.float32]:
     top_mel = _LOG_FROM_HZ / _LINEAR_HZ_PER_MEL + np.log(top_hz / _LOG_FROM_HZ) / _LOG_STEP
     edges_hz = _mel_to_hz(np.linspace(0.0, top_mel, MEL_BINS + 2))
     bins_hz = np.linspace(0.0, top_hz, MEL_FFT // 2 + 1)
-    lower, centre, upper = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    lower, center, upper = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     triangles = np.minimum(
-        (bins_hz - lower) / (centre - lower), (upper - bins_hz) / (upper - centre)
+        (bins_hz - lower) / (center - lower), (upper - bins_hz) / (upper - center)
     )
     bank: NDArray[np.float32] = (np.maximum(triangles, 0) * 2 / (upper - lower)).astype(np.float32)
     return bank

@@ -2,7 +2,7 @@
 
 The nets quiver on silence. Whether a frame is silent is read off its own window, so that the same
 window always gives the same answer. The loudness of 10 ms blocks is compared with one threshold;
-the mouth belongs to the nets while a loud block lies close, and is handed back over the frames
+the mouth belongs to the nets while a loud block is close, and is handed back over the frames
 after it.
 """
 
@@ -18,7 +18,7 @@ HOLD_AFTER_BLOCKS = 8
 RELEASE_BLOCKS = 12
 """Then it goes back to the picture's over 120 ms."""
 ATTACK_BLOCKS = 5
-"""It comes in over 50 ms: with what lies before it, that is all the look-ahead there is."""
+"""It comes in over 50 ms: with the sound before it, that is the whole look-ahead."""
 
 
 def speech_weight(samples: NDArray[np.float32], begin: int, end: int) -> float:

@@ -61,7 +61,7 @@ class Queued:
     is_finite: Tensor
     ready: Any | None = None
     on_device: Sequence[Tensor] = ()
-    """What is being copied: kept until it is, so that nothing else is put there meanwhile."""
+    """What is being copied: kept until it is, so that nothing else is put there."""
 
     def wait(self) -> None:
         """Until the bytes are there."""
@@ -169,7 +169,7 @@ class Renderer:
             return self._bring_back(patches, results)
 
     def _bring_back(self, patches: list[Patched], results: Sequence[Tensor]) -> Queued:
-        """Copy to pinned memory on the second stream, while the first goes on to the next batch."""
+        """Copy to pinned memory on the second stream, while the first runs the next batch."""
         assert self._copies is not None
         self._copies.wait_stream(torch.cuda.current_stream(self._runner.device))
         with torch.cuda.stream(self._copies):
@@ -177,7 +177,7 @@ class Renderer:
             for tensor in results:
                 pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 host.append(pinned.copy_(tensor, non_blocking=True))
-            # Whoever waits for it sleeps: the encoders need the core.
+            # The thread that waits for it sleeps: the encoders need the core.
             ready = torch.cuda.Event(blocking=True)
             ready.record(self._copies)
         luma, chroma, is_finite = host

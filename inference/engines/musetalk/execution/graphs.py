@@ -5,7 +5,7 @@ that the recording read. Graphs of one runner share their memory, largest first,
 them take what the largest takes; they run one after the other on one stream.
 
 Recording is the one thing here that can fail where plain calls succeed (a library that waits for
-the GPU, a driver that is too old). `RecordingFailed` says so, and the runner goes on without.
+the GPU, a driver that is too old). `RecordingFailed` says so, and the runner continues without.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class RecordingFailed(Exception):
 
 
 _abandoned: list[Any] = []
-"""Graphs whose recording broke off: torch's allocator may go on asking them whether they still
+"""Graphs whose recording broke off: torch's allocator keeps asking them whether they still
 record, so they must outlive it."""
 
 
@@ -103,7 +103,7 @@ class Graphs:
             with (
                 # Restores the thread's stream even where ending a recording fails.
                 torch.cuda.stream(self._stream),
-                # "thread_local": another thread prepares clips meanwhile.
+                # "thread_local": another thread may be preparing clips.
                 torch.cuda.graph(
                     graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"
                 ),

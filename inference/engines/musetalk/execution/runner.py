@@ -50,7 +50,7 @@ class Runner:
         self.dtype = dtype
         self.buckets = tuple(sorted(buckets))
         self.milliseconds: dict[int, float] = {}
-        """What a batch of each bucket takes, once somebody has measured it."""
+        """What a batch of each bucket takes, once measured."""
         self._unet = nets.unet
         self._decoder = nets.decoder
         self._width = nets.width

@@ -14,7 +14,7 @@ from inference.engines.musetalk.constants import (
 )
 
 _NOSE_BRIDGE_MESH = 195
-"""The point of the 468-point mesh that lies where point 29 of the 68 does, on the nose bridge."""
+"""The point of the 468-point mesh that is where point 29 of the 68 does, on the nose bridge."""
 
 
 class Box(NamedTuple):
@@ -36,7 +36,7 @@ def landmark_box(points: NDArray[np.float32], bridge_y: float) -> Box | None:
     """The reference's rule: from chin to as far above the nose bridge, as wide as the points.
 
     ``points`` ``[n, 2]``; ``bridge_y``: height of the nose bridge's third point. The bridge is the
-    vertical middle of the box: below it lies what is generated and seen. None if there is no
+    vertical middle of the box: below it is what is generated and seen. None if there is no
     usable box (a face in profile, or cut by the left edge).
     """
     whole = np.trunc(points).astype(np.int32)
@@ -57,6 +57,6 @@ def with_margin(box: Box, picture_height: int) -> Box:
 
 def crop_box(box: Box) -> Box:
     """The square that is parsed and blended, 1.5 times the box; it may leave the picture."""
-    centre_x, centre_y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
+    center_x, center_y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
     half = int(max(box.width, box.height) // 2 * CROP_EXPAND)
-    return Box(centre_x - half, centre_y - half, centre_x + half, centre_y + half)
+    return Box(center_x - half, center_y - half, center_x + half, center_y + half)

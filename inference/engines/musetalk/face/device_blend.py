@@ -33,7 +33,7 @@ class PatchBatch:
     """What is pasted into, padded to one canvas of ``H x W`` (even), for ``B`` jobs.
 
     ``geometry`` float32 ``[B, 4]``: width and height of the face box, and how far the patch's
-    corner lies right of and below the box's. ``masks`` and ``luma`` uint8 ``[B, H, W]``;
+    corner is right of and below the box's. ``masks`` and ``luma`` uint8 ``[B, H, W]``;
     ``chroma`` uint8 ``[B, 2, H / 2, W / 2]``; ``strength`` float32 ``[B]``.
     """
 
@@ -45,15 +45,15 @@ class PatchBatch:
 
 
 def resized(faces: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:
-    """Faces ``[B, 3, 256, 256]`` of 0..255 → the part that lies on the canvas ``[B, 3, H, W]``.
+    """Faces ``[B, 3, 256, 256]`` of 0..255 → the part that is on the canvas ``[B, 3, H, W]``.
 
-    Bilinear between pixel centres, not smoothed, edges repeated, rounded: as OpenCV does it.
+    Bilinear between pixel centers, not smoothed, edges repeated, rounded: as OpenCV does it.
     """
     batch = len(faces)
     columns = torch.arange(width, device=faces.device, dtype=torch.float32)
     rows = torch.arange(height, device=faces.device, dtype=torch.float32)
     box_width, box_height, right, below = geometry[:, :, None].unbind(1)
-    # Kept between the centres of the outermost pixels: what "border" padding does, which Metal
+    # Kept between the centers of the outermost pixels: what "border" padding does, which Metal
     # has not.
     edge = 1 - 1 / faces.shape[-1]
     x = ((columns + right + 0.5) * (2 / box_width) - 1).clamp(-edge, edge)

@@ -120,7 +120,7 @@ class Head(nn.Module):
 
 
 class BiSeNet(nn.Module):
-    """Normalised RGB ``[B, 3, H, W]`` → logits ``[B, 19, H, W]``."""
+    """Normalized RGB ``[B, 3, H, W]`` → logits ``[B, 19, H, W]``."""
 
     def __init__(self) -> None:
         super().__init__()

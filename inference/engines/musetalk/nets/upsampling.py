@@ -1,4 +1,4 @@
-"""Nearest neighbour to twice the size and a 3x3 convolution, as one 2x2 convolution before it.
+"""Nearest neighbor to twice the size and a 3x3 convolution, as one 2x2 convolution before it.
 
 After doubling, the 3x3 window of a pixel covers but 2x2 pixels of the small picture, and which of
 its taps fall on the same one depends on whether the pixel's row and column are even or odd. So

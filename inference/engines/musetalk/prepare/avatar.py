@@ -10,7 +10,7 @@ renamed into place::
     musetalk/idle_0/about.json    made from which avatar version, with which mask source
 
 The patch is the even-aligned rectangle around all that the blending can change; H and W are the
-clip's largest patch, and a mask lies in the upper left of its plane. A picture without a face has
+clip's largest patch, and a mask is in the upper left of its plane. A picture without a face has
 a patch of no size: it is shown as it is, and shifts no other. All is mapped, not read: an avatar
 costs the memory of the pictures that are used.
 """
@@ -44,7 +44,7 @@ class Patched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a clip's files were made from; others are made anew."""
+    """What a clip's files were made from; others are made again."""
 
     avatar_version: str
     mask_source: str

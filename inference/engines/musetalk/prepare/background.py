@@ -1,7 +1,7 @@
 """Preparing clips beside the stream: in one thread, at low priority, those in use first.
 
 A GPU takes seconds for a clip, so there all that is missing is queued when an avatar is opened. A
-CPU takes a quarter of an hour, so there a clip is only *offered*, and queued when somebody wants to
+CPU takes a quarter of an hour, so there a clip is only *offered*, and queued when a session is to
 see it speak. What fails for want of memory, or with the device, is tried again after a while.
 """
 
@@ -34,7 +34,7 @@ class MuseTalkAvatar:
     name: str
     clips: dict[str, FaceClip]
     offered: dict[str, "Task"] = field(default_factory=dict)
-    """Clips that are prepared when somebody wants to see them speak."""
+    """Clips that are prepared when a session shows them speaking."""
     failures: dict[str, str] = field(default_factory=dict)
     """Clips that cannot be prepared, and why."""
 

@@ -37,7 +37,7 @@ def prepare_clip(
     *,
     storage: Path | None = None,
 ) -> FaceClip:
-    """Make, keep and return what the engine needs of a clip, unless somebody did meanwhile.
+    """Make, keep and return what the engine needs of a clip, unless another thread already did.
 
     Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
     here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a

@@ -17,7 +17,7 @@ In the asset folder, under `viseme/`::
     cover.npy       uint8 [height, width, 4]: skin to hide the closed lips with
     jaw.npy         float32 [3, height, width, 2]: displacements by opening, spread and rounding
 
-Colours are YUV (BT.601, limited range) with alpha, premultiplied. Places are *canonical* pixels:
+Colors are YUV (BT.601, limited range) with alpha, premultiplied. Places are *canonical* pixels:
 those of a picture with the head at rest.
 """
 
@@ -60,7 +60,7 @@ class AtlasGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left: float
     top: float
     """Of the lips' textures, at their common width."""
-    centre_x: float
+    center_x: float = msgspec.field(name="centre_x")
     half_width: float
     """The common half width of all mouths in the atlas."""
     opens: list[float]
@@ -200,7 +200,7 @@ class MouthAtlas:
         ):
             if amount > 0:
                 self._lay_piece(seen, rows.start, piece, down, amount, half_width)
-        # Light falls in from the front: what lies deep, or just under the upper lip, is darker.
+        # Light falls in from the front: what is deep, or just under the upper lip, is darker.
         scale = self.geometry.scale
         light = cv2.GaussianBlur(opening[rows], (0, 0), 3.0 * scale, borderType=cv2.BORDER_CONSTANT)
         sunk = round(1.4 * scale)
@@ -223,7 +223,7 @@ class MouthAtlas:
         """Lay teeth or tongue over ``seen``, ``down`` below their place at rest."""
         geometry = self.geometry
         stretch = geometry.half_width / half_width
-        middle = (geometry.centre_x - geometry.left) * geometry.scale - 0.5
+        middle = (geometry.center_x - geometry.left) * geometry.scale - 0.5
         matrix = np.array(
             [
                 [stretch, 0, middle * (1 - stretch)],
@@ -231,11 +231,11 @@ class MouthAtlas:
             ]
         )
         laid = cv2.warpAffine(self._inside[piece], matrix, (self._width, seen.shape[1]))
-        *colours, alpha = cv2.split(laid)
+        *colors, alpha = cv2.split(laid)
         rest = 1 - alpha * (amount / 255)
-        for plane, colour in zip(seen, colours, strict=True):
+        for plane, color in zip(seen, colors, strict=True):
             plane *= rest
-            plane += colour * amount
+            plane += color * amount
 
 
 def _rows_of(opening: Pixels) -> slice:
@@ -253,7 +253,7 @@ def halve(plane: Pixels) -> Pixels:
 
 
 def _bracket(axis: list[float], value: float) -> tuple[int, int, float]:
-    """The neighbours of ``value`` on ``axis`` and its place between them, 0..1."""
+    """The neighbors of ``value`` on ``axis`` and its place between them, 0..1."""
     high = min(max(int(np.searchsorted(axis, value)), 1), len(axis) - 1)
     low = high - 1
     weight = (value - axis[low]) / (axis[high] - axis[low])

@@ -145,7 +145,7 @@ class DrawnMouth:
         place = _placing(texel, geometry.left, geometry.top)
         widen = mouth.half_width / geometry.half_width
         place[0] *= widen
-        place[0, 2] += geometry.centre_x * (1 - widen)
+        place[0, 2] += geometry.center_x * (1 - widen)
         drawn = _lay(bent, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
         if gain < 1:
             drawn = drawn * gain + _bend(pixels, source) * (1 - gain)
@@ -194,7 +194,7 @@ def _placing(texel: float, left: float, top: float) -> Affine:
 
 
 def _bend(pixels: Pixels, source: Pixels) -> Pixels:
-    """What lies at ``source`` (x, y), for each pixel."""
+    """What is at ``source`` (x, y), for each pixel."""
     across, down = cv2.split(source)
     bent = cv2.remap(pixels, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(bent, np.float32)
@@ -203,7 +203,7 @@ def _bend(pixels: Pixels, source: Pixels) -> Pixels:
 def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> Pixels:
     """``texture`` over a copy of ``pixels``, placed by ``matrix``.
 
-    The texture's colours are premultiplied, its last channel is alpha, 0..1.
+    The texture's colors are premultiplied, its last channel is alpha, 0..1.
     """
     height, width = texture.shape[:2]
     corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
@@ -216,10 +216,10 @@ def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> Pixels:
         shifted = matrix[:2].copy()
         shifted[:, 2] -= (left, top)
         laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
-        *colours, alpha = cv2.split(laid)
+        *colors, alpha = cv2.split(laid)
         rest = 1 - alpha
         planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
-        for plane, colour in zip(planes, colours, strict=True):
+        for plane, color in zip(planes, colors, strict=True):
             plane *= rest
-            plane += colour
+            plane += color
     return result

@@ -35,7 +35,7 @@ _LOWER_LENGTHS = (0.12, 0.12, 0.125, 0.11, 0.10, 0.09)
 
 @dataclass(frozen=True, slots=True)
 class Tint:
-    """Colours of one mouth, Y, U, V in 0..255 each, taken from the picture's own skin and lips."""
+    """Colors of one mouth, Y, U, V in 0..255 each, taken from the picture's own skin and lips."""
 
     teeth: tuple[float, float, float]
     tongue: tuple[float, float, float]
@@ -85,14 +85,14 @@ def paint_interior(
     tongue_y = floor - 0.02 - 0.13 * shape.open - 0.13 * shape.tongue
     lower_y = floor - 0.015 - 0.05 * max(shape.wide, 0.0) + 0.05 * shape.round
     upper_y = lip_line + 0.02 + 0.085 * shape.teeth - 0.05 * shape.round
-    for texture, y, colour in (
+    for texture, y, color in (
         (_tongue(), tongue_y, tint.tongue),
         (_lower_teeth(), lower_y, tint.teeth),
         (_upper_teeth(), upper_y, tint.teeth),
     ):
         layer = _place(texture, place.to_face, y, (width, height))
         shade, opacity = layer[..., :1], layer[..., 1:]
-        painted += (shade * (np.subtract(colour, tint.dark)) + tint.dark - painted) * opacity
+        painted += (shade * (np.subtract(color, tint.dark)) + tint.dark - painted) * opacity
 
     # The lips keep light out: dark close under the upper lip, a little above the lower one.
     light = np.clip(0.60 + place.below_upper / 0.12, 0, 1) * np.clip(
@@ -203,13 +203,13 @@ def _tongue() -> Floats:
     scale = _DENSITY * _OVERSAMPLING
     opacity = _canvas()
     middle = opacity.shape[0] // 2
-    centre = (round(_HALF_WIDTH * scale), middle + round(0.16 * scale))
+    center = (round(_HALF_WIDTH * scale), middle + round(0.16 * scale))
     axes = (round(0.33 * scale), round(0.16 * scale))
-    cv2.ellipse(opacity, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
-    opacity[centre[1] :] = np.maximum(opacity[centre[1]], 0)
+    cv2.ellipse(opacity, center, axes, 0, 0, 360, 255, -1, cv2.LINE_AA)
+    opacity[center[1] :] = np.maximum(opacity[center[1]], 0)
     y, x = np.mgrid[: opacity.shape[0], : opacity.shape[1]].astype(np.float32)
-    across = (x - centre[0]) / axes[0]
-    down = (y - (centre[1] - axes[1])) / axes[1]
+    across = (x - center[0]) / axes[0]
+    down = (y - (center[1] - axes[1])) / axes[1]
     # A round back with a furrow in the middle.
     shade = 205 + 60 * np.exp(-np.square((down - 0.45) / 0.4)) - 55 * np.square(across)
     shade -= 34 * np.exp(-np.square(across / 0.07)) * np.clip(down, 0, 1)

@@ -1,7 +1,7 @@
 """A mouth moved on the picture of a real person.
 
 The quiet picture is warped to the shape (`warp_field`), the inside of the mouth is painted into the
-opening (`mouth_interior`). Both work on the Y, U and V planes as they are: no colour is converted,
+opening (`mouth_interior`). Both work on the Y, U and V planes as they are: no color is converted,
 and where nothing moves the pixels stay what they were, bit for bit.
 """
 
@@ -156,14 +156,14 @@ def _tint(picture: Picture, landmarks: Floats, unit: float) -> Tint:
 
     def mean(point: int, radius: float) -> Floats:
         x, y = landmarks[point]
-        colour = []
+        color = []
         for plane, scale in zip(planes, (1, 2, 2), strict=True):
             reach = max(1, round(radius / scale))
             row = int(np.clip(y / scale, reach, plane.shape[0] - reach - 1))
             column = int(np.clip(x / scale, reach, plane.shape[1] - reach - 1))
             around = plane[row - reach : row + reach + 1, column - reach : column + reach + 1]
-            colour.append(float(around.mean()))
-        return np.array(colour, np.float32)
+            color.append(float(around.mean()))
+        return np.array(color, np.float32)
 
     skin = np.mean([mean(cheek, 0.08 * unit) for cheek in _CHEEKS], axis=0)
     return Tint.of_face(skin, mean(_LOWER_LIP, 0.03 * unit))

@@ -1,6 +1,6 @@
 """What happens to speech before it reaches a microphone's other end.
 
-Synthetic voices are cleaner and more alike than any person's. So each utterance is coloured,
+Synthetic voices are cleaner and more alike than any person's. So each utterance is colored,
 reverberated, mixed with noise or music, band-limited, made loud, quiet or clipped, at random.
 """
 
@@ -12,7 +12,7 @@ from inference.engines.viseme.training.sounds import (
     TRAINING_INSTRUMENTS,
     Sound,
     ambience,
-    coloured_noise,
+    colored_noise,
     music,
     unknown_instrument,
 )
@@ -23,7 +23,7 @@ _TELEPHONE_HZ = (300.0, 3_400.0)
 
 def heard(generator: np.random.Generator, speech: Sound) -> Sound:
     """One way that this speech might arrive."""
-    sound = coloured(generator, speech)
+    sound = colored(generator, speech)
     if generator.random() < 0.35:
         sound = _reverberated(generator, sound)
     chance = generator.random()
@@ -32,7 +32,7 @@ def heard(generator: np.random.Generator, speech: Sound) -> Sound:
     elif chance < 0.5:
         sound = mixed(sound, ambience(generator, len(sound)), generator.uniform(8, 30))
     elif chance < 0.85:
-        added = coloured_noise(generator, len(sound), generator.uniform(0, 2))
+        added = colored_noise(generator, len(sound), generator.uniform(0, 2))
         sound = mixed(sound, added, generator.uniform(8, 50))
     if generator.random() < 0.12:
         sound = _band_limited(sound, *_TELEPHONE_HZ)
@@ -47,10 +47,10 @@ def not_speech(generator: np.random.Generator, count: int) -> Sound:
         if generator.random() < 0.5:
             sound = mixed(sound, ambience(generator, count), generator.uniform(0, 20))
     elif chance < 0.75:
-        sound = coloured_noise(generator, count, generator.uniform(-0.5, 2))
+        sound = colored_noise(generator, count, generator.uniform(-0.5, 2))
     else:
         sound = ambience(generator, count)
-    return at_random_level(generator, coloured(generator, sound) * np.float32(0.1))
+    return at_random_level(generator, colored(generator, sound) * np.float32(0.1))
 
 
 def mixed(speech: Sound, added: Sound, ratio_db: float) -> Sound:
@@ -67,7 +67,7 @@ def at_random_level(generator: np.random.Generator, sound: Sound) -> Sound:
     return clipped.astype(np.float32)
 
 
-def coloured(generator: np.random.Generator, sound: Sound) -> Sound:
+def colored(generator: np.random.Generator, sound: Sound) -> Sound:
     """As another microphone would hear it: a random smooth frequency response of ±7 dB."""
     spectrum = np.fft.rfft(sound)
     places = np.linspace(0, 1, len(spectrum))

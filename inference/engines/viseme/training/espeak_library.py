@@ -16,7 +16,7 @@ _BUFFER_MS = 500
 
 
 class SynthesisError(Exception):
-    """A synthesiser is missing, or refused the voice or the text."""
+    """A synthesizer is missing, or refused the voice or the text."""
 
 
 class _EventId(ctypes.Union):

@@ -91,7 +91,7 @@ def heard(engine: VisemeEngine, samples: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def score(engine: VisemeEngine, talk: Talk, other: Talk) -> Score:
-    """Score what is heard of a talk against it, and what is heard of another as its control."""
+    """Score the net's output for a talk against it, and its output for another as the control."""
     shapes = heard(engine, talk.samples)
     opening, truth = shapes[:, 0], talk.truth.shapes[:, 0]
     lag_frames, _ = scores.best_lag(opening, truth)
@@ -130,9 +130,9 @@ def shut_shares(engine: VisemeEngine) -> dict[str, float]:
     generator = np.random.default_rng(11)
     kinds = {
         "silence": np.zeros(count, np.float32),
-        "white noise": sounds.coloured_noise(generator, count, 0),
-        "pink noise": sounds.coloured_noise(generator, count, 1),
-        "brown noise": sounds.coloured_noise(generator, count, 2),
+        "white noise": sounds.colored_noise(generator, count, 0),
+        "pink noise": sounds.colored_noise(generator, count, 1),
+        "brown noise": sounds.colored_noise(generator, count, 2),
         **{
             f"music {n}": sounds.music(generator, count, sounds.HELD_OUT_INSTRUMENTS)
             for n in range(1, 4)

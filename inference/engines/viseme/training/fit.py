@@ -137,7 +137,7 @@ def _detuned(mels: NDArray[np.float32], generator: np.random.Generator) -> NDArr
 
 
 def export(trained: TrainedNet, path: Path, after: int) -> None:
-    """Fold the batch normalisation and write the weights in half precision, without pickle."""
+    """Fold the batch normalization and write the weights in half precision, without pickle."""
     arrays = {"mean": trained.mean, "scale": trained.scale}
     blocks = list(trained.blocks)
     places = [n for n, block in enumerate(blocks) if isinstance(block, nn.Conv1d)]

@@ -2,7 +2,7 @@
 
 Each phoneme has a target for the seven values of the mouth shape and a weight, how much it
 insists on them: [s] insists on nearly closed teeth, [h] and [k] take the mouth of their
-neighbours. The curve of each value is the weighted mean of the targets around, under a Gaussian,
+neighbors. The curve of each value is the weighted mean of the targets around, under a Gaussian,
 which is the dominance model of co-articulation (Cohen and Massaro 1993) with one common width.
 Labials do not compromise: a [p] really closes the lips whatever comes before and after, so their
 closures are put back into the smooth curve, in at least one frame each.
@@ -106,7 +106,7 @@ class Truth:
 
     ``shapes`` float32 ``[frames, 7]``, columns as in `MouthShape`; ``visemes`` int64 ``[frames]``,
     index into `VISEMES`; ``closed`` float32 ``[frames]``, the share of the frame for which the
-    lips are closed by a bilabial; ``speaking`` float32 ``[frames]``, 1 where somebody speaks.
+    lips are closed by a bilabial; ``speaking`` float32 ``[frames]``, 1 where there is speech.
     """
 
     shapes: NDArray[np.float32]

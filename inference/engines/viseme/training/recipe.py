@@ -27,5 +27,5 @@ def train(utterances: int, epochs: int, seed: int, look_ahead: int, weights: Pat
 
 
 def start_log() -> None:
-    """Say on the terminal what goes on."""
+    """Log progress to the terminal."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -18,7 +18,7 @@ _HEAD = """# How well the viseme net hears
 Written by `python -m inference.engines.viseme.training`, which also trains the net; with
 `--evaluate` it only measures. Do not edit.
 
-The net turns sound into a mouth shape at 25 frames a second. It is trained on speech synthesised
+The net turns sound into a mouth shape at 25 frames a second. It is trained on speech synthesized
 by espeak-ng and flite, which know when each phoneme sounds, in many voices and {languages}
 languages, mixed with noise and music. What it is scored on here it has never heard: flite's voice
 `awb`, the espeak-ng variants `Gene`, `shelby` and `belinda`, Spanish as a language, and all the

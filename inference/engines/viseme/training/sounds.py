@@ -17,7 +17,7 @@ _PROGRESSIONS = ((0, 5, 7, 0), (0, 9, 5, 7), (9, 5, 0, 7), (2, 7, 0, 9))
 _HIGHEST_HZ = 7_000.0
 
 
-def coloured_noise(generator: np.random.Generator, count: int, exponent: float) -> Sound:
+def colored_noise(generator: np.random.Generator, count: int, exponent: float) -> Sound:
     """Noise with power falling as frequency to the ``exponent``: 0 white, 1 pink, 2 brown."""
     spectrum = np.fft.rfft(generator.standard_normal(count))
     frequencies = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLE_RATE_HZ), 20.0)
@@ -32,7 +32,7 @@ def ambience(generator: np.random.Generator, count: int) -> Sound:
     if kind == 0:
         rate_hz = generator.uniform(0.3, 8)
         swell = 0.5 + 0.5 * np.sin(2 * np.pi * (rate_hz * seconds + generator.random()))
-        sound = coloured_noise(generator, count, generator.uniform(0, 2)) * swell**2
+        sound = colored_noise(generator, count, generator.uniform(0, 2)) * swell**2
     elif kind == 1:
         hum_hz = generator.choice([50.0, 60.0, 100.0, 120.0])
         harmonics = [
@@ -51,7 +51,7 @@ def ambience(generator: np.random.Generator, count: int) -> Sound:
         sound = switch * np.sin(2 * np.pi * generator.uniform(200, 3_000) * seconds)
         sound = sound + 0.01 * generator.standard_normal(count)
     else:
-        sound = coloured_noise(generator, count, generator.uniform(0, 2))
+        sound = colored_noise(generator, count, generator.uniform(0, 2))
     return _normal(sound)
 
 

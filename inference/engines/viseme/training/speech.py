@@ -1,6 +1,6 @@
 """Speech with known phonemes: espeak-ng through its library's events, flite through its timings.
 
-Both synthesisers know to the sample when each phoneme begins, which no recording of a person can
+Both synthesizers know to the sample when each phoneme begins, which no recording of a person can
 tell. They are called as they come from the distribution (Debian packages ``espeak-ng`` and
 ``flite``).
 """

@@ -142,7 +142,7 @@ def test_without_strength_nothing_changes(vision, picture):
 
 
 def test_a_face_pasted_back_where_it_came_from_is_not_seen(vision, picture):
-    """The way from picture to 256x256 and back: geometry, colours and mask at once."""
+    """The way from picture to 256x256 and back: geometry, colors and mask at once."""
     box = Box(*map(int, vision["inside_bbox"]))
     own = latents.face_crop(to_bgr(picture), box)
     [(result, patch, _)] = patches_of(vision | {"decoded_bgr": own[None]}, picture, ["inside"])

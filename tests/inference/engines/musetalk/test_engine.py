@@ -72,9 +72,6 @@ def window(engine, samples, first_frame, frames=1):
     return AudioWindow(padded[begin + before : begin + before + span].copy(), frames)
 
 
-# ---- hearing
-
-
 def test_features_do_not_depend_on_company_or_order(engine):
     samples = speech_like(60 * SAMPLES_PER_FRAME)
     windows = [
@@ -103,7 +100,7 @@ def test_a_window_of_the_whole_recording_is_the_references_hearing(engine):
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_what_lies_beyond_the_look_ahead_is_not_heard(engine):
+def test_what_is_beyond_the_look_ahead_is_not_heard(engine):
     samples = speech_like(40 * SAMPLES_PER_FRAME)
     end = 11 * SAMPLES_PER_FRAME + engine.context.after
     cut = np.where(np.arange(len(samples)) < end, samples, 0.7).astype(np.float32)
@@ -128,9 +125,6 @@ def test_features_are_packed_and_unpacked():
     found, weight = unpack(pack(tokens, 0.25))
     assert (found == tokens).all()
     assert weight == 0.25
-
-
-# ---- making
 
 
 def face_clip(frames=4, seed=0):
@@ -314,7 +308,7 @@ def test_a_device_that_does_not_come_back_is_given_up(engine, avatar, monkeypatc
         with pytest.raises(EngineError, match="no CUDA-capable"):
             broken.render([the_job])
     assert broken.state().is_lost
-    with pytest.raises(EngineError, match="started anew"):
+    with pytest.raises(EngineError, match="restarted"):
         broken.render([the_job])
     assert len(tries) == recovery.MOST_TRIES
 
@@ -345,26 +339,24 @@ def test_missing_weights_are_named(tmp_path):
         MuseTalkEngine(tmp_path, device="cpu").load()
 
 
-# ---- preparing
-
 _OVAL = 128
 
 
-def mesh_of_a_face(centre=(256.0, 250.0)):
+def mesh_of_a_face(center=(256.0, 250.0)):
     """468 points on an ellipse; the nose bridge in its middle."""
     from inference.engines.musetalk.face.masks import FACE_OVAL
 
     points = np.zeros((468, 2), np.float32)
-    points[:] = centre
+    points[:] = center
     angles = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False) - np.pi / 2
-    points[list(FACE_OVAL), 0] = centre[0] + 80 * np.cos(angles)
-    points[list(FACE_OVAL), 1] = centre[1] + 110 * np.sin(angles)
+    points[list(FACE_OVAL), 0] = center[0] + 80 * np.cos(angles)
+    points[list(FACE_OVAL), 1] = center[1] + 110 * np.sin(angles)
     return points
 
 
 @pytest.fixture
 def prepared(engine, tmp_path):
-    folder = tmp_path / "somebody"
+    folder = tmp_path / "someone"
     manifest = make_avatar(folder, clips={"idle_0": 4, "speaking_0": 3})
     for entry in manifest.clips:
         meshes = np.stack([mesh_of_a_face((256 + n, 250)) for n in range(entry.frames)])
@@ -388,7 +380,7 @@ def test_clips_are_prepared_beside_the_stream_and_found_again(engine, prepared):
 
 
 def test_where_it_is_slow_a_clip_is_prepared_when_it_is_to_speak(engine, tmp_path, monkeypatch):
-    folder = tmp_path / "somebody"
+    folder = tmp_path / "someone"
     manifest = make_avatar(folder, clips={"idle_0": 3, "speaking_0": 3})
     for name in ("idle_0", "speaking_0"):
         np.save(folder / "clips" / f"{name}.landmarks.npy", np.stack([mesh_of_a_face()] * 3))
@@ -458,7 +450,7 @@ def test_a_prepared_avatar_speaks(engine, prepared):
     assert [patch is None for patch in engine.render(jobs)] == [False, True, False, False]
 
 
-def test_another_version_of_the_avatar_is_prepared_anew(engine, prepared):
+def test_another_version_of_the_avatar_is_prepared_again(engine, prepared):
     import msgspec
 
     folder, manifest, _ = prepared

@@ -24,7 +24,7 @@ def test_it_is_tried_now_and_then_and_not_for_ever():
         recovery.failed(RuntimeError("still away"), now_s)
     assert recovery.is_lost
     assert not recovery.may_try(now_s + 1_000)
-    assert "started anew" in recovery.state().message
+    assert "restarted" in recovery.state().message
 
 
 @pytest.mark.parametrize(

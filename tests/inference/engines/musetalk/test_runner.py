@@ -73,7 +73,7 @@ def test_the_bucket_does_not_change_a_picture(nets):
         assert off(found[0], together[row]) <= 1
 
 
-def test_numbers_that_are_none_are_told(nets):
+def test_numbers_that_are_none_are_reported(nets):
     latents, tokens = paths.inputs(2, 32)
     tokens[1, 0, 0] = float("nan")
     _, is_finite = Runner(nets, CPU, torch.float32, buckets=(2,)).generate(latents, tokens)

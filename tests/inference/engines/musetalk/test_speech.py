@@ -83,9 +83,6 @@ def test_windows_that_do_not_fall_on_features_are_refused(before):
         speech.StreamingWindow(before=before)
 
 
-# ---- boxes
-
-
 def points_of(box: Box) -> "np.ndarray":
     return np.array([[box.x1, box.y1], [box.x2 + 0.9, box.y2 + 0.9]], np.float32)
 
@@ -117,9 +114,6 @@ def test_the_oval_covers_the_face_and_not_the_hair():
     assert region[256, 256] == 255
     assert region[:100].max() == 0
     assert region.mean() / 255 == pytest.approx(np.pi * 80**2 / 300**2, rel=0.05)
-
-
-# ---- silence
 
 
 def burst(begin: int, end: int, level: float = 0.1) -> "np.ndarray":

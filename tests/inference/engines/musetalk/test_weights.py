@@ -125,7 +125,7 @@ def test_what_is_there_is_not_fetched_again(tmp_path, files, hub):
     assert said == ["part/big.safetensors: already there", "part/sub/config.json: already there"]
 
 
-def test_a_wrong_file_is_fetched_anew(tmp_path, files, hub):
+def test_a_wrong_file_is_fetched_again(tmp_path, files, hub):
     fetch(tmp_path, files, hub)
     (tmp_path / "part/big.safetensors").write_bytes(b"x" * len(BIG))
     [state] = weights.check_files(tmp_path, files[:1], checksum=True)
@@ -156,7 +156,7 @@ def test_a_file_the_hub_lacks_is_named(tmp_path, files, hub):
 def test_the_list_is_pinned_and_complete():
     for file in weights.FILES:
         assert re.fullmatch("[0-9a-f]{40}", weights.REVISIONS[file.repository])
-        assert file.repository in weights.LICENCES
+        assert file.repository in weights.LICENSES
         assert file.path.endswith(file.name)
         assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
     assert [file.path for file in weights.chosen_files() if "taesd" in file.path] == []
@@ -168,7 +168,7 @@ def touch(root: Path, *paths: str):
         (root / path).touch()
 
 
-def test_the_references_own_tree_is_recognised(tmp_path):
+def test_the_references_own_tree_is_recognized(tmp_path):
     touch(
         tmp_path,
         "musetalkV15/musetalk.json",

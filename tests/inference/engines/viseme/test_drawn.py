@@ -228,13 +228,13 @@ def spoilt(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["atlas.json", "lips.npy", f"{CLIP}.npy"])
-def test_a_missing_file_is_told(spoilt: Path, name: str) -> None:
+def test_a_missing_file_is_reported(spoilt: Path, name: str) -> None:
     (spoilt / "viseme" / name).unlink()
     with pytest.raises(AvatarInvalid):
         DrawnMouth.open(spoilt, manifests.read(spoilt))
 
 
-def test_a_truncated_atlas_is_told(spoilt: Path) -> None:
+def test_a_truncated_atlas_is_reported(spoilt: Path) -> None:
     lips = np.load(spoilt / "viseme/lips.npy")
     np.save(spoilt / "viseme/lips.npy", lips[:-1])
     with pytest.raises(AvatarInvalid, match="does not fit its axes"):

@@ -103,7 +103,7 @@ def test_weights_for_another_look_ahead_are_refused(tmp_path, engine):
         VisemeEngine(tmp_path / "weights.npz").load()
 
 
-def test_missing_weights_are_told():
+def test_missing_weights_are_reported():
     with pytest.raises(EngineUnavailable):
         VisemeEngine(Path("/nowhere/weights.npz")).load()
 

@@ -31,12 +31,12 @@ def test_a_frame_sounds_the_same_alone_and_among_others():
         np.testing.assert_allclose(net.Net()(alone)[0, 0], together[1, frame], atol=1e-3)
 
 
-def test_missing_weights_are_told(tmp_path):
+def test_missing_weights_are_reported(tmp_path):
     with pytest.raises(EngineUnavailable, match="cannot be used"):
         net.Net(tmp_path / "none.npz")
 
 
-def test_weights_of_another_net_are_told(tmp_path):
+def test_weights_of_another_net_are_reported(tmp_path):
     with np.load(net.WEIGHTS_PATH) as stored:
         arrays = {name: stored[name] for name in stored.files}
     arrays["kernel_0"] = arrays["kernel_0"][:, :50]

@@ -1,4 +1,4 @@
-"""Both synthesisers, where they are installed: what they say and when."""
+"""Both synthesizers, where they are installed: what they say and when."""
 
 import ctypes.util
 import shutil
@@ -76,7 +76,7 @@ def test_the_same_bilabials_are_found_in_every_variant():
 
 
 @needs_espeak
-def test_an_unknown_voice_is_told():
+def test_an_unknown_voice_is_reported():
     with pytest.raises(speech.SynthesisError, match="no voice"):
         speech.espeak(SENTENCE, "xx-nowhere")
 

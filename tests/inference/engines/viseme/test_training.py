@@ -1,4 +1,4 @@
-"""The parts of the training that need no synthesiser."""
+"""The parts of the training that need no synthesizer."""
 
 from random import Random
 
@@ -89,7 +89,7 @@ class TestScores:
     def test_a_late_mouth_lags(self):
         assert scores.best_lag(np.roll(self.opening, 2), self.opening)[0] == 2
 
-    def test_a_mouth_that_never_closes_is_told(self):
+    def test_a_mouth_that_never_closes_is_reported(self):
         half_open = np.maximum(self.opening, 0.3)
         assert scores.closures(half_open, self.truth)[0] == 0
 
@@ -117,8 +117,8 @@ class TestSentences:
 
 class TestSounds:
     @pytest.mark.parametrize("exponent", [0, 1, 2])
-    def test_noise_has_its_colour(self, exponent):
-        noise = sounds.coloured_noise(np.random.default_rng(0), 64_000, exponent)
+    def test_noise_has_its_color(self, exponent):
+        noise = sounds.colored_noise(np.random.default_rng(0), 64_000, exponent)
         power = np.abs(np.fft.rfft(noise)) ** 2
         low, high = power[2_000:4_000].mean(), power[16_000:32_000].mean()
         octaves = 3
@@ -134,7 +134,7 @@ class TestSounds:
 
     def test_mixing_keeps_the_ratio(self):
         generator = np.random.default_rng(2)
-        speech_like, noise = (sounds.coloured_noise(generator, 16_000, n) for n in (1, 0))
+        speech_like, noise = (sounds.colored_noise(generator, 16_000, n) for n in (1, 0))
         added = augmentation.mixed(speech_like, noise, 10) - speech_like
         ratio = np.mean(speech_like**2) / np.mean(added**2)
         assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.01)

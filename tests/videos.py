@@ -1,4 +1,4 @@
-"""Films for tests, made on the spot: drawn people, encoded as phones and cameras do."""
+"""Videos for tests, made on the spot: drawn people, encoded as phones and cameras do."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -10,11 +10,11 @@ import numpy as np
 from tests.drawn_face import draw_face
 
 _MATRIX_AT = 40
-"""Where the display matrix lies in a version 0 `tkhd` box, behind its four letters."""
+"""Where the display matrix is in a version 0 `tkhd` box, behind its four letters."""
 _TURNS = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 
-def write_film(
+def write_video(
     path: Path,
     pictures: Iterable[np.ndarray],
     *,
@@ -29,8 +29,8 @@ def write_film(
     """Encode RGB ``pictures``; ``times_s`` gives a variable rate, ``turned_deg`` the rotation that
     the file asks of its player, clockwise."""
     times = iter(times_s) if times_s is not None else (n / rate for n in range(10**9))
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = Fraction(1, 12_800)
         if codec == "libx264":
@@ -44,8 +44,8 @@ def write_film(
             if not stream.codec_context.is_open:
                 stream.width, stream.height = frame.width, frame.height
             frame.pts, frame.time_base = round(time * 12_800), Fraction(1, 12_800)
-            film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
     if turned_deg:
         _turn(path, turned_deg)
     return path
@@ -53,13 +53,13 @@ def write_film(
 
 def write_sound(path: Path) -> Path:
     """Half a second of a tone, no picture."""
-    with av.open(str(path), "w", format="wav") as film:
-        stream = film.add_stream("pcm_s16le", rate=16_000, layout="mono")
+    with av.open(str(path), "w", format="wav") as video:
+        stream = video.add_stream("pcm_s16le", rate=16_000, layout="mono")
         tone = (8_000 * np.sin(np.arange(8_000) / 7)).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
         frame.sample_rate = 16_000
-        film.mux(stream.encode(frame))
-        film.mux(stream.encode(None))
+        video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
     return path
 
 
