@@ -16,7 +16,7 @@ then clients are notified, then what still runs is cancelled and waited for.
 
 *Failures to start* are raised, not only logged.
 
-Importing this module installs Twisted's asyncio reactor.
+The package installs Twisted's reactor, on the event loop of `musetalk_site.event_loop`.
 """
 
 import asyncio

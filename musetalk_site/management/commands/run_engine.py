@@ -25,6 +25,7 @@ from inference.engines.in_process import InProcessEngine
 from inference.engines.process.launcher import UNAVAILABLE_STATUS
 from inference.engines.process.server import EngineServer
 from inference.errors import EngineUnavailable
+from musetalk_site import event_loop
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.engine import MuseTalkEngine
@@ -57,7 +58,7 @@ class Command(BaseCommand):
         except EngineUnavailable as error:
             launcher.sendall(str(error).encode())
             _end(UNAVAILABLE_STATUS)
-        asyncio.run(_serve(engine, listening))
+        event_loop.run(_serve(engine, listening))
 
 
 def _load() -> "MuseTalkEngine":

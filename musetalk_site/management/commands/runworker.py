@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
+from musetalk_site import event_loop
 
 if TYPE_CHECKING:
     from avatars_app.preparation_runner import PreparationRunner
@@ -53,7 +54,7 @@ class Command(BaseCommand):
         from musetalk_site.process_end import end_process
 
         try:
-            asyncio.run(_work_until_told_to_end(application, preparation_runner))
+            event_loop.run(_work_until_told_to_end(application, preparation_runner))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
         end_process()
