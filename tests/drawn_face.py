@@ -62,3 +62,8 @@ def draw_face(
     ellipse(0, 0.258 + gap / 2, 0.13, 0.004 + gap / 2, (60, 18, 20))
     soft = cv2.GaussianBlur(canvas, (0, 0), 1.2 * scale * size / 230)
     return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def to_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """I420 ``[h * 3 // 2, w]`` → RGB ``[h, w, 3]``, both uint8."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420), np.uint8)

@@ -18,7 +18,7 @@ def assert_decodes(access_units: Iterable[bytes]) -> list[NDArray[np.uint8]]:
         picture = decoder.decode(access_unit)
         assert decoder.errors == 0, f"access unit {number}: {decoder.last_error}"
         assert picture is not None
-        pictures.append(picture.to_ndarray())
+        pictures.append(np.asarray(picture.to_ndarray(), np.uint8))
     return pictures
 
 

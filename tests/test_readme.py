@@ -79,8 +79,8 @@ def test_every_file_it_links_exists() -> None:
 def test_the_protocol_page_has_every_message_code_and_close_code() -> None:
     for message in CLIENT_MESSAGES:
         assert f"| `{type_of(message)}` |" in PROTOCOL, type_of(message)
-    for message in SERVER_MESSAGES:
-        assert f"`{type_of(message)}`" in PROTOCOL, type_of(message)
+    for sent in SERVER_MESSAGES:
+        assert f"`{type_of(sent)}`" in PROTOCOL, type_of(sent)
     plain = PROTOCOL.replace("`", "")
     for code, when, afterwards in ERROR_MEANINGS:
         assert f"| {code} | {when} | {afterwards} |" in plain, code

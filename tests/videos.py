@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -30,7 +31,7 @@ def write_video(
     the file asks of its player, clockwise."""
     times = iter(times_s) if times_s is not None else (n / rate for n in range(10**9))
     with av.open(str(path), "w") as video:
-        stream = video.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        stream: Any = video.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = Fraction(1, 12_800)
         if codec == "libx264":
@@ -69,7 +70,7 @@ def person(
     period: int = 50,
     sway: float = 5.0,
     talking: bool = False,
-    **drawn: float,
+    **drawn: Any,
 ) -> Iterator[np.ndarray]:
     """A drawn person who sways gently and comes back every ``period`` pictures."""
     place = {"width": 320, "height": 320, "x": 160, "y": 150, "size": 165} | drawn

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.management.base import CommandError
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import threadpool_limits
 
 from inference.cores import available_cores
 from inference.messages import MEDIA_LAYER

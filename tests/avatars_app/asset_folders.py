@@ -3,10 +3,15 @@
 from pathlib import Path
 
 from inference.assets import manifest
-from inference.assets.manifest import ClipEntry, Manifest, ProfileEntry
+from inference.assets.manifest import ClipEntry, ClipState, Manifest, ProfileEntry
 from inference.media.profile import DEFAULT_PROFILE
 
-CLIPS = {"idle_0": "idle", "idle_1": "idle", "speaking_0": "speaking", "action_1": "action"}
+CLIPS: dict[str, ClipState] = {
+    "idle_0": "idle",
+    "idle_1": "idle",
+    "speaking_0": "speaking",
+    "action_1": "action",
+}
 
 
 def write_asset_folder(folder: Path, *, version: str) -> None:

@@ -57,7 +57,7 @@ def test_what_is_asked_in_http_1_0_comes_from_a_proxy():
     request = AsyncRequestFactory().post("/")
     request.META["HTTP_HOST"] = "localhost:8000"
     assert is_local(request)
-    request.scope["http_version"] = "1.0"
+    request.scope = {**request.scope, "http_version": "1.0"}
     assert not is_local(request)
 
 

@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -37,7 +38,7 @@ def video(name: str = "me.mp4", content: bytes = b"a video") -> SimpleUploadedFi
     return SimpleUploadedFile(name, content)
 
 
-def assert_problem(response, status: int, words: str = "") -> dict:
+def assert_problem(response, status: int, words: str = "") -> dict[str, Any]:
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"
     problem = response.json()
@@ -66,7 +67,9 @@ def test_a_large_upload_is_moved_not_copied(client):
 def test_clips_are_reported_by_their_names(client):
     sent = [video("idle_0.mp4", b"i"), video("speaking_2.mov", b"s")]
     assert client.post(WHERE, {"clips": sent}).status_code == 202
-    assert set(uploads.source(Avatar.objects.get().upload)) == {"idle_0", "speaking_2"}
+    sources = uploads.source(Avatar.objects.get().upload)
+    assert isinstance(sources, dict)
+    assert set(sources) == {"idle_0", "speaking_2"}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_an_avatar_and_its_files(client, ready):
 
     shown = client.get(said["clips"][0]["video"], headers={"accept": "video/*"})
     with av.open(io.BytesIO(shown.content)) as opened:
-        assert sum(1 for _ in opened.decode(video=0)) == 30
+        assert len(list(opened.decode(video=0))) == 30
     assert client.get(said["thumbnail"])["Content-Type"] == "image/jpeg"
     assert client.get(said["report_picture"]).content == b"a picture"
 

@@ -39,7 +39,7 @@ class Stream:
         """The data of the next message of this type."""
         while (message := await self.next())["type"] != type:
             assert message["type"] != "ERROR", message
-        return message["data"]  # type: ignore[no-any-return]
+        return message["data"]
 
     async def frames(self, count: int) -> list[Message]:
         return [await self.wait_for("VIDEO_FRAME") for _ in range(count)]

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -28,14 +29,14 @@ def server(serve: Callable[..., Server], database: str) -> Server:
     return serve(AUTH="true", AUTH_SECRET=SECRET, DATABASE_URL=database)
 
 
-def token(sub: str = "ann", **claims: object) -> str:
+def token(sub: str = "ann", **claims: Any) -> str:
     payload = {"sub": sub, "exp": int(time.time()) + 60, **claims}
     return jwt.encode(payload, SECRET, algorithm="HS256")
 
 
 async def opened(
-    server: Server, user_id: str, credential: str | None = None, **options: object
-) -> tuple[Stream, dict[str, object]]:
+    server: Server, user_id: str, credential: str | None = None, **options: Any
+) -> tuple[Stream, dict[str, Any]]:
     """A stream and the server's first answer to its INIT."""
     uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/{user_id}"
     stream = Stream(await websockets.connect(uri, max_size=None, **options))
@@ -44,7 +45,7 @@ async def opened(
     return stream, await asyncio.wait_for(stream.next(), 10)
 
 
-async def refused(stream: Stream, answer: dict[str, object]) -> str:
+async def refused(stream: Stream, answer: dict[str, Any]) -> str:
     assert answer["data"]["code"] == "UNAUTHORIZED", answer
     _, code = await stream.end()
     assert code == 4401

@@ -15,7 +15,7 @@ async def refused(stream: Stream) -> dict[str, object]:
     while (message := await stream.next())["type"] != "ERROR":
         pass
     assert message["data"]["code"] == "RATE_LIMIT_EXCEEDED"
-    return message["data"]["details"]  # type: ignore[no-any-return]
+    return message["data"]["details"]
 
 
 async def shows_speech(stream: Stream) -> None:

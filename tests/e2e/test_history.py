@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def shell(start, database) -> Callable[[str], str]:
     return run
 
 
-def sessions(server: Server) -> dict[str, dict[str, object]]:
+def sessions(server: Server) -> dict[str, dict[str, Any]]:
     return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -32,7 +33,7 @@ def app_processes(server: Server) -> list[psutil.Process]:
     return [child for child in children if "--app-process" in child.cmdline()]
 
 
-def sessions(server: Server) -> dict[str, dict[str, object]]:
+def sessions(server: Server) -> dict[str, dict[str, Any]]:
     return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 

@@ -1,5 +1,7 @@
 """The REST API keeps what its schema promises, whatever is sent to it."""
 
+from typing import Any
+
 import pytest
 import schemathesis
 from drf_spectacular.generators import SchemaGenerator
@@ -48,7 +50,7 @@ def test_every_operation_does_what_it_promises(
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
-    def keeps_it(case: schemathesis.Case) -> None:
+    def keeps_it(case: "schemathesis.Case[Any]") -> None:
         case.call_and_validate(base_url=address, checks=CHECKS)
 
     keeps_it()

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -92,7 +92,7 @@ FEED = """
 """
 
 
-def feed(run: Run, frames: list[tuple[float, float, bool]]) -> Any:
+def feed(run: Run, frames: Sequence[tuple[float, float, bool]]) -> Any:
     return run("playout-schedule.js", FEED, frames)
 
 

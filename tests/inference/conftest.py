@@ -1,9 +1,10 @@
 """A host on a held clock, with a small avatar and a gateway that records its messages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,14 +42,14 @@ class FakeGateway:
             avatar_version="1",
         )
 
-    async def open(self, **fields: object) -> None:
+    async def open(self, **fields: Any) -> None:
         self.host.claim(self.start(), worker_channel="worker!1")
         await settle()
         assert isinstance(self.received[0], SessionClaimed)
         self.host.submit(SessionAccepted(claim_id=self.claim_id, **fields))
         await settle()
 
-    def send_audio(self, pcm: bytes, position: int, **fields: object) -> None:
+    def send_audio(self, pcm: bytes, position: int, **fields: Any) -> None:
         self.host.submit(
             AudioChunk(
                 claim_id=self.claim_id,
@@ -102,7 +103,7 @@ class Harness:
 
 
 @pytest.fixture(scope="session")
-def avatars_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def avatars_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("avatars")
     make_avatar(folder / "test")
     return folder

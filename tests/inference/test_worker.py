@@ -195,7 +195,7 @@ async def test_claims_are_read_again_after_an_outage_of_redis(
     async def application(scope: Any, receive: Any, send: Any) -> None:
         seen.put_nowait(await receive())
 
-    flaky = Flaky()
+    flaky: Any = Flaky()
     listening = asyncio.create_task(ClaimListener(application, ["inference"], flaky).arun())
     assert await asyncio.wait_for(seen.get(), SOON_S) == {"type": "session.start"}
     listening.cancel()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+import msgspec
 import numpy as np
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -95,8 +96,10 @@ class _Session:
                 keyframe=is_idr(access_unit),
                 state="idle",
                 base_video="idle_0",
-                **({} if position is None else {"audio_timestamp": audio_timestamp_ms(position)}),
             )
+            if position is not None:
+                stamp = audio_timestamp_ms(position)
+                fields = msgspec.structs.replace(fields, audio_timestamp=stamp)
             if frame not in self.behaviour.lost_frames:
                 await self.send(VideoFrame(session_id=self.session_id, data=fields))
             frame += 1
@@ -118,7 +121,7 @@ class _Session:
                 )
                 await self.send(StateChanged(session_id=self.session_id, data=changed))
             case Action(data=fields):
-                triggered = ActionTriggeredFields(action_index=fields.action_index or 1)
+                triggered = ActionTriggeredFields(action_index=int(fields.action_index or 1))
                 await self.send(ActionTriggered(session_id=self.session_id, data=triggered))
             case Interrupt():
                 dropped = InterruptedFields(dropped_ms=audio_timestamp_ms(self.queued_samples))

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -46,11 +47,11 @@ class FakeAvatar:
     height: int = 512
 
 
-def text(type_: str, session_id: object = SESSION_ID, **data: object) -> str:
+def text(type_: str, session_id: object = SESSION_ID, **data: Any) -> str:
     return json.dumps({"type": type_, "session_id": session_id, "data": data})
 
 
-def chunk(pcm: bytes, **fields: object) -> dict[str, object]:
+def chunk(pcm: bytes, **fields: Any) -> dict[str, Any]:
     return {
         "format": "pcm_s16le",
         "sample_rate": 16000,
@@ -66,7 +67,7 @@ def numbered(first: int, samples: int) -> bytes:
     return b"".join((n % 65_536).to_bytes(2, "little") for n in range(first, first + samples))
 
 
-def claimed(claim: SessionStart, channel: str = "w1", **fields: object) -> SessionClaimed:
+def claimed(claim: SessionStart, channel: str = "w1", **fields: Any) -> SessionClaimed:
     return SessionClaimed(
         claim_id=claim.claim_id,
         worker_channel=channel,
@@ -76,10 +77,8 @@ def claimed(claim: SessionStart, channel: str = "w1", **fields: object) -> Sessi
     )
 
 
-def frame(
-    claim_id: str, number: int, *, is_idr: bool | None = None, **fields: object
-) -> VideoFrame:
-    values: dict[str, object] = {
+def frame(claim_id: str, number: int, *, is_idr: bool | None = None, **fields: Any) -> VideoFrame:
+    values: dict[str, Any] = {
         "claim_id": claim_id,
         "frame": number,
         "access_unit": b"\x00\x00\x00\x01",
@@ -126,7 +125,7 @@ class FakeGateway:
             watch_tokens=FakeWatchTokens(),
             new_id=lambda: f"id-{next(ids)}",
         )
-        self.sent_to_client: list[dict] = []
+        self.sent_to_client: list[dict[str, Any]] = []
         """Everything the client was sent, as JSON objects."""
         self.texts: list[str] = []
         """The same, as it goes over the wire."""
@@ -165,13 +164,13 @@ class FakeGateway:
                 return
             self.sent_to_workers.append((sending.channel, sending.message))
 
-    def client_sends(self, type_: str, session_id: object = SESSION_ID, **data: object) -> None:
+    def client_sends(self, type_: str, session_id: object = SESSION_ID, **data: Any) -> None:
         self.do(self.session.text(text(type_, session_id, **data), self.now_s))
 
-    def client_speaks(self, pcm: bytes, **data: object) -> None:
+    def client_speaks(self, pcm: bytes, **data: Any) -> None:
         self.client_sends("GENERATE", audio_chunk=chunk(pcm), **data)
 
-    def client_speaks_at(self, pcm: bytes, rate: int, **data: object) -> None:
+    def client_speaks_at(self, pcm: bytes, rate: int, **data: Any) -> None:
         self.client_sends("GENERATE", audio_chunk=chunk(pcm, sample_rate=rate), **data)
 
     def worker_sends(self, message: LayerMessage) -> None:
@@ -185,7 +184,7 @@ class FakeGateway:
             self.do(self.session.timer(self.now_s))
         self.now_s = until_s
 
-    def init(self, **data: object) -> None:
+    def init(self, **data: Any) -> None:
         self.client_sends("INIT", user_id=USER, **data)
 
     def start(self, channel: str = "w1") -> "FakeWorker":
@@ -203,11 +202,11 @@ class FakeGateway:
         """The message that began the session at the worker on ``channel``."""
         return next(m for m in self.sent_to_worker(channel) if isinstance(m, SessionAccepted))
 
-    def of_type(self, *types: str) -> list[dict]:
+    def of_type(self, *types: str) -> list[dict[str, Any]]:
         return [message for message in self.sent_to_client if message["type"] in types]
 
     @property
-    def last(self) -> dict:
+    def last(self) -> dict[str, Any]:
         return self.sent_to_client[-1]
 
     @property
@@ -244,7 +243,7 @@ class FakeWorker:
         self.accepted = next((m for m in told if m.claim_id == claim.claim_id), None)
         self.next_frame = self.accepted.next_frame if self.accepted else 0
 
-    def show(self, count: int = 1, **fields: object) -> None:
+    def show(self, count: int = 1, **fields: Any) -> None:
         """The next frames, one each 40 ms; the first one is an IDR."""
         for _ in range(count):
             number = self.next_frame
@@ -254,6 +253,6 @@ class FakeWorker:
             self.next_frame += 1
             self.gateway.wait(0.04)
 
-    def speak(self, position: int, **fields: object) -> None:
+    def speak(self, position: int, **fields: Any) -> None:
         """One frame that shows the samples from ``position`` on."""
         self.show(state="speaking", position=position, **{"samples": 640, **fields})

@@ -12,7 +12,7 @@ from typing import Protocol, cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+from threadpoolctl import threadpool_limits
 
 from inference.assets.manifest import Manifest
 from inference.cores import available_cores

@@ -1,6 +1,7 @@
 """Tokens that are good, and all the ways in which they are not."""
 
 import time
+from typing import Any
 
 import jwt
 import pytest
@@ -14,7 +15,7 @@ from avatars_app.access.principal import AccessDenied, Principal, Source
 SECRET = "a secret of thirty-two bytes or more"
 
 
-def claims(**more: object) -> dict[str, object]:
+def claims(**more: Any) -> dict[str, Any]:
     return {"sub": "ann", "exp": int(time.time()) + 60, **more}
 
 
@@ -40,7 +41,7 @@ def _pem(key) -> bytes:
     )
 
 
-def signed(payload: dict[str, object], key: object = SECRET, algorithm: str = "HS256") -> str:
+def signed(payload: dict[str, Any], key: Any = SECRET, algorithm: str = "HS256") -> str:
     return jwt.encode(payload, key, algorithm=algorithm)
 
 
@@ -107,7 +108,7 @@ def test_a_public_key_is_never_a_shared_secret(rsa_key, settings):
     import hmac
     import json
 
-    def part(value: object) -> bytes:
+    def part(value: Any) -> bytes:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=")
 
     body = part({"alg": "HS256", "typ": "JWT"}) + b"." + part(claims())

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +16,7 @@ from avatars_app.access.principal import AccessDenied
 from avatars_app.models import ApiKey
 
 ROOT = Path(__file__).resolve().parents[3]
-ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
+ELSEWHERE: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.9"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def new_key(role: str = "viewer", avatars: str = "") -> str:
     return key
 
 
-def bearer(credential: str) -> dict[str, str]:
+def bearer(credential: str) -> dict[str, Any]:
     return {"HTTP_AUTHORIZATION": f"Bearer {credential}"}
 
 

@@ -53,7 +53,7 @@ def test_everything_it_sends_is_a_message_of_the_protocol():
         state.simple("CLOSE"),
         state.simple("PONG"),
     ):
-        assert text is not None
+        assert isinstance(text, str)
         parse(text)
 
 

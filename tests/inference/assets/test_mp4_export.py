@@ -47,7 +47,7 @@ def test_a_damaged_folder_is_said_so(avatar):
     (folder / "clips" / "idle_0.h264").write_bytes(b"cut off")
     for show in (
         lambda: thumbnail(folder, manifest),
-        lambda: clip_video(*avatar, manifest.clips[0]),
+        lambda: clip_video(folder, manifest, manifest.clips[0]),
     ):
         with pytest.raises(AvatarInvalid, match="idle_0"):
             show()

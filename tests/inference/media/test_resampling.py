@@ -101,13 +101,16 @@ def test_input_may_continue_after_a_flush(rate):
 
 
 def test_full_scale_does_not_wrap():
-    square = np.resize(np.repeat(np.int16([32_767, -32_768]), 40), 24_000)
+    square = np.resize(np.repeat(np.array([32_767, -32_768], np.int16), 40), 24_000)
     out = in_one_pass(square, 24_000)
     assert np.sign(out[20:26]).tolist() == [1] * 6
 
 
 def test_two_channels_are_mixed_down():
-    left, right = np.int16([32_767, -32_768, 100]), np.int16([32_767, -32_768, -100])
+    left, right = (
+        np.array([32_767, -32_768, 100], np.int16),
+        np.array([32_767, -32_768, -100], np.int16),
+    )
     stereo = np.stack([left, right], axis=1).astype("<i2").tobytes()
     assert mix_down(stereo, 2).tolist() == [32_767, -32_768, 0]
     assert mix_down(left.astype("<i2").tobytes(), 1).tolist() == left.tolist()

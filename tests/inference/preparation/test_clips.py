@@ -1,6 +1,7 @@
 """Clips come back to the rest picture, begin and end in it, and keep their mouths shut."""
 
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from inference.preparation import cut as cutting
 from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
 from inference.preparation.quiet import Hush, shutting
 from inference.preparation.still import EYES, LIVES, moved_landmarks, moved_pictures
-from tests.drawn_face import draw_face
+from tests.drawn_face import draw_face, to_rgb
 
 
 def appearance(sideways: np.ndarray, mouth: np.ndarray | None = None) -> Appearance:
@@ -39,7 +40,7 @@ def nowhere(count: int) -> np.ndarray:
     return np.zeros(count, bool)
 
 
-def picture(**drawn: float) -> np.ndarray:
+def picture(**drawn: Any) -> np.ndarray:
     return np.asarray(cv2.cvtColor(draw_face(**drawn), cv2.COLOR_RGB2YUV_I420), np.uint8)
 
 
@@ -199,7 +200,7 @@ def test_open_mouths_are_shut_and_shut_ones_left_alone():
     of_open, of_shut = (Hush(np.repeat(marks[None], 9, axis=0)) for marks in (open_, shut))
 
     def gap(shown: np.ndarray) -> float:
-        face = FaceMesh().find(cv2.cvtColor(shown, cv2.COLOR_YUV2RGB_I420))
+        face = FaceMesh().find(to_rgb(shown))
         return float(np.linalg.norm(face.landmarks[13, :2] - face.landmarks[14, :2]))
 
     assert gap(of_open.shut(4, shown)) < 0.5 * gap(shown)
@@ -234,7 +235,7 @@ def test_a_still_picture_lives_and_comes_back_to_itself(life):
     assert max(steps) > 0.02
     assert np.abs(pictures[-1].astype(int) - pictures[0]).mean() <= np.percentile(steps, 99)
     far = int(np.abs(landmarks - marks).max(axis=(1, 2)).argmax())
-    found = FaceMesh().find(cv2.cvtColor(pictures[far], cv2.COLOR_YUV2RGB_I420))
+    found = FaceMesh().find(to_rgb(pictures[far]))
     assert np.abs(found.landmarks[:, :2] - landmarks[far]).mean() < 2.0
 
 

@@ -8,7 +8,7 @@ from inference.errors import PreparationError
 from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_heights
 from inference.preparation.quality import head_pose, judge, longest_run, runs
 from inference.preparation.track import follow, smoothed
-from tests.drawn_face import draw_face
+from tests.drawn_face import draw_face, to_rgb
 from tests.videos import person
 
 
@@ -40,7 +40,7 @@ def test_the_framed_face_has_the_wanted_height_and_its_landmarks_fit(width, heig
 
     framed = frame.to_frame(landmarks)
     assert float(face_heights(framed)[0]) == pytest.approx(FACE_HEIGHT, rel=0.02)
-    shown = cv2.cvtColor(frame.cut(picture), cv2.COLOR_YUV2RGB_I420)
+    shown = to_rgb(frame.cut(picture))
     assert shown.shape == (512, 512, 3)
     seen_again = follow([shown], lambda _: None).landmarks
     assert np.abs(seen_again - framed)[..., :2].mean() < 2

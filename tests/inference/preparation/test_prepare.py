@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -91,7 +92,7 @@ def test_a_talking_person_s_mouth_rests(prepared):
 
 
 def test_the_report_tells_what_was_done(prepared):
-    report = manifest.read(prepared).report
+    report: Any = manifest.read(prepared).report
 
     assert report["found"] == 1.0
     assert report["pictures"] == pytest.approx(200, abs=3)
@@ -105,7 +106,9 @@ def test_the_report_tells_what_was_done(prepared):
 
 def test_the_preview_speaks(prepared):
     with av.open(str(prepared / "preview.mp4")) as video:
-        pictures = [f.to_ndarray(format="rgb24") for f in video.decode(video=0)]
+        pictures = [
+            np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in video.decode(video=0)
+        ]
         video.seek(0)
         sound = np.concatenate([f.to_ndarray().ravel() for f in video.decode(audio=0)])
     mesh = FaceMesh()

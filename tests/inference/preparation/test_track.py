@@ -129,7 +129,7 @@ def test_nothing_is_carried_across_a_cut():
 
 def test_a_still_head_stays_within_a_pixel():
     _, seen = tremble(50)
-    still = seen - np.linspace(0, 30, 50)[:, None, None] * np.float32([1, 0, 0])
+    still = seen - np.linspace(0, 30, 50)[:, None, None] * np.array([1, 0, 0], np.float32)
 
     box = smoothed(still.astype(np.float32), np.zeros(50, bool))[..., :2]
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -31,8 +32,12 @@ async def test_events_happen_at_their_moments_in_order(
     clock: ManualClock, deadlines: DeadlineQueue
 ) -> None:
     happened: list[tuple[str, float]] = []
+
+    def note(name: str, now_s: float) -> None:
+        happened.append((name, now_s))
+
     for name, after_s in [("third", 3.0), ("first", 1.0), ("second", 2.0)]:
-        deadlines.at(START_S + after_s, lambda now_s, name=name: happened.append((name, now_s)))
+        deadlines.at(START_S + after_s, partial(note, name))
     await clock.advance(0.9)
     assert happened == []
     await clock.advance(1.5)
@@ -45,8 +50,12 @@ async def test_events_of_one_moment_keep_their_order(
     clock: ManualClock, deadlines: DeadlineQueue
 ) -> None:
     happened: list[int] = []
+
+    def note(number: int, _now_s: float) -> None:
+        happened.append(number)
+
     for number in range(20):
-        deadlines.at(START_S + 1, lambda _, number=number: happened.append(number))
+        deadlines.at(START_S + 1, partial(note, number))
     await clock.advance(2)
     assert happened == list(range(20))
 

@@ -1,5 +1,7 @@
 """The speech queue: nothing lost, nothing invented, in whatever pieces it comes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,7 +126,8 @@ def test_a_gap_ends_the_utterance() -> None:
 
 def test_a_clip_is_requested_once_where_it_begins() -> None:
     speech = queue()
-    for number, clip in enumerate(["idle_1", "idle_1", "speaking_0"]):
+    clips: list[Any] = ["idle_1", "idle_1", "speaking_0"]
+    for number, clip in enumerate(clips):
         speech.push(number * FRAME, pcm(FRAME), 10.0, clip)
     speech.poll(10.02)
     assert [speech.take().clip for _ in range(3)] == ["idle_1", None, "speaking_0"]

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musetalk_site.telemetry.families import (
+    Family,
     Histogram,
     Sample,
     counter,
@@ -46,7 +47,7 @@ def test_merging_in_any_grouping_is_the_same(processes):
         for a, b, c in processes
     ]
     at_once = merge(snapshots)
-    one_by_one = snapshots[0]
+    one_by_one: tuple[Family, ...] = snapshots[0]
     for snapshot in snapshots[1:]:
         one_by_one = merge([one_by_one, snapshot])
     assert merge([one_by_one]) == at_once

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from typing import Any
 
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
@@ -57,6 +58,7 @@ class FakeClient(WebsocketCommunicator):
         self.user_id = user_id
         self.transport = FakeTransport()
         self.scope["path"] = path
+        self.scope: Any
         self.scope["extensions"] = {TRANSPORT_EXTENSION: self.transport}
 
     async def send_message(self, type_, session_id=SESSION_ID, **data):

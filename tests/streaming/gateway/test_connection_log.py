@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import logging.config
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,8 @@ def _formatter(form):
 
 class Owner:
     """A connection, as far as its log is concerned."""
+
+    session: Any
 
     def __init__(self):
         self.scope = {"client": ["192.0.2.7", 4711]}

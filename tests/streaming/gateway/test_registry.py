@@ -2,8 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from avatars_app.access.principal import Principal
 from streaming.gateway.registry import Registry
 from streaming.protocol.errors import SessionIdTaken
+from streaming.session.session import Session
 from tests.streaming.fakes import SESSION_ID, FakeGateway
 
 
@@ -12,12 +14,18 @@ class FakeConnection:
         self.gateway = FakeGateway()
         self.session = self.gateway.session
         self.session.user_id = self.owner = user_id
-        self.principal = None
+        self.principal: Principal | None = None
         self.opened_at = self.last_message_at = datetime.now(UTC)
-        self.was_shut_down = self.was_superseded = False
+        self.was_shut_down = self.was_superseded = self.was_revoked = False
 
     async def supersede(self) -> None:
         self.was_superseded = True
+
+    async def hand_over(self) -> Session:
+        return self.session
+
+    def revoke(self) -> None:
+        self.was_revoked = True
 
     async def shut_down(self) -> None:
         self.was_shut_down = True

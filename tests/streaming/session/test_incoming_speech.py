@@ -1,3 +1,5 @@
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -201,7 +203,7 @@ def test_a_worker_that_begins_knows_the_generation():
 
 def test_a_chunk_that_could_not_be_sent_comes_again_unless_it_was_dropped():
     window, feed = fed(1_000)
-    first = feed.take("c")
+    first: Any = feed.take("c")
     assert feed.unread(first)
     assert feed.take("c") == first
     feed.interrupt()

@@ -2,6 +2,7 @@
 
 import json
 from collections import deque
+from typing import Any
 
 import msgspec
 import pytest
@@ -43,13 +44,13 @@ def open_gateway(rules: SessionLimits = LIMITS) -> FakeGateway:
     return gateway
 
 
-def init(**fields: object) -> InitFields:
+def init(**fields: Any) -> InitFields:
     given_ = {"user_id": USER, "protocol_version": "1.2", "resume_token": "…", **fields}
     return msgspec.convert(given_, InitFields)
 
 
 def resume(
-    gateway: FakeGateway, *, channel: str = "gateway2", is_binary: bool = False, **fields: object
+    gateway: FakeGateway, *, channel: str = "gateway2", is_binary: bool = False, **fields: Any
 ):
     said = len(gateway.sent_to_client)
     fields_ = init(**fields)
@@ -325,7 +326,7 @@ class Client:
         self.gateway.wait(1.0)
         self.read = len(self.gateway.sent_to_client)
         unfinished = [name for _, _, name in self.log if name not in self.finished]
-        fields: dict[str, object] = {}
+        fields: dict[str, Any] = {}
         if self.frames:
             fields["last_frame_timestamp"] = self.frames[-1] * 40
         if self.acknowledged is not None:

@@ -1,5 +1,6 @@
 import json
 import uuid
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -138,7 +139,7 @@ def _performing(gateway: FakeGateway) -> None:
 
 
 CHUNK = {"format": "pcm_s16le", "sample_rate": 16000, "channels": 1, "data": "AAAA"}
-LATER = {
+LATER: dict[str, dict[str, Any]] = {
     "GENERATE": {"audio_chunk": {**CHUNK, "data": "AAA="}},
     "STATE_CHANGE": {"target_state": "idle"},
     "ACTION": {"action_index": 1},
@@ -488,6 +489,8 @@ def test_whatever_happens_every_answer_is_well_formed(steps):
 def test_internal_errors_leave_no_half_answers():
     gateway = FakeGateway()
     gateway.start()
-    gateway.session._context.outbox.put(object())  # what a method that raised had left behind
+    gateway.session._context.outbox.put(
+        cast(Any, object())
+    )  # what a method that raised had left behind
     gateway.do(gateway.session.fail())
     assert [m["type"] for m in gateway.sent_to_client] == ["INIT_SUCCESS", "ERROR", "CLOSE_ACK"]

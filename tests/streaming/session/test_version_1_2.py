@@ -1,6 +1,7 @@
 """What clients of version 1.2 are sent, and that clients of 1.1 are not sent it."""
 
 import base64
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,8 +26,8 @@ def open_1_2(rules: SessionLimits | None = None, **data: object) -> tuple[FakeGa
     return gateway, gateway.worker_claims()
 
 
-def events(gateway: FakeGateway) -> list[tuple]:
-    told = []
+def events(gateway: FakeGateway) -> list[tuple[Any, ...]]:
+    told: list[tuple[Any, ...]] = []
     for message in gateway.of_type("SPEECH_STARTED", "SPEECH_FINISHED", "INTERRUPTED"):
         data = message["data"]
         match message["type"]:

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from streaming.protocol.client_messages import InitFields
 from streaming.protocol.errors import ProtocolError
 from streaming.session import audience as audience_module
 from streaming.session.audience import Audience
-from streaming.session.effects import CloseConnection, SendPayload, SendToClient
+from streaming.session.effects import CloseConnection, Effect, SendPayload, SendToClient
 from streaming.session.limits import SessionLimits
 from streaming.session.metrics import SessionMetrics
 from streaming.session.watcher import MAX_WAITING, Watcher
@@ -35,9 +36,9 @@ TOKEN = f"watch {SESSION_ID}"
 class FakeWatcher:
     """A watcher, and what its client was sent."""
 
-    def __init__(self, audience: Audience, *, is_binary: bool = False, **init: object) -> None:
+    def __init__(self, audience: Audience, *, is_binary: bool = False, **init: Any) -> None:
         self.news = 0
-        self.received: list[dict] = []
+        self.received: list[dict[str, Any]] = []
         self.packed: list[bytes] = []
         self.payloads: list[SendPayload] = []
         self.closed: int | None = None
@@ -61,7 +62,7 @@ class FakeWatcher:
         """The connection takes what there is."""
         return self.do(self.watcher.take())
 
-    def do(self, effects: list) -> "FakeWatcher":
+    def do(self, effects: list[Effect]) -> "FakeWatcher":
         for effect in effects:
             assert self.closed is None, "nothing follows the close"
             match effect:
@@ -77,7 +78,7 @@ class FakeWatcher:
                     self.closed = int(code)
         return self
 
-    def send(self, type_: str, **data: object) -> None:
+    def send(self, type_: str, **data: Any) -> None:
         self.do(self.watcher.text(text(type_, **data), self.now_s))
 
     @property
@@ -100,9 +101,7 @@ class FakeWatcher:
         )
 
 
-def open_watched(
-    rules: SessionLimits | None = None, **data: object
-) -> tuple[FakeGateway, FakeWorker]:
+def open_watched(rules: SessionLimits | None = None, **data: Any) -> tuple[FakeGateway, FakeWorker]:
     gateway = FakeGateway(rules)
     gateway.init(protocol_version="1.2", allow_watchers=True, **data)
     return gateway, gateway.worker_claims()

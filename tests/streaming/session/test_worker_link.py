@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -81,7 +83,7 @@ def test_frames_of_other_claims_never_reach_the_client():
     assert frame_numbers(gateway) == [0, 1, 2, 3, 4, 5]
 
 
-def refuse(gateway: FakeGateway, reason: str) -> None:
+def refuse(gateway: FakeGateway, reason: Any) -> None:
     gateway.worker_sends(
         SessionRefused(claim_id=gateway.claims[-1].claim_id, reason=reason, message="sorry")
     )

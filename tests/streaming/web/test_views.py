@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -21,7 +23,7 @@ def registry(monkeypatch):
     return fresh
 
 
-def get(path: str) -> dict:
+def get(path: str) -> dict[str, Any]:
     answer = Client().get(path)
     assert answer.status_code == 200
     return answer.json()
@@ -158,7 +160,7 @@ def test_session_ids_are_for_this_machine_and_staff(registry, writer, django_use
     registry.enter(connection)
     connection.gateway.start().show()
 
-    def listed(client: Client, **headers: str) -> tuple[int, int]:
+    def listed(client: Client, **headers: Any) -> tuple[int, int]:
         said = client.get("/sessions", **headers).json()
         return len(said["active_sessions"]), said["stats"]["connections"]["open"]
 

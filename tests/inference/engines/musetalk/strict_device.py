@@ -36,7 +36,7 @@ class RefusedHere(RuntimeError):
     """A GPU would have refused it."""
 
 
-class StrictDevice(TorchDispatchMode):
+class StrictDevice(TorchDispatchMode):  # type: ignore[misc]  # torch is not followed
     """``copies`` lists the operations that moved a tensor between host and device."""
 
     def __init__(self) -> None:

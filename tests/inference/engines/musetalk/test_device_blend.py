@@ -163,13 +163,14 @@ def test_a_face_does_not_depend_on_its_company(vision, picture):
 
 
 def test_a_patch_holds_all_that_blending_changes(vision):
-    frame = cv2.imread(str(DATA / "frame.png"))
+    frame = np.asarray(cv2.imread(str(DATA / "frame.png")), np.uint8)
     for name in ("inside", "edge"):
         box = Box(*map(int, vision[f"{name}_bbox"]))
         mask = masks.soft_mask(masks.face_region(vision[f"{name}_parse_map"], "jaw"), box)
         patch, cut = patch_of(box, mask, frame.shape[1], frame.shape[0])
         black = np.zeros_like(reference_blend.resize_face(vision["decoded_bgr"][0], box))
-        changed = (reference_blend.blend(frame | 1, black, box, mask) != frame | 1).any(-1)
+        odd = frame | np.uint8(1)
+        changed = (reference_blend.blend(odd, black, box, mask) != odd).any(-1)
         rows, columns = np.nonzero(changed)
         assert patch.y <= rows.min() < rows.max() < patch.y + patch.height
         assert patch.x <= columns.min() < columns.max() < patch.x + patch.width

@@ -497,7 +497,8 @@ def test_a_clip_without_meshes_is_looked_at_and_shown_as_it_is_where_no_face_is(
 def test_the_meshes_of_a_drawn_face_are_found_and_those_of_nobody_are_nan():
     import cv2
 
-    drawn = [cv2.cvtColor(draw_face(x=x), cv2.COLOR_RGB2YUV_I420) for x in (250, 256)]
+    faces = [draw_face(x=x) for x in (250, 256)]
+    drawn = [np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2YUV_I420), np.uint8) for face in faces]
     nobody = np.full((768, 512), 128, np.uint8)
     meshes = find_meshes([drawn[0], nobody, drawn[1]])
     assert meshes.shape == (3, 468, 2)

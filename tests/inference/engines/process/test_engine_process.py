@@ -111,7 +111,7 @@ def picture() -> np.ndarray:
 
 
 def a_request(avatar, *, loudness: float = 0.5, index: int = 0) -> MouthRequest:
-    samples = np.full(320 + 640, round(loudness * 32_768), np.int16).astype(np.float32) / 32_768
+    samples = np.full(320 + 640, round(loudness * 32_768) / 32_768, np.float32)
     return MouthRequest(
         avatar=avatar,
         clip="idle_0",

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from inference.engines.process.messages import RuntimeMessage, Submit, Withdraw
 from inference.engines.process.stream import MessageStream
 
 
-async def carried(messages: list[RuntimeMessage]) -> list[RuntimeMessage]:
+async def carried(messages: Sequence[RuntimeMessage]) -> list[RuntimeMessage]:
     """What arrives at the other end."""
     received: list[RuntimeMessage] = []
     ended = asyncio.Event()

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -18,6 +17,7 @@ from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 from inference.faces.mesh import FaceMesh
 from inference.media.types import Patch, Picture
+from tests.drawn_face import to_rgb
 
 PRESENTER = Path(__file__).parents[4] / "avatars_app" / "presenter"
 CLIP = "speaking_0"
@@ -52,7 +52,10 @@ def pictures() -> list[Picture]:
         for end, size in zip(ends, clip.sizes, strict=False)
         for frame in decoder.decode(av.Packet(coded[end - size : end]))
     ]
-    return [frame.to_ndarray(format="yuv420p") for frame in [*frames, *decoder.decode(None)]]
+    return [
+        np.asarray(frame.to_ndarray(format="yuv420p"), np.uint8)
+        for frame in [*frames, *decoder.decode(None)]
+    ]
 
 
 def pasted(picture: Picture, patch: Patch | None) -> Picture:
@@ -152,7 +155,7 @@ def test_a_face_mesh_reads_the_opening_off_the_picture(
     for index, picture in enumerate(pictures):
         opening = 0.5 - 0.5 * np.cos(index * 0.7)
         patch = drawn.render(CLIP, index, picture, MouthShape(open=opening, teeth=0.6))
-        face = mesh.find(cv2.cvtColor(pasted(picture, patch), cv2.COLOR_YUV2RGB_I420))
+        face = mesh.find(to_rgb(pasted(picture, patch)))
         assert face is not None
         wanted.append(opening)
         seen.append(lip_gap(face))
@@ -167,7 +170,7 @@ def test_an_opening_looks_as_large_as_it_is(drawn: DrawnMouth, pictures: list[Pi
     def gap(shape: MouthShape) -> float:
         shown = pasted(pictures[0], drawn.render(CLIP, 0, pictures[0], shape))
         mesh.forget()
-        face = mesh.find(cv2.cvtColor(shown, cv2.COLOR_YUV2RGB_I420))
+        face = mesh.find(to_rgb(shown))
         assert face is not None
         return lip_gap(face)
 
@@ -197,7 +200,7 @@ def test_rounding_purses_and_spreading_widens(drawn: DrawnMouth, pictures: list[
     def width(shape: MouthShape) -> float:
         shown = pasted(pictures[0], drawn.render(CLIP, 0, pictures[0], shape))
         mesh.forget()
-        face = mesh.find(cv2.cvtColor(shown, cv2.COLOR_YUV2RGB_I420))
+        face = mesh.find(to_rgb(shown))
         assert face is not None
         return float(np.linalg.norm(face.landmarks[61] - face.landmarks[291]))
 

@@ -8,10 +8,11 @@ from inference.engines.base import RenderJob
 from inference.engines.viseme.engine import VisemeAvatar, VisemeEngine
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import EngineUnavailable
-from inference.media.types import AudioWindow, Patch
+from inference.media.types import AudioWindow, Patch, Rectangle
 from inference.timing import SAMPLES_PER_FRAME
 
 PICTURE = np.zeros((96, 64), np.uint8)
+WHOLE = Rectangle(0, 0, 64, 64)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_missing_weights_are_reported():
 def test_rendering_shows_the_shape_with_its_strength(engine):
     renderer = RecordingRenderer()
     shape = MouthShape(open=0.8, wide=-0.4)
-    patches = engine.render([job(VisemeAvatar(renderer), shape, 0.5)])
+    patches = engine.render([job(VisemeAvatar(renderer, WHOLE), shape, 0.5)])
     assert patches[0] is not None
     assert renderer.shapes[0].open == pytest.approx(0.4)
     assert renderer.shapes[0].wide == pytest.approx(-0.2)
@@ -122,13 +123,13 @@ def test_rendering_shows_the_shape_with_its_strength(engine):
 )
 def test_a_resting_mouth_is_left_as_it_is(engine, shape, strength):
     renderer = RecordingRenderer()
-    assert engine.render([job(VisemeAvatar(renderer), shape, strength)]) == [None]
+    assert engine.render([job(VisemeAvatar(renderer, WHOLE), shape, strength)]) == [None]
     assert renderer.shapes == []
 
 
 def test_a_spread_mouth_with_shut_lips_is_shown(engine):
     renderer = RecordingRenderer()
-    engine.render([job(VisemeAvatar(renderer), MouthShape(wide=-0.5))])
+    engine.render([job(VisemeAvatar(renderer, WHOLE), MouthShape(wide=-0.5))])
     assert len(renderer.shapes) == 1
 
 

@@ -18,7 +18,7 @@ from inference.engines.viseme.training import (
     speech,
 )
 
-OPEN, _, ROUND, PRESS, TUCK, *_ = range(len(MouthShape._fields))
+OPEN, _, ROUND, PRESS, TUCK, *_rest = range(len(MouthShape._fields))
 
 
 def said(*timed: tuple[str, float], alphabet: speech.Alphabet = "ipa") -> speech.Speech:

@@ -176,7 +176,9 @@ def test_a_face_at_the_picture_s_edge_gives_a_patch_inside_it():
     drawn = draw_face(x=60, y=440)
     face = FaceMesh().find(draw_face(x=256, y=250))
     assert face is not None
-    moved = (face.landmarks[None, :, :2] + np.float32([60 - 256, 440 - 250])).astype(np.float32)
+    moved = (face.landmarks[None, :, :2] + np.array([60 - 256, 440 - 250], np.float32)).astype(
+        np.float32
+    )
 
     patch = WarpedMouth({CLIP: moved}).render(CLIP, 0, to_i420(drawn), AA)
 
