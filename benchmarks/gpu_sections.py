@@ -190,6 +190,20 @@ def throughput(context: Context) -> None:
     say("```")
 
 
+def decoders(context: Context) -> None:
+    """`benchmarks.musetalk` with the decoders that are no parity; weights are made by rule."""
+    device, size = ("cuda", "--full") if context.is_cuda else ("cpu", "--no-full")
+    batches = ("1", "8", "16", "24", "32") if context.is_cuda else ("1", "2")
+    seconds = "0.3" if context.is_cuda else "0.1"
+    for decoder in ("taesd", "narrow"):
+        say(f"\n{decoder}:\n\n```")
+        run_module(
+            "benchmarks.musetalk", "--device", device, size, "--decoder", decoder,
+            "--seconds", seconds, "--batches", *batches,
+        )  # fmt: skip
+        say("```")
+
+
 def accuracy(context: Context) -> None:
     """`benchmarks.accuracy`; on a CPU without the kernels, which Triton would interpret."""
     size = ("--full", "--kernels") if context.is_cuda else ("--no-full", "--pictures", "1")
@@ -252,6 +266,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "beside": beside,
     "throughput": throughput,
     "tests": gpu_tests,
+    "decoders": decoders,
     "accuracy": accuracy,
     "profile": profile,
     "viseme": viseme,

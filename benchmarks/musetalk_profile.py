@@ -1,5 +1,6 @@
 """Where the time and the memory of a batch go: tables for `benchmarks.gpu_sections`."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.profiler import ProfilerActivity
 from benchmarks import musetalk_paths as paths
 from inference.engines.musetalk.execution.buckets import SIZES
 from inference.engines.musetalk.execution.runner import Runner
+from inference.engines.musetalk.networks import Networks
 
 PROFILED_CALLS = 5
 SHOWN_KERNELS = 25
@@ -17,13 +19,19 @@ NAME_LENGTH = 70
 Say = Callable[[str], None]
 
 
-def _runner(is_cuda: bool, buckets: tuple[int, ...], *, records: bool) -> tuple[Runner, int]:
-    """A runner of the published size on a GPU, of small networks on a CPU; and the width."""
+def _runner(
+    is_cuda: bool, buckets: tuple[int, ...], *, records: bool, nets: Networks | None = None
+) -> tuple[Runner, int]:
+    """A runner of the published size on a GPU, of small networks on a CPU; and the width.
+
+    ``nets`` are copied; None: they are made now, which takes a while.
+    """
     device = torch.device("cuda:0" if is_cuda else "cpu")
     dtype = torch.float16 if is_cuda else torch.float32
     if is_cuda:
         torch.backends.cudnn.benchmark = True
-    nets = paths.make_nets(full=is_cuda).to(device, dtype)
+    nets = paths.make_nets(full=is_cuda) if nets is None else copy.deepcopy(nets)
+    nets.to(device, dtype)
     return Runner(nets, device, dtype, buckets=buckets, records=records and is_cuda), nets.width
 
 
@@ -65,15 +73,16 @@ def memory_by_batch(*, is_cuda: bool, say: Say) -> None:
     """What the engine's nets need at each largest batch: all buckets up to it, recorded."""
     say("| largest batch | held GiB | peak GiB | in use on the device GiB |\n|---|---|---|---|")
     sizes = SIZES if is_cuda else SIZES[:2]
+    nets = paths.make_nets(full=is_cuda)
     for at, size in enumerate(sizes):
         if not is_cuda:
-            runner, _ = _runner(False, sizes[: at + 1], records=False)
+            runner, _ = _runner(False, sizes[: at + 1], records=False, nets=nets)
             runner.warm_up(lambda text: None)
             say(f"| {size} | - | {_resident_gib():.2f} (process) | - |")
             continue
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        runner, _ = _runner(True, sizes[: at + 1], records=True)
+        runner, _ = _runner(True, sizes[: at + 1], records=True, nets=nets)
         runner.warm_up(lambda text: None)
         held, peak = torch.cuda.memory_reserved(), torch.cuda.max_memory_reserved()
         free, total = torch.cuda.mem_get_info()

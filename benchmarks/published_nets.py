@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inference.engines.musetalk import networks
 from inference.engines.musetalk.constants import HIDDEN_STATES, LATENT_SCALE, UNET_TIMESTEP
@@ -60,8 +60,10 @@ def untrained_networks(
         Latents and context → predicted latents; predicted latents → pictures in -1..1.
     """
     with device:
-        unet = networks.published_unet(unet_config).to(dtype).eval().requires_grad_(False)
-        vae = networks.published_vae(vae_config).to(dtype).eval().requires_grad_(False)
+        unet = networks.published_unet(unet_config).eval().requires_grad_(False)
+        vae = networks.published_vae(vae_config).eval().requires_grad_(False)
+    for net in (unet, vae):
+        nn.Module.to(net, dtype)  # the library's own warns of what does not concern these
     return (
         lambda latents, context: unet(latents, UNET_TIMESTEP, context).sample,
         lambda latents: vae.decode(latents / LATENT_SCALE).sample,

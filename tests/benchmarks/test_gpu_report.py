@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -27,9 +26,17 @@ def test_what_is_not_installed_is_named_with_what_needs_it():
 def test_every_section_can_be_run():
     from benchmarks import gpu_sections
 
-    source = Path(gpu_sections.__file__).read_text()
-    for section in SECTIONS:
-        assert re.search(rf'"{section.name}"', source), section.name
+    assert set(gpu_sections.SECTIONS) == {section.name for section in SECTIONS}
+
+
+@pytest.mark.slow
+def test_a_section_of_the_networks_runs_to_its_end_without_a_gpu(tmp_path):
+    pytest.importorskip("torch")
+    [memory] = [section for section in SECTIONS if section.name == "memory"]
+    arguments = ["--models", str(tmp_path / "models"), "--device", "cpu"]
+    text, ending = run_section(memory, 300.0, arguments, tmp_path)
+    assert re.fullmatch(r"after \d+ s", ending), text
+    assert len(re.findall(r"^\| \d+ \| - \| \d+\.\d\d \(process\)", text, re.M)) == 2
 
 
 @pytest.fixture
