@@ -18,6 +18,15 @@ class ClipInfo:
     frames: int
     idr: frozenset[int]
     exits: tuple[int, ...]
+    is_attentive: bool = False
+
+    @property
+    def entries(self) -> tuple[int, ...]:
+        """Where it may be entered without a jump: at 0, and at IDRs near the rest pose.
+
+        A clip may be left after such a picture, so any other clip may go over to it too.
+        """
+        return (0, *(place for place in sorted(self.idr) if place and place + 1 in self.exits))
 
     def frames_to_exit(self, index: int) -> int:
         """How many more frames from ``index`` on must be shown before the clip may be left."""
@@ -40,7 +49,12 @@ ClipIndex = Mapping[str, ClipInfo]
 def index_of(of: Manifest) -> ClipIndex:
     return {
         clip.name: ClipInfo(
-            clip.name, clip.state, clip.frames, frozenset(clip.idr), tuple(clip.exits)
+            clip.name,
+            clip.state,
+            clip.frames,
+            frozenset(clip.idr),
+            tuple(clip.exits),
+            clip.is_attentive,
         )
         for clip in of.clips
     }
@@ -50,6 +64,12 @@ def first_clip(index: ClipIndex, state: ClipState) -> str:
     """The first clip of a state; of idle where the avatar has none of that state."""
     names = clips_of(index, state) or clips_of(index, "idle")
     return names[0]
+
+
+def attentive_clips(index: ClipIndex) -> list[str]:
+    """The clips shown while the user speaks: those made for it, else the calmest idle one."""
+    attentive = [clip.name for clip in index.values() if clip.is_attentive]
+    return attentive or [first_clip(index, "idle")]
 
 
 def resolve_clip(index: ClipIndex, name: str) -> str:

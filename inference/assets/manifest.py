@@ -69,14 +69,15 @@ class ProfileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     codec: str
 
 
-class ClipEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ClipEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One clip.
 
     ``sizes``: bytes of each access unit in ``clips/<name>.h264``, in order; their number is the
     number of frames. ``idr``: indexes of the IDR access units, ascending, the first is 0.
     ``exits``: indexes *after* which the clip may be left without a visible jump, because the next
     picture shown would be one near the rest pose: leaving at ``e`` means that ``e - 1`` is the last
-    picture seen. Always contains ``frames`` (the end of the clip).
+    picture seen. Always contains ``frames`` (the end of the clip). ``is_attentive``: an idle clip
+    that also suits a user who speaks.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ClipEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sizes: list[int]
     idr: list[int]
     exits: list[int]
+    is_attentive: bool = False
 
     @property
     def frames(self) -> int:
@@ -120,6 +122,8 @@ def check(manifest: Manifest) -> None:
     for clip in manifest.clips:
         if not _CLIP_NAME.fullmatch(clip.name) or not clip.name.startswith(clip.state):
             raise AvatarInvalid(f"clip name {clip.name!r} does not fit its state {clip.state!r}")
+        if clip.is_attentive and clip.state != "idle":
+            raise AvatarInvalid(f"clip {clip.name}: only idle clips can be attentive")
         if clip.frames == 0 or min(clip.sizes) <= 0:
             raise AvatarInvalid(f"clip {clip.name} has no frames, or an empty one")
         if not clip.idr or clip.idr[0] != 0 or clip.idr != sorted(set(clip.idr)):

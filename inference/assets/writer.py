@@ -55,6 +55,7 @@ def encode_clip(
     frames: int,
     exits: Sequence[int],
     profile: VideoProfile,
+    is_attentive: bool = False,
 ) -> EncodedClip:
     """Encode ``frames`` pictures into ``path``, one access unit after the other.
 
@@ -78,7 +79,14 @@ def encode_clip(
             "clip_length",
             f"clip {name} has {len(sizes)} pictures instead of {frames}; prepare it again",
         )
-    entry = ClipEntry(name=name, state=state, sizes=sizes, idr=found, exits=sorted(set(exits)))
+    entry = ClipEntry(
+        name=name,
+        state=state,
+        sizes=sizes,
+        idr=found,
+        exits=sorted(set(exits)),
+        is_attentive=is_attentive,
+    )
     return EncodedClip(entry, codec)
 
 
@@ -126,6 +134,7 @@ class AssetWriter:
         frames: int,
         exits: Sequence[int],
         landmarks: NDArray[np.float32] | None = None,
+        is_attentive: bool = False,
     ) -> ClipEntry:
         """Encode a clip; ``landmarks`` float32 ``[frames, points, 2]``, pixels."""
         clip = encode_clip(
@@ -136,6 +145,7 @@ class AssetWriter:
             frames=frames,
             exits=exits,
             profile=self.profile,
+            is_attentive=is_attentive,
         )
         self._clips.append(clip)
         if landmarks is not None:

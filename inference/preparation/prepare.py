@@ -232,6 +232,8 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
     """Encode the clips, then draw the report and the preview."""
     sheet = ContactSheet()
     speaker = next((clip for clip in made if clip.state == "speaking"), made[0])
+    idle = [clip.name for clip in made if clip.state == "idle"]
+    attentive = idle[: (len(idle) + 1) // 2]  # the calmest come first
     shown: list[Picture] = []
     for number, clip in enumerate(made):
         meter.tell("cut", number / len(made))
@@ -243,6 +245,7 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
             frames=clip.frames,
             exits=clip.exits,
             landmarks=clip.landmarks,
+            is_attentive=clip.name in attentive,
         )
         sheet.add_clip(clip.name, pictures, clip.landmarks)
         if clip is speaker:

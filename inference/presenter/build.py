@@ -91,6 +91,7 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
                 drawn.pop(motion.name),
                 frames=motion.frames,
                 exits=[motion.frames],
+                is_attentive=motion.is_attentive,
             )
             shown[motion.name] = assets.shown(entry)
             assets.add_array(f"{FOLDER}/{motion.name}.npy", _placements(scores[motion.name]))

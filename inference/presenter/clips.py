@@ -18,6 +18,7 @@ _IDLE = (
         lean=(0.12, -0.10, 0.15, 0.12),
         blinks=(51,),
         gazes=((50, 0.12, 0.02), (60, 0.0, 0.0)),
+        is_attentive=True,
     ),
     ClipMotion(  # a glance aside, the eyes first
         "idle_1",
@@ -51,6 +52,7 @@ _IDLE = (
         nod=(0.0, 2.8, 1.8, 0.0),
         blinks=(76,),
         brows=((23, 65, 0.45),),
+        is_attentive=True,
     ),
     ClipMotion(  # the head tilted
         "idle_4",

@@ -56,6 +56,8 @@ class ClipMotion:
     smiles: tuple[Window, ...] = ()
     wave: Window | None = None
     offer: Window | None = None
+    is_attentive: bool = False
+    """She listens: shown while the user speaks."""
 
     @property
     def frames(self) -> int:

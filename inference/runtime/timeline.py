@@ -10,11 +10,11 @@ too late for an utterance to begin) by keeping the state from before.
 Three layers advance together, once per tick:
 
 *Clips.* The cursor walks through a clip. At its end the clip repeats, if the client chose it;
-otherwise another clip of its state follows (`variety`). Another clip may be wanted: the base clip
-of the last STATE_CHANGE, the clip of the running utterance, or an action. It takes over at the
-running clip's next exit, where the picture is near the rest pose that all clips begin with. If no
-exit comes within `MAX_WAIT` frames the two clips are cross-faded, at once. An action runs to its
-end; nothing interrupts it.
+otherwise another clip of its state follows, often before the end (`variety`). Another clip may be
+wanted: the base clip of the last STATE_CHANGE, the clip of the running utterance, or an action. It
+takes over at the running clip's next exit, where the picture is near the rest pose that all clips
+begin with. If no exit comes within `MAX_WAIT` frames the two clips are cross-faded, at once. An
+action runs to its end; nothing interrupts it.
 
 *Mouth.* Closed, speaking, holding because the sound is late, or easing shut:
 `inference.runtime.mouth` has the table.
@@ -29,15 +29,21 @@ Pure: no clock, no bytes, no pictures. Chance comes from a seed in the state.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from inference.assets.clip_index import ClipIndex, ClipRequest, clips_of, first_clip
+from inference.assets.clip_index import (
+    ClipIndex,
+    ClipRequest,
+    attentive_clips,
+    clips_of,
+    first_clip,
+)
 from inference.assets.manifest import ClipState
 from inference.messages import ActionForm
-from inference.runtime import variety
 from inference.runtime.mouth import SHUT, Mouth, MouthState
 from inference.runtime.speech_queue import Speech
+from inference.runtime.variety import Chance, next_play
 
 MAX_WAIT = 23
 """Frames. With the tick of planning and the one of lead, a change is seen within a second."""
@@ -109,15 +115,17 @@ class Timeline:
     """What runs under the current utterance; None: the base clip."""
     action: Action | None = None
     is_listening: bool = False
-    """The user speaks: the idle avatar shows its calmest clip."""
+    """The user speaks: the idle avatar shows its attentive clips."""
+    leaves_at: int | None = None
+    """How many frames of the running clip are seen before another follows by chance; None: all."""
     waited: int = 0
     """Frames since another clip has been wanted."""
     mouth: MouthState = SHUT
     fade: tuple[Cursor, int] | None = None
     """The picture left behind, and the step reached."""
     needs_idr: bool = False
-    seed: int = 0
-    """The source of chance for clips that are not chosen."""
+    chance: Chance = field(default_factory=Chance)
+    """For clips that are not chosen."""
 
     @classmethod
     def start(
@@ -133,7 +141,7 @@ class Timeline:
         """
         if base is None or base.name not in index:
             base = ClipRequest(first_clip(index, "idle"), is_chosen=False)
-        return cls(frame=frame, base=base, requests=int(base.is_chosen), seed=seed)
+        return cls(frame=frame, base=base, requests=int(base.is_chosen), chance=Chance(seed))
 
     def change_clip(self, base: ClipRequest) -> "Timeline":
         """STATE_CHANGE: ``base`` runs from now on, under speech too."""
@@ -181,10 +189,17 @@ class Timeline:
         """What runs but for an action."""
         if self.speech_clip is not None:
             return self.speech_clip
+        if not self._is_attentive(index):
+            return self.base
+        names = attentive_clips(index)
+        running = self.cursor.clip if self.cursor else ""
+        return ClipRequest(running if running in names else names[0], is_chosen=False)
+
+    def _is_attentive(self, index: ClipIndex) -> bool:
+        """Whether the user's speech decides what runs."""
         is_idle = index[self.base.name].state == "idle"
-        if self.is_listening and is_idle and not self.base.is_chosen:
-            return ClipRequest(first_clip(index, "idle"))
-        return self.base
+        is_free = self.speech_clip is None and not self.base.is_chosen
+        return self.is_listening and is_idle and is_free
 
     def advance(
         self,
@@ -264,7 +279,7 @@ class Timeline:
         if action and action.is_running:
             if following < clip.frames:
                 return replace(self, cursor=Cursor(clip.name, following))
-            return replace(self, cursor=Cursor(base.name, 0), action=None, waited=0)
+            return replace(self, cursor=Cursor(base.name, 0), action=None, waited=0, leaves_at=None)
 
         if (action or base.name != clip.name) and self.fade is None:
             wait = clip.frames_to_exit(following)
@@ -274,26 +289,45 @@ class Timeline:
                 if action:
                     action = replace(action, is_running=True)
                     entered = action.clip
-                return replace(self, cursor=Cursor(entered, 0), action=action, waited=0, fade=fade)
+                return replace(
+                    self,
+                    cursor=Cursor(entered, 0),
+                    action=action,
+                    waited=0,
+                    fade=fade,
+                    leaves_at=None,
+                )
             timeline = replace(self, waited=self.waited + 1)
-        elif following == clip.frames and base.name == clip.name:
-            return self._vary(base, index, is_ready)
+        elif base.name == clip.name and (
+            following == clip.frames or (following == self.leaves_at and not base.is_chosen)
+        ):
+            return self._vary(base, following, index, is_ready)
         else:
             timeline = replace(self, waited=0)
         return replace(timeline, cursor=Cursor(clip.name, following % clip.frames))
 
-    def _vary(self, base: ClipRequest, index: ClipIndex, is_ready: IsReady) -> "Timeline":
-        """The running clip is at its end: repeat it, or another of its state follows."""
+    def _vary(
+        self, base: ClipRequest, left_at: int, index: ClipIndex, is_ready: IsReady
+    ) -> "Timeline":
+        """The running clip is left after ``left_at`` frames: repeat it, or let another follow."""
         state = index[base.name].state
-        following, seed = base, self.seed
-        if not base.is_chosen and state != "action":
-            names = [name for name in clips_of(index, state) if is_ready(name)]
-            name, seed = variety.next_clip(names, base.name, self.seed)
-            following = replace(base, name=name)
-        timeline = replace(self, cursor=Cursor(following.name, 0), waited=0, seed=seed)
+        if base.is_chosen or state == "action":
+            return replace(self, cursor=Cursor(base.name, 0), waited=0, leaves_at=None)
+        is_attentive = self._is_attentive(index)
+        names = attentive_clips(index) if is_attentive else clips_of(index, state)
+        names = [name for name in names if is_ready(name)]
+        play, chance = next_play(index, names, base.name, left_at, self.chance)
+        following = replace(base, name=play.clip)
+        timeline = replace(
+            self,
+            cursor=Cursor(play.clip, play.entered_at),
+            waited=0,
+            leaves_at=play.leaves_at,
+            chance=chance,
+        )
         if self.speech_clip is not None:
             return replace(timeline, speech_clip=following)
-        return timeline if self.is_listening else replace(timeline, base=following)
+        return timeline if is_attentive else replace(timeline, base=following)
 
 
 def _advance_fade(timeline: Timeline) -> tuple[Timeline, Fade | None]:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def idle(base: str | None = None, frames: int = 10) -> Timeline:
 
 
 def test_idle_is_the_clips_own_access_units_for_ever() -> None:
-    _, plans = run(Timeline.start(REPERTOIRE), [SILENT] * 250)
+    _, plans = run(Timeline.start(REPERTOIRE, base=ClipRequest("idle_0")), [SILENT] * 250)
     assert [plan.frame for plan in plans] == list(range(250))
     assert [plan.cursor for plan in plans] == [Cursor("idle_0", n % 100) for n in range(250)]
     assert {plan.source for plan in plans} == {Source.CLIP}
@@ -224,7 +225,7 @@ def test_only_clips_that_the_engine_has_ready_follow() -> None:
         assert plan.cursor.clip in {"idle_0", "idle_2"}
 
 
-def test_a_listening_avatar_shows_its_calmest_clip() -> None:
+def test_a_listening_avatar_shows_its_calmest_clip_where_none_is_attentive() -> None:
     timeline = Timeline.start(MANY, seed=3)
     for _ in range(60):
         timeline, _ = timeline.advance(MANY, SILENT)
@@ -233,6 +234,32 @@ def test_a_listening_avatar_shows_its_calmest_clip() -> None:
         timeline, _ = timeline.advance(MANY, SILENT)
     assert set(clips_shown(timeline, 500)) == {"idle_0"}
     assert len(set(clips_shown(timeline.listen(is_active=False), 2_000))) > 3
+
+
+def test_a_listening_avatar_turns_attentive_at_the_next_exit_and_back() -> None:
+    index = MANY | {
+        name: replace(MANY[name], is_attentive=True, exits=(20, MANY[name].frames))
+        for name in ("idle_1", "idle_3")
+    }
+    timeline = Timeline.start(index, seed=3).listen(is_active=True)
+    shown = []
+    for _ in range(MAX_WAIT + 1 + 1_000):
+        timeline, plan = timeline.advance(index, SILENT)
+        shown.append(plan.cursor.clip)
+    assert set(shown[MAX_WAIT + 1 :]) == {"idle_1", "idle_3"}
+    timeline = timeline.listen(is_active=False)
+    later = set()
+    for _ in range(2_000):
+        timeline, plan = timeline.advance(index, SILENT)
+        later.add(plan.cursor.clip)
+    assert len(later) > 3
+
+
+def test_a_chosen_clip_and_speech_are_not_changed_by_listening() -> None:
+    chosen = Timeline.start(MANY, base=ClipRequest("idle_3")).listen(is_active=True)
+    assert set(clips_shown(chosen, 500)) == {"idle_3"}
+    speaking = Timeline.start(MANY).listen(is_active=True)
+    assert "speaking_1" in clips_shown(speaking, 2_000, READY)
 
 
 WISHES = st.sampled_from(["nothing"] * 8 + ["change", "action", "interrupt", "lost", "jump"])
