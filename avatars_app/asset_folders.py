@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 
 from inference.assets import manifest as manifests
+from inference.assets.publishing import publish
 from inference.errors import AvatarError
 
 
@@ -37,17 +38,8 @@ def put_in_place(made: Path, folder: str) -> None:
 
     The one that was there before is in the job's folder then.
     """
-    place = Path(settings.AVATARS_DIR) / folder
-    before = made.with_name(f"{made.name}.before")
-    had_one = place.exists()
-    if had_one:
-        place.rename(before)
-    try:
-        made.rename(place)
-    except OSError:
-        if had_one:
-            before.rename(place)
-        raise
+    former = made.with_name(f"{made.name}.before")
+    publish(made, Path(settings.AVATARS_DIR) / folder, former=former)
 
 
 def remove(folder: str) -> None:

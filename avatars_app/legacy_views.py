@@ -25,7 +25,7 @@ from avatars_app.views import (
     AvatarView,
     refuse_before_reading,
 )
-from inference.assets.library import NAME
+from inference.assets.names import NAME
 
 ESTIMATED_TIME_S = 90
 """For half a minute of video on two cores."""

@@ -4,7 +4,7 @@ from django.contrib.auth.models import User as User
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
-from inference.assets.library import NAME
+from inference.assets.names import NAME_PATTERN, NAME_RULE
 
 
 class Avatar(models.Model):
@@ -32,7 +32,7 @@ class Avatar(models.Model):
     user_id = models.CharField(
         max_length=64,
         unique=True,
-        validators=[RegexValidator(rf"\A{NAME.pattern}\Z", "1 to 64 letters, digits, _ or -.")],
+        validators=[RegexValidator(rf"\A{NAME_PATTERN}\Z", f"{NAME_RULE}.")],
         help_text="The name in the stream's address.",
     )
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)

@@ -29,16 +29,16 @@ from avatars_app.serializers import (
     avatar_of,
     preparation_of,
 )
-from inference.assets.library import NAME
 from inference.assets.manifest import STATES
 from inference.assets.mp4_export import clip_video, thumbnail
+from inference.assets.names import NAME, NAME_PATTERN, NAME_RULE
 from inference.errors import AvatarError
 
 USER_ID = OpenApiParameter(
     "user_id",
-    {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
     OpenApiParameter.PATH,
-    description="1 to 64 letters, digits, `_` or `-`.",
+    description=f"{NAME_RULE}.",
 )
 WRONG = OpenApiResponse(description="The request is wrong; `detail` says what is allowed.")
 FORBIDDEN = OpenApiResponse(description="Only this machine and staff may do this.")
@@ -67,7 +67,7 @@ class AvatarView(APIView):
         super().initial(request, *args, **kwargs)
         user_id = kwargs.get("user_id")
         if user_id is not None and not NAME.fullmatch(user_id):
-            raise ParseError("user_id must be 1 to 64 letters, digits, _ or -.")
+            raise ParseError(f"user_id must be {NAME_RULE}.")
 
     def permission_denied(
         self, request: Request, message: str | None = None, code: str | None = None

@@ -31,6 +31,7 @@ from benchmarks.speech import FRAME_BYTES, Speech, speech
 from benchmarks.verdict import Verdict
 from inference.timing import FRAME_MS, FRAME_S, SAMPLE_RATE_HZ
 from streaming.client.measurement import Spread, lateness_s
+from streaming.protocol.address import STREAM_PREFIX
 from streaming.protocol.binary import BINARY_SUBPROTOCOL, HEADER
 
 WANTED = 100
@@ -199,7 +200,7 @@ async def join(address: str, owner: Owner, user: str, *, is_binary: bool) -> Wat
     host, port = parts.hostname or "127.0.0.1", parts.port or 80
     subprotocol = f"Sec-WebSocket-Protocol: {BINARY_SUBPROTOCOL}\r\n" if is_binary else ""
     request = (
-        f"GET /musetalk/v1/ws/{user}?session={owner.session_id} HTTP/1.1\r\n"
+        f"GET {STREAM_PREFIX}{user}?session={owner.session_id} HTTP/1.1\r\n"
         f"Host: {parts.netloc}\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{subprotocol}\r\n"
@@ -254,7 +255,7 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
         f"{options.seconds:g} s a phase, one client process, {spoken.source}"
     )
     session_id = str(uuid.uuid4())
-    uri = f"{server.address}/musetalk/v1/ws/{options.user_id}"
+    uri = f"{server.address}{STREAM_PREFIX}{options.user_id}"
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(
             websockets.connect(uri, compression=None, max_size=None, proxy=None)

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from inference.assets.names import NAME, NAME_RULE
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -123,9 +125,9 @@ def _device(text: str) -> str:
 def _avatar(text: str) -> str:
     if text == "none":
         return ""
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text, re.ASCII):
+    if NAME.fullmatch(text):
         return text
-    raise _Refused("the name of an avatar (1 to 64 letters, digits, _ or -) or none")
+    raise _Refused(f"the name of an avatar ({NAME_RULE}) or none")
 
 
 def _several(text: str) -> list[str]:

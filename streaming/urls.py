@@ -2,11 +2,12 @@
 
 from django.urls import path
 
+from streaming.protocol.address import STREAM_PREFIX
 from streaming.web import pages
 from streaming.web.views import HealthView, SessionsView
 
 urlpatterns = [
     path("health", HealthView.as_view(), name="health"),
-    path("musetalk/v1/ws/<slug:user_id>", pages.stream, name="stream"),
+    path(f"{STREAM_PREFIX[1:]}<slug:user_id>", pages.stream, name="stream"),
     path("sessions", SessionsView.as_view(), name="sessions"),
 ]

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from avatars_app.access.authentication import principal_of_request
 from avatars_app.access.jwt_tokens import issue_token
 from avatars_app.access.principal import Principal
-from inference.assets.library import NAME
+from inference.assets.names import NAME
 
 MAX_LIFETIME_S = 3_600
 

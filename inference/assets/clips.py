@@ -163,7 +163,7 @@ class AvatarClips:
             entry.name: Clip(
                 f"{folder.name}@{self.manifest.version}/{entry.name}",
                 entry,
-                folder / "clips" / f"{entry.name}.h264",
+                manifests.clip_path(folder, entry.name),
                 cache,
             )
             for entry in self.manifest.clips

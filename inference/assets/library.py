@@ -1,15 +1,12 @@
 """Where asset folders lie, and what their manifests say."""
 
-import re
 from functools import lru_cache
 from pathlib import Path
 
 from inference.assets import manifest
 from inference.assets.manifest import MANIFEST_NAME, Manifest
+from inference.assets.names import NAME
 from inference.errors import AvatarNotFound
-
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""The names that users and asset folders may have: nothing that a path could be made of."""
 
 
 @lru_cache(maxsize=1_024)

@@ -142,6 +142,16 @@ def check(manifest: Manifest) -> None:
             raise AvatarInvalid(f"clip {clip.name}: exit out of range")
 
 
+def clip_path(folder: Path, name: str) -> Path:
+    """The access units of a clip, one after another."""
+    return folder / "clips" / f"{name}.h264"
+
+
+def landmarks_path(folder: Path, name: str) -> Path:
+    """The landmarks of a clip's faces; absent if it shows none."""
+    return folder / "clips" / f"{name}.landmarks.npy"
+
+
 def read(folder: Path) -> Manifest:
     """Read and check ``folder/manifest.json``; AvatarNotFound or AvatarInvalid otherwise."""
     path = folder / MANIFEST_NAME

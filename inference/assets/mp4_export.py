@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import cv2
 
-from inference.assets.manifest import ClipEntry, Manifest
+from inference.assets.manifest import ClipEntry, Manifest, clip_path
 from inference.errors import AvatarInvalid
 
 _THUMBNAIL_SIDE = 192
@@ -54,7 +54,7 @@ def thumbnail(folder: Path, manifest: Manifest) -> bytes:
 
 
 def _access_units(folder: Path, clip: ClipEntry) -> bytes:
-    path = folder / "clips" / f"{clip.name}.h264"
+    path = clip_path(folder, clip.name)
     try:
         units = path.read_bytes()
     except OSError as error:

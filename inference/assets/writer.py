@@ -22,7 +22,15 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from inference.assets import manifest
-from inference.assets.manifest import FORMAT, ClipEntry, ClipState, Manifest, ProfileEntry
+from inference.assets.manifest import (
+    FORMAT,
+    ClipEntry,
+    ClipState,
+    Manifest,
+    ProfileEntry,
+    clip_path,
+)
+from inference.assets.publishing import publish
 from inference.errors import PreparationError
 from inference.media.encoder import Encoder, codec_string, is_idr
 from inference.media.profile import DEFAULT_PROFILE, VideoProfile
@@ -138,7 +146,7 @@ class AssetWriter:
     ) -> ClipEntry:
         """Encode a clip; ``landmarks`` float32 ``[frames, points, 2]``, pixels."""
         clip = encode_clip(
-            self.folder / "clips" / f"{name}.h264",
+            clip_path(self.folder, name),
             name=name,
             state=state,
             pictures=pictures,
@@ -154,7 +162,7 @@ class AssetWriter:
 
     def shown(self, entry: ClipEntry) -> list[Picture]:
         """The pictures of a clip as a viewer will see them, encoded and decoded again."""
-        coded = (self.folder / "clips" / f"{entry.name}.h264").read_bytes()
+        coded = clip_path(self.folder, entry.name).read_bytes()
         decoder = av.CodecContext.create("h264", "r")
         ends = list(accumulate(entry.sizes))
         frames = [
@@ -229,10 +237,6 @@ def _digest(folder: Path) -> str:
 
 
 def _put_in_place(folder: Path, destination: Path) -> None:
-    if not destination.exists():
-        folder.rename(destination)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
-    destination.rename(old / "old")
-    folder.rename(destination)
-    shutil.rmtree(old)
+    prefix = f".{destination.name}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=destination.parent) as former:
+        publish(folder, destination, former=Path(former) / "former")

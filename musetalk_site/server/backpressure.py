@@ -12,16 +12,15 @@ Knows nothing of Daphne; of a transport only that it can be paused, in Twisted's
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
+
+from streaming.gateway.asgi_types import Receive
 
 PAUSED_LIMIT_S = 60.0
 """A client that has read nothing for so long is dropped, though it may still be sending."""
 WAITING_LIMIT = 64
 """How many messages of a client may wait; what one read from its socket brought still comes."""
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-"""ASGI's."""
 
 
 class WriteSide:
@@ -90,7 +89,7 @@ class ReadSide:
     def counting(self, receive: Receive) -> Receive:
         """``receive``, each of whose messages makes room for another."""
 
-        async def take() -> dict[str, Any]:
+        async def take() -> Any:
             message = await receive()
             if message["type"] == "websocket.receive":
                 self.taken()

@@ -32,17 +32,16 @@ from twisted.internet import defer, reactor
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
 from musetalk_site.server import handover, request_body
-from musetalk_site.server.backpressure import Receive
 from musetalk_site.server.websocket import StreamProtocol
+from streaming.gateway.asgi_types import Application, Receive
+from streaming.gateway.transport import TRANSPORT_EXTENSION
 
 log = logging.getLogger(__name__)
 
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 HandOver = Callable[[int, bytes, str | None], bool]
 """Have another process serve a stream: its descriptor, what was read of it, the session that it
 names; returns whether that is possible."""
 
-TRANSPORT_EXTENSION = "musetalk.transport"
 MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_BODY_BYTES = 500_000_000
 PING_INTERVAL_S = 20

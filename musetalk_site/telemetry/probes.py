@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
-from streaming.gateway.origins import Receive, Scope, Send
+from streaming.gateway.asgi_types import Receive, Scope, Send
 from streaming.web.health import readiness
 
 _PATHS = {"/livez", "/readyz"}

@@ -5,13 +5,15 @@ from typing import Any
 
 from django.conf import settings
 
+from inference.assets.names import NAME_PATTERN
+from streaming.gateway.asgi_types import Receive, Scope, Send
 from streaming.gateway.consumer import StreamConsumer
-from streaming.gateway.origins import OriginGuard, Receive, Scope, Send, refuse
-from streaming.protocol.client_messages import USER_ID_PATTERN
+from streaming.gateway.origins import OriginGuard, refuse
+from streaming.protocol.address import STREAM_PREFIX
 
 # Matched as a whole, and by hand: a URL pattern of Django's would let "//musetalk/…" pass and, with
 # its `$`, a user_id that ends in a newline.
-_PATH = re.compile(rf"/musetalk/v1/ws/(?P<user_id>{USER_ID_PATTERN})", re.ASCII)
+_PATH = re.compile(rf"{STREAM_PREFIX}(?P<user_id>{NAME_PATTERN})", re.ASCII)
 
 _consumer: Any = StreamConsumer.as_asgi()
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from streaming.protocol.client_messages import CLIENT_MESSAGES, USER_ID_PATTERN, ClientMessage
+from inference.assets.names import NAME_RULE
+from streaming.protocol.address import STREAM_PATH
+from streaming.protocol.client_messages import CLIENT_MESSAGES, ClientMessage
 from streaming.protocol.codec import type_of
 from streaming.protocol.examples import CLIENT_EXAMPLES, SERVER_EXAMPLES
 from streaming.protocol.server_messages import SERVER_MESSAGES, ServerMessage
 
 VERSION = "1.2"
-ADDRESS = "/musetalk/v1/ws/{user_id}"
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -65,10 +66,8 @@ def document(*, host: str, is_secure: bool) -> dict[str, Any]:
         },
         "channels": {
             "stream": {
-                "address": ADDRESS,
-                "parameters": {
-                    "user_id": {"description": f"Whose avatar is shown: {USER_ID_PATTERN}"}
-                },
+                "address": STREAM_PATH,
+                "parameters": {"user_id": {"description": f"Whose avatar is shown: {NAME_RULE}"}},
                 "messages": {
                     type_of(message): {"$ref": f"#/components/messages/{type_of(message)}"}
                     for message in ALL_MESSAGES

@@ -14,10 +14,10 @@ import msgspec
 from msgspec import Meta
 
 from inference.assets.manifest import ClipState
+from inference.assets.names import NAME_PATTERN, NAME_RULE
 from inference.messages import ActionForm
 from inference.timing import BYTES_PER_SAMPLE
 
-USER_ID_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 UTTERANCE_ID_PATTERN = r"[A-Za-z0-9_.:-]{1,64}"
 
 SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -35,8 +35,8 @@ SessionId = Annotated[
 UserId = Annotated[
     str,
     Meta(
-        pattern=f"^{USER_ID_PATTERN}{_END}",
-        description="Names the avatar: 1 to 64 letters, digits, _ or -; the same as in the path.",
+        pattern=f"^{NAME_PATTERN}{_END}",
+        description=f"Names the avatar: {NAME_RULE}; the same as in the path.",
     ),
 ]
 UtteranceId = Annotated[

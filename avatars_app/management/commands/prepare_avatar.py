@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection
 
 from avatars_app import asset_folders, services, uploads
 from avatars_app.models import Avatar
-from inference.assets.library import NAME
+from inference.assets.names import NAME, NAME_RULE
 from inference.errors import PreparationError
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Command(BaseCommand):
 
     def _by_hand(self, user_id: str, source: Path | None) -> None:
         if not NAME.fullmatch(user_id):
-            raise CommandError("--user-id must be 1 to 64 letters, digits, _ or -.")
+            raise CommandError(f"--user-id must be {NAME_RULE}.")
         if source is None or not source.exists():
             raise CommandError("Name a video, a picture, or a folder of clips that exists.")
         if Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_PROGRESS).exists():

@@ -25,6 +25,7 @@ from inference.engines.engine_selection import may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
+from streaming.protocol.address import STREAM_PATH
 
 log = logging.getLogger("musetalk")
 
@@ -162,7 +163,7 @@ def _say_where(host: str, port: int) -> None:
     if not settings.AUTH and not is_loopback(host):
         log.warning("AUTH is off: every client that reaches this port may open streams")
     log.info("  page    http://%s/", address)
-    log.info("  stream  ws://%s/musetalk/v1/ws/{user_id}", address)
+    log.info("  stream  ws://%s%s", address, STREAM_PATH)
     log.info("  health  http://%s/health", address)
     log.info("  API     http://%s/docs", address)
     log.info("  admin   http://%s/admin/", address)

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.publishing import publish
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.face.boxes import Box
 from inference.errors import AvatarInvalid
@@ -167,9 +168,7 @@ def write_clip(kept: Path, clip: str, faces: FaceClip, provenance: Provenance) -
         np.save(draft / "places.npy", faces.places)
         (draft / "about.json").write_text(json.dumps(asdict(provenance), indent=1))
         draft.chmod(0o755)
-        if folder.exists():
-            folder.rename(draft / "former")
-        draft.rename(folder)
+        publish(draft, folder, former=draft / "former")
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.clips import Clip, PictureCache
-from inference.assets.manifest import ClipEntry, Manifest
+from inference.assets.manifest import ClipEntry, Manifest, clip_path, landmarks_path
 from inference.engines.musetalk.prepare.avatar import (
     FaceClip,
     Provenance,
@@ -46,7 +46,7 @@ def prepare_clip(
     kept = kept_in(folder, storage)
     if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
         return made
-    clip = Clip(entry.name, entry, folder / "clips" / f"{entry.name}.h264", PictureCache())
+    clip = Clip(entry.name, entry, clip_path(folder, entry.name), PictureCache())
     begun = partial(progress, 0, entry.frames) if progress else _unwatched
     pictures = []
     for index in range(entry.frames):
@@ -67,7 +67,7 @@ def prepare_clip(
 
 def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
     """The meshes that the avatar's preparation kept, ``[frames, 468, 2]``; None if it kept none."""
-    path = folder / "clips" / f"{entry.name}.landmarks.npy"
+    path = landmarks_path(folder, entry.name)
     try:
         meshes = np.load(path, allow_pickle=False)
     except FileNotFoundError:

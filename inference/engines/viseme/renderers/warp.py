@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.assets.manifest import Manifest
+from inference.assets.manifest import Manifest, landmarks_path
 from inference.engines.viseme.renderers.face_frame import (
     COLUMNS,
     REACH,
@@ -65,7 +65,7 @@ class WarpedMouth:
         """Map the landmarks of all clips; AvatarInvalid if they do not fit the clips."""
         landmarks = {}
         for clip in manifest.clips:
-            path = folder / "clips" / f"{clip.name}.landmarks.npy"
+            path = landmarks_path(folder, clip.name)
             try:
                 found = np.load(path, mmap_mode="r", allow_pickle=False)
             except FileNotFoundError:
