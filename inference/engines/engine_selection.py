@@ -4,6 +4,7 @@ MuseTalk runs in a process of its own (`process`), and torch is imported there a
 decided without torch is decided here; the engine process finds out whether there is a device.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ def _missing_for_musetalk(model_path: Path) -> str | None:
     except EngineUnavailable as error:
         return str(error)
     return None
+
+
+def import_networks() -> None:
+    """Import what MuseTalk's networks are made of, which takes seconds."""
+    importlib.import_module("inference.engines.musetalk.loaded")
 
 
 def musetalk_engine(

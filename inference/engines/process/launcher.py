@@ -5,8 +5,9 @@ stays the same, and runtimes that connect while none is ready wait in its queue.
 cannot run here, or a process that ends `DEATHS` times within `DEATHS_WITHIN_S`, is not started
 again: from then on the launcher itself answers each connection with the reason.
 
-The other end of a second inherited socket stays with the launcher. An engine process whose launcher
-was killed sees it closed, and ends.
+The other end of a second inherited socket stays with the launcher. An engine process imports what
+it needs, and loads the engine when it is told to on that socket; a second process stands by that
+far. One whose launcher was killed sees the socket closed, and ends.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 DEATHS = 5
 DEATHS_WITHIN_S = 30.0
 RESTART_AFTER_S = 0.2
+STANDBY_AFTER_S = 30.0
+"""When a process has run for so long, a second one is started, to take its place at once: importing
+torch and the networks' libraries takes longer than loading the networks."""
 END_WITHIN_S = 1.0
 """How long the process may take to end; it holds nothing that could be lost."""
 MAX_REASON_BYTES = 4_096
@@ -40,6 +45,35 @@ UNAVAILABLE_STATUS = 3
 Command = Callable[[int, int], Sequence[str]]
 """The command line of an engine process that inherits a listening socket and a launcher's socket,
 given their descriptors."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Child:
+    """An engine process, and our end of its socket."""
+
+    process: asyncio.subprocess.Process
+    ours: socket.socket
+
+    def go(self) -> None:
+        """Have it load the engine: until then it has only imported what it needs for that."""
+        with contextlib.suppress(OSError):  # it ended already
+            self.ours.sendall(b"\n")
+
+    async def end(self) -> str:
+        """End it if it still runs; what it said on the socket."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.process.returncode is None:
+                self.process.terminate()
+                try:
+                    await asyncio.wait_for(self.process.wait(), END_WITHIN_S)
+                except TimeoutError:
+                    self.process.kill()
+                    await self.process.wait()
+        with self.ours:
+            self.ours.setblocking(False)
+            with contextlib.suppress(OSError):
+                return self.ours.recv(MAX_REASON_BYTES).decode(errors="replace")
+        return ""
 
 
 class EngineLauncher:
@@ -57,14 +91,14 @@ class EngineLauncher:
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listening.bind(str(self.address))
         self._listening.listen(256)
-        self._child: asyncio.subprocess.Process | None = None
+        self._child: _Child | None = None
         self._deaths: deque[float] = deque()
         self._life: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         """Of the engine process that runs now."""
-        return None if self._child is None else self._child.pid
+        return None if self._child is None else self._child.process.pid
 
     def start(self) -> None:
         """Start the process."""
@@ -79,40 +113,56 @@ class EngineLauncher:
         self._folder.cleanup()
 
     async def _keep_alive(self) -> None:
+        child: _Child | None = None
         try:
             reason = None
             while reason is None:
-                reason = await self._run_once()
-                if reason is None:
+                child = self._child = child or await self._spawn()
+                child.go()
+                standing_by = asyncio.get_running_loop().create_task(self._spawn_standby())
+                try:
+                    reason = await self._wait(child)
+                finally:
+                    child = await _taken(standing_by)
+                if child is None:
                     await asyncio.sleep(RESTART_AFTER_S)
         except OSError as error:
             reason = f"it could not be started: {error}"
+        finally:
+            if child is not None:
+                await child.end()
         log.error("there is no engine process: %s", reason)
         await self._decline_all(reason)
 
-    async def _run_once(self) -> str | None:
-        """Run one process to its end; why no other is to be started, or None."""
+    async def _spawn(self) -> "_Child":
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            inherited = (self._listening.fileno(), theirs.fileno())
-            child = self._child = await asyncio.create_subprocess_exec(
+        inherited = (self._listening.fileno(), theirs.fileno())
+        try:
+            process = await asyncio.create_subprocess_exec(
                 *self._command(*inherited),
                 pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C reaches the launcher only
             )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
             theirs.close()
-            try:
-                status = await child.wait()
-            except asyncio.CancelledError:
-                await _end(child)
-                raise
-            finally:
-                self._child = None
-            ours.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                said = ours.recv(MAX_REASON_BYTES).decode(errors="replace")
-                if status == UNAVAILABLE_STATUS:
-                    return said
+        return _Child(process, ours)
+
+    async def _spawn_standby(self) -> "_Child":
+        await asyncio.sleep(STANDBY_AFTER_S)
+        return await self._spawn()
+
+    async def _wait(self, child: "_Child") -> str | None:
+        """Wait for its end; why no other is to be started, or None."""
+        try:
+            status = await child.process.wait()
+        finally:
+            self._child = None
+            said = await child.end()
+        if status == UNAVAILABLE_STATUS:
+            return said
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
         log.error("the engine process ended (%s); starting another", how)
         return self._count_death(how)
@@ -165,11 +215,9 @@ def _declining(reason: str) -> MessageStream[RuntimeMessage]:
     return stream
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        child.terminate()
-        try:
-            await asyncio.wait_for(child.wait(), END_WITHIN_S)
-        except TimeoutError:
-            child.kill()
-            await child.wait()
+async def _taken(standing_by: "asyncio.Task[_Child]") -> "_Child | None":
+    """The process that stands by, if it was started."""
+    standing_by.cancel()
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        return await standing_by
+    return None

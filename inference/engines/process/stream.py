@@ -6,7 +6,7 @@ is sent from: pictures are copied once on each side.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -68,8 +68,7 @@ class MessageStream(asyncio.BufferedProtocol, Generic[Incoming]):
     # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
         self._on_begin()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from inference import malloc
-from inference.engines.engine_selection import musetalk_engine
+from inference.engines.engine_selection import import_networks, musetalk_engine
 from inference.engines.in_process import InProcessEngine
 from inference.engines.process.launcher import UNAVAILABLE_STATUS
 from inference.engines.process.server import EngineServer
@@ -52,6 +52,9 @@ class Command(BaseCommand):
         )
         for inherited in (listening, launcher):
             inherited.set_inheritable(False)
+        import_networks()
+        if not launcher.recv(1):  # or the word to begin
+            _end(0)
         threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
         try:
             engine = _load()
