@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
 from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
@@ -246,9 +246,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     add_server_arguments(parser)
     options = parser.parse_args()
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
-    return verdict.conclude(options.json)
+    return judge_server(measure, options)
 
 
 if __name__ == "__main__":

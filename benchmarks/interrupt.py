@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
 from streaming.client import AvatarClient, Frame, Interrupted
@@ -124,9 +124,7 @@ def main() -> int:
     parser.add_argument("--avatar", type=Path, default=PRESENTER, help="asset folder that is seen")
     add_server_arguments(parser)
     options = parser.parse_args()
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
-    return verdict.conclude(options.json)
+    return judge_server(measure, options)
 
 
 if __name__ == "__main__":

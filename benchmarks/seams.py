@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma, step
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
 from streaming.client import AvatarClient, Frame
@@ -181,9 +181,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="list every seam, not only those seen")
     add_server_arguments(parser)
     options = parser.parse_args()
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
-    return verdict.conclude(options.json)
+    return judge_server(measure, options)
 
 
 if __name__ == "__main__":

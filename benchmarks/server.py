@@ -6,6 +6,7 @@ server which runs already; then what can only be read from its process (CPU, mem
 """
 
 import argparse
+import asyncio
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from typing import Any, Self
 
 import psutil
 
+from benchmarks.verdict import Verdict
 from streaming.client.errors import ClientError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,6 +214,16 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+
+
+Measure = Callable[[Server, argparse.Namespace], Coroutine[Any, Any, Verdict]]
+
+
+def judge_server(measure: Measure, options: argparse.Namespace) -> int:
+    """Measure the server that the options name; the exit status, after the verdict is printed."""
+    with server_under_test(options) as server:
+        verdict = asyncio.run(measure(server, options))
+    return verdict.conclude(options.json)
 
 
 @contextmanager

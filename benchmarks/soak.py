@@ -15,7 +15,7 @@ from collections import Counter
 
 import numpy as np
 
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
 from streaming.client import AvatarClient, ClientError, Frame, ServerError
@@ -109,9 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.server and not options.pid:
         parser.error("with --server the memory can only be read if --pid names the process")
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
-    return verdict.conclude(options.json)
+    return judge_server(measure, options)
 
 
 if __name__ == "__main__":

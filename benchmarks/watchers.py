@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import websockets
 
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import FRAME_BYTES, Speech, speech
 from benchmarks.verdict import Verdict
 from inference.timing import FRAME_MS, FRAME_S, SAMPLE_RATE_HZ
@@ -322,9 +322,7 @@ def main() -> int:
     parser.add_argument("--binary", action="store_true", help="frames as binary messages")
     add_server_arguments(parser)
     options = parser.parse_args()
-    with server_under_test(options) as server:
-        verdict = asyncio.run(measure(server, options))
-    return verdict.conclude(options.json)
+    return judge_server(measure, options)
 
 
 if __name__ == "__main__":

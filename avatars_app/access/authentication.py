@@ -16,17 +16,12 @@ from avatars_app.access import api_keys, jwt_tokens
 from avatars_app.access.principal import AccessDenied, Principal, Role, Source
 from avatars_app.models import ApiKey, User
 
-_RIGHTS: dict[Role, frozenset[str]] = {
-    "viewer": frozenset(),
-    "operator": frozenset({"avatars_app.add_avatar", "streaming.end_sessionrecord"}),
-    "administrator": frozenset(
-        {
-            "avatars_app.add_avatar",
-            "avatars_app.delete_avatar",
-            "streaming.end_sessionrecord",
-        }
-    ),
+_LEAST_ROLE: dict[str, Role] = {
+    "avatars_app.add_avatar": "operator",
+    "avatars_app.delete_avatar": "administrator",
+    "streaming.end_sessionrecord": "operator",
 }
+"""The least role whose holders have a permission of Django's; no role has the others."""
 
 
 def principal_of(credential: str) -> Principal:
@@ -88,7 +83,8 @@ class TokenUser(AnonymousUser):
         return False
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
-        return perm in _RIGHTS[self.principal.role]
+        least = _LEAST_ROLE.get(perm)
+        return least is not None and self.principal.is_at_least(least)
 
 
 class BearerAuthentication(BaseAuthentication):

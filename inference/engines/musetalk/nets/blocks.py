@@ -27,9 +27,7 @@ class GroupNorm(nn.GroupNorm, Fusable):
         self, operations: Operations, x: Tensor, *, is_silu: bool, bias: Tensor | None = None
     ) -> Tensor:
         """The same of ``x + bias``."""
-        return operations.group_norm(
-            x, self.num_groups, self.weight, self.bias, self.eps, bias=bias, is_silu=is_silu
-        )
+        return operations.group_norm(x, self, bias=bias, is_silu=is_silu)
 
 
 class ResnetBlock(Fusable):

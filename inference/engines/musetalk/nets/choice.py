@@ -85,6 +85,8 @@ def probes(
     groups = 32 // divisor
     x, y = picture(wide, side, 3.0), picture(wide, side)
     weight, beta, bias = noise(3, wide).unbind()
+    wide_norm = nn.GroupNorm(groups, wide, 1e-6).to(device, dtype)
+    wide_norm.load_state_dict({"weight": weight, "bias": beta})
     last = picture(narrow, 2 * side)
     phases = picture(4 * wide, side // 2 + 1)
     norm = nn.GroupNorm(groups, narrow, 1e-6).to(device, dtype)
@@ -95,7 +97,7 @@ def probes(
 
     def normed(operations: Operations, total: Tensor) -> Tensor:
         """With the norm after it: where moments are found in passing, that is what gains."""
-        return operations.group_norm(total, groups, weight, beta, 1e-6, is_silu=True)
+        return operations.group_norm(total, wide_norm, is_silu=True)
 
     # The norm that follows is always the kernel, so that only the operation itself differs.
     def with_norm(operation: str, run: Callable[[Operations], Tensor]) -> Probe:
@@ -109,7 +111,7 @@ def probes(
     return [
         Probe(
             "group_norm",
-            lambda o: o.group_norm(x, groups, weight, beta, 1e-6, bias=bias, is_silu=True),
+            lambda o: o.group_norm(x, wide_norm, bias=bias, is_silu=True),
         ),
         with_norm("add", lambda o: o.add(x, y, bias)),
         with_norm("interleave", lambda o: o.interleave(phases, bias)),

@@ -98,28 +98,26 @@ def _can_norm(x: Tensor, groups: int) -> bool:
     return joined_values <= _MOST_JOINED
 
 
-def _scale_and_shift(
-    x: Tensor, groups: int, weight: Tensor, beta: Tensor, eps: float, bias: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _scale_and_shift(x: Tensor, norm: nn.GroupNorm, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Float32 ``[B, C]`` each: ``x * scale + shift`` is the norm of ``x + bias``."""
     batch, channels, height, width = x.shape
     moments = _moments(x, bias)
-    tiles, group = height * width // moments.positions, channels // groups
+    tiles, group = height * width // moments.positions, channels // norm.num_groups
     scale, shift = (
         torch.empty(batch, channels, device=x.device, dtype=torch.float32) for _ in range(2)
     )
-    kernels.scale_and_shift[(batch, groups)](
+    kernels.scale_and_shift[(batch, norm.num_groups)](
         moments.means,
         moments.squares,
-        weight,
-        beta,
+        norm.weight,
+        norm.bias,
         bias,
         scale,
         shift,
         tiles,
         channels,
         group,
-        eps,
+        norm.eps,
         HAS_BIAS=bias is not None,
         POSITIONS=moments.positions,
         TILES=_power_from(tiles),
@@ -129,20 +127,13 @@ def _scale_and_shift(
 
 
 def group_norm(
-    x: Tensor,
-    groups: int,
-    weight: Tensor,
-    beta: Tensor,
-    eps: float,
-    *,
-    bias: Tensor | None = None,
-    is_silu: bool = False,
+    x: Tensor, norm: nn.GroupNorm, *, bias: Tensor | None = None, is_silu: bool = False
 ) -> Tensor:
     """GroupNorm of ``x + bias`` ``[B, C, H, W]``, then SiLU; channels-last, in x's precision."""
     x = _channels_last(x)
-    if not _can_norm(x, groups):
-        return PLAIN.group_norm(x, groups, weight, beta, eps, bias=bias, is_silu=is_silu)
-    scale, shift = _scale_and_shift(x, groups, weight, beta, eps, bias)
+    if not _can_norm(x, norm.num_groups):
+        return PLAIN.group_norm(x, norm, bias=bias, is_silu=is_silu)
+    scale, shift = _scale_and_shift(x, norm, bias)
     out = torch.empty_like(x)
     positions = _tile_of(x.shape[2] * x.shape[3])
     kernels.scaled_and_shifted[_grid(x, positions)](
@@ -270,7 +261,7 @@ def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tenso
     )
     if not is_possible:
         return PLAIN.pixels(x, norm, convolution)
-    scale, shift = _scale_and_shift(x, norm.num_groups, norm.weight, norm.bias, norm.eps, bias=None)
+    scale, shift = _scale_and_shift(x, norm, bias=None)
     weight = x.new_zeros(9, channels, _LEAST_PRODUCT)
     weight[:, :, :3] = convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
     out = torch.empty((batch, height, width, 3), dtype=torch.uint8, device=x.device)

@@ -17,15 +17,7 @@ class GroupNormOperation(Protocol):
     """GroupNorm of ``x + bias``, ``[B, C, H, W]``, then SiLU if wanted."""
 
     def __call__(
-        self,
-        x: Tensor,
-        groups: int,
-        weight: Tensor,
-        beta: Tensor,
-        eps: float,
-        *,
-        bias: Tensor | None = None,
-        is_silu: bool = False,
+        self, x: Tensor, norm: nn.GroupNorm, *, bias: Tensor | None = None, is_silu: bool = False
     ) -> Tensor:
         """Channels-last, in x's precision."""
 
@@ -68,17 +60,10 @@ def all_finite(decoded: Tensor) -> Tensor:
 
 
 def _group_norm(
-    x: Tensor,
-    groups: int,
-    weight: Tensor,
-    beta: Tensor,
-    eps: float,
-    *,
-    bias: Tensor | None = None,
-    is_silu: bool = False,
+    x: Tensor, norm: nn.GroupNorm, *, bias: Tensor | None = None, is_silu: bool = False
 ) -> Tensor:
     shifted = x if bias is None else x + bias[:, None, None]
-    normed = functional.group_norm(shifted, groups, weight, beta, eps)
+    normed = functional.group_norm(shifted, norm.num_groups, norm.weight, norm.bias, norm.eps)
     return functional.silu(normed) if is_silu else normed
 
 
@@ -124,7 +109,7 @@ def _add_and_norm(x: Tensor, y: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Ten
 
 
 def _pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    normed = _group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps, is_silu=True)
+    normed = _group_norm(x, norm, is_silu=True)
     decoded = functional.conv2d(
         normed, convolution.weight, convolution.bias, padding=convolution.padding
     )

@@ -24,6 +24,7 @@ from inference.engines.musetalk.nets.blocks import (
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.configs import check_config
 from inference.engines.musetalk.nets.operations import PLAIN
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
@@ -58,10 +59,7 @@ class UNetShape:
             "out_channels": 4,
             "layers_per_block": 2,
         }
-        for key, wanted in fixed.items():
-            found = config.get(key)
-            if (list(found) if isinstance(found, tuple) else found) != wanted:
-                raise ValueError(f"UNet config: {key} is {found!r}, MuseTalk 1.5 has {wanted!r}")
+        check_config("UNet", config, fixed)
         return cls(
             channels=tuple(config["block_out_channels"]),
             context=config["cross_attention_dim"],

@@ -19,6 +19,7 @@ from inference.engines.musetalk.nets.blocks import (
     picture_of,
     tokens_of,
 )
+from inference.engines.musetalk.nets.configs import check_config
 from inference.engines.musetalk.nets.operations import PLAIN
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
@@ -46,10 +47,7 @@ class VaeShape:
             "latent_channels": 4,
             "layers_per_block": 2,
         }
-        for key, wanted in fixed.items():
-            found = config.get(key)
-            if (list(found) if isinstance(found, tuple) else found) != wanted:
-                raise ValueError(f"VAE config: {key} is {found!r}, MuseTalk 1.5 has {wanted!r}")
+        check_config("VAE", config, fixed)
         scale = config.get("scaling_factor", LATENT_SCALE)
         if scale != LATENT_SCALE:
             raise ValueError(f"VAE config: scaling_factor is {scale!r}, not {LATENT_SCALE}")
