@@ -298,8 +298,8 @@ def measure(server: Server, options: argparse.Namespace) -> Verdict:
     return verdict
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="How many sessions does a server hold?")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this benchmark, which `manage.py load_test` has, too."""
     parser.add_argument("--kind", choices=("speaking", "idle", "both"), default="both")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each rung")
     parser.add_argument(
@@ -312,10 +312,19 @@ def main() -> int:
         help="client processes; default: one for four cores",
     )
     add_server_arguments(parser)
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, and print a table; the exit status."""
     with server_under_test(options, SPEAKING_PLACES="10000") as server:
         verdict = measure(server, options)
     return verdict.conclude(options.json)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="How many sessions does a server hold?")
+    add_arguments(parser)
+    return run(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -134,3 +134,16 @@ def test_without_redis_there_is_no_working_apart(start) -> None:
         assert process.wait(30) == 1
         assert "CHANNEL_REDIS_URL" in process.output
         assert "Traceback" not in process.output
+
+
+def test_a_command_measures_how_much_a_running_server_carries(serve, start) -> None:
+    server = serve()
+    server.process.wait_for("takes sessions")
+    measuring = start(
+        *("manage.py", "load_test", "--kind", "idle", "--counts", "2", "--seconds", "1"),
+        *("--server", f"ws://127.0.0.1:{server.port}"),
+    )
+    measuring.wait(90)
+    [rung] = re.findall(r"^ +2 +(\d\d\.\d+) .*held", measuring.output, re.MULTILINE)
+    assert float(rung) > 10, measuring.output
+    assert "idle sessions held" in measuring.output
