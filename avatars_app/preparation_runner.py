@@ -1,5 +1,4 @@
-"""The preparation_runner: takes preparations that wait and has a child process do each, one at a
-time.
+"""Runs queued preparations one at a time, each in a child process.
 
 A preparation eats a core for a minute and may crash on what people upload. In a process of its own,
 at low priority, it disturbs no stream and takes nothing down with it. The row in the database is

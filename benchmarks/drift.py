@@ -1,6 +1,6 @@
 """``python -m benchmarks.drift [--minutes 60]``
 
-Speech for an hour without a pause, on a clock that is turned by hand. Nothing is believed that the
+Speech for an hour without a pause, on a simulated clock. Nothing is believed that the
 stream says of itself: every two seconds there is a loud frame in the sound, the engine paints
 loudness, and the flash has to be found in the decoded picture, where it belongs. That is real
 timeline, encoding and decoding; only the clock, the layer and the mouth are the fakes of the tests.
@@ -128,7 +128,7 @@ def judge(watcher: RegistryObserver, minutes: float) -> Verdict:
     due = [first + n * FLASH_EVERY_FRAMES for n in range(len(watcher.flashes))]
     drifts = [abs(seen - wanted) for seen, wanted in zip(watcher.flashes, due, strict=True)]
     wanted_flashes = -(-round(minutes * 60 * FRAMES_PER_SECOND) // FLASH_EVERY_FRAMES)
-    verdict.notes.append(f"{minutes:g} minutes of speech on a clock turned by hand")
+    verdict.notes.append(f"{minutes:g} minutes of speech, simulated clock")
     verdict.told("frames", watcher.frames)
     verdict.near("flashes seen", wanted_flashes, 0, len(watcher.flashes))
     verdict.none_of("frames from sound to picture, worst drift", max(drifts, default=None))

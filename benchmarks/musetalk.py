@@ -157,7 +157,7 @@ def measure(options: argparse.Namespace) -> Row:
 
 
 def published_classes(full: bool, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """diffusers' own UNet and decoder, of the published or the small networks' size."""
+    """The UNet and decoder of diffusers, of the published or the small networks' size."""
     from benchmarks.published_nets import untrained_networks
     from benchmarks.rule_tree import config_of
 

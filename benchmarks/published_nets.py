@@ -46,7 +46,7 @@ def published_networks(tree: ModelTree) -> networks.Networks:
 def untrained_networks(
     unet_config: dict[str, Any], vae_config: dict[str, Any], device: torch.device, dtype: Any
 ) -> tuple[Any, Any]:
-    """diffusers' UNet and decoder with the weights they are made with, as `Networks` calls them.
+    """The UNet and decoder of diffusers with their own weights, as `Networks` calls them.
 
     For timing: speed does not depend on the values.
 

@@ -247,7 +247,7 @@ class WorkerAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
     """Its name for people: host and process."""
     engine: str
     is_ready: bool
-    """The engine is well."""
+    """The engine is healthy."""
     message: str = ""
     """What hinders it, or what it does beside speaking; for people."""
     is_late: bool = False

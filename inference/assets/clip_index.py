@@ -1,5 +1,7 @@
-"""The clips of an avatar for the timeline: how many frames each has, where it may be entered (at an
-IDR) and where it may be left (at an exit). Pictures and bytes are in `clips`.
+"""The clips of an avatar for the timeline.
+
+How many frames each has, where it may be entered (at an IDR) and where it may be left (at an exit).
+Pictures and bytes are in `clips`.
 """
 
 from collections.abc import Mapping

@@ -169,8 +169,10 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
 def _decoded(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> Iterator[VideoFrame]:
-    """Pictures that are whole: packets that cannot be decoded are skipped, and so are pictures
-    that FFmpeg flags as corrupt, up to the next key frame.
+    """Pictures that are whole.
+
+    Packets that cannot be decoded are skipped, and so are pictures that FFmpeg flags as corrupt, up
+    to the next key frame.
     """
     is_damaged = False
     for packet in container.demux(stream):

@@ -51,8 +51,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """``is_usable`` bool ``[n]``; ``findings``, gravest first; ``pose_deg`` float32 ``[n, 3]``:
-    yaw, pitch and roll of each picture.
+    """What can be used of a recording.
+
+    ``is_usable`` bool ``[n]``; ``findings``, gravest first; ``pose_deg`` float32 ``[n, 3]``: yaw,
+    pitch and roll of each picture.
     """
 
     is_usable: NDArray[np.bool_]

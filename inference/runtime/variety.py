@@ -1,5 +1,4 @@
-"""Which clip of a state comes next, where it is entered and where it is left, as long as the
-client chose none.
+"""Chooses the next clip of a state, its entry and its exit, as long as the client chose none.
 
 An avatar that loops one clip looks like a recording. So the clips of a state follow each other at
 random: the first one, the calmest, 40 % of the time, never the same twice in a row where there are

@@ -94,7 +94,7 @@ def _worker(report: HostReport) -> Snapshot:
         gauge("worker_sessions", "Sessions that workers have.", {engine: report.sessions}),
         gauge(
             "engine_healthy",
-            "Workers whose engine is well.",
+            "Workers whose engine is healthy.",
             {engine: report.engine_state.is_healthy},
         ),
         gauge("engine_jobs_waiting", "Mouths that wait for the engine.", report.waiting_jobs),

@@ -1,4 +1,4 @@
-"""A client, workers and a clock around one session, all in plain sight and without I/O."""
+"""A client, workers and a clock around one session, recorded, without I/O."""
 
 import base64
 import itertools

@@ -42,7 +42,7 @@ class DeviceLifecycle:
 
     @property
     def trouble(self) -> EngineState | None:
-        """How it is after a fault; None if it is well."""
+        """How it is after a fault; None if it is healthy."""
         return None if self._recovery.is_healthy else self._recovery.state()
 
     @contextmanager

@@ -66,8 +66,10 @@ def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManage
 
 
 def layout_of(device: torch.device) -> torch.memory_format:
-    """Of pictures and convolution weights. Tensor cores and oneDNN want the channels last; Metal
-    computes with the channels first, and has had wrong results with the others.
+    """The memory format of pictures and convolution weights.
+
+    Tensor cores and oneDNN want the channels last; Metal computes with the channels first, and has
+    had wrong results with the others.
     """
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
@@ -116,8 +118,10 @@ def share_of(gigabytes: float, total_bytes: int) -> float:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short. torch has an error for its own allocator; the driver's, cuDNN's
-    and Metal's allocations fail with RuntimeErrors that only say so.
+    """Whether memory was short.
+
+    torch has an error for its own allocator; the driver's, cuDNN's and Metal's allocations fail
+    with RuntimeErrors that only say so.
     """
     if isinstance(error, torch.OutOfMemoryError):
         return True

@@ -197,8 +197,9 @@ def _is_finite(loaded: LoadedModel) -> bool:
 def _measure_all(
     loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
 ) -> None:
-    """What a batch of each bucket takes; none larger than one that is too slow for a stream, or
-    that memory is short of.
+    """What a batch of each bucket takes.
+
+    None larger than one that is too slow for a stream, or that memory is short of.
     """
     runner = loaded.runner
     for size in runner.buckets:
@@ -217,11 +218,11 @@ def _measure_all(
 def _measure(
     loaded: LoadedModel, size: int, context: AudioContext, check_open: Callable[[], None]
 ) -> float | None:
-    """Milliseconds from sound to patches on the host for ``size`` sessions; None if memory is too
-    short for it.
+    """Milliseconds from sound to patches on the host for ``size`` sessions.
 
-    The median of calls one after the other over `MEASURE_S`, as the stream makes them, without the
-    first, which finds the device idle; where a call is slow, the second one alone.
+    None if memory is too short for it. The median of calls one after the other over `MEASURE_S`, as
+    the stream makes them, without the first, which finds the device idle; where a call is slow, the
+    second one alone.
     """
     silence = np.zeros(context.before + SAMPLES_PER_FRAME + context.after, np.float32)
     windows = [AudioWindow(silence, 1)] * size

@@ -1,5 +1,4 @@
-"""From the files of a model tree to nets that run: read safely, checked against the published
-definition, folded.
+"""Loads nets from the files of a model tree: read safely, checked, folded.
 
 The definition of what a checkpoint must hold is the library's (`diffusers`, `transformers`), built
 from the config beside it on the meta device, at no cost of memory. A tensor that is missing, not
@@ -116,8 +115,9 @@ def published_tiny_decoder(config: dict[str, Any]) -> nn.Module:
 
 
 def _checked(path: Path, module: nn.Module, keep: str = "") -> dict[str, Tensor]:
-    """The checkpoint in ``path`` if it fits ``module`` (only what starts with ``keep``), float32:
-    folding in the half precision of a small file would round what it adds up.
+    """The checkpoint in ``path`` if it fits ``module`` (only what starts with ``keep``), float32.
+
+    Folding in the half precision of a small file would round what it adds up.
     """
     found = {
         _renamed(key).removeprefix("model."): value for key, value in read_checkpoint(path).items()

@@ -26,7 +26,7 @@ _BROKEN_CONTEXT_WORDS = (
 
 
 class Recovery:
-    """From well through faults to lost; a device that is well again gets a new one.
+    """From healthy through faults to lost; a device that is healthy again gets a new one.
 
     Pure: times are seconds of the caller's monotonic clock.
     """

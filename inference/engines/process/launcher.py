@@ -6,7 +6,7 @@ cannot run here, or a process that ends `DEATHS` times within `DEATHS_WITHIN_S`,
 again: from then on the launcher itself answers each connection with the reason.
 
 The other end of a second inherited socket stays with the launcher. An engine process imports what
-it needs, and loads the engine when it is told to on that socket; a second process stands by that
+it needs, and loads the engine on a message of that socket; a second process stands by that
 far. One whose launcher was killed sees the socket closed, and ends.
 """
 

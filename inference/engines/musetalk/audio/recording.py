@@ -25,8 +25,9 @@ def read_pcm(path: Path) -> tuple[NDArray[np.int16], int]:
 
 
 def to_speech(pcm: NDArray[np.int16], rate_hz: int) -> NDArray[np.float32]:
-    """int16 ``[n]`` or ``[n, channels]`` → float32 mono 16 kHz: the mean of the channels first,
-    then soxr's "high quality", as librosa does it.
+    """int16 ``[n]`` or ``[n, channels]`` → float32 mono 16 kHz.
+
+    The mean of the channels first, then soxr's "high quality", as librosa does it.
     """
     samples: NDArray[np.float32] = pcm.astype(np.float32) / np.float32(32_768)
     if samples.ndim == 2:

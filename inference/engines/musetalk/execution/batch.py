@@ -71,7 +71,7 @@ class Queued:
 
     def finish(self) -> "list[Patch | None]":
         """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
-        # Not at the top: with it comes what a bare machine for benchmarks need not have.
+        # Imported here: a machine for benchmarks alone need not have its requirements.
         from inference.media.types import Patch
 
         self.wait()

@@ -33,8 +33,10 @@ def next_batch(count: int, times: Mapping[int, float]) -> int:
 
 
 def call_time(jobs: int, period: float, times: Mapping[int, float]) -> float:
-    """What a call takes when ``jobs`` jobs come evenly in every ``period``, and each call takes all
-    that came during the one before. Where that never settles: a call of all jobs.
+    """What a call takes when ``jobs`` jobs come evenly in every ``period``.
+
+    Each call takes all jobs that came during the one before. Where that never settles: a call of
+    all jobs.
     """
     totals = [took for took, _ in least_times(jobs, times)]
     return next(

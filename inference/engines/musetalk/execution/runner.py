@@ -79,8 +79,10 @@ class Runner:
         return bucket_sizes.next_batch(count, known if len(known) == len(times) else guessed)
 
     def plain(self, latents: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, 8, 32, 32]``, ``[B, 50, width]`` → uint8 RGB ``[B, 3, 256, 256]``, and per job
-        whether all was finite: half precision can overflow, and a black mouth must not be shown.
+        """``[B, 8, 32, 32]``, ``[B, 50, width]`` → uint8 RGB ``[B, 3, 256, 256]``.
+
+        And per job whether all was finite: half precision can overflow, and a black mouth must not
+        be shown.
         """
         context = (tokens.float() + self._positions).to(self.dtype)
         inputs = latents.to(self.dtype).contiguous(memory_format=self._layout)

@@ -14,8 +14,9 @@ NICENESS = 10
 
 
 def give_way() -> None:
-    """This thread, and those it starts, run after others; the main thread, from which all come,
-    is left as it is.
+    """Run this thread, and those it starts, after others.
+
+    The main thread, from which all come, is left as it is.
     """
     if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
         thread = threading.get_native_id()

@@ -247,8 +247,9 @@ def _sum_and_norm(x: Tensor, y: Tensor | None, norm: nn.LayerNorm) -> tuple[Tens
 
 
 def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """See `Operations.pixels`; the picture is read for its norm and once more, and never written
-    but as bytes.
+    """See `Operations.pixels`.
+
+    The picture is read for its norm and once more, and never written but as bytes.
     """
     x = _channels_last(x)
     batch, channels, height, width = x.shape

@@ -28,8 +28,9 @@ class Upsampler(Fusable):
 
 
 def fold(weight: Tensor) -> Tensor:
-    """The published ``[C, C, 3, 3]`` → ``[4 * C, C, 2, 2]``: even and odd rows, in each even and
-    odd columns.
+    """The published ``[C, C, 3, 3]`` → ``[4 * C, C, 2, 2]``.
+
+    Even and odd rows, in each even and odd columns.
     """
     rows = _halves(weight, 2)
     return torch.cat([half for row in rows for half in _halves(row, 3)])

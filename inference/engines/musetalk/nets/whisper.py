@@ -76,8 +76,9 @@ class Layer(nn.Module):
 
 
 class WhisperEncoder(nn.Module):
-    """``mel [B, 80, 2T]`` → ``[B, T, 5, width]`` at 50 Hz: the inputs of the four blocks and the
-    last one's output after the final norm, lowest first. ``T`` at most 1500.
+    """``mel [B, 80, 2T]`` → ``[B, T, 5, width]`` at 50 Hz, ``T`` at most 1500.
+
+    The inputs of the four blocks and the last one's output after the final norm, lowest first.
     """
 
     def __init__(self, shape: WhisperShape) -> None:

@@ -129,8 +129,9 @@ def read_clip(kept: Path, clip: str, frames: int, avatar_version: str) -> FaceCl
 
 
 def prepared_clips(storage: Path) -> Iterator[tuple[str, FaceClip]]:
-    """All clips that were prepared under ``storage`` in this format, each with its folder's name
-    below it; AvatarInvalid if one is damaged.
+    """All clips that were prepared under ``storage`` in this format.
+
+    Each with its folder's name below it; AvatarInvalid if one is damaged.
     """
     for pattern in ("*/musetalk/*/about.json", ".musetalk/*/musetalk/*/about.json"):
         for path in sorted(storage.glob(pattern)):

@@ -81,8 +81,9 @@ def split(clips: Sequence[FaceLatents]) -> tuple[list[FaceLatents], list[FaceLat
 
 
 def speech_context(whisper: Any, recordings: Sequence[Path], device: torch.device) -> Tensor | None:
-    """What the UNet attends to for each frame of sound files, ``[frames, 50, width]``; None if
-    there are no files.
+    """What the UNet attends to for each frame of sound files, ``[frames, 50, width]``.
+
+    None if there are no files.
     """
     pieces = []
     for path in recordings:

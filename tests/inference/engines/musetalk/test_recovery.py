@@ -6,7 +6,7 @@ from inference.engines.musetalk.circuit_breaker import CALLS, TRY_AGAIN_AFTER_S,
 from inference.engines.musetalk.recovery import MOST_TRIES, RETRY_AFTER_S, Recovery
 
 
-def test_a_device_is_well_until_it_fails():
+def test_a_device_is_healthy_until_it_fails():
     recovery = Recovery()
     assert recovery.is_healthy
     recovery.failed(RuntimeError("the driver stumbled\nand more"), 100.0)
