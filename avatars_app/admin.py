@@ -27,7 +27,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     list_filter = ("status", "is_default")
     search_fields = ("user_id",)
     date_hierarchy = "created_at"
-    actions = ("prepare_again", "cancel", "retire", "reinstate", "make_default")
+    actions = ("prepare_again", "cancel", "disable", "enable", "make_default")
     fieldsets = (
         (None, {"fields": ("user_id",)}),
         ("What it is made of", {"fields": ("video", "image", "clips")}),
@@ -86,7 +86,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             **(extra_context or {}),
         }
         if avatar is not None and self.has_view_permission(request, avatar):
-            shown = selectors.shown_avatar(avatar.user_id, with_retired=True)
+            shown = selectors.shown_avatar(avatar.user_id, with_disabled=True)
             more["avatar"] = avatar
             more["status"] = self.progress(avatar)
             if shown is not None and shown.manifest is not None:
@@ -98,7 +98,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (services.AvatarBusy, services.AvatarRetired) as refused:
+        except (services.AvatarBusy, services.AvatarDisabled) as refused:
             self.message_user(request, f"{refused}: {refused.__doc__}", messages.ERROR)
             return HttpResponseRedirect(request.path)
 
@@ -123,23 +123,23 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         def again(*, avatar: Avatar) -> bool:
             try:
                 services.avatar_prepare_again(avatar=avatar)
-            except (services.AvatarBusy, services.AvatarRetired, UploadGone):
+            except (services.AvatarBusy, services.AvatarDisabled, UploadGone):
                 return False
             return True
 
-        self._do(request, queryset, again, "queued", "in progress, retired, or not uploaded here")
+        self._do(request, queryset, again, "queued", "in progress, disabled, or not uploaded here")
 
     @admin.action(description="Cancel the preparation", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
         self._do(request, queryset, services.avatar_cancel, "cancelled", "not in progress")
 
-    @admin.action(description="Retire: show it to nobody", permissions=["change"])
-    def retire(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
-        self._do(request, queryset, services.avatar_retire, "retired", "not ready")
+    @admin.action(description="Disable: show it to nobody", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        self._do(request, queryset, services.avatar_disable, "disabled", "not ready")
 
-    @admin.action(description="Reinstate", permissions=["change"])
-    def reinstate(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
-        self._do(request, queryset, services.avatar_reinstate, "reinstated", "not retired")
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
+        self._do(request, queryset, services.avatar_enable, "enabled", "not disabled")
 
     @admin.action(description="Make it the default", permissions=["change"])
     def make_default(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:
@@ -184,13 +184,13 @@ def _actions_for(avatar: Avatar) -> list[tuple[str, str]]:
     """Those that make sense now: name and label."""
     if avatar.is_in_progress:
         return [("cancel", "Cancel")]
-    if avatar.status == Avatar.Status.RETIRED:
-        return [("reinstate", "Reinstate")]
+    if avatar.status == Avatar.Status.DISABLED:
+        return [("enable", "Enable")]
     again = [("prepare_again", "Prepare again")] if avatar.upload else []
     if avatar.status == Avatar.Status.FAILED:
         return again
     default = [] if avatar.is_default else [("make_default", "Make it the default")]
-    return [*again, *default, ("retire", "Retire")]
+    return [*again, *default, ("disable", "Disable")]
 
 
 @admin.register(ApiKey)

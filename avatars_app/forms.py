@@ -45,8 +45,8 @@ class AvatarForm(forms.ModelForm):  # type: ignore[type-arg]  # takes none at ru
             raise forms.ValidationError("Send a video, a picture, or clips.")
         if sent and self.instance.is_in_progress and self.instance.pk is not None:
             raise forms.ValidationError("It is being made just now: cancel that first.")
-        if sent and self.instance.status == Avatar.Status.RETIRED:
-            raise forms.ValidationError("It is retired: reinstate it first.")
+        if sent and self.instance.status == Avatar.Status.DISABLED:
+            raise forms.ValidationError("It is disabled: enable it first.")
         return super().clean()
 
     @property

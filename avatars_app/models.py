@@ -12,7 +12,7 @@ class Avatar(models.Model):
 
     The row is also the preparation's job. Its states::
 
-        QUEUED ──taken──▶ PREPARING ──▶ READY ◀─▶ RETIRED
+        QUEUED ──taken──▶ PREPARING ──▶ READY ◀─▶ DISABLED
            ▲                  │  │
            └── sent again ────┘  └────▶ FAILED
 
@@ -25,7 +25,7 @@ class Avatar(models.Model):
         PREPARING = "preparing"
         READY = "ready"
         FAILED = "failed"
-        RETIRED = "retired"
+        DISABLED = "disabled"
 
     IN_PROGRESS = (Status.QUEUED, Status.PREPARING)
 

@@ -74,20 +74,20 @@ class ShownAvatar:
     manifest: Manifest | None
 
 
-def shown_avatars(*, with_retired: bool) -> list[ShownAvatar]:
+def shown_avatars(*, with_disabled: bool) -> list[ShownAvatar]:
     """All there are, by name."""
     rows = {row.user_id: row for row in Avatar.objects.all()}
     names = {*rows, *library().names()}
     found = (_shown(name, rows.get(name), _default_name()) for name in sorted(names))
-    return [shown for shown in found if with_retired or shown.status != Avatar.Status.RETIRED]
+    return [shown for shown in found if with_disabled or shown.status != Avatar.Status.DISABLED]
 
 
-def shown_avatar(user_id: str, *, with_retired: bool) -> ShownAvatar | None:
+def shown_avatar(user_id: str, *, with_disabled: bool) -> ShownAvatar | None:
     """This user's own, or a shipped one of that name; None if there is none."""
     row = Avatar.objects.filter(user_id=user_id).first()
     shown = _shown(user_id, row, _default_name())
     if (row is None and shown.manifest is None) or (
-        shown.status == Avatar.Status.RETIRED and not with_retired
+        shown.status == Avatar.Status.DISABLED and not with_disabled
     ):
         return None
     return shown
@@ -142,7 +142,7 @@ def _of_row(avatar: Avatar) -> AvatarRef:
         except AvatarNotFound as error:
             log.error("avatar %s is %s, but %s", avatar.user_id, avatar.status, error)
             raise AvatarNotReady("failed") from None
-    if avatar.status == Avatar.Status.RETIRED:
+    if avatar.status == Avatar.Status.DISABLED:
         raise AvatarNotReady("none")
     if avatar.status == Avatar.Status.FAILED:
         raise AvatarNotReady("failed", avatar.percent)

@@ -27,8 +27,8 @@ class AvatarBusy(Exception):
     """It is being prepared already."""
 
 
-class AvatarRetired(Exception):
-    """It is not to be shown to anybody; reinstate it first."""
+class AvatarDisabled(Exception):
+    """It is not to be shown to anybody; enable it first."""
 
 
 class AvatarTaken(Exception):
@@ -83,7 +83,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
     """Have an avatar made of an upload.
 
     One that exists stays to be seen until the new one takes its place. Raises AvatarBusy if one is
-    being made for this user, AvatarRetired if it has one that is retired.
+    being made for this user, AvatarDisabled if it has one that is disabled.
     """
     fields = {
         "status": Avatar.Status.QUEUED,
@@ -107,8 +107,8 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
         avatar = Avatar.objects.select_for_update().filter(user_id=user_id).first()
         if avatar is None or avatar.is_in_progress:
             raise AvatarBusy(user_id)
-        if avatar.status == Avatar.Status.RETIRED:
-            raise AvatarRetired(user_id)
+        if avatar.status == Avatar.Status.DISABLED:
+            raise AvatarDisabled(user_id)
         replaced = avatar.upload
         for name, value in fields.items():
             setattr(avatar, name, value)
@@ -127,12 +127,12 @@ def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
 def avatar_adopt(*, user_id: str) -> Avatar:
     """Know of an asset folder that was made by hand; AvatarError if it cannot be used.
 
-    One that is retired stays so.
+    One that is disabled stays so.
     """
     version = manifests.read(Path(settings.AVATARS_DIR) / user_id).version
     with transaction.atomic():
         avatar, _ = Avatar.objects.select_for_update().get_or_create(user_id=user_id)
-        if avatar.status != Avatar.Status.RETIRED:
+        if avatar.status != Avatar.Status.DISABLED:
             avatar.status = Avatar.Status.READY
         avatar.folder, avatar.version, avatar.percent = user_id, version, 100
         avatar.stage = avatar.error = avatar.error_reason = ""
@@ -169,16 +169,16 @@ def avatar_remove(*, avatar: Avatar) -> None:
     asset_folders.remove(avatar.folder)
 
 
-def avatar_retire(*, avatar: Avatar) -> bool:
+def avatar_disable(*, avatar: Avatar) -> bool:
     """Show it to nobody any more, but keep it; False unless it was ready."""
     ready = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.READY)
-    return _write(ready, status=Avatar.Status.RETIRED, is_default=False)
+    return _write(ready, status=Avatar.Status.DISABLED, is_default=False)
 
 
-def avatar_reinstate(*, avatar: Avatar) -> bool:
-    """The opposite of `avatar_retire`."""
-    retired = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.RETIRED)
-    return _write(retired, status=Avatar.Status.READY)
+def avatar_enable(*, avatar: Avatar) -> bool:
+    """The opposite of `avatar_disable`."""
+    disabled = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.DISABLED)
+    return _write(disabled, status=Avatar.Status.READY)
 
 
 @transaction.atomic

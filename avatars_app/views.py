@@ -43,7 +43,7 @@ USER_ID = OpenApiParameter(
 WRONG = OpenApiResponse(description="The request is wrong; `detail` says what is allowed.")
 FORBIDDEN = OpenApiResponse(description="Only this machine and staff may do this.")
 NOT_FOUND = OpenApiResponse(description="There is no such avatar.")
-CONFLICT = OpenApiResponse(description="One is being made for this user already, or is retired.")
+CONFLICT = OpenApiResponse(description="One is being made for this user already, or is disabled.")
 TOO_LARGE = OpenApiResponse(description="Larger than MAX_UPLOAD_MB.")
 
 
@@ -87,8 +87,8 @@ class AvatarView(APIView):
             raise AvatarConflict(_QUEUE_FULL) from None
         except services.AvatarBusy:
             raise AvatarConflict(_BUSY) from None
-        except services.AvatarRetired:
-            raise AvatarConflict(_RETIRED) from None
+        except services.AvatarDisabled:
+            raise AvatarConflict(_DISABLED) from None
 
 
 class PreparationView(AvatarView):
@@ -150,7 +150,7 @@ class PreparationView(AvatarView):
 class AvatarsView(APIView):
     @extend_schema(summary="All avatars", responses=AvatarSerializer(many=True))
     def get(self, request: Request) -> Response:
-        shown = selectors.shown_avatars(with_retired=bool(request.user.is_staff))
+        shown = selectors.shown_avatars(with_disabled=bool(request.user.is_staff))
         answer = [avatar_of(avatar, request) for avatar in shown]
         return Response(AvatarSerializer(answer, many=True).data)
 
@@ -266,7 +266,7 @@ _TAKEN = "This name has an avatar already, which only its owner may replace; cho
 _QUEUE_FULL = "Several avatars wait to be made; try again in a minute."
 _BUSY = "An avatar is being made for this user: wait for it, or cancel it with DELETE."
 
-_RETIRED = "This avatar is retired: reinstate it in the admin first."
+_DISABLED = "This avatar is disabled: enable it in the admin first."
 
 
 def refuse_before_reading(request: Request, user_id: str | None) -> None:
@@ -288,7 +288,7 @@ def _row(user_id: str) -> Avatar:
 
 
 def _shown(request: Request, user_id: str) -> selectors.ShownAvatar:
-    shown = selectors.shown_avatar(user_id, with_retired=bool(request.user.is_staff))
+    shown = selectors.shown_avatar(user_id, with_disabled=bool(request.user.is_staff))
     if shown is None:
         raise NotFound(f"{user_id} has no avatar.")
     return shown

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('user_id', models.CharField(help_text="The name in the stream's address.", max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9_-]{1,64}\\Z', '1 to 64 letters, digits, _ or -.')])),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('preparing', 'Preparing'), ('ready', 'Ready'), ('failed', 'Failed'), ('retired', 'Retired')], default='queued', max_length=16)),
+                ('status', models.CharField(choices=[('queued', 'Queued'), ('preparing', 'Preparing'), ('ready', 'Ready'), ('failed', 'Failed'), ('disabled', 'Disabled')], default='queued', max_length=16)),
                 ('stage', models.CharField(blank=True, help_text='What is being done now.', max_length=64)),
                 ('percent', models.PositiveSmallIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(100)])),
                 ('error', models.TextField(blank=True, help_text='Why it failed, and what to do.')),

@@ -67,7 +67,7 @@ def test_one_avatar_is_shown_with_its_clips_and_preview(admin_client, ready):
     page = page_of(admin_client, ready)
     assert "/avatars/anna/preview?1" in page
     assert "/avatars/anna/clips/idle_0?1" in page
-    for action in ("make_default", "retire"):
+    for action in ("make_default", "disable"):
         assert f'value="{action}"' in page
     assert 'value="cancel"' not in page
 
@@ -148,9 +148,9 @@ def test_the_first_of_two_changes_wins(admin_client, monkeypatch):
 
 def test_everything_that_can_be_done(admin_client, ready, avatars_dir):
     assert "anna: the default." in do(admin_client, "make_default", ready)
-    assert "anna: retired." in do(admin_client, "retire", ready)
+    assert "anna: disabled." in do(admin_client, "disable", ready)
     assert "anna: not ready." in do(admin_client, "make_default", ready)
-    assert "anna: reinstated." in do(admin_client, "reinstate", ready)
+    assert "anna: enabled." in do(admin_client, "enable", ready)
     assert "not uploaded here" in do(admin_client, "prepare_again", ready)
     bob = queued("bob")
     assert "Only one can be the default" in do(admin_client, "make_default", ready, bob)
@@ -181,14 +181,14 @@ def test_groups_may_do_what_their_names_say(client, ready):
 
     log_in("viewer")
     assert "avatar-videos" in page_of(client, ready)
-    assert 'value="retire"' not in page_of(client, ready)
+    assert 'value="disable"' not in page_of(client, ready)
     assert client.post(ADD, {"user_id": "x", "video": video()}).status_code == 403
-    do(client, "retire", ready)
+    do(client, "disable", ready)
     ready.refresh_from_db()
     assert ready.status == Status.READY
 
     log_in("operator")
-    assert "anna: retired." in do(client, "retire", ready)
+    assert "anna: disabled." in do(client, "disable", ready)
     assert client.post(ADD, {"user_id": "x", "video": video()}).status_code == 302
     assert client.post(f"{LIST}{ready.pk}/delete/", {"post": "yes"}).status_code == 403
 

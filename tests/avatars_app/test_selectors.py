@@ -67,9 +67,9 @@ def test_an_own_avatar_that_is_not_ready_is_never_replaced_by_another_face(
     assert not_ready("me") == (reason, percent)
 
 
-def test_a_retired_avatar_is_not_shown_though_its_folder_is_there(avatars_dir: Path) -> None:
+def test_a_disabled_avatar_is_not_shown_though_its_folder_is_there(avatars_dir: Path) -> None:
     write_asset_folder(avatars_dir / "me", version="mine")
-    Avatar.objects.create(user_id="me", status=Status.RETIRED, folder="me")
+    Avatar.objects.create(user_id="me", status=Status.DISABLED, folder="me")
     assert not_ready("me") == ("none", 0)
 
 

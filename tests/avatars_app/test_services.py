@@ -222,19 +222,19 @@ def test_removing_leaves_nothing(avatars_dir):
     assert files == []
 
 
-def test_a_retired_avatar_is_reinstated_before_anything_else(avatars_dir):
+def test_a_disabled_avatar_is_enabled_before_anything_else(avatars_dir):
     send()
     avatar = finished()
     assert services.avatar_make_default(avatar=avatar)
-    assert services.avatar_retire(avatar=avatar)
-    assert not services.avatar_retire(avatar=avatar)
+    assert services.avatar_disable(avatar=avatar)
+    assert not services.avatar_disable(avatar=avatar)
     avatar.refresh_from_db()
-    assert (avatar.status, avatar.is_default) == (Status.RETIRED, False)
+    assert (avatar.status, avatar.is_default) == (Status.DISABLED, False)
     assert not services.avatar_make_default(avatar=avatar)
-    with pytest.raises(services.AvatarRetired):
+    with pytest.raises(services.AvatarDisabled):
         send()
     assert kept_uploads(avatars_dir) == {avatar.upload}
-    assert services.avatar_reinstate(avatar=avatar)
+    assert services.avatar_enable(avatar=avatar)
     send()
 
 
@@ -272,8 +272,8 @@ def test_a_folder_made_by_hand_is_adopted(avatars_dir):
     write_asset_folder(avatars_dir / "ann", version="by hand")
     avatar = services.avatar_adopt(user_id="ann")
     assert (avatar.status, avatar.version) == (Status.READY, "by hand")
-    services.avatar_retire(avatar=avatar)
-    assert services.avatar_adopt(user_id="ann").status == Status.RETIRED
+    services.avatar_disable(avatar=avatar)
+    assert services.avatar_adopt(user_id="ann").status == Status.DISABLED
 
 
 def test_clips_are_kept_by_their_names_and_no_others(avatars_dir):

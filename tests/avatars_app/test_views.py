@@ -172,7 +172,7 @@ def test_avatars_are_listed(client, ready, settings):
     assert (ann["user_id"], ann["status"], ann["is_shipped"]) == ("ann", "ready", False)
     assert (bob["user_id"], bob["status"], bob["thumbnail"]) == ("bob", "queued", None)
     assert (presenter["is_default"], presenter["is_shipped"]) == (True, True)
-    services.avatar_retire(avatar=ready)
+    services.avatar_disable(avatar=ready)
     assert [avatar["user_id"] for avatar in client.get("/avatars").json()] == ["bob", "presenter"]
     assert_problem(client.get("/avatars/ann"), 404)
 

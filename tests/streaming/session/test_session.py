@@ -452,7 +452,7 @@ def test_a_worker_that_comes_after_the_end_is_sent_away():
         max_size=25,
     )
 )
-def test_whatever_happens_every_answer_is_healthy_formed(steps):
+def test_whatever_happens_every_answer_is_well_formed(steps):
     gateway = FakeGateway()
     gateway.opens_at_once = True
     number = 0
