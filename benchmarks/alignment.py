@@ -1,7 +1,7 @@
 """When each phoneme of a recording sounds: forced alignment by pocketsphinx.
 
 Two acoustic models align the same recording: the English one that pocketsphinx brings, and the
-small one trained on AN4 that lies among Debian's test data. They share nothing but the dictionary,
+small one trained on AN4, of Debian's test data. They share nothing but the dictionary,
 so how far their alignments agree is what any truth of this kind is worth.
 """
 
@@ -19,7 +19,7 @@ _SILENT = {"SIL", "+NSN+", "+SPN+"}
 
 
 class NotAligned(Exception):
-    """The recogniser did not find the text in the recording."""
+    """The recognizer did not find the text in the recording."""
 
 
 def align(

@@ -3,7 +3,7 @@
 Lips on people's voices: eight recordings of Debian's ``pocketsphinx-testdata`` (none of them was
 trained on), aligned with what is said in them, shown by the avatar, and scored on the decoded
 video. Beside the net stands the lip flap that opens the mouth as far as the sound is loud, through
-the same renderer, encoder and landmarks. The recogniser errs too: where a second acoustic model
+the same renderer, encoder and landmarks. The recognizer errs too: where a second acoustic model
 aligns the recording, r between the openings of both alignments is the ceiling of any score here.
 
 Then the voices that no net was trained on, synthesized, by both truths: the one of the training
