@@ -23,7 +23,7 @@ from tests.drawn_face import draw_face
 FRAMES = 60
 
 
-class LoudnessEngine:
+class OpeningEngine:
     """Opens the mouth as loud as a frame is; hears its context or fails."""
 
     context = AudioContext(before=500, after=300)
@@ -69,7 +69,7 @@ def test_each_frame_of_sound_gives_the_picture_that_shows_it(folder):
     samples = np.repeat(loudness, SAMPLES_PER_FRAME).astype(np.float32)
     mesh = FaceMesh()
 
-    shown = list(speaking_in_process(cast(Any, LoudnessEngine()), folder, samples))
+    shown = list(speaking_in_process(cast(Any, OpeningEngine()), folder, samples))
 
     assert len(shown) == FRAMES
     gaps = [lip_gap(mesh.find(picture)) for picture in shown]

@@ -22,6 +22,7 @@ from tests.streaming.fakes import (
     USER,
     FakeAvatar,
     FakeGateway,
+    FakeResumeTokens,
     claimed,
     frame,
     numbered,
@@ -31,15 +32,14 @@ from tests.streaming.fakes import (
 LIMITS = SessionLimits(resume_s=30)
 
 
-class Tokens:
-    def issue(self, session_id: str, number: int) -> str:
-        return f"{session_id}/{number}"
-
-
 def open_gateway(rules: SessionLimits = LIMITS) -> FakeGateway:
     gateway = FakeGateway(rules)
     gateway.session = Session(
-        user_id=USER, reply_channel="gateway", now_s=gateway.now_s, rules=rules, tokens=Tokens()
+        user_id=USER,
+        reply_channel="gateway",
+        now_s=gateway.now_s,
+        rules=rules,
+        tokens=FakeResumeTokens(),
     )
     return gateway
 
@@ -72,7 +72,7 @@ def test_who_can_resume_is_given_a_token():
     gateway = open_gateway()
     open_session(gateway)
     offer = gateway.of_type("INIT_SUCCESS")[0]["data"]["resume"]
-    assert offer == {"token": f"{SESSION_ID}/0", "window_ms": 30_000}
+    assert offer == {"token": f"resume {SESSION_ID} 0", "window_ms": 30_000}
     assert gateway.session.is_resumable
 
 
@@ -111,7 +111,7 @@ def test_speech_continues_after_the_last_frame_that_the_client_received():
     assert first["type"] == "INIT_SUCCESS"
     assert first["data"]["resumed"] is True
     assert first["data"]["next_audio_ms"] == 1_000, "all of it had come"
-    assert first["data"]["resume"]["token"].endswith("/1")
+    assert first["data"]["resume"]["token"].endswith(" 1")
     assert gateway.claims[-1].reply_channel == "gateway2"
     other = gateway.worker_claims("w2")
     accepted = gateway.accepted("w2")
@@ -219,7 +219,7 @@ def test_a_session_whose_process_died_continues_as_its_client_knows_it():
     gateway.worker_claims()
     answer = gateway.of_type("INIT_SUCCESS")[0]["data"]
     assert (answer["resumed"], answer["next_audio_ms"]) == (True, 1_000)
-    assert answer["resume"]["token"].endswith("/3")
+    assert answer["resume"]["token"].endswith(" 3")
     accepted = gateway.accepted("w1")
     assert (accepted.next_frame, accepted.next_position) == (101, 16_000)
     assert (accepted.clip, accepted.is_clip_chosen) == ("speaking_0", False)

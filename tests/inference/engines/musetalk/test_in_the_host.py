@@ -20,13 +20,7 @@ from tests.fakes import InlinePool, ManualClock
 from tests.inference.conftest import FakeGateway
 from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def decoded(frames: list[VideoFrame]) -> list[np.ndarray]:

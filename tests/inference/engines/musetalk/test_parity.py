@@ -18,12 +18,9 @@ DATA = Path(__file__).parents[3] / "data" / "musetalk"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def without_gradients(one_torch_thread):
     with torch.inference_mode():
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
