@@ -9,7 +9,7 @@ first and removed last.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -45,13 +45,28 @@ class EncodedClip:
     codec: str
 
 
-def idr_positions(frames: int, gop: int) -> list[int]:
-    """Where IDRs go: from 0 on, evenly, at most ``gop`` frames apart.
+def idr_positions(frames: int, gop: int, exits: Collection[int] = ()) -> list[int]:
+    """Where IDRs go: from 0 on, at most ``gop`` frames apart.
 
-    Even spacing leaves no short last group, and a loop's seam is an IDR like any other.
+    An IDR near the rest pose is an entry too (`ClipInfo.entries`), so one goes to the last such
+    picture in the second half of a group. Else they are spaced evenly: that leaves no short last
+    group.
+
+    Args:
+        frames: Of the clip.
+        gop: Most frames from IDR to IDR.
+        exits: After how many frames the clip may be left.
+
+    Returns:
+        Indexes, ascending from 0.
     """
-    groups = -(-frames // gop)
-    return [frames * group // groups for group in range(groups)]
+    positions = [0]
+    while (left := frames - positions[-1]) > gop:
+        last = positions[-1]
+        latest = min(last + gop, frames - gop // 2 - 1)
+        resting = [k for k in range(last + gop // 2 + 1, latest + 1) if k + 1 in exits]
+        positions.append(resting[-1] if resting else last + left // -(-left // gop))
+    return positions
 
 
 def encode_clip(
@@ -69,7 +84,7 @@ def encode_clip(
 
     Raises PreparationError if there are not as many pictures as announced.
     """
-    idr = idr_positions(frames, profile.gop)
+    idr = idr_positions(frames, profile.gop, set(exits))
     encoder = Encoder(profile)
     sizes: list[int] = []
     found: list[int] = []

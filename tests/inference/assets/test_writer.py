@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.assets import manifest as manifests
+from inference.assets.clip_index import index_of
 from inference.assets.writer import AssetWriter, idr_positions
 from inference.errors import AvatarInvalid, PreparationError
 from inference.media.profile import VideoProfile
@@ -39,6 +40,24 @@ def test_idrs_are_even_and_never_too_far_apart(frames: int, gop: int) -> None:
     assert lengths.min() >= 1
     assert lengths.max() <= gop
     assert lengths.max() - lengths.min() <= 1
+
+
+@given(frames=st.integers(1, 400), gop=st.integers(1, 60), exits=st.sets(st.integers(1, 400)))
+def test_idrs_at_rest_are_never_too_far_apart(frames: int, gop: int, exits: set[int]) -> None:
+    positions = idr_positions(frames, gop, exits)
+    lengths = np.diff([*positions, frames])
+    assert positions[0] == 0
+    assert lengths.min() >= 1
+    assert lengths.max() <= gop
+
+
+def test_a_clip_can_be_entered_where_it_rests(tmp_path: Path) -> None:
+    assert idr_positions(100, 25) == [0, 25, 50, 75]
+    assert idr_positions(100, 25, {20, 21, 61, 99, 100})[:2] == [0, 20]
+    with AssetWriter(tmp_path / "me", name="me", renderer="warp", profile=SMALL) as assets:
+        assets.add_clip("idle_0", "idle", pictures(100), frames=100, exits=[21, 61, 100])
+    (clip,) = index_of(manifests.read(tmp_path / "me")).values()
+    assert clip.entries == (0, 20, 60)
 
 
 def test_a_folder_reads_back(tmp_path: Path) -> None:
