@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ pytest.importorskip("torch")
 from inference.engines.musetalk.prepare.avatar import read_clip
 from tests.factories import make_avatar
 from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
-from tests.processes import free_port
+from tests.processes import Process, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,28 @@ def make_person(folder: Path) -> None:
     for clip in CLIPS:
         meshes = np.repeat(mesh_of_a_face()[None], FRAMES, 0)
         np.save(folder / "clips" / f"{clip}.landmarks.npy", meshes)
+
+
+@pytest.fixture(scope="module")
+def prepared(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prepared person."""
+    folder = tmp_path_factory.mktemp("prepared") / "someone"
+    make_person(folder)
+    preparing = Process(
+        *("manage.py", "prepare_musetalk", "someone"),
+        env={
+            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+            "DATABASE_URL": database_url,
+            "AVATARS_DIR": str(folder.parent),
+            **MUSETALK,
+        },
+    )
+    try:
+        assert preparing.wait(120) == 0, preparing.output
+        assert "All is prepared" in preparing.output
+    finally:
+        preparing.kill()
+    return folder
 
 
 async def speak(stream, seconds_at_most=60):
@@ -65,12 +88,22 @@ def decoded(frames):
         yield frame, picture.to_ndarray(format="gray").astype(int)
 
 
-async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
+async def speak_with_lips_again(stream, server) -> None:
+    """Speak until no frame is without lips because the engine is restarted."""
+    for _ in range(30):
+        frames, reasons = await speak(stream)
+        if not any("restarted" in reason for reason in reasons):
+            break
+    else:
+        pytest.fail(f"no lips again: {reasons}\n{server.process.output}")
+    assert sum("audio_timestamp" in frame for frame in frames) == 50
+
+
+async def test_a_prepared_person_speaks_also_after_the_engine_died(
+    prepared: Path, serve, tmp_path: Path
+) -> None:
     folder = tmp_path / "avatars" / "someone"
-    make_person(folder)
-    preparing = start("manage.py", "prepare_musetalk", "someone", **MUSETALK)
-    assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
-    assert "All is prepared" in preparing.output
+    shutil.copytree(prepared, folder)
     server = serve(**MUSETALK)
     await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
     assert json.loads(server.get("/health")[1])["engine"] == "musetalk"
@@ -79,6 +112,8 @@ async def test_a_prepared_person_speaks(start, serve, tmp_path: Path) -> None:
         await stream.wait_for("INIT_SUCCESS")
         idle = await stream.frames(5)
         frames, reasons = await speak(stream)
+        engine_process(server).kill()
+        await speak_with_lips_again(stream, server)
     spoken = [frame["audio_timestamp"] for frame in frames if "audio_timestamp" in frame]
     assert spoken == list(range(0, 2_000, 40))
 
@@ -146,33 +181,22 @@ def engine_process(server) -> psutil.Process:
     return min(engines, key=lambda child: child.create_time())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
 async def test_a_killed_engine_process_costs_no_session(
-    start, serve, tmp_path: Path, processes: int
+    prepared: Path, serve, tmp_path: Path
 ) -> None:
-    make_person(tmp_path / "avatars" / "someone")
-    preparing = start("manage.py", "prepare_musetalk", "someone", **MUSETALK)
-    assert await asyncio.to_thread(preparing.wait, 120) == 0, preparing.output
-    server = serve("--processes", str(processes), **MUSETALK)
-    for _ in range(processes):
-        await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    shutil.copytree(prepared, tmp_path / "avatars" / "someone")
+    server = serve("--processes", "2", **MUSETALK)
+    await asyncio.to_thread(server.process.wait_for, "2 processes are ready", 120)
     async with server.stream("ann") as stream, server.stream("bob") as other:
         await stream.wait_for("INIT_SUCCESS")
         await other.wait_for("INIT_SUCCESS")
         await speak(stream)
         engine = engine_process(server)
         engine.kill()
-        frames, reasons = await speak(stream)
+        _, reasons = await speak(stream)
         assert len(set(reasons)) <= 2, "each reason is sent once an utterance"
         assert [frame for frame, _ in decoded(await other.frames(5))]
-        for _ in range(30):
-            frames, reasons = await speak(stream)
-            if not any("restarted" in reason for reason in reasons):
-                break
-        else:
-            pytest.fail(f"no lips again: {reasons}\n{server.process.output}")
-        spoken = [frame["audio_timestamp"] for frame in frames if "audio_timestamp" in frame]
-        assert len(spoken) == 50
+        await speak_with_lips_again(stream, server)
     again = engine_process(server)
     assert again.pid != engine.pid
     assert server.process.output.count("the engine process ended (signal SIGKILL)") == 1
