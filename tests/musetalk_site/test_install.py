@@ -83,4 +83,4 @@ def test_pips_own_list_of_its_configuration_is_understood(monkeypatch, tmp_path:
 def test_every_requirement_is_pinned(name: str) -> None:
     for line in (install.ROOT / name).read_text().splitlines():
         if not line.startswith(("#", "-r ", "torch>=")):
-            assert re.fullmatch(r"[A-Za-z0-9_-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*", line), line
+            assert re.fullmatch(r"[A-Za-z0-9_-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*(; .+)?", line), line
