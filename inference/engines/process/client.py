@@ -198,7 +198,7 @@ class EngineProcessClient:
         for avatar in self._avatars.values():
             avatar.regions.clear()
             if avatar.opened is not None and not avatar.opened.done():
-                avatar.opened.set_exception(AvatarInvalid(RESTARTING))
+                avatar.opened.set_result(None)  # it is opened when the engine is back
         waiting, self._waiting = self._waiting, {}
         self._number_of.clear()
         for each in waiting.values():

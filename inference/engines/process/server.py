@@ -93,6 +93,8 @@ class EngineServer:
         self._runtimes: set[_Runtime] = set()
         self._opened: dict[tuple[str, str], _Avatar] = {}
         """By folder and version."""
+        self._opening = asyncio.Lock()
+        """Held while one is opened: two runtimes that need the same one must not open it twice."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -237,13 +239,14 @@ class EngineServer:
     async def _opened_avatar(self, folder: Path) -> _Avatar:
         manifest = await asyncio.to_thread(manifests.read, folder)
         key = (str(folder), manifest.version)
-        if key not in self._opened:
-            loaded = await self._engine.open_avatar(folder, manifest)
-            avatar = self._opened.setdefault(key, _Avatar(folder, manifest, loaded))
-            avatar.ready |= {
-                clip for clip in manifest.clip_names() if self._engine.is_ready(avatar.loaded, clip)
-            }
-        return self._opened[key]
+        async with self._opening:
+            if key not in self._opened:
+                loaded = await self._engine.open_avatar(folder, manifest)
+                avatar = self._opened[key] = _Avatar(folder, manifest, loaded)
+                avatar.ready |= {
+                    clip for clip in manifest.clip_names() if self._engine.is_ready(loaded, clip)
+                }
+            return self._opened[key]
 
     def _forget_unused(self) -> None:
         used = {avatar for runtime in self._runtimes for avatar in runtime.avatars.values()}

@@ -262,6 +262,33 @@ async def test_an_engine_process_that_ends_is_waited_for(machine: Machine) -> No
     await until(lambda: machine.server.speaking == 1)
 
 
+async def test_an_avatar_is_opened_once_for_all_runtimes(machine: Machine) -> None:
+    opened: list[Path] = []
+    open_avatar = machine.engine.open_avatar
+
+    def counted(folder, manifest):
+        opened.append(folder)
+        return open_avatar(folder, manifest)
+
+    machine.engine.open_avatar = counted
+    clients = [await machine.runtime() for _ in range(4)]
+    await asyncio.gather(*(open_ada(client, machine) for client in clients))
+    assert len(opened) == 1
+
+
+async def test_an_avatar_that_is_being_opened_when_the_engine_dies_is_opened_by_the_next(
+    machine: Machine,
+) -> None:
+    client = await machine.runtime()
+    opening = asyncio.create_task(open_ada(client, machine))
+    await asyncio.sleep(0)
+    await machine.end()
+    avatar = await opening
+    assert not client.is_ready(avatar, "idle_0")
+    machine.start()
+    await until(lambda: client.is_ready(avatar, "idle_0"))
+
+
 async def test_an_avatar_that_nobody_uses_is_forgotten(machine: Machine) -> None:
     first, second = await machine.runtime(), await machine.runtime()
     avatars = [await open_ada(client, machine) for client in (first, second)]

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engines.process.messages import RuntimeMessage, Submit, Withdraw
@@ -18,14 +19,14 @@ async def carried(messages: Sequence[RuntimeMessage]) -> list[RuntimeMessage]:
     received: list[RuntimeMessage] = []
     ended = asyncio.Event()
 
-    def end() -> MessageStream[RuntimeMessage]:
+    def end(on_end: Callable[[], None]) -> MessageStream[RuntimeMessage]:
         return MessageStream(
-            msgspec.msgpack.Decoder(RuntimeMessage), on_message=received.append, on_end=ended.set
+            msgspec.msgpack.Decoder(RuntimeMessage), on_message=received.append, on_end=on_end
         )
 
     ours, theirs = socket.socketpair()
     loop = asyncio.get_running_loop()
-    sending, receiving = end(), end()
+    sending, receiving = end(lambda: None), end(ended.set)
     writer, _ = await loop.create_connection(lambda: sending, sock=ours)
     await loop.create_connection(lambda: receiving, sock=theirs)
     for message in messages:
@@ -41,6 +42,7 @@ def submit(number: int, size: int) -> Submit:
     return Submit(number, 1, "idle_0", number, 0.5, 1.25, window, region=window[::-1])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40_000), max_size=30))
 def test_messages_arrive_whole_and_in_order(sizes: list[int]) -> None:
     messages = [submit(number, size) for number, size in enumerate(sizes)]
