@@ -2,8 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
