@@ -14,6 +14,7 @@ from typing import Protocol
 
 from inference.assets.manifest import Manifest
 from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
+from inference.errors import InferenceError
 from inference.media.types import AudioContext, AudioWindow, Patch, Picture
 
 
@@ -40,6 +41,11 @@ class MouthResult:
     """None: the source picture shows the right mouth already."""
     picture: Picture | None
     """The source picture, if it was decoded for this."""
+
+
+def failure_reason(error: Exception) -> str:
+    """What a client is sent: what errors of ours say, of others only that there was one."""
+    return str(error) if isinstance(error, InferenceError) else "engine_failed"
 
 
 Answer = Callable[[MouthResult | Exception], None]

@@ -12,9 +12,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from inference.assets.clips import AvatarClips
-from inference.engines.access import EngineAccess, MouthRequest, MouthResult
+from inference.engines.access import EngineAccess, MouthRequest, MouthResult, failure_reason
 from inference.engines.base import RenderRefusal
-from inference.errors import InferenceError
 from inference.media import compositor
 from inference.media.encoder import Encoder, is_idr
 from inference.media.profile import VideoProfile
@@ -85,8 +84,7 @@ class Pipeline:
         self._requests.pop(slot, None)
         with self._guard(session):
             if isinstance(result, Exception):
-                is_ours = isinstance(result, InferenceError)
-                session.on_render_failed(slot, str(result) if is_ours else "engine_failed")
+                session.on_render_failed(slot, failure_reason(result))
                 return
             if slot.awaits_mouth:
                 slot.picture = result.picture

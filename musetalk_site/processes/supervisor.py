@@ -23,12 +23,13 @@ import signal
 import socket
 import sys
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
 from musetalk_site.processes.messages import (
     AdoptConnection,
@@ -50,8 +51,6 @@ from musetalk_site.processes.placement import Placement
 
 log = logging.getLogger(__name__)
 
-DEATHS = 5
-DEATHS_WITHIN_S = 30.0
 END_WITHIN_S = 10.0
 RESTART_AFTER_S = 0.1
 ANSWERS_WITHIN_S = 2.0
@@ -100,8 +99,7 @@ class Supervisor:
         self._shared = shared
         self._placement = Placement()
         self._processes: dict[int, _Process] = {}
-        self._deaths: defaultdict[int, deque[float]] = defaultdict(deque)
-        """When each process died, lately."""
+        self._restarts: defaultdict[int, RestartLimit] = defaultdict(RestartLimit)
         self._failure: str | None = None
         self._end = asyncio.Event()
         self._lives: set[asyncio.Task[None]] = set()
@@ -149,7 +147,7 @@ class Supervisor:
                 return
             if self._end.is_set():
                 return
-            log.error("process %d ended (%s); starting another", number, _described(status))
+            log.error("process %d ended (%s); starting another", number, describe_status(status))
             self._count_death(number, status)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._end.wait(), RESTART_AFTER_S)
@@ -200,15 +198,10 @@ class Supervisor:
         return status
 
     def _count_death(self, number: int, status: int) -> None:
-        now_s = time.monotonic()
-        deaths = self._deaths[number]
-        deaths.append(now_s)
-        while now_s - deaths[0] > DEATHS_WITHIN_S:
-            deaths.popleft()
-        if len(deaths) >= DEATHS:
+        if self._restarts[number].count_death(time.monotonic()):
             self._fail(
-                f"process {number} ended {len(deaths)} times within {DEATHS_WITHIN_S:.0f} s, the "
-                f"last time with {_described(status)}; what it said stands above."
+                f"process {number} ended {DEATHS} times within {DEATHS_WITHIN_S:.0f} s, the "
+                f"last time with {describe_status(status)}; what it said stands above."
             )
 
     def _fail(self, reason: str) -> None:
@@ -308,12 +301,6 @@ class Supervisor:
         except PeerGone:
             return False  # its end is noticed by itself
         return True
-
-
-def _described(status: int) -> str:
-    if status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"status {status}"
 
 
 def app_process_command(options: Sequence[str], *, count: int, listening: int) -> Command:

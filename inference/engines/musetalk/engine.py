@@ -225,7 +225,7 @@ class MuseTalkEngine:
         faces = cast(MuseTalkAvatar, avatar).clips.get(clip)
         if faces is None or not faces.has_face(index):
             return None
-        return Rectangle(*faces.patch(index))
+        return faces.patch(index)
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Tokens of each frame with the weight of its mouth, see `pack`.

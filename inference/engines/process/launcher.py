@@ -13,12 +13,10 @@ far. One whose launcher was killed sees the socket closed, and ends.
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +25,10 @@ import msgspec
 
 from inference.engines.process.messages import RuntimeMessage, Unavailable
 from inference.engines.process.stream import MessageStream
+from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 
 log = logging.getLogger(__name__)
 
-DEATHS = 5
-DEATHS_WITHIN_S = 30.0
 RESTART_AFTER_S = 0.2
 STANDBY_AFTER_S = 30.0
 """When a process has run for so long, a second one is started, to take its place at once: importing
@@ -92,7 +89,7 @@ class EngineLauncher:
         self._listening.bind(str(self.address))
         self._listening.listen(256)
         self._child: _Child | None = None
-        self._deaths: deque[float] = deque()
+        self._restarts = RestartLimit()
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -163,16 +160,9 @@ class EngineLauncher:
             said = await child.end()
         if status == UNAVAILABLE_STATUS:
             return said
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        how = describe_status(status)
         log.error("the engine process ended (%s); starting another", how)
-        return self._count_death(how)
-
-    def _count_death(self, how: str) -> str | None:
-        now_s = time.monotonic()
-        self._deaths.append(now_s)
-        while now_s - self._deaths[0] > DEATHS_WITHIN_S:
-            self._deaths.popleft()
-        if len(self._deaths) < DEATHS:
+        if not self._restarts.count_death(time.monotonic()):
             return None
         return (
             f"it ended {DEATHS} times within {DEATHS_WITHIN_S:.0f} s, the last time with {how}; "

@@ -20,7 +20,7 @@ import numpy as np
 
 from inference.assets import manifest as manifests
 from inference.assets.manifest import Manifest
-from inference.engines.access import MouthRequest, MouthResult
+from inference.engines.access import MouthRequest, MouthResult, failure_reason
 from inference.engines.base import LoadedAvatar, RenderRefusal
 from inference.engines.in_process import InProcessEngine
 from inference.engines.process.messages import (
@@ -41,7 +41,7 @@ from inference.engines.process.messages import (
     Withdraw,
 )
 from inference.engines.process.stream import MessageStream
-from inference.errors import AvatarError, InferenceError
+from inference.errors import AvatarError
 from inference.media import compositor
 from inference.media.types import AudioWindow, Patch, Picture, Rectangle
 
@@ -285,8 +285,7 @@ class EngineServer:
 
 def _message_of(number: int, result: MouthResult | Exception) -> EngineMessage:
     if isinstance(result, Exception):
-        is_ours = isinstance(result, InferenceError)
-        return Failed(number, str(result) if is_ours else "engine_failed")
+        return Failed(number, failure_reason(result))
     if isinstance(result.made, RenderRefusal):
         return Refused(number, result.made.reason)
     if result.made is None:

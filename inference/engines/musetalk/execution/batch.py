@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +13,8 @@ from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
 from inference.engines.musetalk.devices import is_out_of_memory, using
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.face.device_blend import PatchBatch, paste
-from inference.engines.musetalk.prepare.avatar import FaceClip, Patched
-
-if TYPE_CHECKING:
-    from inference.media.types import Patch, Picture
+from inference.engines.musetalk.prepare.avatar import FaceClip
+from inference.media.types import Patch, Picture, Rectangle
 
 CANVAS_STEP = 64
 """Canvases are multiples of this, so that the device meets few shapes."""
@@ -28,7 +26,7 @@ class FaceJob:
 
     faces: FaceClip
     index: int
-    picture: "Picture"
+    picture: Picture
     tokens: NDArray[np.float32]
     strength: float
 
@@ -40,7 +38,7 @@ class Region(NamedTuple):
     chroma: NDArray[np.uint8]
 
 
-def region_of(picture: "Picture", patch: Patched) -> Region:
+def region_of(picture: Picture, patch: Rectangle) -> Region:
     """Views of luma ``[h, w]`` and chroma ``[2, h / 2, w / 2]`` of an I420 picture."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     chroma = picture[height:].reshape(2, height // 2, width // 2)
@@ -55,7 +53,7 @@ def region_of(picture: "Picture", patch: Patched) -> Region:
 class Queued:
     """A batch under way: patches, and the bytes that will be theirs once ``ready``."""
 
-    patches: list[Patched]
+    patches: list[Rectangle]
     luma: Tensor
     chroma: Tensor
     is_finite: Tensor
@@ -69,11 +67,8 @@ class Queued:
             self.ready.synchronize()
         self.on_device = ()
 
-    def finish(self) -> "list[Patch | None]":
+    def finish(self) -> list[Patch | None]:
         """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
-        # Imported here: a machine for benchmarks alone need not have its requirements.
-        from inference.media.types import Patch
-
         self.wait()
         luma, chroma = self.luma.numpy(), self.chroma.numpy()
         finished: list[Patch | None] = []
@@ -96,7 +91,7 @@ class Queued:
         return finished
 
 
-def canvas_of(patches: Sequence[Patched]) -> tuple[int, int]:
+def canvas_of(patches: Sequence[Rectangle]) -> tuple[int, int]:
     """Height and width that hold all patches, rounded up to `CANVAS_STEP`."""
     height = max(patch.height for patch in patches)
     width = max(patch.width for patch in patches)
@@ -120,7 +115,7 @@ class _Staging:
         self.luma = empty((count, height, columns), torch.uint8)
         self.chroma = empty((count, 2, height // 2, columns // 2), torch.uint8)
 
-    def put(self, row: int, job: FaceJob) -> Patched:
+    def put(self, row: int, job: FaceJob) -> Rectangle:
         box, patch = job.faces.box(job.index), job.faces.patch(job.index)
         region = region_of(job.picture, patch)
         self.latents[row].numpy()[:] = job.faces.latents[job.index]
@@ -168,7 +163,7 @@ class Renderer:
                 return Queued(patches, luma, chroma, flags)
             return self._bring_back(patches, results)
 
-    def _bring_back(self, patches: list[Patched], results: Sequence[Tensor]) -> Queued:
+    def _bring_back(self, patches: list[Rectangle], results: Sequence[Tensor]) -> Queued:
         """Copy to pinned memory on the second stream, while the first runs the next batch."""
         assert self._copies is not None
         self._copies.wait_stream(torch.cuda.current_stream(self._runner.device))
@@ -183,7 +178,7 @@ class Renderer:
         luma, chroma, is_finite = host
         return Queued(patches, luma, chroma, is_finite, ready, results)
 
-    def render(self, jobs: Sequence[FaceJob]) -> "list[Patch | None]":
+    def render(self, jobs: Sequence[FaceJob]) -> list[Patch | None]:
         """Any number of jobs; memory running short makes batches smaller.
 
         Raises torch.OutOfMemoryError when one picture alone is too much.

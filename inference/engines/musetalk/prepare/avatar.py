@@ -21,7 +21,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,17 +29,9 @@ from inference.assets.publishing import publish
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.face.boxes import Box
 from inference.errors import AvatarInvalid
+from inference.media.types import Rectangle
 
 FORMAT = 1
-
-
-class Patched(NamedTuple):
-    """A rectangle of the picture; all even."""
-
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +70,8 @@ class FaceClip:
     def box(self, index: int) -> Box:
         return Box(*(int(value) for value in self.places[index, :4]))
 
-    def patch(self, index: int) -> Patched:
-        return Patched(*(int(value) for value in self.places[index, 4:]))
+    def patch(self, index: int) -> Rectangle:
+        return Rectangle(*(int(value) for value in self.places[index, 4:]))
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """uint8 ``[patch height, patch width]``."""

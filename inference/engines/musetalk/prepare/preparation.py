@@ -24,11 +24,11 @@ from inference.engines.musetalk.face.masks import (
     soft_mask,
     square_crop,
 )
-from inference.engines.musetalk.prepare.avatar import FaceClip, Patched
+from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.background import Progress
-from inference.media.types import Picture
+from inference.media.types import Picture, Rectangle
 
-_NOWHERE = Patched(0, 0, 0, 0)
+_NOWHERE = Rectangle(0, 0, 0, 0)
 
 
 def to_bgr(picture: Picture) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def to_bgr(picture: Picture) -> NDArray[np.uint8]:
     return bgr
 
 
-def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Patched, Mask]:
+def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Rectangle, Mask]:
     """The rectangle that blending can change, even-aligned, and the mask over it.
 
     ``mask`` covers the crop box. Outside the face box the blending pastes the picture on itself, so
@@ -55,7 +55,7 @@ def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Patched, Ma
         return _NOWHERE, np.zeros((0, 0), np.uint8)
     left, top = int(columns[0]) // 2 * 2, int(rows[0]) // 2 * 2
     right, bottom = (int(columns[-1]) // 2 + 1) * 2, (int(rows[-1]) // 2 + 1) * 2
-    return Patched(left, top, right - left, bottom - top), whole[top:bottom, left:right]
+    return Rectangle(left, top, right - left, bottom - top), whole[top:bottom, left:right]
 
 
 @dataclass(slots=True)
