@@ -146,7 +146,10 @@ def _close(avatar: Avatar, status: int | None, has_died: bool) -> None:
     assert avatar.job_id is not None
     asset_folders.forget_job(avatar.job_id)
     if services.preparation_give_back(job_id=avatar.job_id, has_failed=has_died):
-        log.warning("avatar %s: the preparation ended with status %s", avatar.user_id, status)
+        if has_died:
+            log.warning("avatar %s: the preparation ended with status %s", avatar.user_id, status)
+        else:
+            log.info("avatar %s: interrupted; it begins again after the next start", avatar.user_id)
         return
     row = Avatar.objects.filter(pk=avatar.pk, job_id=avatar.job_id).first()
     if row is not None:

@@ -208,7 +208,7 @@ def missing(folder: Path) -> str | None:
     try:
         import pocketsphinx  # noqa: F401
     except ImportError:
-        return "The recordings cannot be aligned: pip install -r requirements-training.txt."
+        return "Nothing to align with: .venv/bin/pip install -r requirements-training.txt."
     return None
 
 

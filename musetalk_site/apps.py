@@ -1,5 +1,13 @@
+from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
 
 
 class SiteConfig(AppConfig):
     name = "musetalk_site"
+    default = True
+
+
+class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types
+    """django-axes, under a heading that operators understand."""
+
+    verbose_name = "Log-in attempts"

@@ -4,6 +4,7 @@ Modules log with the standard library; structlog writes what they log, with the 
 connection or session that it belongs to.
 """
 
+import logging
 import os
 import platform
 from collections.abc import MutableMapping
@@ -46,7 +47,14 @@ def logging_settings(level: str, form: Literal["text", "json"]) -> dict[str, Any
                 ],
             }
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"refusals": {"()": RefusalFilter}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["refusals"],
+            }
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # A line for each request and endpoint says nothing that /health does not.
@@ -54,6 +62,21 @@ def logging_settings(level: str, form: Literal["text", "json"]) -> dict[str, Any
             for name in ("daphne", "twisted")
         },
     }
+
+
+class RefusalFilter(logging.Filter):
+    """Makes one line of what Django says of a request that it refuses.
+
+    It logs an error with a traceback of 30 lines for each foreign ``Host`` or overlong form, and
+    scanners send thousands.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes; those of refused requests without their traceback."""
+        if record.name.startswith("django.security."):
+            record.exc_info = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def _rendering(form: Literal["text", "json"]) -> list[Any]:
@@ -66,6 +89,7 @@ def _rendering(form: Literal["text", "json"]) -> list[Any]:
         structlog.dev.ConsoleRenderer(
             colors=False,
             pad_event_to=0,
+            pad_level=False,
             sort_keys=False,
             exception_formatter=structlog.dev.plain_traceback,
         )

@@ -69,7 +69,7 @@ INSTALLED_APPS = [
     "inference",
     "channels",
     "corsheaders",
-    "axes",
+    "musetalk_site.apps.LoginAttemptsConfig",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -106,6 +106,7 @@ AXES_LOCKOUT_PARAMETERS = [["ip_address", "username"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False  # `musetalk_site.admin` has one that fits
 
 # Pages of these origins may call the API, without cookies, so without a login.
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ORIGINS
@@ -171,6 +172,7 @@ WHITENOISE_ROOT = BASE_DIR / "musetalk_site" / "root"
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "musetalk_site.formats"
 
 REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -66,11 +67,11 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         ("Work", {"fields": ("engine", "worker", "workers_lost", "process")}),
         (
             "What was sent",
-            {"fields": ("frames", "frames_dropped", "video_bytes", "speech_ms", "queued_ms")},
+            {"fields": ("frames", "frames_dropped", "video", "speech", "waiting_speech")},
         ),
         (
             "How well",
-            {"fields": ("lateness_p50_ms", "lateness_p95_ms", "lateness_p99_ms", "errors_by_code")},
+            {"fields": ("lateness_by_share", "errors_by_code")},
         ),
     )
 
@@ -121,7 +122,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
             )
         name = "waiting" if record.is_waiting else "streaming"
         if record.termination_requested:
-            name = "close_cause"
+            name = "ending"
         return format_html('<b class="session-live" data-state="{0}">{0}</b>', name)
 
     @admin.display(description="start", ordering="started_at")
@@ -137,6 +138,23 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     @admin.display(description="speech", ordering="speech_ms")
     def speech(self, record: SessionRecord) -> str:
         return _clock(record.speech_ms / 1_000)
+
+    @admin.display(description="waiting speech")
+    def waiting_speech(self, record: SessionRecord) -> str:
+        return f"{record.queued_ms / 1_000:.1f} s accepted and not yet shown"
+
+    @admin.display(description="video")
+    def video(self, record: SessionRecord) -> str:
+        return filesizeformat(record.video_bytes)
+
+    @admin.display(description="lateness of frames")
+    def lateness_by_share(self, record: SessionRecord) -> str:
+        if not record.frames:
+            return "–"
+        return (
+            f"half of them up to {record.lateness_p50_ms} ms, 95 % up to {record.lateness_p95_ms} "
+            f"ms, 99 % up to {record.lateness_p99_ms} ms"
+        )
 
     @admin.display(description="late p50 / p99", ordering="lateness_p99_ms")
     def lateness(self, record: SessionRecord) -> str:

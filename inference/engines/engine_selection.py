@@ -48,8 +48,8 @@ def choose_engine(*, engine: str, model_path: Path, cores: int = 1) -> EngineCho
         reason = "as ENGINE says" if engine == "musetalk" else "its weights are there"
         return EngineChoice(None, reason)
     if engine == "musetalk":
-        raise EngineUnavailable(f"ENGINE=musetalk, but {missing}")
-    return viseme(f"because {missing}", cores)
+        raise EngineUnavailable(f"ENGINE=musetalk, but {missing.details}")
+    return viseme(f"because {missing.summary}", cores)
 
 
 def may_be_musetalk(engine: str, model_path: Path) -> bool:
@@ -64,17 +64,29 @@ def viseme(reason: str, cores: int) -> EngineChoice:
     return EngineChoice(VisemeEngine(concurrency=cores), reason)
 
 
-def _missing_for_musetalk(model_path: Path) -> str | None:
-    """What MuseTalk lacks here, as the end of a sentence; None if it can be tried."""
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What MuseTalk lacks here, as ends of sentences."""
+
+    summary: str
+    """For those who did not ask for MuseTalk."""
+    details: str
+
+
+def _missing_for_musetalk(model_path: Path) -> _Missing | None:
+    """What MuseTalk lacks here; None if it can be tried."""
     for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
-            return f"{package} is not installed (`pip install -r requirements.txt`)"
+            return _Missing(
+                "MuseTalk is not installed (`make run ENGINE=musetalk` installs it)",
+                f"{package} is not installed (`make run ENGINE=musetalk` installs it)",
+            )
     from inference.engines.musetalk.weights import find_tree
 
     try:
         find_tree(model_path)
     except EngineUnavailable as error:
-        return str(error)
+        return _Missing(f"MuseTalk's weights are not in {model_path}", str(error))
     return None
 
 

@@ -197,7 +197,9 @@ class _App:
         if self._worker is not None:
             await self._worker.start()
         elif self._app_process is None:
-            log.info("no worker here: start some with `python manage.py runworker inference`")
+            log.info(
+                "no worker here: start some with `.venv/bin/python manage.py runworker inference`"
+            )
         self._watchdog.start()  # not before: loading an engine may hold the loop up for long
 
     async def _say_goodbye(self) -> None:

@@ -29,9 +29,11 @@ from typing import Any
 
 from daphne.server import Server, twisted_loop
 from twisted.internet import defer, reactor
+from twisted.internet.error import CannotListenError
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
 from musetalk_site.server import handover, request_body
+from musetalk_site.server.listening import cannot_listen
 from musetalk_site.server.websocket import StreamProtocol
 from streaming.gateway.asgi_types import Application, Receive
 from streaming.gateway.transport import TRANSPORT_EXTENSION
@@ -158,7 +160,11 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         self._ports.append(port)
 
     def listen_error(self, failure: Any) -> None:
-        self.fail(failure.getErrorMessage())
+        error = failure.value
+        if isinstance(error, CannotListenError) and isinstance(error.socketError, OSError):
+            self.fail(cannot_listen(error.interface, error.port, error.socketError))
+        else:
+            self.fail(failure.getErrorMessage())
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, StreamProtocol):

@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import struct
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -55,6 +57,7 @@ def test_the_log_says_where_to_look_and_which_engine_runs(serve) -> None:
         assert words in said
     assert "engine: viseme" in said
     assert "torch" not in said
+    assert "weights missing" not in said, "who did not ask for MuseTalk needs no list of files"
 
 
 async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
@@ -105,20 +108,39 @@ def test_it_ends_cleanly_without_clients(serve) -> None:
     assert "Traceback" not in server.process.output
 
 
+def test_a_request_for_a_foreign_host_costs_one_line(serve) -> None:
+    server = serve(ALLOWED_HOSTS="127.0.0.1")
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{server.port}/", headers={"Host": "evil.example"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked, timeout=10)
+    assert refused.value.code == 400
+    server.process.wait_for("evil.example")
+    assert server.process.end() == 0
+    assert server.process.output.count("Invalid HTTP_HOST header: 'evil.example'") == 1
+    assert "[warning] Invalid HTTP_HOST header" in server.process.output
+    assert "Traceback" not in server.process.output
+
+
 def test_a_port_in_use_is_said_in_one_sentence(start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        process = start("manage.py", "serve", "--host", "127.0.0.1", "--port", port)
-        assert process.wait(30) == 1
-    assert "Cannot start: " in process.output
-    assert "Address already in use" in process.output
-    assert "Traceback" not in process.output
+        for processes in ("1", "2"):
+            process = start(
+                *("manage.py", "serve", "--host", "127.0.0.1", "--port", port),
+                PROCESSES=processes,
+            )
+            assert process.wait(30) == 1
+            assert f"Cannot start: Port {port} is taken by another program" in process.output
+            assert "Address already in use" in process.output
+            assert "Traceback" not in process.output
 
 
 def test_an_old_database_is_said_in_one_sentence(start, tmp_path) -> None:
     process = start("manage.py", "serve", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
     assert process.wait(30) == 1
-    assert process.output.endswith("run `python manage.py migrate` first.\n")
+    assert process.output.endswith("run `.venv/bin/python manage.py migrate` first.\n")
 
 
 def test_a_database_out_of_reach_is_said_in_one_sentence(start, tmp_path) -> None:

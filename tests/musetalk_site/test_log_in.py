@@ -36,3 +36,18 @@ def test_a_success_forgets_the_failures(client):
 def test_no_password_is_kept(client):
     attempt(client, "nearly right")
     assert "nearly right" not in str(AccessAttempt.objects.values().get())
+
+
+def test_the_admin_shows_who_is_locked_out_and_lets_them_in_again(client, admin_client):
+    for _ in range(project.AXES_FAILURE_LIMIT):
+        attempt(client, "wrong")
+    index = admin_client.get("/admin/").content.decode()
+    assert "Log-in attempts" in index
+    assert ">Axes<" not in index
+    listed = "/admin/axes/accessattempt/"
+    said = admin_client.get(listed).content.decode()
+    for words in ("ann", "203.0.113.9", "delete this to let them in"):
+        assert words in said
+    chosen = {"_selected_action": [AccessAttempt.objects.get().pk], "action": "delete_selected"}
+    admin_client.post(listed, {**chosen, "post": "yes"})
+    assert attempt(client, "right") == 302

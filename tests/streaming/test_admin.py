@@ -160,3 +160,25 @@ def test_groups_may_do_what_their_names_say(client, process):
 def test_who_may_not_look_gets_no_export(client, process):
     client.force_login(User.objects.create_user("new", is_staff=True))
     assert client.get(f"{LIST}export.csv").status_code == 403
+
+
+def test_a_session_is_shown_with_units_seconds_and_zone(admin_client, process):
+    shown = record(
+        process,
+        frames=100,
+        video_bytes=10_054_212,
+        speech_ms=12_340,
+        queued_ms=1_500,
+        lateness_p50_ms=1,
+        lateness_p95_ms=5,
+        lateness_p99_ms=20,
+    )
+    said = admin_client.get(f"{LIST}{shown.pk}/change/").content.decode()
+    for words in ("9.6\xa0MB", "0:00:12", "1.5 s", "95 % up to 5 ms", "99 % up to 20 ms"):
+        assert words in said, words
+    assert timezone.localtime(shown.started_at).strftime("%H:%M:%S UTC") in said
+
+
+def test_a_session_that_an_operator_ends_is_ending(admin_client, process):
+    record(process, ended_at=None, close_cause="", termination_requested=True)
+    assert 'data-state="ending">ending</b>' in page(admin_client)

@@ -36,8 +36,9 @@ class Command(BaseCommand):
         wrong = [state.file.path for state in states if state.state == "wrong"]
         if wrong and not options["load"]:
             raise CommandError(
-                f"not the published files: {', '.join(wrong)}; `manage.py download_models` fetches "
-                "those; --load tells whether the engine could run with these"
+                f"not the published files: {', '.join(wrong)}; `.venv/bin/python manage.py "
+                "download_models` fetches those; --load tells whether the engine could run with "
+                "these"
             )
         try:
             tree = weights.find_tree(root)

@@ -32,7 +32,7 @@ class Command(BaseCommand):
             from inference.engines.musetalk.prepare import offline
         except ImportError as error:
             raise CommandError(
-                f"{error.name} is not installed: pip install -r requirements.txt"
+                f"{error.name} is not installed: .venv/bin/pip install -r requirements.txt"
             ) from None
         names = options["avatar"] or sorted(library().names())
         try:

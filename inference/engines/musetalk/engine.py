@@ -120,7 +120,7 @@ class MuseTalkEngine:
             import torch  # noqa: F401 -- the first import of this package's torch side
         except ImportError:
             raise EngineUnavailable(
-                "torch is not installed: pip install -r requirements.txt"
+                "torch is not installed: .venv/bin/pip install -r requirements.txt"
             ) from None
         self._check_open()
         from inference.engines.musetalk.loaded import load_nets
@@ -196,7 +196,7 @@ class MuseTalkEngine:
                 avatar.offered = {task.clip: task for task in tasks}
         log.warning(
             "avatar %s: %d of %d clips show no speech until they are prepared for MuseTalk; "
-            "`python manage.py prepare_musetalk` does that in advance",
+            "`.venv/bin/python manage.py prepare_musetalk` does that in advance",
             manifest.name,
             len(missing),
             len(manifest.clips),

@@ -200,7 +200,7 @@ def find_tree(root: Path) -> ModelTree:
     if missing:
         raise EngineUnavailable(
             f"weights missing under {root}: {', '.join(missing)} "
-            "(`manage.py download_models` fetches them)"
+            "(`.venv/bin/python manage.py download_models` fetches them)"
         )
     return ModelTree(
         root=root,
@@ -296,7 +296,7 @@ def download(
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
         raise EngineUnavailable(
-            "huggingface_hub is not installed: pip install -r requirements.txt"
+            "huggingface_hub is not installed: .venv/bin/pip install -r requirements.txt"
         ) from None
     states = []
     for file in files:

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if not settings.CHANNEL_REDIS_URL:
             raise CommandError(
                 "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
-                "`python manage.py serve` works alone."
+                "`.venv/bin/python manage.py serve` works alone."
             )
         from avatars_app.preparation_runner import PreparationRunner
         from musetalk_site.asgi import application

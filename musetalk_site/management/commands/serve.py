@@ -25,6 +25,7 @@ from inference.engines.engine_selection import may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
+from musetalk_site.server.listening import cannot_listen
 from streaming.protocol.address import STREAM_PATH
 
 log = logging.getLogger("musetalk")
@@ -121,7 +122,7 @@ async def _supervise(
         family, *_ = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
         shared = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CommandError(f"Cannot start: Couldn't listen on {host}:{port}: {error}.") from None
+        raise CommandError(f"Cannot start: {cannot_listen(host, port, error)}") from None
     with shared:
         _say_where(host, port)
         log.info("starting %d processes", count)
@@ -147,11 +148,14 @@ def _check_database() -> None:
     except OperationalError as error:
         raise CommandError(f"The database cannot be reached: {error}") from None
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise CommandError("The database is not up to date: run `python manage.py migrate` first.")
+        raise CommandError(
+            "The database is not up to date: run `.venv/bin/python manage.py migrate` first."
+        )
     users = get_user_model()
     if not users.objects.filter(is_superuser=True).exists():
         log.info(
-            "admin: nobody can log in yet; `python manage.py createsuperuser` makes an account"
+            "admin: nobody can log in yet; `.venv/bin/python manage.py createsuperuser` makes an "
+            "account"
         )
     connection.close()
 

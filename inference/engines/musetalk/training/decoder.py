@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"Failed: {error}") from None
     except ModuleNotFoundError as error:  # soxr, for speech that is not at 16 kHz
         raise SystemExit(
-            f"Failed: {error.name} is not installed: pip install -r requirements-dev.txt"
+            f"Failed: {error.name} is not installed: .venv/bin/pip install -r requirements-dev.txt"
         ) from None
     path = options.report or folder / "report.md"
     path.parent.mkdir(parents=True, exist_ok=True)

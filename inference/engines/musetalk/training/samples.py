@@ -57,7 +57,7 @@ def find_faces(storage: Path) -> list[FaceLatents]:
     if not found:
         raise AvatarInvalid(
             f"{storage} holds no clip that is prepared for MuseTalk: run "
-            "`python manage.py prepare_musetalk` first"
+            "`.venv/bin/python manage.py prepare_musetalk` first"
         )
     return sorted(found, key=lambda clip: clip.name)
 
