@@ -20,9 +20,11 @@ from avatars_app.views import (
     FORBIDDEN,
     NOT_FOUND,
     TOO_LARGE,
+    TOO_MANY,
     USER_ID,
     WRONG,
     AvatarView,
+    UploadThrottle,
     refuse_before_reading,
 )
 from inference.assets.names import NAME
@@ -62,6 +64,8 @@ class OldView(AvatarView):
 
 
 class UploadVideoView(OldView):
+    throttle_classes = (UploadThrottle,)
+
     @extend_schema(
         summary="Have an avatar made (for older clients)",
         description="As `POST /prepare_avatar/{user_id}`.",
@@ -72,6 +76,7 @@ class UploadVideoView(OldView):
             403: FORBIDDEN,
             409: CONFLICT,
             413: TOO_LARGE,
+            429: TOO_MANY,
         },
     )
     def post(self, request: Request) -> Response:

@@ -52,6 +52,9 @@ class Avatar(models.Model):
     upload = models.CharField(
         max_length=64, blank=True, help_text="What it is made of, under AVATARS_DIR/.uploads."
     )
+    requested_by = models.CharField(
+        max_length=255, blank=True, help_text="The subject that sent it, where that is known."
+    )
     job_id = models.UUIDField(null=True, blank=True, help_text="The preparation that runs or ran.")
     attempts = models.PositiveSmallIntegerField(
         default=0, help_text="How often this preparation was begun; it may die with its machine."

@@ -39,6 +39,10 @@ class QueueFull(Exception):
     """Too many preparations wait already."""
 
 
+class TooManyPreparations(Exception):
+    """Its sender has as many preparations that wait or run as one may have."""
+
+
 class PreparationLost(Exception):
     """The row is gone or says another job: what this one makes is not wanted any more."""
 
@@ -53,18 +57,19 @@ def avatar_receive(
     kind: uploads.Kind,
     files: Mapping[str, IO[bytes]],
     may_replace: bool = True,
+    requested_by: str = "",
 ) -> Avatar:
     """Keep an upload, and queue an avatar to be made of it.
 
-    Without ``may_replace`` the name must be free, and few preparations may wait. Raises as
-    `avatar_queue`, AvatarTaken, QueueFull, or OSError if it cannot be stored; then nothing of it
-    is left.
+    Without ``may_replace`` the name must be free, and few preparations may wait. ``requested_by``
+    is the subject that sent it, if that is known. Raises as `avatar_queue`, AvatarTaken, QueueFull,
+    or OSError if it cannot be stored; then nothing of it is left.
     """
     if not may_replace:
         _check_stranger(user_id)
     upload = uploads.keep(kind, files)
     try:
-        return avatar_queue(user_id=user_id, upload=upload)
+        return avatar_queue(user_id=user_id, upload=upload, requested_by=requested_by)
     except BaseException:
         uploads.forget(upload)
         raise
@@ -79,11 +84,23 @@ def _check_stranger(user_id: str) -> None:
         raise QueueFull(user_id)
 
 
-def avatar_queue(*, user_id: str, upload: str) -> Avatar:
+def _check_preparations(requested_by: str) -> None:
+    limit = settings.MAX_PREPARATIONS_PER_SUBJECT
+    if not limit or not requested_by:
+        return
+    own = Avatar.objects.filter(requested_by=requested_by, status__in=Avatar.IN_PROGRESS)
+    if own.count() >= limit:
+        raise TooManyPreparations(
+            f"So many of your preparations may wait or run: {limit}; try again when one is over."
+        )
+
+
+def avatar_queue(*, user_id: str, upload: str, requested_by: str = "") -> Avatar:
     """Have an avatar made of an upload.
 
     One that exists stays to be seen until the new one takes its place. Raises AvatarBusy if one is
-    being made for this user, AvatarDisabled if it has one that is disabled.
+    being made for this user, AvatarDisabled if it has one that is disabled, TooManyPreparations if
+    the subject ``requested_by`` has as many as it may have.
     """
     fields = {
         "status": Avatar.Status.QUEUED,
@@ -92,6 +109,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
         "error": "",
         "error_reason": "",
         "upload": upload,
+        "requested_by": requested_by,
         "job_id": uuid.uuid4(),
         "attempts": 0,
         "started_at": None,
@@ -99,6 +117,7 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
     }
     try:
         with transaction.atomic():
+            _check_preparations(requested_by)
             folder = user_id if asset_folders.is_usable(user_id) else ""
             return Avatar.objects.create(user_id=user_id, folder=folder, **fields)
     except IntegrityError:
@@ -121,7 +140,9 @@ def avatar_queue(*, user_id: str, upload: str) -> Avatar:
 def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
     """Prepare it again from its upload; raises as `avatar_queue`, or UploadGone."""
     uploads.source(avatar.upload)
-    return avatar_queue(user_id=avatar.user_id, upload=avatar.upload)
+    return avatar_queue(
+        user_id=avatar.user_id, upload=avatar.upload, requested_by=avatar.requested_by
+    )
 
 
 def avatar_adopt(*, user_id: str) -> Avatar:

@@ -2,8 +2,8 @@
 
 The server stores a body before a view is called. So that strangers cannot fill its disk, a body
 beyond `SMALL_BODY_BYTES` is read only where uploads are taken, and only from those who may upload:
-this machine, anybody if OPEN_UPLOADS is set, and those who bring a login cookie; the view decides
-whether that login may upload.
+this machine, anybody if OPEN_UPLOADS is set, and those who bring a login cookie or a credential;
+the view decides whether these may upload.
 """
 
 from collections.abc import Mapping
@@ -50,12 +50,14 @@ def check_large_body(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"A body may have {SMALL_BODY_BYTES} bytes here; videos go to POST /prepare_avatar/.",
         )
-    if settings.OPEN_UPLOADS or _has_login(headers) or _is_local(headers, peer, http_version):
+    if settings.OPEN_UPLOADS or _has_credential(headers) or _is_local(headers, peer, http_version):
         return
     raise BodyRefused(HTTPStatus.FORBIDDEN, MayChangeAvatars.message)
 
 
-def _has_login(headers: Mapping[str, str]) -> bool:
+def _has_credential(headers: Mapping[str, str]) -> bool:
+    if headers.get("authorization", "").lower().startswith("bearer "):
+        return True
     try:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:

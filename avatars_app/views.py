@@ -7,14 +7,17 @@ from django.conf import settings
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, Throttled
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from avatars_app import selectors, services
+from avatars_app.access import holder_limits
+from avatars_app.access.authentication import principal_of_request
 from avatars_app.exceptions import AvatarConflict, UploadTooLarge
 from avatars_app.models import Avatar
 from avatars_app.permissions import MayChangeAvatars, may_replace
@@ -44,6 +47,12 @@ WRONG = OpenApiResponse(description="The request is wrong; `detail` says what is
 FORBIDDEN = OpenApiResponse(description="Only this machine and staff may do this.")
 NOT_FOUND = OpenApiResponse(description="There is no such avatar.")
 CONFLICT = OpenApiResponse(description="One is being made for this user already, or is disabled.")
+TOO_MANY = OpenApiResponse(
+    description="More uploads, or preparations at a time, than a subject or an address may have; "
+    "`Retry-After` says when to try again."
+)
+TRY_AGAIN_S = 30
+"""A preparation takes a minute or two."""
 TOO_LARGE = OpenApiResponse(description="Larger than MAX_UPLOAD_MB.")
 
 
@@ -57,6 +66,26 @@ class NothingElse(BaseParser):
 
 
 # Docstrings of these classes would become descriptions in the schema.
+
+
+class UploadThrottle(BaseThrottle):
+    """How often a subject and an address may upload."""
+
+    _wait_s = 0.0
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        if request.method != "POST":
+            return True
+        refusal = holder_limits.spend(
+            holder_limits.upload_charges(
+                request.META.get("REMOTE_ADDR"), principal_of_request(request)
+            )
+        )
+        self._wait_s = 0.0 if refusal is None else refusal.wait_s
+        return refusal is None
+
+    def wait(self) -> float:
+        return self._wait_s
 
 
 class AvatarView(APIView):
@@ -77,10 +106,16 @@ class AvatarView(APIView):
 
     def receive(self, user_id: str, files: dict[str, Any]) -> Avatar:
         """Queue the upload; the refusal that fits if that cannot be."""
+        principal = principal_of_request(self.request)
         try:
             return services.avatar_receive(
-                user_id=user_id, may_replace=may_replace(self.request), **files
+                user_id=user_id,
+                may_replace=may_replace(self.request),
+                requested_by="" if principal is None else principal.subject,
+                **files,
             )
+        except services.TooManyPreparations as error:
+            raise Throttled(TRY_AGAIN_S, str(error)) from None
         except services.AvatarTaken:
             raise PermissionDenied(_TAKEN) from None
         except services.QueueFull:
@@ -92,6 +127,8 @@ class AvatarView(APIView):
 
 
 class PreparationView(AvatarView):
+    throttle_classes = (UploadThrottle,)
+
     def get_serializer(self, *args: Any, **kwargs: Any) -> UploadSerializer:
         """The form of the browsable API."""
         return UploadSerializer(*args, **kwargs)
@@ -107,6 +144,7 @@ class PreparationView(AvatarView):
             403: FORBIDDEN,
             409: CONFLICT,
             413: TOO_LARGE,
+            429: TOO_MANY,
         },
     )
     def post(self, request: Request, user_id: str) -> Response:

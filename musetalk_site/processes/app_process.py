@@ -7,16 +7,19 @@ the other processes.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from avatars_app.access.rates import Charge, Refusal
 from musetalk_site.processes.control import ControlSocket, PeerGone
 from musetalk_site.processes.messages import (
     AdoptConnection,
@@ -25,6 +28,7 @@ from musetalk_site.processes.messages import (
     Asked,
     AskOthers,
     Beat,
+    ChargesSpent,
     OthersDone,
     OwnSession,
     PlaceConnection,
@@ -32,12 +36,14 @@ from musetalk_site.processes.messages import (
     Question,
     ReleaseSession,
     SessionOwned,
+    SpendCharges,
     SupersedeSession,
     SupervisorMessage,
 )
 from musetalk_site.telemetry import collection
 from streaming.gateway.registry import Registry
 from streaming.history.writer import HistoryWriter
+from streaming.protocol.errors import HolderFull, SessionIdTaken
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +97,9 @@ class AppProcess:
             on_message=self._receive,
             on_end=on_end,
         )
-        self._next_request = 0
-        self._owning: dict[int, asyncio.Future[bool]] = {}
+        self._requests = itertools.count(1)
+        self._owning: dict[int, asyncio.Future[SessionOwned]] = {}
+        self._spending: dict[int, Future[Refusal | None]] = {}
         self._asking: dict[int, _Asking] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -128,18 +135,43 @@ class AppProcess:
 
     # `streaming.gateway.registry.Peers`.
 
-    async def own_session(self, session: str, user_id: str) -> bool:
-        """Whether this process may have the session; another process of the user's gives it up."""
+    async def own_session(self, session: str, owner: str, limits: Mapping[str, int]) -> None:
+        """Let this process have the session, if it may; see `Peers`."""
         request = self._new_request()
         answer = self._owning[request] = self._loop.create_future()
         try:
-            self._control.send(OwnSession(request, session, user_id))
-            return await asyncio.wait_for(answer, ANSWER_WITHIN_S)
+            self._control.send(OwnSession(request, session, owner, dict(limits)))
+            owned = await asyncio.wait_for(answer, ANSWER_WITHIN_S)
         except (PeerGone, TimeoutError) as error:
             log.warning("the supervisor was not asked for a session: %r", error)
-            return True
+            return
         finally:
             del self._owning[request]
+        if owned.full is not None:
+            raise HolderFull(owned.full, limits[owned.full])
+        if not owned.is_granted:
+            raise SessionIdTaken
+
+    def spend(self, charges: Sequence[Charge]) -> Refusal | None:
+        """Count what a client wants to do, for all processes; waits, in any other thread."""
+        request = self._new_request()
+        answer: Future[Refusal | None] = Future()
+        self._spending[request] = answer
+
+        def ask() -> None:
+            try:
+                self._control.send(SpendCharges(request, list(charges)))
+            except PeerGone:
+                answer.set_result(None)
+
+        self._loop.call_soon_threadsafe(ask)
+        try:
+            return answer.result(ANSWER_WITHIN_S)
+        except TimeoutError:
+            log.warning("the supervisor did not count %s: it is allowed", charges[0].what)
+            return None
+        finally:
+            del self._spending[request]
 
     def release_session(self, session: str) -> None:
         """The session is no longer here."""
@@ -178,10 +210,13 @@ class AppProcess:
             case AdoptConnection(head) if descriptor is not None:
                 self._adopted += 1
                 self._adopt(descriptor, head)
-            case SessionOwned(request, is_granted):
+            case SessionOwned(request):
                 answer = self._owning.get(request)
                 if answer is not None and not answer.done():
-                    answer.set_result(is_granted)
+                    answer.set_result(message)
+            case ChargesSpent(request, refusal):
+                if spending := self._spending.get(request):
+                    spending.set_result(refusal)
             case SupersedeSession(session):
                 self._spawn(self._registry.supersede(session))
             case Asked(request, what):
@@ -227,5 +262,4 @@ class AppProcess:
         task.add_done_callback(self._tasks.discard)
 
     def _new_request(self) -> int:
-        self._next_request += 1
-        return self._next_request
+        return next(self._requests)

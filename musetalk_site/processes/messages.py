@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from avatars_app.access.rates import Charge, Refusal
+
 MAX_BYTES: Final = 128 * 1024
 """Of one message; a request head that is handed over is the largest part of any."""
 
@@ -45,6 +47,8 @@ class OwnSession(FromProcess, frozen=True):
     session: str
     """`streaming.gateway.takeover.key_of` its id."""
     user_id: str
+    limits: dict[str, int] = {}
+    """How many sessions each of its holders may have."""
 
 
 class ReleaseSession(FromProcess, frozen=True):
@@ -58,6 +62,13 @@ class AskOthers(FromProcess, frozen=True):
 
     request: int
     what: Question
+
+
+class SpendCharges(FromProcess, frozen=True):
+    """A client wants to do something that is counted. Answered by `ChargesSpent`."""
+
+    request: int
+    charges: list[Charge]
 
 
 class Answer(FromProcess, frozen=True):
@@ -82,7 +93,16 @@ class SessionOwned(ToProcess, frozen=True):
 
     request: int
     is_granted: bool
-    """False: another user has it."""
+    """False: another user has it, or a holder has no more left."""
+    full: str | None = None
+    """The holder that has as many sessions as it may have."""
+
+
+class ChargesSpent(ToProcess, frozen=True):
+    """The answer to `SpendCharges`."""
+
+    request: int
+    refusal: Refusal | None = None
 
 
 class SupersedeSession(ToProcess, frozen=True):
@@ -117,10 +137,13 @@ class ProcessEnded(ToProcess, frozen=True):
     pid: int
 
 
-ProcessMessage = Beat | PlaceConnection | OwnSession | ReleaseSession | AskOthers | Answer
+ProcessMessage = (
+    Beat | PlaceConnection | OwnSession | ReleaseSession | AskOthers | SpendCharges | Answer
+)
 SupervisorMessage = (
     AdoptConnection
     | SessionOwned
+    | ChargesSpent
     | SupersedeSession
     | Asked
     | AnswerOfOther

@@ -7,6 +7,7 @@ a burst would all go to the same one. So both sides count what was ever given an
 the difference is on its way.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SPEAKING_WEIGHT = 8
@@ -42,6 +43,20 @@ class Owner:
 
     process: int
     user_id: str
+    holders: frozenset[str] = frozenset()
+    """The subject and the address that it counts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """The answer to a process that opens a session."""
+
+    is_granted: bool
+    """False: another user has it, or a holder has no more left."""
+    older: int | None = None
+    """The other process that has to give it up."""
+    full: str | None = None
+    """The holder that has as many sessions as it may have."""
 
 
 @dataclass(slots=True)
@@ -90,18 +105,33 @@ class Placement:
         ready = [number for number, load in self.loads.items() if load.is_ready]
         return min(ready, key=lambda number: (self.loads[number].weight, number), default=asked)
 
-    def own(self, session: str, user_id: str, process: int) -> tuple[bool, int | None]:
+    def own(
+        self, session: str, user_id: str, process: int, limits: Mapping[str, int] | None = None
+    ) -> Ownership:
         """A connection of ``process`` opens a session.
 
-        Returns:
-            Whether it is granted: not while another user has it; and the other process that has to
-            give it up, if there is one.
+        Args:
+            session: Its key.
+            user_id: Whose it is.
+            process: The number of the process.
+            limits: How many sessions each of its holders may have.
         """
         owner = self.owners.get(session)
         if owner is not None and owner.user_id != user_id:
-            return False, None
-        self.owners[session] = Owner(process, user_id)
-        return True, owner.process if owner is not None and owner.process != process else None
+            return Ownership(is_granted=False)
+        limits = limits or {}
+        full = next(
+            (each for each, limit in limits.items() if self._held(each, session) >= limit), None
+        )
+        if full is not None:
+            return Ownership(is_granted=False, full=full)
+        self.owners[session] = Owner(process, user_id, frozenset(limits))
+        is_moved = owner is not None and owner.process != process
+        return Ownership(is_granted=True, older=owner.process if owner and is_moved else None)
+
+    def _held(self, holder: str, session: str) -> int:
+        """How many sessions a holder has, without this one."""
+        return sum(holder in owner.holders for key, owner in self.owners.items() if key != session)
 
     def release(self, session: str, process: int) -> None:
         """A session ended in ``process``; if it is another's by now, it stays there."""

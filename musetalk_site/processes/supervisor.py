@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from avatars_app.access.rates import RateCounter
 from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
 from musetalk_site.processes.messages import (
@@ -38,6 +39,7 @@ from musetalk_site.processes.messages import (
     Asked,
     AskOthers,
     Beat,
+    ChargesSpent,
     OthersDone,
     OwnSession,
     PlaceConnection,
@@ -45,6 +47,7 @@ from musetalk_site.processes.messages import (
     ProcessMessage,
     ReleaseSession,
     SessionOwned,
+    SpendCharges,
     SupersedeSession,
 )
 from musetalk_site.processes.placement import Placement
@@ -98,6 +101,7 @@ class Supervisor:
         self._command = command
         self._shared = shared
         self._placement = Placement()
+        self._rates = RateCounter()
         self._processes: dict[int, _Process] = {}
         self._restarts: defaultdict[int, RestartLimit] = defaultdict(RestartLimit)
         self._failure: str | None = None
@@ -223,6 +227,8 @@ class Supervisor:
                     self._placement.release(session, sender.number)
                 case AskOthers():
                     self._ask_others(sender, message)
+                case SpendCharges(request, charges):
+                    self._send(sender, ChargesSpent(request, self._rates.spend(charges)))
                 case Answer(request, content) if request in self._questions:
                     self._answered(self._questions[request], sender.number, content)
         finally:
@@ -252,10 +258,10 @@ class Supervisor:
                 return
 
     def _own(self, sender: _Process, message: OwnSession) -> None:
-        is_granted, older = self._placement.own(message.session, message.user_id, sender.number)
-        if older is not None and older in self._processes:
-            self._send(self._processes[older], SupersedeSession(message.session))
-        self._send(sender, SessionOwned(message.request, is_granted))
+        owned = self._placement.own(message.session, message.user_id, sender.number, message.limits)
+        if owned.older is not None and owned.older in self._processes:
+            self._send(self._processes[owned.older], SupersedeSession(message.session))
+        self._send(sender, SessionOwned(message.request, owned.is_granted, owned.full))
 
     def _ask_others(self, asker: _Process, message: AskOthers) -> None:
         number, self._next_question = self._next_question, self._next_question + 1

@@ -105,8 +105,8 @@ class _App:
         from musetalk_site.asgi import application
         from musetalk_site.server.daphne_server import StreamServer
         from musetalk_site.watchdog import Watchdog
-        from streaming.gateway.access import RevocationWatch
         from streaming.gateway.registry import registry
+        from streaming.gateway.revocation import RevocationWatch
         from streaming.gateway.workers import WorkerListener
         from streaming.history.writer import writer
 
@@ -121,6 +121,7 @@ class _App:
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
         self._publish_numbers()
+        self._share_limits()
         self.server = StreamServer(
             application,
             endpoints=self._endpoints(),
@@ -181,6 +182,16 @@ class _App:
             lambda: snapshot(self._registry, None if worker is None else worker.report()),
             list if self._app_process is None else self._app_process.numbers_of_others,
         )
+
+    def _share_limits(self) -> None:
+        """Count what holders do for all processes together."""
+        from avatars_app.access import holder_limits
+        from musetalk_site.redis_rates import RedisRates
+
+        if settings.CHANNEL_REDIS_URL:
+            holder_limits.use(RedisRates(settings.CHANNEL_REDIS_URL).spend)
+        elif self._app_process is not None:
+            holder_limits.use(self._app_process.spend)
 
     async def _start(self) -> None:
         self._on_listening()

@@ -3,6 +3,9 @@
 consumer  carries out a session's effects on its WebSocket
 layer_effects  … and those for workers and other gateways
 routing   the stream's path
+admission who may open a stream, and how many
+revocation the end of sessions whose key or account was withdrawn
+operator_limits  the limits of each session, by the settings
 origins   which pages may open a stream
 avatar_look_up  which avatar a user has
 connection_log  the context of log lines, errors sent, the end

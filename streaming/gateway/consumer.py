@@ -20,7 +20,7 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -35,10 +35,11 @@ from avatars_app.selectors import AvatarNotReady
 from inference.errors import MessageInvalid
 from inference.local_link import link
 from inference.messages import MEDIA_LAYER, LayerMessage, from_layer
-from streaming.gateway import access, takeover
+from streaming.gateway import admission, takeover
 from streaming.gateway.avatar_look_up import look_up
 from streaming.gateway.connection_log import ConnectionLog
 from streaming.gateway.layer_effects import LayerEffects
+from streaming.gateway.operator_limits import operator_limits
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
 from streaming.gateway.transport import transport_of
@@ -48,7 +49,7 @@ from streaming.gateway.watching import watch
 from streaming.protocol import binary
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.codec import dump
-from streaming.protocol.errors import ClosingError, ProtocolError, SessionIdTaken
+from streaming.protocol.errors import ClosingError, HolderFull, ProtocolError, SessionIdTaken
 from streaming.protocol.server_messages import ActionFrame, Error, ServerMessage, VideoFrame
 from streaming.session.effects import (
     CloseConnection,
@@ -62,7 +63,6 @@ from streaming.session.effects import (
     SendToWorker,
     WatchSession,
 )
-from streaming.session.limits import SessionLimits
 from streaming.session.resumption import ClientState, check_last_frame
 from streaming.session.session import Session
 from streaming.session.watcher import Watcher
@@ -85,6 +85,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
     owner: str
     principal: Principal | None = None
     """Who it is; None: AUTH is off, or nobody was authenticated yet."""
+    session_limits: Mapping[str, int] = {}
     opened_at: datetime
     last_message_at: datetime
 
@@ -181,14 +182,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             user_id=user_id,
             reply_channel=self.channel_name,
             now_s=self._now_s(),
-            rules=SessionLimits(
-                max_queued_speech_s=settings.MAX_QUEUED_SPEECH_S,
-                idle_s=settings.SESSION_IDLE_S,
-                max_session_s=settings.MAX_SESSION_S,
-                end_of_speech_s=settings.END_OF_SPEECH_MS / 1_000,
-                resume_s=settings.RESUME_S,
-                max_watchers=settings.MAX_WATCHERS,
-            ),
+            rules=operator_limits(),
             is_binary=self._is_binary,
             tokens=self._tokens,
             watch_tokens=SignedWatchTokens(self._tokens),
@@ -236,7 +230,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     def revoke(self) -> None:
         """What its credential stands for was withdrawn."""
-        error = access.unauthorized("The key or the account behind this session was revoked.")
+        error = admission.unauthorized("The key or the account behind this session was revoked.")
         self._terminating = asyncio.create_task(self._guarded(lambda: self.session.refuse(error)))
 
     def _terminate(self) -> None:
@@ -265,7 +259,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._wake.set()
 
     async def _keep_time(self) -> None:
-        """Hand the session what its worker sends, and call its timer when its deadline has come."""
+        """Hand the session what its worker sends, and call its timer at its deadline."""
         while True:
             self._set_timer()
             await self._wake.wait()
@@ -322,12 +316,12 @@ class StreamConsumer(AsyncWebsocketConsumer):
             case SendPayload(payload):
                 await self._send_payload(payload)
             case WatchSession():
-                self._watch(effect)
+                await self._watch(effect)
             case OpenSession(session_id, _, auth_token):
-                if await self._authenticate(auth_token):
+                if await self._admit(auth_token):
                     await self._open(session_id)
             case ResumeSession(session_id, init):
-                if await self._authenticate(init.auth_token):
+                if await self._admit(init.auth_token):
                     await self._resume(session_id, init)
             case CloseConnection(code):
                 self._log.closing(int(code))
@@ -352,9 +346,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
         else:
             await self.send(text_data=payload)
 
-    def _watch(self, request: WatchSession) -> None:
+    async def _watch(self, request: WatchSession) -> None:
         """Watch the session of another connection, if the token allows that."""
         try:
+            await admission.count_address(self.scope)
             watcher = watch(
                 registry,
                 request,
@@ -370,18 +365,17 @@ class StreamConsumer(AsyncWebsocketConsumer):
         watcher.set_paused(self._transport is not None and self._transport.paused)
         self._watcher = watcher
 
-    async def _authenticate(self, auth_token: str | None) -> bool:
+    async def _admit(self, auth_token: str | None) -> bool:
         """Whether the sender of INIT may have a session; otherwise it ends."""
-        if not settings.AUTH:
-            return True
         user_id, now_s = self.session.user_id, self._now_s()
         try:
-            credential = auth_token or access.credential_of(self.scope)
-            principal = await access.authenticate(credential, user_id)
-            access.check_sessions(registry, principal, self)
+            principal = await admission.admit(self.scope, auth_token, user_id)
         except ClosingError as error:
-            self._todo.extend(self.session.refuse(error))
+            self._todo.extend(self.session.init_refused(error, self._now_s()))
             return False
+        self.session_limits = admission.session_limits(self.scope, principal)
+        if principal is None:
+            return True
         self.principal = principal
         self.owner = self._tokens.user_id = f"{user_id}\n{principal.subject}"
         if principal.session_exp is not None:
@@ -397,6 +391,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await registry.reserve(session_id, self)
         except SessionIdTaken:
             self._todo.extend(self.session.id_taken(self._now_s()))
+            return
+        except HolderFull as full:
+            self._todo.extend(self.session.refuse(full))
             return
         self._layers.put(OpenSession(session_id, self.owner))
         try:

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
 from avatars_app.access.principal import Principal
 from inference.messages import SessionClaimed
 from streaming.gateway.takeover import key_of
-from streaming.protocol.errors import SessionIdTaken
+from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.metrics import SessionMetrics
 from streaming.session.session import Session
 
@@ -26,6 +26,9 @@ class Connection(Protocol):
 
     principal: Principal | None
     """Who it is, with AUTH."""
+
+    session_limits: Mapping[str, int]
+    """How many sessions each of its holders may have, its subject and its address."""
 
     def revoke(self) -> None:
         """End it: what its credential stands for was withdrawn."""
@@ -51,10 +54,19 @@ class RegistryObserver(Protocol):
 class Peers(Protocol):
     """The other app processes of this machine."""
 
-    async def own_session(self, session: str, owner: str) -> bool:
-        """Whether this process may have the session.
+    async def own_session(self, session: str, owner: str, limits: Mapping[str, int]) -> None:
+        """Let this process have the session.
 
         Where another process of the same user's has it, that one gives it up.
+
+        Args:
+            session: Its key.
+            owner: Whose it is.
+            limits: How many sessions each of its holders may have, over all processes.
+
+        Raises:
+            SessionIdTaken: Another user has it.
+            HolderFull: A holder has as many others as it may have.
         """
 
     def release_session(self, session: str) -> None:
@@ -108,16 +120,25 @@ class Registry:
 
         Raises:
             SessionIdTaken: Another user has it.
+            HolderFull: Its subject or its address has as many others as it may have.
         """
         key = key_of(session_id)
-        if self.peers is not None and not await self.peers.own_session(key, connection.owner):
-            raise SessionIdTaken
+        if self.peers is not None:
+            await self.peers.own_session(key, connection.owner, connection.session_limits)
+        else:
+            self._check_limits(key, connection.session_limits)
         older = self._by_session_id.get(key)
         if older is not None and older.owner != connection.owner:
             raise SessionIdTaken
         self._by_session_id[key] = connection
         if older is not None and older is not connection:
             await older.supersede()
+
+    def _check_limits(self, key: str, limits: Mapping[str, int]) -> None:
+        others = [each for other, each in self._by_session_id.items() if other != key]
+        for holder, limit in limits.items():
+            if sum(holder in other.session_limits for other in others) >= limit:
+                raise HolderFull(holder, limit)
 
     def connection_of(self, session_id: str) -> Connection | None:
         """The connection that has the session, or had it last and waits for another."""

@@ -3,6 +3,7 @@
 StreamingError
 ├── ProtocolError       a request cannot be fulfilled: becomes an ERROR, the connection stays
 │   └── ClosingError    becomes an ERROR, and the connection is closed
+│       └── HolderFull  a subject or an address has as many sessions as it may have
 └── SessionIdTaken      the proposed session_id is live, and another user's
 
 A fault of the server is neither: its traceback goes to the log, the client sees INTERNAL_ERROR.
@@ -73,6 +74,13 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
         "close 4429",
     ),
     (
+        "RATE_LIMIT_EXCEEDED",
+        "too many sessions, or connections a minute, of one subject or address: details.reason: "
+        '"sessions_per_subject", "connections_per_address", …; connect again after '
+        "details.retry_after_ms",
+        "close 4429",
+    ),
+    (
         "INTERNAL_ERROR",
         "a fault of the server",
         "close 4500",
@@ -87,10 +95,13 @@ CLOSE_MEANINGS: dict[int, str] = {
     4404: "there is no avatar to show",
     4408: "no INIT within 10 s, no message for SESSION_IDLE_S, or MAX_SESSION_S is over",
     4409: "the session was opened on a newer connection, or ended by an operator",
-    4429: "no capacity",
+    4429: "no capacity, or a limit of the subject or the address",
     4500: "a fault of the server",
 }
 """Every close code, for the same pages. 1009 is Daphne's own."""
+
+
+SESSION_RETRY_AFTER_MS = 5_000
 
 
 class StreamingError(Exception):
@@ -119,6 +130,28 @@ class ClosingError(ProtocolError):
     ) -> None:
         super().__init__(code, message, **details)
         self.close_code = close_code
+
+
+class HolderFull(ClosingError):
+    """A subject or an address has as many sessions as it may have."""
+
+    def __init__(self, holder: str, limit: int) -> None:
+        """Refuse another session.
+
+        Args:
+            holder: Its kind and its name, as in ``subject:ann``.
+            limit: How many it may have.
+        """
+        kind = holder.partition(":")[0]
+        super().__init__(
+            "RATE_LIMIT_EXCEEDED",
+            f"This {kind} has {limit} sessions, and may have no more; end one, then try again.",
+            close_code=CloseCode.CAPACITY,
+            reason=f"sessions_per_{kind}",
+            retry_after_ms=SESSION_RETRY_AFTER_MS,
+        )
+        self.holder = holder
+        self.limit = limit
 
 
 class SessionIdTaken(StreamingError):

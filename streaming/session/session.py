@@ -274,6 +274,8 @@ class Session:
 
     def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
         """The session cannot be opened, resumed or watched so; the client may send another INIT."""
+        if isinstance(error, ClosingError):
+            return self.refuse(error)
         if self.state is State.OPENING:
             self._go(Event.REFUSE_ID)
             self._context.session_id = None

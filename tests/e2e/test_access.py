@@ -165,20 +165,57 @@ async def test_a_revoked_key_ends_its_sessions(
         assert "revoked" in await refused(*await opened(server, "ann", credential))
 
 
+async def too_many(stream: Stream, answer: dict[str, Any]) -> dict[str, Any]:
+    """The details of a refusal by a limit."""
+    assert answer["data"]["code"] == "RATE_LIMIT_EXCEEDED", answer
+    _, code = await stream.end()
+    assert code == 4429
+    return dict(answer["data"]["details"])
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
 async def test_sessions_of_one_subject_are_bounded(
-    serve: Callable[..., Server], database: str
+    serve: Callable[..., Server], database: str, processes: str
 ) -> None:
     server = serve(
-        AUTH="true", AUTH_SECRET=SECRET, MAX_SESSIONS_PER_SUBJECT="1", DATABASE_URL=database
+        *("--processes", processes),
+        AUTH="true",
+        AUTH_SECRET=SECRET,
+        MAX_SESSIONS_PER_SUBJECT="3",
+        MAX_CONNECTIONS_PER_SUBJECT="6",
+        DATABASE_URL=database,
     )
-    first, _ = await opened(server, "ann", token())
-    second, answer = await opened(server, "ann", token())
-    assert answer["data"]["details"]["reason"] == "sessions_per_subject"
-    _, code = await second.end()
-    assert code == 4429
-    other, answer = await opened(server, "bob", token("bob"))
+    if processes == "2":
+        server.process.wait_for("2 processes are ready")
+    anns = [await opened(server, "ann", token()) for _ in range(3)]
+    assert [answer["type"] for _, answer in anns] == ["INIT_SUCCESS"] * 3
+    details = await too_many(*await opened(server, "ann", token()))
+    assert details == {"reason": "sessions_per_subject", "retry_after_ms": 5_000}
+    bob, answer = await opened(server, "bob", token("bob"))
     assert answer["type"] == "INIT_SUCCESS"
-    for stream in (first, other):
+    await anns.pop()[0].socket.close()
+    again, answer = await opened(server, "ann", token())
+    assert answer["type"] == "INIT_SUCCESS"
+    await too_many(*await opened(server, "ann", token()))
+    details = await too_many(*await opened(server, "ann", token()))
+    assert details["reason"] == "connections_per_subject"
+    assert 0 < details["retry_after_ms"] <= 60_000
+    for stream in (bob, again, *(each for each, _ in anns)):
+        await stream.socket.close()
+
+
+async def test_an_address_is_bounded_if_the_settings_say_so(
+    serve: Callable[..., Server], database: str
+) -> None:
+    server = serve(TRUSTED_PROXIES="127.0.0.1", MAX_SESSIONS_PER_ADDRESS="1", DATABASE_URL=database)
+    elsewhere: dict[str, Any] = {"additional_headers": {"X-Forwarded-For": "203.0.113.9"}}
+    first, answer = await opened(server, "ann", **elsewhere)
+    assert answer["type"] == "INIT_SUCCESS"
+    details = await too_many(*await opened(server, "bob", **elsewhere))
+    assert details["reason"] == "sessions_per_address"
+    unnamed = [await opened(server, "bob") for _ in range(2)]
+    assert [answer["type"] for _, answer in unnamed] == ["INIT_SUCCESS"] * 2
+    for stream in (first, *(each for each, _ in unnamed)):
         await stream.socket.close()
 
 

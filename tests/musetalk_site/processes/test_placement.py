@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from musetalk_site.processes.placement import SPEAKING_WEIGHT, Placement
+from musetalk_site.processes.placement import SPEAKING_WEIGHT, Ownership, Placement
 
 
 def ready(*loads: tuple[int, int]) -> Placement:
@@ -61,14 +61,16 @@ def test_who_is_not_ready_is_given_nothing():
 
 def test_the_newer_connection_of_the_same_user_wins():
     placement = ready((0, 0), (0, 0))
-    assert placement.own("a", "ada", 0) == (True, None)
-    assert placement.own("a", "ada", 0) == (True, None), "its own process settles that itself"
-    assert placement.own("a", "ada", 1) == (True, 0)
-    assert placement.own("a", "bob", 0) == (False, None)
+    assert placement.own("a", "ada", 0) == Ownership(is_granted=True)
+    assert placement.own("a", "ada", 0) == Ownership(is_granted=True), (
+        "its own process settles that itself"
+    )
+    assert placement.own("a", "ada", 1) == Ownership(is_granted=True, older=0)
+    assert placement.own("a", "bob", 0) == Ownership(is_granted=False)
     placement.release("a", 0)
-    assert placement.own("a", "bob", 0) == (False, None), "process 0 no longer had it"
+    assert placement.own("a", "bob", 0) == Ownership(is_granted=False), "process 0 no longer had it"
     placement.release("a", 1)
-    assert placement.own("a", "bob", 0) == (True, None)
+    assert placement.own("a", "bob", 0) == Ownership(is_granted=True)
 
 
 def test_a_dead_process_owns_nothing():
@@ -77,8 +79,25 @@ def test_a_dead_process_owns_nothing():
     placement.own("b", "ada", 1)
     placement.process_ended(0)
     assert placement.place("a", asked=1) == 1
-    assert placement.own("a", "bob", 1) == (True, None)
-    assert placement.own("b", "bob", 1) == (False, None)
+    assert placement.own("a", "bob", 1) == Ownership(is_granted=True)
+    assert placement.own("b", "bob", 1) == Ownership(is_granted=False)
+
+
+def test_a_holder_s_sessions_are_counted_over_all_processes():
+    placement = ready((0, 0), (0, 0))
+    limits = {"subject:ada": 2, "address:192.0.2.1": 3}
+    assert placement.own("a", "ada", 0, limits).is_granted
+    assert placement.own("b", "ada", 1, limits).is_granted
+    refused = placement.own("c", "ada", 0, limits)
+    assert refused == Ownership(is_granted=False, full="subject:ada")
+    assert placement.own("a", "ada", 1, limits).older == 0, "it has that one already"
+    placement.release("b", 1)
+    assert placement.own("c", "ada", 0, limits).is_granted
+    bob = {"subject:bob": 2, "address:192.0.2.1": 3}
+    assert placement.own("d", "bob", 0, bob).is_granted
+    assert placement.own("e", "bob", 0, bob).full == "address:192.0.2.1"
+    placement.process_ended(0)
+    assert placement.own("e", "bob", 1, bob).is_granted
 
 
 class Processes(RuleBasedStateMachine):
@@ -106,9 +125,11 @@ class Processes(RuleBasedStateMachine):
             return
         process = data.draw(st.sampled_from(sorted(self.placement.loads)))
         before = self.placement.owners.get(session)
-        is_granted, older = self.placement.own(session, user, process)
-        assert is_granted == (before is None or before.user_id == user)
-        assert older is None or (before is not None and older == before.process != process)
+        limits = {f"subject:{user}": 2}
+        owned = self.placement.own(session, user, process, limits)
+        is_own = before is None or before.user_id == user
+        assert owned.is_granted == (is_own and owned.full is None)
+        assert owned.older is None or owned.older == before.process != process
 
     @rule(session=st.none() | st.sampled_from("abc"), data=st.data())
     def place(self, session: str | None, data: st.DataObject) -> None:
@@ -123,6 +144,11 @@ class Processes(RuleBasedStateMachine):
     @invariant()
     def owners_run(self) -> None:
         assert {o.process for o in self.placement.owners.values()} <= set(self.placement.loads)
+
+    @invariant()
+    def nobody_has_more_than_allowed(self) -> None:
+        held = Counter(holder for o in self.placement.owners.values() for holder in o.holders)
+        assert all(count <= 2 for count in held.values())
 
 
 TestProcesses = Processes.TestCase

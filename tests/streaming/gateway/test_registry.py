@@ -1,10 +1,11 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
 
 from avatars_app.access.principal import Principal
 from streaming.gateway.registry import Registry
-from streaming.protocol.errors import SessionIdTaken
+from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.session import Session
 from tests.streaming.fakes import SESSION_ID, FakeGateway
 
@@ -15,6 +16,7 @@ class FakeConnection:
         self.session = self.gateway.session
         self.session.user_id = self.owner = user_id
         self.principal: Principal | None = None
+        self.session_limits: Mapping[str, int] = {}
         self.opened_at = self.last_message_at = datetime.now(UTC)
         self.was_shut_down = self.was_superseded = self.was_revoked = False
 
@@ -42,9 +44,10 @@ class FakePeers:
         self.owned: list[tuple[str, str]] = []
         self.released: list[str] = []
 
-    async def own_session(self, session: str, user_id: str) -> bool:
-        self.owned.append((session, user_id))
-        return self.grants
+    async def own_session(self, session: str, owner: str, limits: Mapping[str, int]) -> None:
+        self.owned.append((session, owner))
+        if not self.grants:
+            raise SessionIdTaken
 
     def release_session(self, session: str) -> None:
         self.released.append(session)
@@ -62,6 +65,22 @@ async def test_one_session_has_one_connection():
     with pytest.raises(SessionIdTaken):
         await registry.reserve(SESSION_ID, other)
     assert not second.was_superseded
+
+
+async def test_a_holder_has_no_more_sessions_than_it_may():
+    registry = Registry()
+    connections = [FakeConnection() for _ in range(3)]
+    for connection in connections:
+        connection.session_limits = {"subject:ann": 2}
+        registry.enter(connection)
+    for number, connection in enumerate(connections[:2]):
+        await registry.reserve(f"{number:032}", connection)
+    with pytest.raises(HolderFull) as full:
+        await registry.reserve(f"{2:032}", connections[2])
+    assert (full.value.holder, full.value.limit) == ("subject:ann", 2)
+    await registry.reserve(f"{1:032}", connections[2])  # the newer connection of one of them
+    registry.leave(connections[0])
+    await registry.reserve(f"{3:032}", FakeConnection())
 
 
 async def test_a_session_is_owned_among_all_processes():
