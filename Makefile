@@ -11,10 +11,6 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	&& echo $$python && break; done)
 INSTALL := $(PYTHON) musetalk_site/install.py
 
-# The engine's own requirements are gigabytes: only who asks for it gets them.
-ENGINE ?= $(shell sed -n 's/^ENGINE=//p' .env 2>/dev/null)
-SERVER_REQUIREMENTS := $(if $(filter musetalk,$(ENGINE)),requirements.txt,requirements-core.txt)
-
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | sort | expand -t 12
 
@@ -22,7 +18,8 @@ python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer."; exit 1; }
 
 run: python ## serve the talking avatar
-	@$(INSTALL) $(SERVER_REQUIREMENTS)
+	@$(INSTALL) requirements-core.txt
+	@file=$$(.venv/bin/python -m musetalk_site.engine_requirements) && $(INSTALL) $$file
 	@.venv/bin/python manage.py migrate --verbosity 0
 	@exec .venv/bin/python manage.py serve
 

@@ -4,7 +4,7 @@
 import os
 import sys
 
-from musetalk_site.environment import SettingInvalid
+from musetalk_site.environment import CannotStart
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
-    except SettingInvalid as error:
+    except CannotStart as error:
         sys.exit(f"Cannot start: {error}")
 
 

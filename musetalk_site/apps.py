@@ -6,6 +6,9 @@ class SiteConfig(AppConfig):
     name = "musetalk_site"
     default = True
 
+    def ready(self) -> None:
+        from musetalk_site import checks  # noqa: F401  to register them
+
 
 class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types
     """django-axes, under a heading that operators understand."""

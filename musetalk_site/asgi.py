@@ -7,13 +7,13 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from musetalk_site.environment import SettingInvalid
+from musetalk_site.environment import CannotStart
 from musetalk_site.middleware.proxies import TrustedProxies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
 try:
     pages = get_asgi_application()
-except SettingInvalid as error:
+except CannotStart as error:
     sys.exit(f"Cannot start: {error}")
 
 # These import models, which Django must have set up first.

@@ -1,13 +1,14 @@
 """Reading settings from the environment: what each variable may hold, said in one sentence.
 
-A value is taken from the process's environment, else from the file `.env`. Without one, or if it is
-empty, the default holds. Every default is kept as the text that a person would write into
-`.env`, so that `.env.example` and this table can be compared, and a default passes the same check
-as any other value.
+A value is taken from the process's environment, else from the file `.env`. Nothing else reads it:
+the Makefile asks `engine_requirements`. Without one, or if it is empty, the default holds. Every
+default is kept as the text that a person would write into `.env`, so that `.env.example` and this
+table can be compared, and a default passes the same check as any other value.
 
 No variable is read anywhere else: code that needs a setting reads `django.conf.settings`.
 """
 
+import difflib
 import ipaddress
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import dotenv
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
@@ -29,7 +31,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-class SettingInvalid(ImproperlyConfigured):
+class CannotStart(ImproperlyConfigured):
+    """No command can run with these settings; the message is a sentence for the operator."""
+
+
+class SettingInvalid(CannotStart):
     """A variable holds something that it may not; the message says what it may."""
 
     def __init__(self, name: str, text: str, allowed: str) -> None:
@@ -143,13 +149,34 @@ def _several(text: str) -> list[str]:
     raise _Refused('a JSON list of texts, as in ["a", "b"], or texts with commas between them')
 
 
+def _hosts(text: str) -> list[str]:
+    # As they stand in the header Host, without its port: with a scheme or a path none would match.
+    hosts = [host.lower() for host in _several(text)]
+    for host in hosts:
+        if host != "*" and not re.fullmatch(
+            r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]", host
+        ):
+            raise _Refused(
+                "* or host names such as example.org, .example.org (with all below it) or [::1], "
+                "without https:// and port, as a JSON list or with commas between"
+            )
+    return hosts
+
+
+_PLAIN_ORIGINS = {"*", "null", "file://"}
+"""Sandboxed frames send `null`, pages opened from disk `null` or `file://`."""
+
+
 def _origins(text: str) -> list[str]:
     # As browsers write them, so that they can be compared as texts.
-    origins = [origin.rstrip("/").lower() for origin in _several(text)]
+    origins = [origin.lower() for origin in _several(text)]
+    origins = [o if o in _PLAIN_ORIGINS else o.rstrip("/") for o in origins]
     for origin in origins:
-        if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", origin):
+        is_origin = re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+", origin)
+        if origin not in _PLAIN_ORIGINS and not is_origin:
             raise _Refused(
-                "* or origins such as https://example.org, as a JSON list or with commas between"
+                "*, null, file:// or whole origins such as https://example.org, as a JSON list or "
+                "with commas between"
             )
     return origins
 
@@ -225,7 +252,7 @@ VARIABLES: dict[str, Variable] = {
     "CHANNEL_REDIS_URL": Variable("", _redis_url),
     "DATABASE_URL": Variable("sqlite:///var/db.sqlite3", _database),
     "SECRET_KEY": Variable("", _text),
-    "ALLOWED_HOSTS": Variable("*", _several),
+    "ALLOWED_HOSTS": Variable("*", _hosts),
     "DEBUG": Variable("false", _flag),
     "AUTH": Variable("false", _flag),
     "AUTH_SECRET": Variable("", _secret),
@@ -252,14 +279,23 @@ VARIABLES: dict[str, Variable] = {
 
 
 def read_file(path: Path) -> dict[str, str]:
-    """What the `.env` file at ``path`` says; nothing if there is none."""
+    """What the `.env` file at ``path`` says; nothing if there is none.
 
-    class File(environ.Env):  # type: ignore[misc]  # the library has no types
-        ENVIRON: Mapping[str, str] = {}
+    Quotes, ``export`` and comments behind values are understood; `$` means nothing.
+    """
+    said = dotenv.dotenv_values(path, interpolate=False)
+    return {name: value for name, value in said.items() if value is not None}
 
-    if path.is_file():
-        File.read_env(path)
-    return dict(File.ENVIRON)
+
+def unknown_names(file: Mapping[str, str]) -> list[str]:
+    """A sentence for each name in `.env` that is no setting: nothing reads it."""
+    sentences = []
+    for name in file:
+        if name not in VARIABLES:
+            close = difflib.get_close_matches(name.upper(), VARIABLES, n=1)
+            advice = f"did you mean {close[0]}?" if close else ".env.example lists them all."
+            sentences.append(f".env sets {name}, which is no setting: {advice}")
+    return sentences
 
 
 def read(process: Mapping[str, str] = os.environ, file: Mapping[str, str] = {}) -> dict[str, Any]:

@@ -43,6 +43,11 @@ def digests(files: list[Path]) -> dict[str, str]:
     }
 
 
+def text_of(files: list[Path]) -> str:
+    """All lines of requirement files, included ones too."""
+    return "\n".join(each.read_text() for file in files for each in with_included(file))
+
+
 def make_venv(uv: str | None) -> None:
     if PYTHON.exists() and subprocess.run([PYTHON, "-c", ""], check=False).returncode == 0:
         return
@@ -98,11 +103,20 @@ def install(files: list[Path], uv: str | None) -> None:
         environment = dict(os.environ)
         if "cert" in configured:
             environment.setdefault("SSL_CERT_FILE", configured["cert"][0])
-        command = [uv, "pip", "install", "--python", str(PYTHON), *uv_options(configured)]
+        command = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(PYTHON),
+            *uv_options(configured),
+        ]
         if subprocess.run([*command, *requirements], env=environment, check=False).returncode == 0:
             return
         say("uv could not install it; trying pip")
-    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *requirements]
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command += requirements
     if subprocess.run(command, check=False).returncode != 0:
         sys.exit(f"Installing failed. By hand: {shlex.join(command)}")
 
@@ -115,7 +129,8 @@ def main(names: list[str]) -> None:
         return
     uv = shutil.which("uv")
     make_venv(uv)
-    say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}")
+    size = "gigabytes, with torch" if "torch>=" in text_of(files) else "about 400 MB"
+    say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}: once, {size}")
     install(files, uv)
     STAMP.write_text(json.dumps(installed | wanted, indent=1) + "\n")
 

@@ -4,13 +4,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from musetalk_site.environment import BASE_DIR, Network, read, read_file
+from musetalk_site.environment import (
+    BASE_DIR,
+    CannotStart,
+    Network,
+    read,
+    read_file,
+    unknown_names,
+)
 from musetalk_site.layers import layers_in_process, layers_over_redis
 from musetalk_site.logs import logging_settings
 from musetalk_site.secret_key import kept_secret_key
 from musetalk_site.version import VERSION
 
-_values = read(file=read_file(BASE_DIR / ".env"))
+_file = read_file(BASE_DIR / ".env")
+_values = read(file=_file)
+UNKNOWN_SETTINGS: list[str] = unknown_names(_file)
 
 HOST: str = _values["HOST"]
 PORT: int = _values["PORT"]
@@ -147,7 +156,13 @@ TEMPLATES = [
 DATABASES: dict[str, dict[str, Any]] = {"default": _values["DATABASE_URL"]}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     if isinstance(DATABASES["default"]["NAME"], Path):
-        DATABASES["default"]["NAME"].parent.mkdir(parents=True, exist_ok=True)
+        try:
+            DATABASES["default"]["NAME"].parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotStart(
+                f"the folder of DATABASE_URL, {DATABASES['default']['NAME'].parent}, "
+                f"cannot be made ({error.strerror}): name a file in a folder that can be written."
+            ) from None
     # Readers never wait for the writer, and a writer takes its lock at once or waits its turn:
     # without IMMEDIATE two processes that read before they write can fail at once.
     DATABASES["default"]["OPTIONS"] = {

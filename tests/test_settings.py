@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from musetalk_site.environment import BASE_DIR, VARIABLES, SettingInvalid, read, read_file
+from musetalk_site.environment import (
+    BASE_DIR,
+    VARIABLES,
+    CannotStart,
+    SettingInvalid,
+    read,
+    read_file,
+    unknown_names,
+)
 from musetalk_site.secret_key import kept_secret_key
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "::1")
@@ -55,6 +63,9 @@ def test_an_empty_value_means_the_default() -> None:
         ("CORS_ORIGINS", "HTTPS://A.example,http://b.example:8080", None),
         ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1", [*map(ip_network, PROXIES)]),
         ("ALLOWED_HOSTS", "a.example,b.example", ["a.example", "b.example"]),
+        ("ALLOWED_HOSTS", ".Example.org,[::1],10.0.0.7", [".example.org", "[::1]", "10.0.0.7"]),
+        ("CORS_ORIGINS", "null,file://", ["null", "file://"]),
+        ("CORS_ORIGINS", "capacitor://localhost", ["capacitor://localhost"]),
         ("ENGINE", "MuseTalk", "musetalk"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("LOG_FORMAT", "JSON", "json"),
@@ -84,9 +95,14 @@ def test_what_may_be_said(name: str, text: str, value: object) -> None:
         ("DEVICE", "cuda:x", "auto, cpu, mps, cuda or cuda:N"),
         ("USE_FLOAT16", "maybe", "true or false"),
         ("DEFAULT_AVATAR", "../etc", "the name of an avatar"),
-        ("CORS_ORIGINS", "example.org", "* or origins such as https://example.org"),
+        ("CORS_ORIGINS", "example.org", "whole origins such as https://example.org"),
         ("CORS_ORIGINS", '["https://a.example"', "a JSON list"),
         ("CORS_ORIGINS", "[1]", "a JSON list"),
+        ("CORS_ORIGINS", "https://*.example.org", "*, null, file:// or whole origins"),
+        ("CORS_ORIGINS", "https://example.org/page", "*, null, file:// or whole origins"),
+        ("ALLOWED_HOSTS", "https://example.org", "without https:// and port"),
+        ("ALLOWED_HOSTS", "example.org:8000", "without https:// and port"),
+        ("ALLOWED_HOSTS", "*.example.org", ".example.org (with all below it)"),
         ("CHANNEL_REDIS_URL", "localhost:6379", "the address of a Redis server"),
         ("DATABASE_URL", "mysql://localhost/x", "sqlite:///path/to/file or postgres://"),
         ("DATABASE_URL", "sqlite://var/db.sqlite3", "three slashes"),
@@ -130,6 +146,44 @@ def test_the_example_file_says_what_each_setting_means() -> None:
         if "=" in line and not line.startswith("#"):
             assert above.startswith("# "), f"nothing explains {line}"
             assert not above.startswith("# ----"), f"nothing explains {line}"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("ENGINE=musetalk", "musetalk"),
+        ('ENGINE="musetalk"', "musetalk"),
+        ("ENGINE='musetalk'  # on the GPU", "musetalk"),
+        ("ENGINE=musetalk # on the GPU", "musetalk"),
+        ("export ENGINE=musetalk", "musetalk"),
+        ("  ENGINE = musetalk", "musetalk"),
+        ("ENGINE=a#b", "a#b"),
+        ("ENGINE=p$word${PATH}", "p$word${PATH}"),
+        ("ENGINE=", ""),
+        ("\ufeffENGINE=musetalk\r", "musetalk"),
+    ],
+)
+def test_a_line_of_the_file_is_read_as_people_mean_it(
+    tmp_path: Path, line: str, value: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(f"{line}\n# a comment\n".encode())
+    assert read_file(file) == {"ENGINE": value}
+
+
+def test_a_name_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    file = {"ENGNIE": "viseme", "port": "1", "SOMETHING_ELSE": "1", "HOST": "::"}
+    assert unknown_names(file) == [
+        ".env sets ENGNIE, which is no setting: did you mean ENGINE?",
+        ".env sets port, which is no setting: did you mean PORT?",
+        ".env sets SOMETHING_ELSE, which is no setting: .env.example lists them all.",
+    ]
+
+
+def test_a_secret_key_that_cannot_be_kept_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotStart, match="SECRET_KEY is empty, and none can be kept"):
+        kept_secret_key(tmp_path / "file" / "secret_key")
 
 
 def test_a_missing_file_says_nothing(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def _provider_verifier(token: str) -> _Verifier:
             raise AccessDenied("The token is not valid here.")
         return _Verifier(key.key, (key.algorithm_name,), audience, issuer)
     if settings.AUTH_PUBLIC_KEY:
-        key, algorithm = _public_key(settings.AUTH_PUBLIC_KEY)
+        key, algorithm = public_key(settings.AUTH_PUBLIC_KEY)
         return _Verifier(key, (algorithm,), audience, issuer)
     if settings.AUTH_SECRET:
         return _Verifier(settings.AUTH_SECRET, ("HS256",), audience, issuer)
@@ -142,8 +142,16 @@ def _jwks(url: str) -> jwt.PyJWKClient:
 
 
 @functools.lru_cache(maxsize=4)
-def _public_key(path: Path) -> tuple[Any, str]:
-    """The key in a PEM file, and the one algorithm that goes with it."""
+def public_key(path: Path) -> tuple[Any, str]:
+    """The key in a PEM file, and the one algorithm that goes with it.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no public key in PEM.
+    """
     key = load_pem_public_key(path.read_bytes())
     return key, "ES256" if isinstance(key, EllipticCurvePublicKey) else "RS256"
 

@@ -320,6 +320,7 @@ def app_process_command(options: Sequence[str], *, count: int, listening: int) -
 
     def command(number: int, control: int) -> list[str]:
         place = f"{number},{control},{listening},{count}"
-        return [sys.executable, sys.argv[0], "serve", *options, "--app-process", place]
+        flags = ("--skip-checks", "--app-process", place)  # this process has checked
+        return [sys.executable, sys.argv[0], "serve", *options, *flags]
 
     return command

@@ -43,7 +43,7 @@ class OriginGuard:
         """
         self._application = application
         self._hosts = list(hosts)
-        self._allowed = {origin.rstrip("/").lower() for origin in allowed}
+        self._allowed = {_normalized(origin) for origin in allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application if self._admits(scope) else refuse
@@ -59,13 +59,17 @@ class OriginGuard:
                 log.info("refused a stream to host %r; ALLOWED_HOSTS does not name it", name)
                 return False
         for origin in origins:
-            if ANY in self._allowed or origin.rstrip("/").lower() in self._allowed:
+            if ANY in self._allowed or _normalized(origin) in self._allowed:
                 continue
             if len(hosts) == 1 and _is_same_host(origin, hosts[0]):
                 continue
             log.info("refused a stream to a page of %r; CORS_ORIGINS does not name it", origin)
             return False
         return True
+
+
+def _normalized(origin: str) -> str:
+    return origin.rstrip("/").lower()
 
 
 def _is_same_host(origin: str, host: str) -> bool:

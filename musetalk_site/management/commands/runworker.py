@@ -12,11 +12,12 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 from musetalk_site import event_loop
+from musetalk_site.start_checks import CheckedCommand
 
 if TYPE_CHECKING:
     from avatars_app.preparation_runner import PreparationRunner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("musetalk")
 
 
-class Command(BaseCommand):
+class Command(CheckedCommand):
     help = "Run the engine and serve the sessions that gateways claim."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -26,6 +26,7 @@ from inference.engines.process.launcher import EngineLauncher, engine_process_co
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
 from musetalk_site.server.listening import cannot_listen
+from musetalk_site.start_checks import CheckedCommand
 from streaming.protocol.address import STREAM_PATH
 
 log = logging.getLogger("musetalk")
@@ -34,7 +35,7 @@ BACKLOG = 1_024
 """Connections that may wait to be accepted."""
 
 
-class Command(BaseCommand):
+class Command(CheckedCommand):
     help = "Serve pages and streams, with workers in the same processes."
     requires_migrations_checks = False  # said below in words of our own
 

@@ -1,0 +1,69 @@
+"""What `manage.py check` says of settings.
+
+Always: names in `.env` that nothing reads. With --deploy: what a server on the internet should not
+leave open.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import Warning as CheckWarning
+from django.core.checks import register
+
+from avatars_app.permissions import is_loopback
+
+DeployWarnings = list[CheckWarning]
+
+
+@register("settings")
+def names_are_settings(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
+    return [CheckWarning(sentence, id="settings.W001") for sentence in settings.UNKNOWN_SETTINGS]
+
+
+@register("security", deploy=True)
+def hosts_are_named(app_configs: Any, **kwargs: Any) -> DeployWarnings:
+    if "*" not in settings.ALLOWED_HOSTS or is_loopback(settings.HOST):
+        return []
+    return [
+        CheckWarning(
+            "ALLOWED_HOSTS is *: a page that rebinds its name to this server passes for its own.",
+            hint="Name the hosts of this server, as in ALLOWED_HOSTS=avatar.example.org.",
+            id="settings.W002",
+        )
+    ]
+
+
+@register("security", deploy=True)
+def origins_are_named(app_configs: Any, **kwargs: Any) -> DeployWarnings:
+    if "*" not in settings.CORS_ORIGINS:
+        return []
+    return [
+        CheckWarning(
+            "CORS_ORIGINS is *: every web page may open streams and call the API from browsers.",
+            hint="Name the pages that may, as in CORS_ORIGINS=https://app.example.org.",
+            id="settings.W003",
+        )
+    ]
+
+
+@register("security", deploy=True)
+def proxies_are_named(app_configs: Any, **kwargs: Any) -> DeployWarnings:
+    if not settings.TRUSTED_PROXIES:
+        return [
+            CheckWarning(
+                "TRUSTED_PROXIES is empty: without a proxy there is no HTTPS; behind one that is "
+                "not named all clients have its address, and cookies are not marked as secure.",
+                hint="Name the proxy, as in TRUSTED_PROXIES=127.0.0.1 (docs/deploying.md).",
+                id="settings.W004",
+            )
+        ]
+    everybody = [str(n) for n in settings.TRUSTED_PROXIES if n.prefixlen == 0]
+    if everybody:
+        return [
+            CheckWarning(
+                f"TRUSTED_PROXIES has {everybody[0]}: everybody may claim any address.",
+                hint="Name the addresses or networks of your proxies alone.",
+                id="settings.W005",
+            )
+        ]
+    return []
