@@ -115,7 +115,8 @@ def install(files: list[Path], uv: str | None) -> None:
         if subprocess.run([*command, *requirements], env=environment, check=False).returncode == 0:
             return
         say("uv could not install it; trying pip")
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Twice quiet: errors are said, and nothing else.
+    command = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     command += requirements
     if subprocess.run(command, check=False).returncode != 0:
         sys.exit(f"Installing failed. By hand: {shlex.join(command)}")
@@ -129,7 +130,7 @@ def main(names: list[str]) -> None:
         return
     uv = shutil.which("uv")
     make_venv(uv)
-    size = "gigabytes, with torch" if "torch>=" in text_of(files) else "about 400 MB"
+    size = "gigabytes, with torch" if "torch>=" in text_of(files) else "a minute, 550 MB"
     say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}: once, {size}")
     install(files, uv)
     STAMP.write_text(json.dumps(installed | wanted, indent=1) + "\n")
