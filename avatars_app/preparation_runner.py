@@ -22,6 +22,11 @@ from django.db import DatabaseError
 
 from avatars_app import asset_folders, services, uploads
 from avatars_app.models import Avatar
+from avatars_app.preparation_limits import (
+    PreparationLimits,
+    child_environment,
+    has_used_up_its_time,
+)
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +78,7 @@ class PreparationRunner:
 
     async def _prepare(self, avatar: Avatar) -> None:
         """Have a child do the job that was taken for ``avatar``."""
-        job_id = avatar.job_id
+        job_id, limits = avatar.job_id, PreparationLimits.from_settings()
         assert job_id is not None, "it was taken"
         log.info("avatar %s: preparation begins, attempt %d", avatar.user_id, avatar.attempts)
         child = await asyncio.create_subprocess_exec(
@@ -83,25 +88,34 @@ class PreparationRunner:
             "--job",
             str(job_id),
             stdin=asyncio.subprocess.DEVNULL,
-            # One thread each for the libraries that would take all cores.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **child_environment()},
         )
-        has_ended = False
+        has_ended = is_out_of_time = False
         try:
-            await self._watch(child, avatar)
+            is_out_of_time = not await self._watch(child, avatar, limits.wall_s)
             has_ended = True
         finally:
             # It may be this preparation_runner that ends. What follows must come to its end all
             # the same.
-            await asyncio.shield(self._finish(child, avatar, has_died=has_ended))
+            await asyncio.shield(
+                self._finish(child, avatar, has_died=has_ended, is_out_of_time=is_out_of_time)
+            )
 
-    async def _watch(self, child: Process, avatar: Avatar) -> None:
-        """Wait for the child; end it when its work is not wanted any more."""
+    async def _watch(self, child: Process, avatar: Avatar, wall_s: float) -> bool:
+        """Wait for the child; end it when its work is not wanted any more, or takes too long.
+
+        Returns:
+            False if its time is over.
+        """
         assert avatar.job_id is not None
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + wall_s
         while child.returncode is None:
+            if loop.time() > end_s:
+                return False
             with suppress(TimeoutError):
                 await asyncio.wait_for(child.wait(), LOOK_EVERY_S)
-                return
+                break
             try:
                 is_wanted = await self._in_thread(
                     services.preparation_is_wanted, job_id=avatar.job_id
@@ -112,10 +126,15 @@ class PreparationRunner:
             if not is_wanted:
                 log.info("avatar %s: the preparation is not wanted any more", avatar.user_id)
                 await _end(child)
+        return not has_used_up_its_time(child.returncode)
 
-    async def _finish(self, child: Process, avatar: Avatar, *, has_died: bool) -> None:
+    async def _finish(
+        self, child: Process, avatar: Avatar, *, has_died: bool, is_out_of_time: bool
+    ) -> None:
         assert avatar.job_id is not None
         await _end(child)
+        if is_out_of_time:
+            await self._in_thread(_give_up, avatar)
         await self._in_thread(_close, avatar, child.returncode, has_died)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -139,6 +158,19 @@ def _clean_up() -> None:
     avatars = list(Avatar.objects.all())
     uploads.forget_others(avatar.upload for avatar in avatars)
     asset_folders.forget_other_jobs(avatar.job_id for avatar in avatars)
+
+
+def _give_up(avatar: Avatar) -> None:
+    """The job took too long: another attempt would as well."""
+    assert avatar.job_id is not None
+    log.warning("avatar %s: the preparation was ended: it took too long", avatar.user_id)
+    with suppress(services.PreparationLost):
+        services.preparation_fail(
+            job_id=avatar.job_id,
+            reason="took_too_long",
+            error="Preparing it took longer than the server allows: send a shorter or smaller"
+            " video.",
+        )
 
 
 def _close(avatar: Avatar, status: int | None, has_died: bool) -> None:

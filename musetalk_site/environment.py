@@ -249,6 +249,8 @@ VARIABLES: dict[str, Variable] = {
     "HISTORY_DAYS": Variable("90", _whole(0, 36_500, " of days")),
     "OPEN_UPLOADS": Variable("false", _flag),
     "MAX_UPLOAD_MB": Variable("500", _whole(1, 100_000, " of megabytes")),
+    "PREPARATION_S": Variable("1800", _whole(1, 86_400, " of seconds")),
+    "PREPARATION_MEMORY_MB": Variable("2000", _whole(100, 1_000_000, " of megabytes")),
     "CHANNEL_REDIS_URL": Variable("", _redis_url),
     "DATABASE_URL": Variable("sqlite:///var/db.sqlite3", _database),
     "SECRET_KEY": Variable("", _text),

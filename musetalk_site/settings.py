@@ -46,6 +46,8 @@ SHIPPED_AVATARS_DIR = BASE_DIR / "avatars_app"
 DEFAULT_AVATAR: str = _values["DEFAULT_AVATAR"]
 OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
 MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
+PREPARATION_S: int = _values["PREPARATION_S"]
+PREPARATION_MEMORY_MB: int = _values["PREPARATION_MEMORY_MB"]
 
 # Gateway.
 SPEAKING_PLACES: int | None = _values["SPEAKING_PLACES"]

@@ -35,6 +35,8 @@ _MOST_PIXELS = 4096 * 2304
 _MOST_STILL_PIXELS = 100_000_000
 """Of a photograph, which is decoded reduced."""
 _LEAST_SIDE = 128
+_THREADS = 2
+"""Of the decoder, each with a picture of its own: on many cores they would be gigabytes of 4K."""
 _LEAST_RATE = 10
 _STILL_FORMATS = ("image2", "_pipe", "webp")
 _HDR_TRANSFERS = (16, 18)
@@ -78,6 +80,8 @@ def examine(path: Path) -> Footage:
             first = next(_decoded(container, stream), None)
             expected = 1 if is_still else _expected_pictures(container)
             aspect = stream.sample_aspect_ratio
+    except MemoryError:
+        raise  # FFmpeg's is one of its errors, too
     except (FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if first is None:
@@ -151,6 +155,7 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
         with _open(path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = _THREADS
             rate = stream.average_rate or stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
             for frame in _decoded(container, stream):
                 if frame.pts is None or frame.time_base is None:
@@ -160,6 +165,8 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
                 count += 1
                 start = time if start is None else start
                 yield time - start, frame
+    except MemoryError:
+        raise
     except FFmpegError as error:
         if start is None:
             raise _unreadable(path, error) from None
@@ -178,6 +185,8 @@ def _decoded(
     for packet in container.demux(stream):
         try:
             frames = stream.decode(packet)
+        except MemoryError:
+            raise
         except FFmpegError as error:
             if not is_damaged:
                 log.warning("%s is damaged: %s", Path(container.name).name, error.strerror)
@@ -229,6 +238,8 @@ def _read_single_frame(path: Path) -> RgbPicture:
             frame = next(_decoded(container, stream), None)
             if frame is not None:
                 return Normalizer(stream.sample_aspect_ratio).normalize(frame)
+    except MemoryError:
+        raise
     except FFmpegError as error:
         raise _unreadable(path, error) from None
     raise _unreadable(path, "no picture in it can be decoded")

@@ -8,12 +8,14 @@ first one's size.
 The display matrix is that of ISO/IEC 14496-12 §8.3.2: (x', y') = (a x + c y, b x + d y).
 """
 
+import gc
 from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from inference.faces.tflite import RgbPicture
 
@@ -21,6 +23,9 @@ BACKGROUND = (128, 128, 128)
 """RGB behind transparent pictures and beside pictures of another shape: a neutral gray."""
 
 _FIXED_ONE = 1 << 16
+_MAX_TIED_BYTES = 64 * 1024 * 1024
+"""PyAV ties a frame whose side data were read to itself, so that only the collector of cycles frees
+it. That counts objects, of which a frame is one, and would let gigabytes of them pile up."""
 
 
 class Normalizer:
@@ -34,6 +39,8 @@ class Normalizer:
         """
         self._aspect = sample_aspect_ratio or Fraction(1)
         self._size: tuple[int, int] | None = None
+        self._reformatter = VideoReformatter()  # one for each frame would cost ten times the time
+        self._tied_bytes = 0
         self.has_changed_size = False
         """A picture had another size than the first."""
 
@@ -46,11 +53,13 @@ class Normalizer:
         Returns:
             uint8 ``[height, width, 3]``, RGB; the same size for all pictures of the video.
         """
-        picture: RgbPicture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        picture: RgbPicture = np.asarray(rgb.to_ndarray(), np.uint8)
         if frame.interlaced_frame:
             picture = _first_field(picture)
         picture = _with_square_pixels(picture, self._aspect)
         picture = oriented(picture, display_matrix(frame))
+        self._free_frames(frame)
         height, width = picture.shape[:2]
         if self._size is None:
             self._size = width, height
@@ -58,6 +67,12 @@ class Normalizer:
             self.has_changed_size = True
             picture = _letterboxed(picture, *self._size)
         return np.ascontiguousarray(picture)
+
+    def _free_frames(self, newest: VideoFrame) -> None:
+        self._tied_bytes += sum(plane.buffer_size for plane in newest.planes)
+        if self._tied_bytes > _MAX_TIED_BYTES:
+            self._tied_bytes = 0
+            gc.collect()
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +40,9 @@ Stage = Literal["look", "choose", "take", "cut", "show"]
 Progress = Callable[[Stage, float], None]
 """Told the stage and the percent of the whole that is done."""
 
+_OUT_OF_MEMORY = -4
+"""`cv::Error::StsNoMem`."""
+
 _BEGINS: dict[Stage, float] = {"look": 0, "choose": 44, "take": 45, "cut": 65, "show": 95}
 
 
@@ -60,10 +64,19 @@ def prepare(
     Raises:
         PreparationError: what was sent cannot become an avatar, and why.
         OSError: the folder cannot be written.
+        MemoryError: there is too little memory for it.
     """
-    meter = _Meter(progress)
+    try:
+        _prepare(source, output, _Meter(progress), name or output.name)
+    except cv2.error as error:
+        if error.code == _OUT_OF_MEMORY or "bad_alloc" in str(error):
+            raise MemoryError(str(error)) from None
+        raise
+
+
+def _prepare(source: Path | Mapping[str, Path], output: Path, meter: "_Meter", name: str) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
-    with AssetWriter(output, name=name or output.name, renderer="warp") as assets:
+    with AssetWriter(output, name=name, renderer="warp") as assets:
         if isinstance(source, Path):
             footage = examine(source)
             material = _look([footage], meter, fewest=1 if footage.is_still else SHORTEST)

@@ -80,8 +80,13 @@ class _Follower:
         self._box: tuple[int, int, int, int] | None = None
         self._last: Face | None = None
         self._people = 0
+        self._picture: RgbPicture | None = None
 
     def add(self, picture: RgbPicture) -> None:
+        if picture is self._picture:
+            self._repeat()
+            return
+        self._picture = picture
         scale = min(1.0, _TRACKED_SIDE / max(picture.shape[:2]))
         small = picture if scale == 1 else _resized(picture, scale)
         is_cut = self._add_thumbnail(small)
@@ -107,6 +112,15 @@ class _Follower:
         self._sharpness.append(sharpness)
         self._brightness.append(brightness)
         self._lip_color.append(_lip_color(small, face))
+
+    def _repeat(self) -> None:
+        """The same picture once more, as in a video of a lower rate: nothing new is in it."""
+        self._landmarks.append(self._landmarks[-1])
+        self._sharpness.append(self._sharpness[-1])
+        self._brightness.append(self._brightness[-1])
+        self._lip_color.append(self._lip_color[-1])
+        self._thumbnails.append(self._thumbnails[-1])
+        self._cuts.append(False)
 
     def track(self) -> Track:
         if self._box is None:

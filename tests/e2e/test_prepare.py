@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import psutil
 import pytest
 
@@ -238,6 +240,33 @@ def test_a_child_that_dies_is_replaced(server, video, avatars_dir):
         30,
     )
     assert wait_for_end(server)["status"] == "ready"
+    wait_until_clean(avatars_dir)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["computes", "hangs"])
+def test_one_that_takes_too_long_is_given_up(serve, fresh_database, long_video, avatars_dir, hangs):
+    server = serve(**fresh_database, PREPARATION_S="4")
+    assert upload(server, long_video) == 202
+    if hangs:
+        wait_for_child(server).send_signal(signal.SIGSTOP)
+    said = wait_for_end(server)
+    assert (said["status"], said["error"]["reason"]) == ("failed", "took_too_long"), (
+        said,
+        server.process.output,
+    )
+    wait_until_clean(avatars_dir)
+    assert not children(server)
+    assert not (avatars_dir / "ann").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel has no such limit")
+def test_one_that_needs_too_much_memory_says_so(serve, fresh_database, avatars_dir, tmp_path):
+    gray = np.full((2_160, 3_840, 3), 128, np.uint8)
+    video = write_video(tmp_path / "4k.mp4", (gray for _ in range(60))).read_bytes()
+    server = serve(**fresh_database, PREPARATION_MEMORY_MB="100")
+    assert upload(server, video) == 202
+    said = wait_for_end(server)
+    assert (said["status"], said["error"]["reason"]) == ("failed", "memory"), said
     wait_until_clean(avatars_dir)
 
 

@@ -16,6 +16,7 @@ from django.db import DatabaseError, connection
 
 from avatars_app import asset_folders, services, uploads
 from avatars_app.models import Avatar
+from avatars_app.preparation_limits import PreparationLimits
 from inference.assets.names import NAME, NAME_RULE
 from inference.errors import PreparationError
 
@@ -99,6 +100,7 @@ class _Child:
         try:
             from inference.preparation.prepare import prepare
 
+            PreparationLimits.from_settings().apply()
             prepare(uploads.source(avatar.upload), made, self._note, name=avatar.user_id)
             services.preparation_finish(job_id=self._job_id, made=made)
         except (services.PreparationLost, DatabaseError):

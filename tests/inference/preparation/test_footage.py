@@ -1,14 +1,17 @@
 """Any video becomes upright pictures, 25 a second; what cannot is refused with its reason."""
 
+import gc
 from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
 from inference.preparation.footage import examine, pictures
-from inference.preparation.normalization import BACKGROUND
+from inference.preparation.normalization import BACKGROUND, Normalizer
 from tests.videos import write_sound, write_video
 
 
@@ -185,3 +188,31 @@ def test_a_video_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeyp
     with pytest.raises(PreparationError) as caught:
         examine(path)
     assert caught.value.reason == "too_long"
+
+
+def test_decoded_pictures_do_not_pile_up(tmp_path):
+    """Not even where nothing else lets the collector of cycles run."""
+    gray = np.full((1_080, 1_920, 3), 128, np.uint8)
+    footage = examine(write_video(tmp_path / "gray.mp4", (gray for _ in range(80))))
+    most = 0
+    gc.collect()
+    gc.disable()
+    try:
+        for number, _ in enumerate(pictures(footage)):
+            if number % 8 == 7:
+                most = max(most, sum(isinstance(kept, VideoFrame) for kept in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert 1 <= most * 1_920 * 1_080 * 1.5 < 100_000_000
+
+
+def test_too_little_memory_is_not_called_damage(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "me.mp4", counted(60))
+    footage = examine(path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(Normalizer, "normalize", fail)
+    with pytest.raises(MemoryError):
+        list(pictures(footage))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inference.errors import PreparationError
+from inference.faces.mesh import FaceMesh
 from inference.preparation.track import follow, smoothed
 from tests.drawn_face import draw_face
 from tests.videos import person
@@ -36,6 +37,24 @@ def test_a_video_that_begins_without_a_face_is_in_step_too():
 
     assert track.is_found.tolist() == [False, False, True, True, True, True]
     assert len(track.thumbnails) == 6
+
+
+def test_a_picture_that_is_repeated_is_looked_at_once(monkeypatch):
+    looks = 0
+    find = FaceMesh.find
+
+    def counted(self, *args, **kwargs):
+        nonlocal looks
+        looks += 1
+        return find(self, *args, **kwargs)
+
+    monkeypatch.setattr(FaceMesh, "find", counted)
+    first, second = draw_face(), draw_face(x=266)
+    track = follow([first] * 10 + [second] * 3, ignore)
+    assert (len(track), looks) == (13, 2)
+    assert (track.landmarks[:10] == track.landmarks[0]).all()
+    assert not track.is_cut.any()
+    assert len(track.thumbnails) == len(track.sharpness) == len(track.lip_color) == 13
 
 
 def test_landmarks_are_in_pixels_of_the_full_picture():
