@@ -22,6 +22,8 @@ class AvatarRef:
     folder: str
     version: str
     clips: dict[ClipState, tuple[str, ...]]
+    titles: dict[str, str]
+    """What clips show, for people; of those that have one."""
     codec: str
     width: int
     height: int
@@ -159,6 +161,7 @@ def _of_folder(folder: str) -> AvatarRef:
         folder=folder,
         version=manifest.version,
         clips=_clips_by_state(manifest),
+        titles={clip.name: clip.title for clip in manifest.clips if clip.title},
         codec=manifest.profile.codec,
         width=manifest.profile.width,
         height=manifest.profile.height,

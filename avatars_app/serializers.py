@@ -91,6 +91,7 @@ class AvatarSerializer(serializers.Serializer[Any]):
 
 class ClipSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
+    title = serializers.CharField(help_text="What it shows, for people; may be empty.")
     state = serializers.ChoiceField(["idle", "speaking", "action"])
     frames = serializers.IntegerField()
     duration_ms = serializers.IntegerField()
@@ -149,6 +150,7 @@ def avatar_detail_of(shown: selectors.ShownAvatar, request: Any) -> dict[str, An
         "clips": [
             {
                 "name": clip.name,
+                "title": clip.title,
                 "state": clip.state,
                 "frames": clip.frames,
                 "duration_ms": clip.frames * FRAME_MS,

@@ -52,6 +52,7 @@ def resolve_clip(clips: Mapping[ClipState, Sequence[str]], name: str) -> tuple[C
     raise KeyError(name)
 
 
+LONGEST_TITLE = 40
 _CLIP_NAME = re.compile(r"(idle|speaking|action)_[0-9]{1,2}", re.ASCII)
 
 
@@ -77,7 +78,8 @@ class ClipEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     ``exits``: indexes *after* which the clip may be left without a visible jump, because the next
     picture shown would be one near the rest pose: leaving at ``e`` means that ``e - 1`` is the last
     picture seen. Always contains ``frames`` (the end of the clip). ``is_attentive``: an idle clip
-    that also suits a user who speaks.
+    that also suits a user who speaks. ``title``: what it shows, in a word or two for people, as in
+    "nod"; empty where nobody said.
     """
 
     name: str
@@ -86,6 +88,7 @@ class ClipEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     idr: list[int]
     exits: list[int]
     is_attentive: bool = False
+    title: str = ""
 
     @property
     def frames(self) -> int:
@@ -122,6 +125,8 @@ def check(manifest: Manifest) -> None:
     for clip in manifest.clips:
         if not _CLIP_NAME.fullmatch(clip.name) or not clip.name.startswith(clip.state):
             raise AvatarInvalid(f"clip name {clip.name!r} does not fit its state {clip.state!r}")
+        if len(clip.title) > LONGEST_TITLE:
+            raise AvatarInvalid(f"clip {clip.name}: a title has up to {LONGEST_TITLE} characters")
         if clip.is_attentive and clip.state != "idle":
             raise AvatarInvalid(f"clip {clip.name}: only idle clips can be attentive")
         if clip.frames == 0 or min(clip.sizes) <= 0:

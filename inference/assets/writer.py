@@ -79,6 +79,7 @@ def encode_clip(
     exits: Sequence[int],
     profile: VideoProfile,
     is_attentive: bool = False,
+    title: str = "",
 ) -> EncodedClip:
     """Encode ``frames`` pictures into ``path``, one access unit after the other.
 
@@ -109,6 +110,7 @@ def encode_clip(
         idr=found,
         exits=sorted(set(exits)),
         is_attentive=is_attentive,
+        title=title,
     )
     return EncodedClip(entry, codec)
 
@@ -158,6 +160,7 @@ class AssetWriter:
         exits: Sequence[int],
         landmarks: NDArray[np.float32] | None = None,
         is_attentive: bool = False,
+        title: str = "",
     ) -> ClipEntry:
         """Encode a clip; ``landmarks`` float32 ``[frames, points, 2]``, pixels."""
         clip = encode_clip(
@@ -169,6 +172,7 @@ class AssetWriter:
             exits=exits,
             profile=self.profile,
             is_attentive=is_attentive,
+            title=title,
         )
         self._clips.append(clip)
         if landmarks is not None:

@@ -132,6 +132,7 @@ class _Clip:
     landmarks: NDArray[np.float32]
     exits: list[int]
     report: ClipReport
+    title: str = ""
 
 
 def _make_clips(
@@ -237,7 +238,9 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
             bent=0.0,
         )
         pictures = moved_pictures(picture, landmarks, life)
-        made.append(_Clip(name, life.state, life.frames, pictures, shown, exits, report))
+        made.append(
+            _Clip(name, life.state, life.frames, pictures, shown, exits, report, title=life.title)
+        )
     _write(made, material, assets, meter)
 
 
@@ -259,6 +262,7 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
             exits=clip.exits,
             landmarks=clip.landmarks,
             is_attentive=clip.name in attentive,
+            title=clip.title,
         )
         sheet.add_clip(clip.name, pictures, clip.landmarks)
         if clip is speaker:

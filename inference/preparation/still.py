@@ -40,10 +40,11 @@ EYES = (
 class Life:
     """How a still picture moves in one clip. Lengths in pictures, angles in degrees.
 
-    ``sway``: turn of the head; ``nod``: its dip, in hundredths of its height; ``waves``: how often
-    in the clip; ``blinks``: pictures at which one begins.
+    ``title``: for people; ``sway``: turn of the head; ``nod``: its dip, in hundredths of its
+    height; ``waves``: how often in the clip; ``blinks``: pictures at which one begins.
     """
 
+    title: str
     state: ClipState
     frames: int
     sway: float
@@ -53,12 +54,12 @@ class Life:
 
 
 LIVES = (
-    Life("idle", 5 * FRAMES_PER_SECOND, 0.7, 0.5, 1, (38, 97)),
-    Life("idle", 6 * FRAMES_PER_SECOND, 0.5, 0.8, 1, (61,)),
-    Life("idle", 4 * FRAMES_PER_SECOND, -0.6, 0.4, 1, (27, 36)),
-    Life("speaking", 4 * FRAMES_PER_SECOND, 1.3, 1.2, 2, (52,)),
-    Life("speaking", 5 * FRAMES_PER_SECOND, -1.5, 1.0, 2, (30, 88)),
-    Life("action", 2 * FRAMES_PER_SECOND, 0.0, 5.0, 2, (20,)),
+    Life("calm", "idle", 5 * FRAMES_PER_SECOND, 0.7, 0.5, 1, (38, 97)),
+    Life("slow nod", "idle", 6 * FRAMES_PER_SECOND, 0.5, 0.8, 1, (61,)),
+    Life("double blink", "idle", 4 * FRAMES_PER_SECOND, -0.6, 0.4, 1, (27, 36)),
+    Life("plain", "speaking", 4 * FRAMES_PER_SECOND, 1.3, 1.2, 2, (52,)),
+    Life("lively", "speaking", 5 * FRAMES_PER_SECOND, -1.5, 1.0, 2, (30, 88)),
+    Life("nod", "action", 2 * FRAMES_PER_SECOND, 0.0, 5.0, 2, (20,)),
 )
 """The clips a still picture is given; the action is a nod."""
 

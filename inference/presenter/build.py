@@ -92,6 +92,7 @@ def build(destination: Path, report: Report, *, processes: int = 2) -> None:
                 frames=motion.frames,
                 exits=[motion.frames],
                 is_attentive=motion.is_attentive,
+                title=motion.title,
             )
             shown[motion.name] = assets.shown(entry)
             assets.add_array(f"{FOLDER}/{motion.name}.npy", _placements(scores[motion.name]))

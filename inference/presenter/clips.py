@@ -10,6 +10,7 @@ from inference.presenter.motion import ClipMotion
 _IDLE = (
     ClipMotion(  # breathing, hardly more
         "idle_0",
+        "calm",
         "idle",
         yaw=(0.7, 0.3, -0.6, 0.5),
         pitch=(0.3, -0.4, 0.2, 0.4),
@@ -22,6 +23,7 @@ _IDLE = (
     ),
     ClipMotion(  # a glance aside, the eyes first
         "idle_1",
+        "glance",
         "idle",
         yaw=(0.5, -0.4, 7.0, -0.8, 0.5),
         pitch=(0.3, 0.3, 0.9, -0.4, 0.3),
@@ -33,6 +35,7 @@ _IDLE = (
     ),
     ClipMotion(  # a smile
         "idle_2",
+        "smile",
         "idle",
         yaw=(0.6, -0.7, 0.6, 0.5),
         pitch=(0.3, -1.0, 0.5, 0.3),
@@ -44,6 +47,7 @@ _IDLE = (
     ),
     ClipMotion(  # a nod, listening
         "idle_3",
+        "nod",
         "idle",
         yaw=(0.5, -0.4, 0.6, -0.5),
         pitch=(0.2, 2.2, 1.6, -0.3),
@@ -56,6 +60,7 @@ _IDLE = (
     ),
     ClipMotion(  # the head tilted
         "idle_4",
+        "head tilt",
         "idle",
         yaw=(0.5, 1.6, 0.8, -0.5, 0.6),
         pitch=(0.2, 0.7, 0.5, -0.3, 0.3),
@@ -67,6 +72,7 @@ _IDLE = (
     ),
     ClipMotion(  # a thought: eyes up and aside, a slight frown
         "idle_5",
+        "thought",
         "idle",
         yaw=(0.5, -3.2, -1.6, 0.7, -0.5),
         pitch=(0.3, -1.8, -1.0, 0.4, -0.3),
@@ -79,6 +85,7 @@ _IDLE = (
     ),
     ClipMotion(  # a deep breath that lifts the shoulders, and the brows go up
         "idle_6",
+        "deep breath",
         "idle",
         yaw=(-0.6, 0.5, 0.6, -0.6),
         pitch=(0.3, -1.8, 0.8, -0.3),
@@ -95,6 +102,7 @@ _IDLE = (
 _SPEAKING = (
     ClipMotion(
         "speaking_0",
+        "plain",
         "speaking",
         yaw=(2.0, -1.4, 2.2, 1.2),
         pitch=(1.0, 1.3, -0.6, 1.1),
@@ -107,6 +115,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # leaning in, to make a point
         "speaking_1",
+        "making a point",
         "speaking",
         yaw=(1.2, -3.0, 1.0, 2.2, -1.4),
         pitch=(1.4, 0.7, 1.7, 0.8, -0.6),
@@ -119,6 +128,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # friendly, one brow up
         "speaking_2",
+        "friendly",
         "speaking",
         yaw=(-2.2, 1.2, -2.6, -1.0),
         pitch=(1.1, -0.7, 0.9, 1.2),
@@ -131,6 +141,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # emphatic
         "speaking_3",
+        "emphatic",
         "speaking",
         yaw=(1.0, -0.9, -1.4, 1.0),
         pitch=(1.5, 1.3, 2.4, -0.6),
@@ -143,6 +154,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # weighing one side and the other, eyes away for a moment
         "speaking_4",
+        "weighing",
         "speaking",
         yaw=(3.0, 1.0, -2.8, 1.2, 2.4),
         pitch=(0.8, -0.6, 1.4, 0.6, 1.0),
@@ -156,6 +168,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # a little shake of the head, smiling
         "speaking_5",
+        "head shake",
         "speaking",
         yaw=(0.8, 1.2, -0.8, 1.0),
         pitch=(0.8, -0.8, 1.2, 0.7),
@@ -169,6 +182,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # telling, with the shoulders
         "speaking_6",
+        "telling",
         "speaking",
         yaw=(-1.4, 2.6, 1.2, -2.0, 1.0),
         pitch=(1.5, 0.7, 2.0, -0.8, 0.9),
@@ -182,6 +196,7 @@ _SPEAKING = (
     ),
     ClipMotion(  # asking
         "speaking_7",
+        "asking",
         "speaking",
         yaw=(2.4, -1.6, -1.6, 2.0),
         pitch=(-1.2, 1.5, 1.0, -0.9),
@@ -199,6 +214,7 @@ _SPEAKING = (
 _ACTIONS = (
     ClipMotion(  # waving hello
         "action_1",
+        "wave",
         "action",
         yaw=(0.8, 2.4, -1.2, 2.0, -0.6),
         pitch=(0.3, 1.4, -0.6, 0.9, 0.3),
@@ -211,6 +227,7 @@ _ACTIONS = (
     ),
     ClipMotion(  # presenting what is beside her
         "action_2",
+        "present",
         "action",
         yaw=(0.6, 4.0, 1.6, -1.8, 0.6),
         pitch=(0.3, 1.3, 0.5, 1.1, -0.3),

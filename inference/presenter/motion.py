@@ -35,6 +35,8 @@ class ClipMotion:
     """The score of one clip: heights of the lobes beat by beat, and events by frame."""
 
     name: str
+    title: str
+    """What she does, for people."""
     state: ClipState
     yaw: Heights
     pitch: Heights

@@ -105,6 +105,7 @@ SERVER_EXAMPLES: tuple[server_messages.ServerMessage, ...] = (
             engine="viseme",
             video=server_messages.VideoDescription(codec="avc1.42C01E"),
             protocol_version="1.2",
+            clip_titles={"idle_0": "calm", "action_1": "wave"},
             limits=server_messages.Limits(
                 max_message_bytes=1_048_576,
                 max_audio_ms=10_000,

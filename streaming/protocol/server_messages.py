@@ -65,6 +65,13 @@ class InitSuccessFields(msgspec.Struct, frozen=True, kw_only=True):
     engine: Annotated[str, Meta(description="viseme or musetalk.")]
     video: VideoDescription
     protocol_version: Annotated[str, Meta(description="1.2")] | UnsetType = UNSET
+    clip_titles: (
+        Annotated[
+            dict[str, str],
+            Meta(description='1.2: what clips show, for people, such as {"idle_3": "nod"}.'),
+        ]
+        | UnsetType
+    ) = UNSET
     limits: Limits | UnsetType = UNSET
     resume: ResumeOffer | UnsetType = UNSET
     watch: WatchOffer | UnsetType = UNSET

@@ -32,6 +32,7 @@ def init_success(avatar: Avatar, worker: SessionClaimed) -> InitSuccessFields:
 
 def init_success_1_2(
     fields: InitSuccessFields,
+    avatar: Avatar,
     rules: SessionLimits,
     *,
     resume_token: str | None,
@@ -42,6 +43,7 @@ def init_success_1_2(
 
     Args:
         fields: Those for every client.
+        avatar: Who is shown.
         rules: The session's.
         resume_token: By which it can be resumed; None: it cannot.
         watch_token: By which it can be watched; None: it cannot.
@@ -51,6 +53,7 @@ def init_success_1_2(
     return msgspec.structs.replace(
         fields,
         protocol_version=PROTOCOL_VERSION,
+        clip_titles=dict(avatar.titles) or UNSET,
         limits=_limits(rules),
         resume=(
             UNSET if resume_token is None else ResumeOffer(token=resume_token, window_ms=window_ms)

@@ -368,6 +368,7 @@ class Session:
             resume = self._tokens.issue(self.session_id, self.number) if self._tokens else None
             fields = init_success_1_2(
                 fields,
+                self.link.avatar,
                 self._rules,
                 resume_token=resume,
                 watch_token=self.audience.new_token(),

@@ -9,6 +9,7 @@ import pytest
 from inference.assets import manifest as manifests
 from inference.assets.manifest import STANDARD_CLIPS, ClipEntry
 from inference.media.profile import DEFAULT_PROFILE
+from inference.presenter.clips import CLIPS
 
 FOLDER = Path(__file__).parents[2] / "avatars_app" / "presenter"
 MANIFEST = manifests.read(FOLDER)
@@ -41,6 +42,15 @@ def test_all_standard_clips_are_there_in_order() -> None:
     wanted = [name for names in STANDARD_CLIPS.values() for name in names]
     assert MANIFEST.clip_names() == wanted
     assert MANIFEST.renderer == "drawn"
+
+
+def test_every_clip_has_a_title_of_its_own() -> None:
+    titles = {clip.name: clip.title for clip in MANIFEST.clips}
+    assert titles == {motion.name: motion.title for motion in CLIPS}
+    for state in STANDARD_CLIPS:
+        of_state = [title for name, title in titles.items() if name.startswith(state)]
+        assert len(set(of_state)) == len(of_state)
+        assert all(of_state)
 
 
 def test_her_profile_is_the_servers() -> None:

@@ -42,6 +42,7 @@ class FakeAvatar:
     folder: str = "presenter"
     version: str = "v1"
     clips: dict[ClipState, tuple[str, ...]] = field(default_factory=lambda: dict(STANDARD_CLIPS))
+    titles: dict[str, str] = field(default_factory=dict)
     codec: str = "avc1.42C01E"
     width: int = 512
     height: int = 512

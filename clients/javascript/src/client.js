@@ -67,6 +67,7 @@ const EVENTS = /** @type {Record<string, string>} */ ({
  * @property {string} engine
  * @property {{codec: string, width: number, height: number, fps: number}} video
  * @property {string} [protocol_version]
+ * @property {Record<string, string>} [clip_titles] what clips show, for people
  * @property {{max_message_bytes: number, max_audio_ms: number, max_queued_speech_ms: number, session_idle_s: number, max_session_s: number, sample_rates: number[]}} [limits]
  * @property {{token: string, window_ms: number}} [resume]
  * @property {{token: string}} [watch]

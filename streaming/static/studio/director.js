@@ -27,7 +27,7 @@ export class Director {
       client.connect();
     });
     this.#user.addEventListener("focus", () => this.#offerAvatars(), { once: true });
-    on(client, "open", ({ available_videos }) => this.#offer(available_videos));
+    on(client, "open", (opened) => this.#offer(opened));
     on(client, "frame", ({ clip }) => this.#mark(clip));
     on(client, "state", ({ current_video }) => this.#press(current_video));
     on(client, "status", ({ name }) => {
@@ -49,8 +49,8 @@ export class Director {
     return this.#clips.querySelectorAll("button");
   }
 
-  /** @param {string[]} names */
-  #offer(names) {
+  /** @param {import("../avatar/client.js").InitSuccess} opened */
+  #offer({ available_videos: names, clip_titles: titles = {} }) {
     this.#onAir = "";
     this.#clips.replaceChildren(
       ...STATES.map(([state, title]) => {
@@ -59,7 +59,7 @@ export class Director {
         row.role = "group";
         row.ariaLabel = title;
         for (const name of names.filter((name) => name.startsWith(`${state}_`)))
-          row.append(this.#clipButton(state, name));
+          row.append(this.#clipButton(state, name, titles[name]));
         const heading = document.createElement("h3");
         heading.textContent = title;
         const section = document.createElement("section");
@@ -70,21 +70,21 @@ export class Director {
     );
   }
 
-  /** @param {string} state @param {string} name */
-  #clipButton(state, name) {
+  /** @param {string} state @param {string} name @param {string} [title] */
+  #clipButton(state, name, title) {
     const number = Number(name.slice(state.length + 1));
+    // Actions count from 1, the other clips from 0.
+    const plain = state === "action" ? `Action ${number}` : `Clip ${number + 1}`;
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.clip = name;
     button.title = name;
+    button.textContent = title || plain;
     if (state === "action") {
-      button.textContent = `Action ${number}`;
       button.addEventListener("click", () =>
         this.client.startAction(/** @type {1 | 2} */ (number)),
       );
     } else {
-      button.textContent = String(number);
-      button.ariaLabel = `${state} clip ${number}`;
       button.addEventListener("click", () => this.client.changeState(state, name));
     }
     return button;

@@ -27,6 +27,7 @@ AVATAR = AvatarRef(
     folder="presenter",
     version="v1",
     clips=dict(STANDARD_CLIPS),
+    titles={"idle_3": "nod"},
     codec="avc1.42C01E",
     width=512,
     height=512,

@@ -15,7 +15,7 @@ from inference.messages import (
     SpeechSkipped,
 )
 from streaming.session.limits import SessionLimits
-from tests.streaming.fakes import FakeGateway, FakeWorker, chunk, numbered
+from tests.streaming.fakes import FakeAvatar, FakeGateway, FakeWorker, chunk, numbered
 
 NEW_TYPES = ("SPEECH_STARTED", "SPEECH_FINISHED", "WARNING", "FRAME_INFO")
 
@@ -54,6 +54,17 @@ def test_init_success_names_the_version_and_the_limits():
         "max_session_s": 600,
         "sample_rates": [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000],
     }
+
+
+def test_init_success_says_what_clips_show():
+    gateway = FakeGateway(avatar=FakeAvatar(titles={"idle_3": "nod"}))
+    gateway.init(protocol_version="1.2")
+    gateway.worker_claims()
+    assert gateway.sent_to_client[0]["data"]["clip_titles"] == {"idle_3": "nod"}
+    older = FakeGateway(avatar=FakeAvatar(titles={"idle_3": "nod"}))
+    older.init()
+    older.worker_claims()
+    assert "clip_titles" not in older.sent_to_client[0]["data"]
 
 
 def test_an_utterance_is_followed_to_the_screen():
