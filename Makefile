@@ -3,7 +3,7 @@
 # make help     the other commands
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check lint types javascript fast coverage presenter train packages python
+.PHONY: help run setup test test-integrations check lint types javascript fast coverage presenter train packages python
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -29,6 +29,10 @@ setup: python ## make .venv with everything
 test: setup packages ## check, and run all tests
 	@$(MAKE) --no-print-directory check
 	@.venv/bin/python tests/run.py
+
+# Each has requirements of its own, which never meet the server's.
+test-integrations: setup packages ## test pipecat's and the other integrations, each in its own environment
+	@.venv/bin/python integrations/testing/run.py
 
 check: setup lint types javascript ## style, types, architecture
 	.venv/bin/pytest -q tests/test_architecture.py

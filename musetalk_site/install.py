@@ -1,7 +1,11 @@
-"""Make `.venv` and install requirement files into it: ``python3 install.py FILE...``.
+"""Make a virtual environment and install requirement files into it.
+
+    python3 install.py [--venv FOLDER] FILE...
+
+The folder is `.venv` unless another one is named.
 
 It runs before anything is installed, so it uses the standard library alone. What is installed is
-remembered in a stamp inside `.venv` (the digest of each requirement file), so that a second run is
+remembered in a stamp inside the folder (the digest of each file), so that a second run is
 over in a moment.
 
 Where `uv` is on the path it does the work, much faster than pip. It reads none of pip's
@@ -19,9 +23,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-STAMP = VENV / "installed.json"
 
 
 def say(sentence: str) -> None:
@@ -48,26 +49,31 @@ def text_of(files: list[Path]) -> str:
     return "\n".join(each.read_text() for file in files for each in with_included(file))
 
 
-def make_venv(uv: str | None) -> None:
-    if PYTHON.exists() and subprocess.run([PYTHON, "-c", ""], check=False).returncode == 0:
+def python_of(venv: Path) -> Path:
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def make_venv(venv: Path, uv: str | None) -> None:
+    python = python_of(venv)
+    if python.exists() and subprocess.run([python, "-c", ""], check=False).returncode == 0:
         return
-    say(f"Making .venv with Python {sys.version.split()[0]}")
-    shutil.rmtree(VENV, ignore_errors=True)
+    say(f"Making {venv.relative_to(ROOT)} with Python {sys.version.split()[0]}")
+    shutil.rmtree(venv, ignore_errors=True)
     if uv:
         subprocess.run(
-            [uv, "venv", "--quiet", "--seed", "--python", sys.executable, VENV], check=True
+            [uv, "venv", "--quiet", "--seed", "--python", sys.executable, venv], check=True
         )
         return
-    made = subprocess.run([sys.executable, "-m", "venv", VENV], check=False)
+    made = subprocess.run([sys.executable, "-m", "venv", venv], check=False)
     if made.returncode != 0:
-        shutil.rmtree(VENV, ignore_errors=True)
-        sys.exit("Cannot make .venv: install Python's venv module (Debian: python3-venv) or uv.")
+        shutil.rmtree(venv, ignore_errors=True)
+        sys.exit(f"Cannot make {venv}: install Python's venv module (Debian: python3-venv) or uv.")
 
 
-def pip_configuration() -> dict[str, list[str]]:
+def pip_configuration(python: Path) -> dict[str, list[str]]:
     """What pip is configured to, option by option: ``{"find-links": ["/wheels"], ...}``."""
     listed = subprocess.run(
-        [PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+        [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     options: dict[str, list[str]] = {}
     for name, value in re.findall(r"^(?:global|install|:env:)\.([a-z-]+)='(.*)'$", listed, re.M):
@@ -96,10 +102,10 @@ def uv_options(configured: dict[str, list[str]]) -> list[str]:
     return [*options, "--index-strategy", "unsafe-best-match"]
 
 
-def install(files: list[Path], uv: str | None) -> None:
+def install(python: Path, files: list[Path], uv: str | None) -> None:
     requirements = [part for file in files for part in ("--requirement", str(file))]
     if uv:
-        configured = pip_configuration()
+        configured = pip_configuration(python)
         environment = dict(os.environ)
         if "cert" in configured:
             environment.setdefault("SSL_CERT_FILE", configured["cert"][0])
@@ -109,31 +115,35 @@ def install(files: list[Path], uv: str | None) -> None:
             "install",
             "--quiet",
             "--python",
-            str(PYTHON),
+            str(python),
             *uv_options(configured),
         ]
         if subprocess.run([*command, *requirements], env=environment, check=False).returncode == 0:
             return
         say("uv could not install it; trying pip")
     # Twice quiet: errors are said, and nothing else.
-    command = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     command += requirements
     if subprocess.run(command, check=False).returncode != 0:
         sys.exit(f"Installing failed. By hand: {shlex.join(command)}")
 
 
 def main(names: list[str]) -> None:
-    files = [ROOT / name for name in names]
+    folder = ".venv"
+    if names[:1] == ["--venv"]:
+        _, folder, *names = names
+    venv, files = ROOT / folder, [ROOT / name for name in names]
+    python, stamp = python_of(venv), venv / "installed.json"
     wanted = digests(files)
-    installed = json.loads(STAMP.read_text()) if STAMP.exists() and PYTHON.exists() else {}
+    installed = json.loads(stamp.read_text()) if stamp.exists() and python.exists() else {}
     if wanted.items() <= installed.items():
         return
     uv = shutil.which("uv")
-    make_venv(uv)
+    make_venv(venv, uv)
     size = "gigabytes, with torch" if "torch>=" in text_of(files) else "a minute, 550 MB"
     say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}: once, {size}")
-    install(files, uv)
-    STAMP.write_text(json.dumps(installed | wanted, indent=1) + "\n")
+    install(python, files, uv)
+    stamp.write_text(json.dumps(installed | wanted, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -68,10 +68,9 @@ def test_pips_own_list_of_its_configuration_is_understood(monkeypatch, tmp_path:
     configuration.write_text(
         "[global]\nextra-index-url =\n  https://one.example/simple\n  https://two.example/simple\n"
     )
-    monkeypatch.setattr(install, "PYTHON", Path(sys.executable))
     monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
     monkeypatch.setenv("PIP_FIND_LINKS", "/wheels")
-    configured = install.pip_configuration()
+    configured = install.pip_configuration(Path(sys.executable))
     assert configured["extra-index-url"][-2:] == [
         "https://one.example/simple",
         "https://two.example/simple",

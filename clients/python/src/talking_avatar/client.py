@@ -24,6 +24,7 @@ from talking_avatar.events import (
     ConnectionLost,
     Event,
     Frame,
+    Interrupted,
     Reopened,
     Resumed,
     ServerError,
@@ -227,7 +228,7 @@ class AvatarClient:
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._interrupts.append(answer)
-        await self._send(self._state.interrupt())
+        await self._send_speech(self._state.interrupt())
         return await answer
 
     # The picture.
@@ -324,6 +325,9 @@ class AvatarClient:
             if type_ == "INIT_SUCCESS":
                 again = self._state.opened(data)
                 self._connections += 1
+                if data.get("resumed"):
+                    for _ in self._interrupts:  # their answers were lost, or they themselves
+                        await socket.send(self._state.simple("INTERRUPT"))
                 for message in again:
                     await socket.send(message)
                 if data.get("resumed"):
@@ -356,11 +360,9 @@ class AvatarClient:
                 if isinstance(message, bytes):
                     event: Event | None = self._state.binary(message)
                 else:
-                    type_, data, event = self._state.text(message)
+                    type_, _, event = self._state.text(message)
                     if type_ == "PING":
                         await socket.send(self._state.simple("PONG"))
-                    elif type_ == "INTERRUPTED" and self._interrupts:
-                        self._interrupts.popleft().set_result(data["dropped_ms"])
                 if isinstance(event, Closed):
                     ended = event
                 elif event is not None:
@@ -380,6 +382,9 @@ class AvatarClient:
             case SpeechFinished(utterance_id):
                 if utterance := self._utterances.pop(utterance_id, None):
                     utterance.finish(event)
+            case Interrupted(dropped_ms):
+                if self._interrupts and not (answer := self._interrupts.popleft()).done():
+                    answer.set_result(dropped_ms)
             case ServerError(details=details):
                 self._refuse(event, details)
             case _:
@@ -416,6 +421,8 @@ class AvatarClient:
         await self._open_another(pause_s)
 
     async def _open_another(self, pause_s: float) -> None:
+        while self._interrupts:  # nothing is left to be dropped
+            self._interrupts.popleft().set_result(0)
         for utterance_id in self._state.forget():
             if utterance := self._utterances.pop(utterance_id, None):
                 utterance.fail(ConnectionLost("The session was lost, and what was said with it."))
@@ -450,7 +457,7 @@ class AvatarClient:
                 return
 
     async def _send_speech(self, message: str | bytes) -> None:
-        """Send speech; what is lost with the connection is sent again when it is resumed."""
+        """Send speech or its end; if the connection is lost, the resumption sends it again."""
         self._check_open()
         connection = self._connections
         if not self._is_connected.is_set():

@@ -45,6 +45,13 @@ class SpeechFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """All speech that was not shown is dropped; frames from here on show none of it."""
+
+    dropped_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged:
     """The answer to a change of state."""
 
@@ -92,6 +99,7 @@ Event = (
     Frame
     | SpeechStarted
     | SpeechFinished
+    | Interrupted
     | StateChanged
     | Warned
     | ServerError

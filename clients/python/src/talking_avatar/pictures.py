@@ -25,6 +25,25 @@ class Picture:
     sound: Sound | None
 
 
+class PictureDecoder:
+    """Decodes the frames of one session, in order; one that is left out may cost the next ones."""
+
+    def __init__(self) -> None:
+        self._codec: Any = av.CodecContext.create("h264", "r")
+        self._codec.thread_count = 1
+
+    def decode(self, frame: Frame) -> Picture | None:
+        """The frame's picture; None if it has none. Takes a few ms and may run in a thread."""
+        for decoded in self._codec.decode(av.Packet(frame.data)):
+            return Picture(
+                decoded.to_ndarray(format="rgb24"),
+                frame.timestamp_ms,
+                frame.audio_timestamp_ms,
+                frame.sound,
+            )
+        return None
+
+
 async def pictures(client: AvatarClient, *, is_paced: bool = True) -> AsyncIterator[Picture]:
     """The pictures of a session.
 
@@ -32,23 +51,16 @@ async def pictures(client: AvatarClient, *, is_paced: bool = True) -> AsyncItera
         client: The session.
         is_paced: Give each when it is due, 40 ms after the one before; otherwise when it comes.
     """
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
+    decoder = PictureDecoder()
     loop = asyncio.get_running_loop()
     origin_s: float | None = None
     async for frame in client.frames():
-        pixels = _decode(decoder, frame)
-        if pixels is None:
+        picture = decoder.decode(frame)
+        if picture is None:
             continue
         if is_paced:
             due_s = frame.timestamp_ms / 1_000
             if origin_s is None or loop.time() - origin_s - due_s > MAX_LATE_S:
                 origin_s = loop.time() - due_s
             await asyncio.sleep(max(0.0, origin_s + due_s - loop.time()))
-        yield Picture(pixels, frame.timestamp_ms, frame.audio_timestamp_ms, frame.sound)
-
-
-def _decode(decoder: Any, frame: Frame) -> Any:
-    for decoded in decoder.decode(av.Packet(frame.data)):
-        return decoded.to_ndarray(format="rgb24")
-    return None
+        yield picture

@@ -21,6 +21,7 @@ from talking_avatar.events import (
     Closed,
     Event,
     Frame,
+    Interrupted,
     ServerError,
     Sound,
     SpeechFinished,
@@ -276,6 +277,8 @@ class SessionState:
                 return SpeechStarted(data["utterance_id"])
             case "SPEECH_FINISHED":
                 return self._finish(data)
+            case "INTERRUPTED":
+                return Interrupted(data["dropped_ms"])
             case "STATE_CHANGED":
                 return StateChanged(data["current_state"], data["current_video"])
             case "WARNING":
