@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from avatars_app.preparation_limits import (
     child_environment,
     has_used_up_its_time,
 )
+from avatars_app.stage_times import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class PreparationRunner:
         # A thread of its own: the one that Django's code shares may wait for something else.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="preparation_runner")
         self._task: asyncio.Task[None] | None = None
+        self.stages = StageTimes()
 
     def start(self) -> None:
         """Begin to prepare whatever waits."""
@@ -95,6 +98,7 @@ class PreparationRunner:
             is_out_of_time = not await self._watch(child, avatar, limits.wall_s)
             has_ended = True
         finally:
+            self.stages.is_in("", time.monotonic())
             # It may be this preparation_runner that ends. What follows must come to its end all
             # the same.
             await asyncio.shield(
@@ -117,13 +121,12 @@ class PreparationRunner:
                 await asyncio.wait_for(child.wait(), LOOK_EVERY_S)
                 break
             try:
-                is_wanted = await self._in_thread(
-                    services.preparation_is_wanted, job_id=avatar.job_id
-                )
+                stage = await self._in_thread(services.preparation_stage, job_id=avatar.job_id)
             except DatabaseError as error:
                 log.warning("avatar %s: cannot be looked up: %s", avatar.user_id, error)
                 continue
-            if not is_wanted:
+            self.stages.is_in(stage or "", time.monotonic())
+            if stage is None:
                 log.info("avatar %s: the preparation is not wanted any more", avatar.user_id)
                 await _end(child)
         return not has_used_up_its_time(child.returncode)

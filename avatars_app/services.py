@@ -258,9 +258,9 @@ def _give_up(avatar: Avatar, waiting: QuerySet[Avatar]) -> None:
         _forget_attempt(avatar)
 
 
-def preparation_is_wanted(*, job_id: uuid.UUID) -> bool:
-    """Whether this job is still its avatar's, be it finished or not."""
-    return Avatar.objects.filter(job_id=job_id).exists()
+def preparation_stage(*, job_id: uuid.UUID) -> str | None:
+    """What this job does now; None if it is no longer its avatar's, "" if it is finished."""
+    return Avatar.objects.filter(job_id=job_id).values_list("stage", flat=True).first()
 
 
 def preparation_give_back(*, job_id: uuid.UUID, has_failed: bool) -> bool:

@@ -4,36 +4,76 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, fields
 from typing import Self
 
-LATENESS_EDGES_MS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280)
+DURATION_EDGES_MS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1_280)
+SIZE_EDGES = (1, 2, 4, 8, 12, 16, 20, 24, 32)
 
 
 @dataclass(slots=True)
-class LatenessHistogram:
-    """How late frames went out, as a histogram: constant in size, and histograms add up."""
+class DurationHistogram:
+    """How long something took, or how late it was: constant in size, and histograms add up."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENESS_EDGES_MS) + 1))
+    counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_EDGES_MS) + 1))
+    """Up to each of `DURATION_EDGES_MS`, and beyond the last one."""
+    total_s: float = 0.0
 
-    def count(self, lateness_s: float) -> None:
-        self.counts[bisect_left(LATENESS_EDGES_MS, lateness_s * 1_000)] += 1
+    def count(self, duration_s: float) -> None:
+        self.counts[bisect_left(DURATION_EDGES_MS, duration_s * 1_000)] += 1
+        self.total_s += duration_s
 
-    def __add__(self, other: "LatenessHistogram") -> "LatenessHistogram":
-        return LatenessHistogram([a + b for a, b in zip(self.counts, other.counts, strict=True)])
+    def __add__(self, other: "DurationHistogram") -> "DurationHistogram":
+        return DurationHistogram(
+            [a + b for a, b in zip(self.counts, other.counts, strict=True)],
+            self.total_s + other.total_s,
+        )
+
+    def __sub__(self, earlier: "DurationHistogram") -> "DurationHistogram":
+        """What came after ``earlier``."""
+        return DurationHistogram(
+            [a - b for a, b in zip(self.counts, earlier.counts, strict=True)],
+            self.total_s - earlier.total_s,
+        )
 
     def percentile_ms(self, share: float) -> int:
-        """The least edge below which ``share`` of the frames lie; 0 if there were none.
+        """The least edge below which ``share`` of the durations lie; 0 if there were none.
 
-        Frames beyond the last edge are reported as twice that.
+        Those beyond the last edge are reported as twice that.
         """
         wanted, seen = share * sum(self.counts), 0
         if not wanted:
             return 0
         for edge_ms, count in zip(
-            (*LATENESS_EDGES_MS, 2 * LATENESS_EDGES_MS[-1]), self.counts, strict=True
+            (*DURATION_EDGES_MS, 2 * DURATION_EDGES_MS[-1]), self.counts, strict=True
         ):
             seen += count
             if seen >= wanted:
                 return edge_ms
         raise AssertionError("the shares add up to one")
+
+
+@dataclass(slots=True)
+class SizeHistogram:
+    """How many things came together, as a histogram."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(SIZE_EDGES) + 1))
+    """Up to each of `SIZE_EDGES`, and beyond the last one."""
+    total: int = 0
+
+    def count(self, size: int) -> None:
+        self.counts[bisect_left(SIZE_EDGES, size)] += 1
+        self.total += size
+
+    def __add__(self, other: "SizeHistogram") -> "SizeHistogram":
+        return SizeHistogram(
+            [a + b for a, b in zip(self.counts, other.counts, strict=True)],
+            self.total + other.total,
+        )
+
+    def __sub__(self, earlier: "SizeHistogram") -> "SizeHistogram":
+        """What came after ``earlier``."""
+        return SizeHistogram(
+            [a - b for a, b in zip(self.counts, earlier.counts, strict=True)],
+            self.total - earlier.total,
+        )
 
 
 @dataclass(slots=True)
@@ -43,6 +83,23 @@ class MetricsSum:
     def add(self, other: Self) -> None:
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+
+@dataclass(slots=True)
+class CallMetrics(MetricsSum):
+    """Calls of an engine."""
+
+    sizes: SizeHistogram = field(default_factory=SizeHistogram)
+    """Mouths in each."""
+    durations: DurationHistogram = field(default_factory=DurationHistogram)
+
+    def since(self, earlier: "CallMetrics") -> "CallMetrics":
+        """What came after ``earlier``."""
+        return CallMetrics(self.sizes - earlier.sizes, self.durations - earlier.durations)
+
+    def copy(self) -> "CallMetrics":
+        """The numbers as they are now."""
+        return CallMetrics(self.sizes + SizeHistogram(), self.durations + DurationHistogram())
 
 
 @dataclass(slots=True)
@@ -62,7 +119,7 @@ class FrameMetrics(MetricsSum):
     """Frame numbers that were jumped over after a stall."""
     skipped_samples: int = 0
     """Late speech that was left out."""
-    lateness: LatenessHistogram = field(default_factory=LatenessHistogram)
+    lateness: DurationHistogram = field(default_factory=DurationHistogram)
 
     def __str__(self) -> str:
         return (

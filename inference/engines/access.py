@@ -16,6 +16,7 @@ from inference.assets.manifest import Manifest
 from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
 from inference.errors import InferenceError
 from inference.media.types import AudioContext, AudioWindow, Patch, Picture
+from inference.metrics import CallMetrics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +77,10 @@ class EngineAccess(Protocol):
     @property
     def waiting(self) -> int:
         """Requests that wait for a call."""
+
+    @property
+    def calls(self) -> CallMetrics:
+        """Its calls, each of them in the numbers of one process alone."""
 
     async def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""

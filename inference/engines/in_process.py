@@ -14,6 +14,7 @@ from inference.assets.manifest import Manifest
 from inference.engines.access import Answer, MouthRequest, MouthResult
 from inference.engines.base import Engine, EngineState, LoadedAvatar, RenderJob
 from inference.engines.batcher import Batcher
+from inference.metrics import CallMetrics
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class InProcessEngine:
         self._now_s = now_s
         self._batcher: Batcher[MouthRequest] = Batcher(concurrency=engine.concurrency)
         self._answers: dict[MouthRequest, Answer] = {}
+        self.calls = CallMetrics()
         self._call_s = 0.0
         """The shortest call, lately: underestimating makes a frame late, overestimating skips
         frames that would have made it."""
@@ -106,6 +108,8 @@ class InProcessEngine:
             ) -> None:
                 self._batcher.end_call()
                 took_s = self._now_s() - began_s
+                self.calls.sizes.count(len(answers))
+                self.calls.durations.count(took_s)
                 self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
                 self._hand_out(answers, future)
                 self._start_calls()

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -48,7 +48,7 @@ from inference.messages import (
     SpeechEnd,
     SpeechInterrupt,
 )
-from inference.metrics import FrameMetrics
+from inference.metrics import CallMetrics, DurationHistogram, FrameMetrics
 from inference.runtime.avatar_cache import AvatarCache
 from inference.runtime.capacity import Capacity
 from inference.runtime.clock import Clock
@@ -103,6 +103,8 @@ class HostReport:
     """How many hold a place."""
     speaking_elsewhere: int = 0
     """How many sessions of other processes hold one of these places."""
+    calls: CallMetrics = field(default_factory=CallMetrics)
+    encoding: DurationHistogram = field(default_factory=DurationHistogram)
     is_late: bool = False
     """Frames are so late that no session is admitted."""
 
@@ -206,6 +208,8 @@ class Host:
             places=self._engine_places(),
             speaking=self._speaking - self._engine.speaking_elsewhere,
             speaking_elsewhere=self._engine.speaking_elsewhere,
+            calls=self._engine.calls,
+            encoding=self._pipeline.encoding,
             is_late=self._capacity.is_very_late(now_s),
         )
 

@@ -6,6 +6,7 @@ libavcodec free the GIL. Results come back to the loop, which alone touches a se
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from inference.media import compositor
 from inference.media.encoder import Encoder, is_idr
 from inference.media.profile import VideoProfile
 from inference.media.types import Picture
+from inference.metrics import DurationHistogram
 from inference.runtime.clock import Clock
 from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.frame_queue import PlannedFrame
@@ -48,6 +50,8 @@ class Pipeline:
         self._deadlines = deadlines
         self._guard = guard
         self._requests: dict[PlannedFrame, MouthRequest] = {}
+        self.encoding = DurationHistogram()
+        """How long encoding a picture took."""
 
     def render(self, session: WorkerSession, slot: PlannedFrame) -> None:
         """Have the slot's mouth made; answered by ``on_rendered`` or ``on_render_failed``.
@@ -111,9 +115,10 @@ class Pipeline:
             self._media_pool, _make_access_unit, session.clips, session.encoder, slot
         )
 
-        def done(future: "asyncio.Future[bytes]") -> None:
+        def done(future: "asyncio.Future[tuple[bytes, float]]") -> None:
             with self._guard(session):
-                access_unit = future.result()
+                access_unit, took_s = future.result()
+                self.encoding.count(took_s)
                 session.on_encoded(
                     slot, access_unit, is_idr=is_idr(access_unit), now_s=self._clock.now_s()
                 )
@@ -121,13 +126,20 @@ class Pipeline:
         future.add_done_callback(done)
 
 
-def _make_access_unit(clips: AvatarClips, encoder: Encoder, slot: PlannedFrame) -> bytes:
-    """The slot's picture, encoded. Runs in the media pool, one at a time per session."""
+def _make_access_unit(
+    clips: AvatarClips, encoder: Encoder, slot: PlannedFrame
+) -> tuple[bytes, float]:
+    """The slot's picture, encoded, and how long encoding took.
+
+    Runs in the media pool, one at a time per session.
+    """
     # The engine saw it already, unless there was nothing to render or it was too late.
     picture = _source_picture(clips, slot.plan) if slot.picture is None else slot.picture
     if slot.patch is not None:
         picture = compositor.paste(picture, slot.patch)
-    return encoder.encode(picture, idr=slot.plan.must_be_idr)
+    began_s = time.perf_counter()
+    access_unit = encoder.encode(picture, idr=slot.plan.must_be_idr)
+    return access_unit, time.perf_counter() - began_s
 
 
 def _source_picture(clips: AvatarClips, plan: FramePlan) -> Picture:

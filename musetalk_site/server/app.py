@@ -177,9 +177,13 @@ class _App:
         from musetalk_site.telemetry import collection
         from musetalk_site.telemetry.process import snapshot
 
-        worker = self._worker
+        worker, runner = self._worker, self._preparation_runner
         collection.use(
-            lambda: snapshot(self._registry, None if worker is None else worker.report()),
+            lambda: snapshot(
+                self._registry,
+                None if worker is None else worker.report(),
+                None if runner is None else runner.stages,
+            ),
             list if self._app_process is None else self._app_process.numbers_of_others,
         )
 

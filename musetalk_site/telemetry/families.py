@@ -71,9 +71,12 @@ def gauge(name: str, help_: str, values: Mapping[Labels, float] | float) -> Fami
     return Family(name, "gauge", help_, _samples(values))
 
 
-def histogram(name: str, help_: str, value: Histogram) -> Family:
+def histogram(name: str, help_: str, values: Mapping[Labels, Histogram] | Histogram) -> Family:
     """How often observations had which size."""
-    return Family(name, "histogram", help_, (Sample((), value),))
+    if isinstance(values, Histogram):
+        values = {(): values}
+    samples = tuple(Sample(each, value) for each, value in values.items())
+    return Family(name, "histogram", help_, samples)
 
 
 def _samples(values: Mapping[Labels, float] | float) -> tuple[Sample, ...]:

@@ -5,7 +5,8 @@ import platform
 import resource
 from collections import Counter
 
-from inference.metrics import LATENESS_EDGES_MS, LatenessHistogram
+from avatars_app.stage_times import STAGE_EDGES_S, StageTimes
+from inference.metrics import DURATION_EDGES_MS, SIZE_EDGES, DurationHistogram, SizeHistogram
 from inference.runtime.host import HostReport
 from musetalk_site.telemetry.families import (
     Histogram,
@@ -20,14 +21,22 @@ from streaming.gateway.registry import Registry
 from streaming.session.connection_state import State
 
 
-def snapshot(registry: Registry, report: HostReport | None) -> Snapshot:
+def snapshot(
+    registry: Registry, report: HostReport | None, stages: StageTimes | None = None
+) -> Snapshot:
     """What this process has done and does.
 
     Args:
         registry: Its connections.
         report: Of the worker in it; None where there is none.
+        stages: Of the preparations that it runs; None where it runs none.
     """
-    return (*_gateway(registry), *(_worker(report) if report is not None else ()), *_process())
+    return (
+        *_gateway(registry),
+        *(() if report is None else _worker(report)),
+        *(() if stages is None else _preparations(stages)),
+        *_process(),
+    )
 
 
 def _gateway(registry: Registry) -> Snapshot:
@@ -64,7 +73,17 @@ def _gateway(registry: Registry) -> Snapshot:
         histogram(
             "frame_delay_seconds",
             "How much later than the soonest of its session a frame reached the gateway.",
-            _histogram(metrics.lateness),
+            _durations(metrics.lateness),
+        ),
+        histogram(
+            "audio_to_frame_seconds",
+            "From the first chunk of an utterance, if no other one is shown, to its first frame.",
+            _durations(metrics.audio_to_frame),
+        ),
+        histogram(
+            "interrupt_seconds",
+            "From INTERRUPT to the last frame of what it interrupts.",
+            _durations(metrics.interrupts),
         ),
     )
 
@@ -123,7 +142,32 @@ def _worker(report: HostReport) -> Snapshot:
         histogram(
             "frame_lateness_seconds",
             "How long after it was due a frame left its worker.",
-            _histogram(totals.lateness),
+            _durations(totals.lateness),
+        ),
+        histogram(
+            "encode_seconds", "How long encoding a live frame took.", _durations(report.encoding)
+        ),
+        histogram(
+            "engine_call_seconds",
+            "How long a call of the engine took.",
+            _durations(report.calls.durations),
+        ),
+        histogram(
+            "engine_batch_mouths", "Mouths in a call of the engine.", _sizes(report.calls.sizes)
+        ),
+    )
+
+
+def _preparations(stages: StageTimes) -> Snapshot:
+    edges = tuple(map(float, STAGE_EDGES_S))
+    return (
+        histogram(
+            "preparation_stage_seconds",
+            "How long the stages of preparations took, to a second.",
+            {
+                labels(stage=stage): Histogram(edges, tuple(times.counts), times.total_s)
+                for stage, times in list(stages.by_stage.items())
+            },
         ),
     )
 
@@ -147,6 +191,10 @@ def _resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024
 
 
-def _histogram(lateness: LatenessHistogram) -> Histogram:
-    edges = tuple(edge / 1_000 for edge in LATENESS_EDGES_MS)
-    return Histogram(edges, tuple(lateness.counts))
+def _durations(durations: DurationHistogram) -> Histogram:
+    edges = tuple(edge / 1_000 for edge in DURATION_EDGES_MS)
+    return Histogram(edges, tuple(durations.counts), durations.total_s)
+
+
+def _sizes(sizes: SizeHistogram) -> Histogram:
+    return Histogram(SIZE_EDGES, tuple(sizes.counts), float(sizes.total))

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from inference.metrics import LatenessHistogram, MetricsSum
+from inference.metrics import DurationHistogram, MetricsSum
 
 
 @dataclass(slots=True)
@@ -20,5 +20,9 @@ class SessionMetrics(MetricsSum):
     workers_lost: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """ERROR messages by code."""
-    lateness: LatenessHistogram = field(default_factory=LatenessHistogram)
+    lateness: DurationHistogram = field(default_factory=DurationHistogram)
     """How much later than the soonest of them frames came from workers."""
+    audio_to_frame: DurationHistogram = field(default_factory=DurationHistogram)
+    """From the first chunk of an utterance that waits for no other one to its first frame."""
+    interrupts: DurationHistogram = field(default_factory=DurationHistogram)
+    """From INTERRUPT to INTERRUPTED."""

@@ -104,6 +104,11 @@ class SessionSpeech:
         self._frame = 0
         self._ends_shown: deque[tuple[int, int]] = deque(maxlen=MAX_ENDS_SHOWN)
         """Of the last frames with speech: audio_timestamp, position after its last sample."""
+        self._began_s: float | None = None
+        """When the first chunk came of an utterance that waits for no other one, until its first
+        frame."""
+        self._interrupted_s: deque[float] = deque()
+        """When each interrupt came that is not answered yet."""
         self._played_to = start
         """Unlike ``window.shown``, an interrupt does not move it to the end of what it drops."""
 
@@ -145,6 +150,8 @@ class SessionSpeech:
         ):
             self._end_utterance()
         begins = self._utterances.current is None
+        if begins and self.window.queued == 0:
+            self._began_s = now_s
         start = self.window.accepted
         pcm = self._input.convert(chunk.data, rate, channels)
         if "audio" in self._context.negotiated.receive or self._context.audience.is_open:
@@ -198,8 +205,10 @@ class SessionSpeech:
             self._queue(tail, self._last_chunk_s)
             self._utterances.extend(self.window.accepted)
 
-    def interrupt(self) -> None:
+    def interrupt(self, now_s: float) -> None:
         """INTERRUPT: drop everything that was not shown."""
+        self._began_s = None
+        self._interrupted_s.append(now_s)
         self._input.end()
         self._track.clear()
         self.feed.interrupt()
@@ -223,11 +232,12 @@ class SessionSpeech:
 
     # From the worker.
 
-    def begin_frame(self, frame: VideoFrame) -> FrameSound | None:
+    def begin_frame(self, frame: VideoFrame, now_s: float) -> FrameSound | None:
         """A frame came: tell the client which utterance starts with it.
 
         Args:
             frame: The frame; it is sent next.
+            now_s: When it came.
 
         Returns:
             Its sound, if that is kept.
@@ -239,7 +249,11 @@ class SessionSpeech:
             (audio_timestamp_ms(frame.position), frame.position + frame.samples)
         )
         # Frames that come between an interrupt and its confirmation show old speech: it was played.
-        self._tell(self._utterances.show(frame.position, frame.position + frame.samples))
+        events = self._utterances.show(frame.position, frame.position + frame.samples)
+        if self._began_s is not None and any(isinstance(event, Started) for event in events):
+            self._context.metrics.audio_to_frame.count(now_s - self._began_s)
+            self._began_s = None
+        self._tell(events)
         return self._track.take(frame.position, frame.samples)
 
     def end_frame(self, frame: VideoFrame, now_s: float) -> None:
@@ -254,16 +268,23 @@ class SessionSpeech:
         self.feed.shown(position)
         self._tell(self._utterances.settle(self._played_to))
 
-    def confirm_interrupt(self, generation: int, position: int) -> None:
+    def confirm_interrupt(self, generation: int, position: int, now_s: float) -> None:
         """The worker has shown nothing old from ``position`` on."""
-        self._answer(self.feed.confirm(generation, position))
+        self._answer(self.feed.confirm(generation, position), now_s)
 
-    def on_interrupt_timeout(self) -> None:
-        """No worker confirms the interrupts: they are answered by the frames that came."""
-        self._answer(self.feed.on_interrupt_timeout())
+    def on_interrupt_timeout(self, now_s: float | None) -> None:
+        """No worker confirms the interrupts: they are answered by the frames that came.
 
-    def _answer(self, answers: list[InterruptAnswer]) -> None:
+        Args:
+            now_s: The moment; None: the client does not see the answer now.
+        """
+        self._answer(self.feed.on_interrupt_timeout(), now_s)
+
+    def _answer(self, answers: list[InterruptAnswer], now_s: float | None) -> None:
         for answer in answers:
+            came_s = self._interrupted_s.popleft()
+            if now_s is not None:
+                self._context.metrics.interrupts.count(now_s - came_s)
             self._tell(self._utterances.confirm_drop(answer.generation, answer.position))
             self._context.outbox.to_client(
                 Interrupted(
@@ -278,8 +299,9 @@ class SessionSpeech:
 
     def detach(self) -> None:
         """The connection is lost and may come back: speech is held."""
+        self._began_s = None
         self._flush(self._input.flush())
-        self.on_interrupt_timeout()
+        self.on_interrupt_timeout(None)
         self.window.truncate()
         self._utterances.truncate(self.window.accepted)
 

@@ -189,9 +189,9 @@ class WorkerLink:
 
     def interrupt(self, now_s: float) -> None:
         """Drop all speech that was not shown."""
-        self._speech.interrupt()
+        self._speech.interrupt(now_s)
         if self.worker is None:
-            self._speech.on_interrupt_timeout()
+            self._speech.on_interrupt_timeout(now_s)
         else:
             self.flush_speech()
             self._context.timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
@@ -230,7 +230,7 @@ class WorkerLink:
             case Timer.AUDIO:
                 self.flush_speech()
             case Timer.INTERRUPT:
-                self._speech.on_interrupt_timeout()
+                self._speech.on_interrupt_timeout(now_s)
             case Timer.SILENCE:
                 self._miss_frame(due_s, now_s)
             case Timer.ALIVE:
@@ -254,7 +254,7 @@ class WorkerLink:
                 case VideoFrame():
                     self._receive_frame(message, now_s)
                 case SpeechInterrupted(generation=generation, position=position):
-                    self._speech.confirm_interrupt(generation, position)
+                    self._speech.confirm_interrupt(generation, position, now_s)
                 case SpeechSkipped():
                     self._receive_skip(message)
                 case SpeechFailed():
@@ -304,7 +304,7 @@ class WorkerLink:
         if frame.action_progress is not None and frame.action_progress >= 1:
             self._action = None
         self._may_speak = frame.may_speak
-        sound = self._speech.begin_frame(frame)
+        sound = self._speech.begin_frame(frame, now_s)
         self._frames.send(frame, sound, now_s)
         self._speech.end_frame(frame, now_s)
         if frame.position is not None:
@@ -372,7 +372,7 @@ class WorkerLink:
         log.warning("session %s: worker lost: %s", self._context.session_id, why)
         self._context.metrics.workers_lost += 1
         self.worker = None
-        self._speech.on_interrupt_timeout()
+        self._speech.on_interrupt_timeout(now_s)
         self._context.timers.stop(Timer.SILENCE, Timer.ALIVE, Timer.AUDIO)
         self._speech.feed.rewind()
         self._claims.begin(now_s, after_s=after_s)

@@ -164,7 +164,7 @@ def test_cancelling_the_first_preparation_leaves_nothing(avatars_dir):
     assert services.avatar_cancel(avatar=avatar)
     assert not Avatar.objects.exists()
     assert kept_uploads(avatars_dir) == set()
-    assert not services.preparation_is_wanted(job_id=avatar.job_id)
+    assert services.preparation_stage(job_id=avatar.job_id) is None
     with pytest.raises(services.PreparationLost):
         services.preparation_finish(job_id=avatar.job_id, made=make(avatar.job_id))
     assert not (avatars_dir / "ann").exists()

@@ -52,6 +52,16 @@ async def test_the_numbers_of_all_processes(
             assert found["talking_avatar_frames_sent_total{}"] >= 20
             assert found["talking_avatar_engine_healthy" + '{"engine": "viseme"}'] == int(processes)
             assert found["talking_avatar_speech_seconds_total{}"] == 1
+        await ann.send("INTERRUPT")
+        await ann.wait_for("INTERRUPTED")
+        found = await asyncio.to_thread(numbers, server)
+    for name in ("audio_to_frame_seconds", "interrupt_seconds"):
+        assert found[f"talking_avatar_{name}_count{{}}"] == 1, name
+        assert 0 <= found[f"talking_avatar_{name}_sum{{}}"] < 5, name
+    assert found["talking_avatar_encode_seconds_count{}"] >= 1
+    calls = found["talking_avatar_engine_call_seconds_count{}"]
+    assert calls == found["talking_avatar_engine_batch_mouths_count{}"] >= 1
+    assert found["talking_avatar_engine_batch_mouths_sum{}"] >= calls
     names = [name for name in found if name.startswith("talking_avatar_process_cpu_seconds")]
     assert len(names) == int(processes)
 

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.metrics import FrameMetrics, LatenessHistogram
+from inference.metrics import CallMetrics, DurationHistogram, FrameMetrics
 
 
 @given(st.lists(st.floats(0, 1.2), min_size=1), st.floats(0.01, 1))
 def test_the_promised_share_really_is_below(lateness_s: list[float], share: float) -> None:
-    histogram = LatenessHistogram()
+    histogram = DurationHistogram()
     for value in lateness_s:
         histogram.count(value)
     edge_s = histogram.percentile_ms(share) / 1_000
@@ -16,7 +16,7 @@ def test_the_promised_share_really_is_below(lateness_s: list[float], share: floa
 
 
 def test_nothing_counted_is_nothing_late() -> None:
-    assert LatenessHistogram().percentile_ms(0.99) == 0
+    assert DurationHistogram().percentile_ms(0.99) == 0
 
 
 def test_counters_add_up() -> None:
@@ -28,3 +28,17 @@ def test_counters_add_up() -> None:
     assert (two.sent, two.skipped) == (3, 0), "what was added stays as it is"
     one.lateness.count(0.5)
     assert two.lateness.percentile_ms(1) == 20
+
+
+def test_what_came_after_a_moment() -> None:
+    calls = CallMetrics()
+    calls.sizes.count(3)
+    calls.durations.count(0.015)
+    earlier = calls.copy()
+    calls.sizes.count(40)
+    calls.durations.count(0.5)
+    later = calls.since(earlier)
+    assert (sum(later.sizes.counts), later.sizes.counts[-1], later.sizes.total) == (1, 1, 40)
+    assert later.durations.total_s == 0.5
+    earlier.add(later)
+    assert earlier == calls

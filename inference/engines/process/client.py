@@ -25,6 +25,7 @@ from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
 from inference.engines.process.messages import (
     AvatarOpened,
     AvatarRefused,
+    CallsMade,
     ClipReady,
     CloseAvatar,
     EngineMessage,
@@ -43,6 +44,7 @@ from inference.engines.process.stream import MessageStream
 from inference.errors import AvatarInvalid, EngineError, EngineUnavailable
 from inference.media import compositor
 from inference.media.types import AudioContext, Patch, Picture, Rectangle
+from inference.metrics import CallMetrics, DurationHistogram, SizeHistogram
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,8 @@ class EngineProcessClient:
             waiting=0,
             speaking_elsewhere=0,
         )
+        self.calls = CallMetrics()
+        """Those that this process was sent."""
         self._gone: str | None = None
         """Why there will be no engine any more."""
         self._avatars: dict[int, RemoteAvatar] = {}
@@ -316,6 +320,10 @@ class EngineProcessClient:
                 self._state = message
                 if self._hello is not None and not self._hello.done():
                     self._hello.set_result(None)
+            case CallsMade(sizes, mouths, durations, total_s):
+                self.calls.add(
+                    CallMetrics(SizeHistogram(sizes, mouths), DurationHistogram(durations, total_s))
+                )
             case ClipReady(number, clip, regions):
                 if (avatar := self._avatars.get(number)) is not None:
                     avatar.regions[clip] = np.frombuffer(regions, "<i4").reshape(-1, 4)

@@ -89,6 +89,17 @@ class State(FromEngine, frozen=True):
     """Sessions of other runtimes that hold a place."""
 
 
+class CallsMade(FromEngine, frozen=True):
+    """Calls of the engine since the last such message to any runtime; only one is sent them."""
+
+    sizes: list[int]
+    """As `inference.metrics.SizeHistogram.counts`."""
+    mouths: int
+    durations: list[int]
+    """As `inference.metrics.DurationHistogram.counts`."""
+    total_s: float
+
+
 class AvatarOpened(FromEngine, frozen=True):
     """The avatar can be used."""
 
@@ -138,5 +149,14 @@ class Failed(FromEngine, frozen=True):
 
 RuntimeMessage = OpenAvatar | CloseAvatar | Submit | Withdraw | Speaking
 EngineMessage = (
-    Hello | Unavailable | State | AvatarOpened | AvatarRefused | ClipReady | Made | Refused | Failed
+    Hello
+    | Unavailable
+    | State
+    | CallsMade
+    | AvatarOpened
+    | AvatarRefused
+    | ClipReady
+    | Made
+    | Refused
+    | Failed
 )

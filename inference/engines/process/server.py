@@ -26,6 +26,7 @@ from inference.engines.in_process import InProcessEngine
 from inference.engines.process.messages import (
     AvatarOpened,
     AvatarRefused,
+    CallsMade,
     ClipReady,
     CloseAvatar,
     EngineMessage,
@@ -44,6 +45,7 @@ from inference.engines.process.stream import MessageStream
 from inference.errors import AvatarError
 from inference.media import compositor
 from inference.media.types import AudioWindow, Patch, Picture, Rectangle
+from inference.metrics import CallMetrics
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,8 @@ class EngineServer:
         self._runtimes: set[_Runtime] = set()
         self._opened: dict[tuple[str, str], _Avatar] = {}
         """By folder and version."""
+        self._reported = CallMetrics()
+        """The calls that a runtime was sent."""
         self._opening = asyncio.Lock()
         """Held while one is opened: two runtimes that need the same one must not open it twice."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,6 +168,23 @@ class EngineServer:
                     self._announce(avatar, clip)
         for runtime in self._runtimes:
             self._tell(runtime)
+        self._report_calls()
+
+    def _report_calls(self) -> None:
+        """Send the new calls to one runtime: the sum over all of them counts each call once."""
+        calls = self._engine.calls.since(self._reported)
+        reader = next(iter(self._runtimes), None)
+        if reader is None or not calls.sizes.total:
+            return
+        self._reported = self._engine.calls.copy()
+        reader.stream.send(
+            CallsMade(
+                calls.sizes.counts,
+                calls.sizes.total,
+                calls.durations.counts,
+                calls.durations.total_s,
+            )
+        )
 
     def _tell(self, runtime: _Runtime) -> None:
         """Send the state, if it is another than before."""

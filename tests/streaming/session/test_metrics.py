@@ -1,4 +1,8 @@
+import pytest
+
+from inference.messages import SpeechInterrupt, SpeechInterrupted
 from streaming.session.metrics import SessionMetrics
+from tests.streaming.fakes import FakeGateway, numbered
 
 
 def test_all_that_is_counted_adds_up():
@@ -15,3 +19,39 @@ def test_all_that_is_counted_adds_up():
     assert one.errors == {"INVALID_MESSAGE": 3, "INVALID_SESSION": 1}
     assert one.lateness.percentile_ms(1) == 20
     assert two.errors == {"INVALID_MESSAGE": 2, "INVALID_SESSION": 1}
+
+
+def test_the_time_from_speech_to_its_first_frame():
+    gateway = FakeGateway()
+    worker = gateway.start()
+    found = gateway.session.metrics.audio_to_frame
+    gateway.client_speaks(numbered(0, 1_280))
+    gateway.wait(0.1)
+    worker.show()  # without speech
+    worker.speak(0)
+    assert (sum(found.counts), found.total_s) == (1, pytest.approx(0.14))
+    gateway.client_sends("END_OF_SPEECH")
+    gateway.client_speaks(numbered(1_280, 640))  # waits for the one before
+    worker.speak(640)
+    worker.speak(1_280)
+    assert sum(found.counts) == 1
+
+
+def test_the_time_of_an_interrupt():
+    gateway = FakeGateway()
+    worker = gateway.start()
+    found = gateway.session.metrics.interrupts
+    gateway.client_speaks(numbered(0, 6_400))
+    worker.speak(0)
+    gateway.client_sends("INTERRUPT")
+    gateway.wait(0.05)
+    [asked] = [m for m in gateway.sent_to_worker("w1") if isinstance(m, SpeechInterrupt)]
+    assert sum(found.counts) == 0
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=asked.generation, position=640)
+    )
+    assert (sum(found.counts), found.total_s) == (1, pytest.approx(0.05))
+    gateway.client_sends("INTERRUPT")
+    gateway.wait(1.5)  # no worker answers
+    assert sum(found.counts) == 2
+    assert found.total_s > 0.9

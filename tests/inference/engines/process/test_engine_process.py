@@ -306,3 +306,19 @@ async def test_another_version_is_not_used(machine: Machine) -> None:
     machine.start()
     with pytest.raises(EngineUnavailable, match="version 2"):
         await machine.runtime()
+
+
+async def test_a_call_is_in_the_numbers_of_one_runtime_alone(machine: Machine) -> None:
+    runtimes = [await machine.runtime() for _ in range(2)]
+    avatars = [await open_ada(client, machine) for client in runtimes]
+    for _ in range(3):
+        for client, avatar in zip(runtimes, avatars, strict=True):
+            await ask(client, a_request(avatar))
+
+    def total(name: str) -> int:
+        return sum(sum(getattr(client.calls, name).counts) for client in runtimes)
+
+    await until(lambda: total("sizes") >= 6)
+    assert (total("sizes"), total("durations")) == (6, 6)
+    assert sum(client.calls.sizes.total for client in runtimes) == 6
+    assert sum(client.calls.durations.total_s for client in runtimes) > 0
