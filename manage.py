@@ -3,8 +3,12 @@
 
 import os
 import sys
+from pathlib import Path
 
 from musetalk_site.environment import CannotStart
+
+# `talk` and `load_test` use the client library of this repository, which need not be installed.
+sys.path.insert(0, str(Path(__file__).resolve().parent / "clients" / "python" / "src"))
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from inference.messages import (
 )
 from inference.runtime.host import Host
 from inference.timing import FRAME_S, FRAMES_PER_SECOND, SAMPLES_PER_FRAME
-from streaming.client.decoding import PictureDecoder
+from talking_avatar.decoding import AccessUnitDecoder
 from tests.factories import make_avatar
 from tests.fakes import MOUTH, InlinePool, LoudnessEngine, ManualClock, settle
 
@@ -47,7 +47,7 @@ class RegistryObserver:
     """Decodes what the host delivers, and notes the flashes."""
 
     def __init__(self) -> None:
-        self._decoder = PictureDecoder()
+        self._decoder = AccessUnitDecoder()
         self.frames = 0
         self.misnumbered = 0
         self.flashes: list[int] = []

@@ -11,14 +11,10 @@ import random
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import av
 import numpy as np
 import psutil
-
-# The library is in this repository, and need not be installed.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients" / "python" / "src"))
 
 from benchmarks.server import ServerProcess, add_json_argument
 from benchmarks.verdict import Verdict

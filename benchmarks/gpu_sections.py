@@ -92,7 +92,7 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
     """Start a server and let more and more sessions speak, until one number is not held."""
     from benchmarks.load import climb as climb_to
     from benchmarks.server import ServerFailed, ServerProcess
-    from streaming.client import ClientError
+    from talking_avatar import AvatarError
 
     began_s = time.monotonic()
     server = ServerProcess(**environment)
@@ -117,7 +117,7 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
                         seconds=RUNG_S,
                         clients=client_processes(count),
                     )
-                except ClientError as error:
+                except AvatarError as error:
                     row(count, f"refused: {error}", *[None] * 7)
                     break
                 latency = rung.latency_p95_ms

@@ -20,9 +20,9 @@ from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from streaming.client import AvatarClient, Frame, Interrupted
-from streaming.client.decoding import PictureDecoder
-from streaming.client.measurement import Spread
+from talking_avatar import AvatarClient, Frame
+from talking_avatar.decoding import AccessUnitDecoder
+from talking_avatar.measurement import Spread
 
 LIMIT_MS = 150.0
 SHORTEST_S, LONGEST_S = 0.6, 2.0
@@ -49,18 +49,16 @@ async def interrupt_often(server: Server, user_id: str, spoken: Speech, trials: 
     async with AvatarClient(server.address, user_id) as client:
 
         async def listen() -> None:
-            async for event in client:
-                if isinstance(event, Frame):
-                    run.frames.append(event)
-                elif isinstance(event, Interrupted):
-                    run.answered_s.append(event.received_s)
+            async for frame in client.frames():
+                run.frames.append(frame)
 
         listening = asyncio.create_task(listen())
         for _ in range(trials):
-            await client.send_audio(spoken.part(random.randrange(spoken.frames), 150))
+            await client.speak(spoken.part(random.randrange(spoken.frames), 150))
             await asyncio.sleep(random.uniform(SHORTEST_S, LONGEST_S))
             run.sent_s.append(time.monotonic())
             await client.interrupt()
+            run.answered_s.append(time.monotonic())
             await asyncio.sleep(CALM_S)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -79,9 +77,9 @@ def mouth_change(luma: Luma, clip: str, pictures: AvatarPictures) -> float:
 
 def shut_times_s(run: Run, pictures: AvatarPictures) -> list[float | None]:
     """How long each interrupt that met an open mouth took to shut it; None: it stayed open."""
-    decoder, is_shut = PictureDecoder(), list[bool]()
+    decoder, is_shut = AccessUnitDecoder(), list[bool]()
     for frame in run.frames:
-        luma = decoded_luma(decoder, frame.access_unit)
+        luma = decoded_luma(decoder, frame.data)
         is_shut.append(mouth_change(luma, frame.clip, pictures) <= SHARE)
     times: list[float | None] = []
     for sent_s, until_s in zip(run.sent_s, [*run.sent_s[1:], float("inf")], strict=True):

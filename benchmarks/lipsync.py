@@ -26,7 +26,7 @@ from benchmarks.speaking import (
 )
 from inference.engines.viseme.engine import VisemeEngine
 from inference.faces.mesh import FaceMesh
-from streaming.client import ClientError
+from talking_avatar import AvatarError
 
 PRESENTER = Path(__file__).parent.parent / "avatars_app" / "presenter"
 
@@ -112,7 +112,7 @@ def main() -> int:
         print(f"lip-sync of {chosen.server}, user {chosen.user_id}, measured on {machine()}")
         try:
             gaps = asyncio.run(measure_on_a_server(chosen.server, chosen.user_id, spoken))
-        except (ClientError, StreamBroken) as error:
+        except (AvatarError, StreamBroken) as error:
             print(error, file=sys.stderr)
             return 2
     else:

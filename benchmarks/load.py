@@ -25,8 +25,8 @@ from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
 from inference.cores import available_cores
 from inference.timing import FRAME_S
-from streaming.client import AvatarClient, ConnectionLost, Frame, ServerError
-from streaming.client.measurement import Measurement, Spread, StreamReport, lateness_s
+from talking_avatar import AvatarClient, ConnectionLost, Frame, ServerError, as_spoken
+from talking_avatar.measurement import Measurement, Spread, StreamReport
 
 SPEAKING_LADDER = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
 IDLE_LADDER = (25, 50, 100, 150, 200, 300, 400)
@@ -70,17 +70,13 @@ class Viewer:
     def __init__(self, client: AvatarClient) -> None:
         self.client = client
         self.measurement = Measurement()
-        self.timestamps_ms: list[int] = []
-        self.received_s: list[float] = []
         self.is_counting = False
 
     async def watch(self) -> None:
-        async for event in self.client:
+        async for event in self.client.events():
             if not self.is_counting:
                 continue
             if isinstance(event, Frame):
-                self.timestamps_ms.append(event.timestamp_ms)
-                self.received_s.append(event.received_s)
                 self.measurement.add_frame(event)
             elif isinstance(event, ServerError):
                 self.measurement.add_error(event.code)
@@ -91,12 +87,12 @@ class Viewer:
         place = random.randrange(spoken.frames)
         try:
             while True:
-                await self.client.speak(spoken.part(place, spoken.frames))
+                await self.client.speak(as_spoken(spoken.part(place, spoken.frames)))
         except ConnectionLost:
             return
 
     def report(self) -> StreamReport:
-        return self.measurement.report(self.client.sent, self.client.init_sent_s)
+        return self.measurement.report(self.client.init_sent_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,9 @@ async def _run_clients(work: ClientWork) -> ClientResult:
     async with AsyncExitStack() as connections:
         viewers = []
         for _ in range(work.count):
-            client = AvatarClient(work.address, work.user_id, open_timeout_s=30)
+            client = AvatarClient(
+                work.address, work.user_id, is_binary=False, reconnects=False, open_within_s=30
+            )
             viewers.append(Viewer(await connections.enter_async_context(client)))
             await asyncio.sleep(work.of / work.count / SESSIONS_A_SECOND)
         tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
@@ -159,7 +157,7 @@ async def _run_clients(work: ClientWork) -> ClientResult:
         await asyncio.gather(*tasks, return_exceptions=True)
     return ClientResult(
         reports=[viewer.report() for viewer in viewers],
-        lateness_s=[late for v in viewers for late in lateness_s(v.timestamps_ms, v.received_s)],
+        lateness_s=[late for viewer in viewers for late in viewer.measurement.lateness_s],
         took_s=took_s,
         cores=cpu_s / took_s,
     )

@@ -20,7 +20,7 @@ from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.shape import MouthShape
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import Patch
-from streaming.client.decoding import PictureDecoder
+from talking_avatar.decoding import AccessUnitDecoder
 
 PRESENTER = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
 """The asset folder that a user without an avatar sees."""
@@ -123,7 +123,7 @@ def luma_of(picture: NDArray[np.uint8]) -> Luma:
     return picture[: picture.shape[0] * 2 // 3]
 
 
-def decoded_luma(decoder: PictureDecoder, access_unit: bytes) -> Luma:
+def decoded_luma(decoder: AccessUnitDecoder, access_unit: bytes) -> Luma:
     """The Y plane of the next access unit's picture; ValueError if it does not decode."""
     picture = decoder.decode(access_unit)
     if picture is None or decoder.errors:

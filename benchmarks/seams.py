@@ -23,8 +23,8 @@ from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma, s
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from streaming.client import AvatarClient, Frame
-from streaming.client.decoding import PictureDecoder
+from talking_avatar import AvatarClient, Frame
+from talking_avatar.decoding import AccessUnitDecoder
 
 SETTLE_S = 2.6
 """Long enough for a clip that was asked for to be reached, and to be looked at."""
@@ -60,13 +60,11 @@ async def play(
     async with AvatarClient(server.address, user_id) as client:
 
         async def listen() -> None:
-            async for event in client:
-                if isinstance(event, Frame):
-                    frames.append(event)
+            async for frame in client.frames():
+                frames.append(frame)
 
         listening = asyncio.create_task(listen())
-        assert client.ready is not None
-        quiet = [name for name in client.ready.clips if not name.startswith("action")]
+        quiet = [name for name in client.info.clips if not name.startswith("action")]
         await asyncio.sleep(1.0)
         for round_ in range(rounds):
             for number, clip in enumerate(clips or quiet):
@@ -74,13 +72,13 @@ async def play(
                 # The odd pauses keep the moments from falling together with the clips' lengths.
                 await client.change_state(clip.partition("_")[0], clip)
                 await asyncio.sleep(SETTLE_S + 0.13 * number)
-                await client.send_audio(spoken.part(place, UTTERANCE_FRAMES))
+                await client.speak(spoken.part(place, UTTERANCE_FRAMES))
                 await asyncio.sleep(SETTLE_S + 0.17 * round_)
                 if number % 3 == round_ % 3:
                     await client.start_action(1 + number % 2)
                     await asyncio.sleep(2 * SETTLE_S)
                 if number % 3 == (round_ + 1) % 3:
-                    await client.send_audio(spoken.part(place, 3 * UTTERANCE_FRAMES))
+                    await client.speak(spoken.part(place, 3 * UTTERANCE_FRAMES))
                     await client.start_action(1 + number % 2)
                     await asyncio.sleep(3 * SETTLE_S)
         listening.cancel()
@@ -118,9 +116,9 @@ def seams(frames: list[Frame], pictures: AvatarPictures) -> Iterator[Seam]:
         return float(np.percentile(steps, 99))
 
     lumas: list[Luma] = []
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     for number, frame in enumerate(frames):
-        lumas.append(decoded_luma(decoder, frame.access_unit))
+        lumas.append(decoded_luma(decoder, frame.data))
         begin = number - LONGEST_FADE
         if begin < 1:
             continue

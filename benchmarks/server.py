@@ -26,7 +26,7 @@ from typing import Any, Self
 import psutil
 
 from benchmarks.verdict import Verdict
-from streaming.client.errors import ClientError
+from talking_avatar import AvatarError
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -242,9 +242,9 @@ def server_under_test(options: argparse.Namespace, **environment: str) -> Iterat
         with ServerProcess(**environment) as server:
             try:
                 yield server
-            except ClientError as error:
+            except AvatarError as error:
                 sys.exit(f"{error}\n{server.log_end()}")
-    except (ServerFailed, ClientError) as failure:
+    except (ServerFailed, AvatarError) as failure:
         sys.exit(f"{failure}")
 
 

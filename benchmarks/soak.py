@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from streaming.client import AvatarClient, ClientError, Frame, ServerError
+from talking_avatar import AvatarClient, AvatarError, Frame, ServerError
 
 MIB = 1024 * 1024
 SAMPLE_EVERY_S = 5.0
@@ -32,21 +32,24 @@ async def live(server: Server, user_id: str, spoken: Speech, seen: Counter[str])
     length_s = random.uniform(SHORTEST_S, LONGEST_S)
     manner = random.choice(("watches", "speaks", "acts", "vanishes"))
     with contextlib.suppress(TimeoutError):
-        async with AvatarClient(server.address, user_id) as client:
+        async with AvatarClient(server.address, user_id, reconnects=False) as client:
             seen["sessions"] += 1
             async with asyncio.timeout(length_s):
                 if manner == "speaks":
-                    await client.send_audio(spoken.part(random.randrange(spoken.frames), 250))
+                    await client.speak(spoken.part(random.randrange(spoken.frames), 250))
                 elif manner == "acts":
                     await client.start_action(1)
                     await client.change_state("speaking")
                 elif manner == "vanishes":
-                    await client.send_audio(spoken.part(0, 100))
-                async for event in client:
+                    await client.speak(spoken.part(0, 100))
+                async for event in client.events():
                     seen["frames"] += isinstance(event, Frame)
-                    seen["errors"] += isinstance(event, ServerError)
+                    # One that vanished keeps its speaking place as long as it could be resumed.
+                    if isinstance(event, ServerError):
+                        reason = event.details.get("reason")
+                        seen["refused" if reason == "speech_capacity" else "errors"] += 1
                     if manner == "vanishes" and random.random() < 0.02:
-                        client.vanish()
+                        client.abort()
                         return
 
 
@@ -54,7 +57,7 @@ async def come_and_go(server: Server, user_id: str, spoken: Speech, seen: Counte
     while True:
         try:
             await live(server, user_id, spoken, seen)
-        except ClientError as error:
+        except AvatarError as error:
             seen["failures"] += 1
             print(error)
             await asyncio.sleep(1.0)
@@ -97,6 +100,7 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
     verdict.at_least("sessions", 2, seen["sessions"])
     verdict.told("frames", seen["frames"])
     verdict.none_of("ERROR messages", seen["errors"])
+    verdict.told("chunks refused for capacity", seen["refused"])
     verdict.none_of("sessions that failed", seen["failures"])
     return verdict
 

@@ -4,6 +4,7 @@ Two sources, both give one RGB picture for each frame of the speech: the engine'
 process (fast, no clock), and a running server, through its wire.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from inference.media.encoder import Encoder
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import AudioWindow, Patch
 from inference.timing import BYTES_PER_SAMPLE, FRAME_MS, SAMPLES_PER_FRAME
-from streaming.client import AvatarClient, Frame, ServerError
-from streaming.client.decoding import PictureDecoder
+from talking_avatar import AvatarClient, Frame, ServerError
+from talking_avatar.decoding import AccessUnitDecoder
 
 _CACHE_BYTES = 256 * 1024 * 1024
 _FRAMES_A_CALL = 25
@@ -37,7 +38,7 @@ def speaking_in_process(
     clips = AvatarClips(folder, PictureCache(_CACHE_BYTES), profile=DEFAULT_PROFILE)
     avatar = engine.open_avatar(folder, clips.manifest)
     name = clip or _speaking_clip(clips)
-    encoder, decoder = Encoder(DEFAULT_PROFILE), PictureDecoder()
+    encoder, decoder = Encoder(DEFAULT_PROFILE), AccessUnitDecoder()
     for frame, features in enumerate(_hear(engine, samples)):
         index = frame % clips[name].entry.frames
         picture = clips[name].picture(index)
@@ -54,32 +55,37 @@ async def stream_from_a_server(server: str, user_id: str, pcm: bytes) -> list[Fr
     frames = -(-len(pcm) // (SAMPLES_PER_FRAME * BYTES_PER_SAMPLE))
     received: list[Frame] = []
     shown = 0
-    async with AvatarClient(server, user_id) as client:
+    async with AvatarClient(server, user_id, reconnects=False) as client:
         # At once, as a voice that is synthesized faster than it is spoken: one utterance, no gap.
-        await client.send_audio(pcm)
-        async for event in client:
-            if isinstance(event, ServerError):
-                raise StreamBroken(str(event))
-            if not isinstance(event, Frame):
-                continue
-            received.append(event)
-            if event.audio_timestamp_ms is None:
-                continue
-            if event.audio_timestamp_ms != shown * FRAME_MS:
-                raise StreamBroken(
-                    f"{event.audio_timestamp_ms} ms of the speech came where frame {shown} was due"
-                )
-            shown += 1
-            if shown == frames:
-                return received
+        speaking = asyncio.create_task(client.speak(pcm))
+        try:
+            async for event in client.events():
+                if isinstance(event, ServerError):
+                    raise StreamBroken(str(event))
+                if not isinstance(event, Frame):
+                    continue
+                received.append(event)
+                if event.audio_timestamp_ms is None:
+                    continue
+                if event.audio_timestamp_ms != shown * FRAME_MS:
+                    raise StreamBroken(
+                        f"{event.audio_timestamp_ms} ms of the speech came where frame {shown} "
+                        "was due"
+                    )
+                shown += 1
+                if shown == frames:
+                    return received
+        finally:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
     raise StreamBroken(f"the stream ended after {shown} of {frames} frames of the speech")
 
 
 def speaking_pictures(frames: Iterable[Frame]) -> Iterator[RgbPicture]:
     """The pictures of those frames that show speech; StreamBroken if one does not decode."""
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     for frame in frames:
-        picture = _decode(decoder, frame.access_unit)
+        picture = _decode(decoder, frame.data)
         if frame.audio_timestamp_ms is not None:
             yield picture
 
@@ -101,7 +107,7 @@ def _hear(engine: Engine, samples: NDArray[np.float32]) -> Iterator[Features]:
         yield from engine.listen([AudioWindow(window, count)])[0]
 
 
-def _decode(decoder: PictureDecoder, access_unit: bytes) -> RgbPicture:
+def _decode(decoder: AccessUnitDecoder, access_unit: bytes) -> RgbPicture:
     picture = decoder.decode(access_unit)
     if picture is None or decoder.errors:
         raise StreamBroken(f"an access unit does not decode: {decoder.last_error}")

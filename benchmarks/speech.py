@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.timing import BYTES_PER_SAMPLE, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from streaming.client.sound import read_speech
+from talking_avatar.sound_files import read_speech
 
 TEXT = (
     "A talking avatar listens to the sound of a voice and moves its lips as a speaker would. "

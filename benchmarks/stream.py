@@ -11,9 +11,9 @@ import sys
 from benchmarks.server import Server, add_server_arguments, server_under_test
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from streaming.client import AvatarClient, Frame
-from streaming.client.conversation import Conversation
-from streaming.client.measurement import Spread, StreamReport
+from talking_avatar import AvatarClient, as_spoken
+from talking_avatar.measurement import Spread, StreamReport
+from talking_avatar.observation import Observation
 
 UTTERANCE_FRAMES = 200
 PAUSE_S = 3.0
@@ -25,30 +25,31 @@ async def first_frames_s(server: Server, user_id: str) -> list[float]:
     times = []
     for _ in range(WARM_STARTS):
         async with AvatarClient(server.address, user_id) as client:
-            async for event in client:
-                if isinstance(event, Frame):
-                    times.append(event.received_s - client.init_sent_s)
-                    break
+            async for frame in client.frames():
+                times.append(frame.received_s - client.init_sent_s)
+                break
     return times
 
 
 async def hold(server: Server, user_id: str, spoken: Speech, minutes: float) -> StreamReport:
     """Utterances of 8 s with pauses between them, until the time is over."""
     loop = asyncio.get_running_loop()
-    async with AvatarClient(server.address, user_id) as client, Conversation(client) as talk:
+    async with (
+        AvatarClient(server.address, user_id, reconnects=False) as client,
+        Observation(client) as observation,
+    ):
         end_s = loop.time() + minutes * 60
-        utterance = 0
-        while loop.time() < end_s and talk.is_open:
-            pcm = spoken.part(utterance * UTTERANCE_FRAMES, UTTERANCE_FRAMES)
-            await talk.say(pcm)
-            await talk.see_it_said()
-            await talk.watch(min(PAUSE_S, max(0.0, end_s - loop.time())))
-            utterance += 1
+        count = 0
+        while loop.time() < end_s and observation.is_open:
+            pcm = spoken.part(count * UTTERANCE_FRAMES, UTTERANCE_FRAMES)
+            await (await client.speak(as_spoken(pcm)))
+            await observation.wait(min(PAUSE_S, max(0.0, end_s - loop.time())))
+            count += 1
             if sys.stdout.isatty():
                 print(f"\r{max(0.0, end_s - loop.time()):5.0f} s left", end="", flush=True)
-        for problem in talk.problems:
+        for problem in observation.problems:
             print(problem)
-        return talk.report()
+        return observation.report()
 
 
 async def measure(server: Server, user_id: str, minutes: float) -> Verdict:

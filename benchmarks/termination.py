@@ -23,7 +23,7 @@ from benchmarks.rule_tree import DATA
 from benchmarks.server import ROOT, add_json_argument, free_port, get_json
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
-from streaming.client import AvatarClient, ClientError
+from talking_avatar import AvatarClient, AvatarError, as_spoken
 
 LIMIT_S = 3.0
 GIVE_UP_S = 20.0
@@ -174,8 +174,8 @@ async def speak_for(address: str, seconds: float) -> None:
     spoken = speech()
     try:
         async with asyncio.timeout(seconds + 1), AvatarClient(address, "someone") as client:
-            await client.speak(spoken.part(0, spoken.frames))
-    except (TimeoutError, ClientError):
+            await client.speak(as_spoken(spoken.part(0, spoken.frames)))
+    except (TimeoutError, AvatarError):
         return
 
 

@@ -30,9 +30,9 @@ from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import FRAME_BYTES, Speech, speech
 from benchmarks.verdict import Verdict
 from inference.timing import FRAME_MS, FRAME_S, SAMPLE_RATE_HZ
-from streaming.client.measurement import Spread, lateness_s
 from streaming.protocol.address import STREAM_PREFIX
 from streaming.protocol.binary import BINARY_SUBPROTOCOL, HEADER
+from talking_avatar.measurement import Spread, lateness_s
 
 WANTED = 100
 LATENESS_MS = 20.0

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.timing import FRAME_MS
-from streaming.client.decoding import PictureDecoder
+from talking_avatar.decoding import AccessUnitDecoder
 
 
 def assert_decodes(access_units: Iterable[bytes]) -> list[NDArray[np.uint8]]:
     """Every access unit gives one whole picture; returns them, I420 uint8 ``[h * 3 // 2, w]``."""
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     pictures = []
     for number, access_unit in enumerate(access_units):
         picture = decoder.decode(access_unit)

@@ -23,10 +23,6 @@ EXCLUDED = (
     "/vendor/",
     "inference/engines/viseme/training/sentences.py",  # what voices read aloud
     "tests/test_wording.py",
-    "streaming/client/",
-    "streaming/management/commands/talk.py",
-    "tests/streaming/test_client_",
-    "tests/streaming/fake_avatar_server.py",
 )
 CODE = "\N{NULL}"
 """Stands for a character that is no prose; no phrase matches it."""

@@ -3,17 +3,14 @@
 import pytest
 
 from benchmarks.chaos import Session, broken_progress, inexact_timestamps, lost_sound_ms
-from streaming.client import AvatarClient, Frame, Interrupted
+from talking_avatar import AvatarClient, Frame, Interrupted
 
 
 def frame(number=0, sound_ms=None, progress=None):
     return Frame(
-        access_unit=b"",
+        data=b"",
         timestamp_ms=number * 40,
-        received_s=0.0,
-        is_idr=False,
-        state="idle",
-        clip="idle_0",
+        is_keyframe=False,
         audio_timestamp_ms=sound_ms,
         action_progress=progress,
     )
@@ -21,8 +18,7 @@ def frame(number=0, sound_ms=None, progress=None):
 
 def session(*events, sent_ms):
     client = AvatarClient("ws://localhost", "me")
-    client.sent.add(sent_ms * 16, 0.0)
-    return Session(client, events=list(events))
+    return Session(client, events=list(events), sent_samples=sent_ms * 16)
 
 
 def test_sound_that_was_shown_is_not_lost():
@@ -45,11 +41,11 @@ def test_sound_that_is_missing_or_shown_twice_is_found(events, sent_ms, lost_ms)
 
 
 def test_what_an_interrupt_drops_is_not_lost_but_no_more_than_it_says():
-    events = [frame(sound_ms=0), Interrupted(500, 0.0), frame(sound_ms=540)]
+    events = [frame(sound_ms=0), Interrupted(500), frame(sound_ms=540)]
     assert lost_sound_ms(session(*events, sent_ms=580)) == 0
-    events = [frame(sound_ms=0), Interrupted(400, 0.0), frame(sound_ms=540)]
+    events = [frame(sound_ms=0), Interrupted(400), frame(sound_ms=540)]
     assert lost_sound_ms(session(*events, sent_ms=580)) > 90
-    assert lost_sound_ms(session(frame(sound_ms=0), Interrupted(960, 0.0), sent_ms=1_000)) == 0
+    assert lost_sound_ms(session(frame(sound_ms=0), Interrupted(960), sent_ms=1_000)) == 0
 
 
 def test_timestamps():

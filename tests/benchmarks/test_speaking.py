@@ -17,7 +17,7 @@ from inference.media.encoder import Encoder
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import AudioContext
 from inference.timing import SAMPLES_PER_FRAME
-from streaming.client import Frame
+from talking_avatar import Frame
 from tests.drawn_face import draw_face
 
 FRAMES = 60
@@ -82,7 +82,7 @@ def test_only_pictures_of_speech_are_taken_from_a_stream_but_all_are_decoded():
     for number in range(8):
         access_unit = encoder.encode(np.full((768, 512), 60 + 10 * number, np.uint8))
         spoken = (number - 3) * 40 if number >= 3 else None
-        frames.append(Frame(access_unit, number * 40, 0.0, number == 0, "idle", "idle_0", spoken))
+        frames.append(Frame(access_unit, number * 40, number == 0, spoken))
 
     assert len(list(speaking_pictures(frames))) == 5
     with pytest.raises(StreamBroken, match="does not decode"):

@@ -18,8 +18,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from streaming.client import AvatarClient, Frame
-from streaming.client.measurement import lateness_s
+from talking_avatar import AvatarClient
+from talking_avatar.measurement import lateness_s
 from tests.e2e.wire import raw_client
 from tests.media import assert_decodes, assert_pts_contiguous
 
@@ -33,10 +33,9 @@ async def undisturbed(server):
     async with AvatarClient(server.address, "bystander") as client:
 
         async def watch():
-            async for event in client:
-                if isinstance(event, Frame):
-                    frames.append(event)
-                    news.set()
+            async for frame in client.frames():
+                frames.append(frame)
+                news.set()
 
         async def more(count):
             wanted = len(frames) + count
@@ -54,7 +53,7 @@ async def undisturbed(server):
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
     assert_pts_contiguous([frame.timestamp_ms for frame in frames])
-    assert_decodes(frame.access_unit for frame in frames)
+    assert_decodes(frame.data for frame in frames)
 
 
 def deep(levels, opening="[", closing="]"):

@@ -18,6 +18,7 @@ import pytest
 from talking_avatar import (
     AvatarClient,
     ConnectionLost,
+    Frame,
     Reopened,
     Resumed,
     SessionRefused,
@@ -120,12 +121,11 @@ async def test_a_lost_connection_is_found_again(server: Server) -> None:
         utterance = await avatar.speak(TONE, sample_rate=16_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
         units, spoken, resumed = [], [], 0
-        assert avatar._socket is not None
-        avatar._socket.transport.abort()
+        avatar.abort()
         async with asyncio.timeout(15):
             async for event in events:
                 resumed += isinstance(event, Resumed)
-                if hasattr(event, "data"):
+                if isinstance(event, Frame):
                     units.append(event.data)
                     if event.audio_timestamp_ms is not None:
                         spoken.append(event.audio_timestamp_ms)
@@ -165,8 +165,7 @@ async def test_a_session_that_cannot_be_resumed_is_opened_again(
     async with AvatarClient(address(server), "ann") as avatar:
         events, before = avatar.events(), avatar.session_id
         utterance = await avatar.speak(TONE)
-        assert avatar._socket is not None
-        avatar._socket.transport.abort()
+        avatar.abort()
         async with asyncio.timeout(10):
             async for event in events:
                 if isinstance(event, Reopened):

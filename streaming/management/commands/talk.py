@@ -1,7 +1,8 @@
-"""`manage.py talk`: say a sound file to an avatar, film the answer, tell how the stream was."""
+"""`manage.py talk`: say a sound file to an avatar, record the answer, report on the stream."""
 
 import argparse
 import asyncio
+import contextlib
 import re
 import shlex
 import sys
@@ -13,21 +14,25 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from streaming.client.connection import AvatarClient
-from streaming.client.conversation import Conversation
-from streaming.client.errors import ClientError
-from streaming.client.events import (
+from talking_avatar import (
     ActionTriggered,
+    AvatarClient,
+    AvatarError,
     Event,
     Frame,
     Interrupted,
     ServerError,
     StateChanged,
+    Utterance,
+    as_spoken,
 )
-from streaming.client.recording import Recording
-from streaming.client.sound import duration_s, read_speech
+from talking_avatar.observation import Observation
+from talking_avatar.recording import Recording
+from talking_avatar.sound_files import SAMPLE_RATE_HZ, read_speech
 
 IDLE_AFTER_S = 1.0
+SHOWN_WITHIN_S = 5.0
+"""How much longer than its own length speech may take to be shown."""
 FRAMES_A_REDRAW = 5
 FRAMES_A_LINE = 125
 COMMANDS = """\
@@ -41,7 +46,7 @@ quit                 or the end of the input"""
 class Command(BaseCommand):
     help = (
         "Talk to an avatar: sends speech to a server, writes what comes back as an MP4 with "
-        "picture and sound, and tells how the stream was. The exit status is 0 if all went well."
+        "picture and sound, and reports on the stream. The exit status is 0 if all went well."
     )
     requires_system_checks: list[str] = []
 
@@ -70,7 +75,7 @@ class Command(BaseCommand):
             raise CommandError("Say what to speak: --audio-file FILE, or --interactive.")
         try:
             problems = asyncio.run(self._talk(**options))
-        except ClientError as error:
+        except (AvatarError, ValueError) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             raise CommandError("Broken off.", returncode=130) from None
@@ -91,65 +96,69 @@ class Command(BaseCommand):
     ) -> list[str]:
         """Hold the conversation and print its report; returns what went wrong."""
         speech = read_speech(audio_file) if audio_file else b""
+        receive = ["video", "events", *(["audio"] if output else [])]
         with ExitStack() as files:
-            async with AvatarClient(server, user_id) as client:
-                # Only now: a server that is not there leaves no empty film behind.
+            async with AvatarClient(server, user_id, receive=receive, reconnects=False) as client:
+                # Only now: a server that cannot be reached leaves no empty video behind.
                 recording = files.enter_context(Recording(output)) if output else None
-                assert client.ready is not None
-                self._say(f"connected to {client.address}, engine {client.ready.engine}")
+                self._say(f"connected to {client.address}, engine {client.info.engine}")
                 progress = _Progress(
-                    duration_s(speech), self.stdout.write, is_terminal=bool(self.stdout.isatty())
+                    len(speech) / (2 * SAMPLE_RATE_HZ),
+                    self.stdout.write,
+                    is_terminal=bool(self.stdout.isatty()),
                 )
-                async with Conversation(
+                async with Observation(
                     client,
                     recording=recording,
                     is_paced=not fast,
-                    tell=self._announce if interactive else progress.show,
-                ) as conversation:
+                    on_event=self._announce if interactive else progress.show,
+                ) as observation:
+                    speaker = _Speaker(client, is_paced=not fast)
                     if speech:
-                        await conversation.say(speech, clip=video_state)
-                        await conversation.see_it_said()
+                        await speaker.say(speech, clip=video_state)
+                        await speaker.wait_until_shown()
                     if interactive:
-                        await self._obey(conversation)
-                    await conversation.watch(IDLE_AFTER_S)
-                    report, problems = conversation.report(), list(conversation.problems)
+                        await self._obey(client, observation, speaker)
+                    await observation.wait(IDLE_AFTER_S)
+                    report = observation.report()
+                    problems = [*speaker.problems, *observation.problems]
                 progress.end()
         for line in report.lines():
             self._say(line)
         if recording:
-            self._say(f"{'film':<20} {output}, {recording.pictures} pictures")
+            self._say(f"{'video':<20} {output}, {recording.pictures} pictures")
         return problems + report.problems()
 
-    # ---- by hand
-
-    async def _obey(self, conversation: Conversation) -> None:
+    async def _obey(
+        self, client: AvatarClient, observation: Observation, speaker: "_Speaker"
+    ) -> None:
+        """Take commands from the keyboard."""
         self._say(COMMANDS)
         lines = _lines_of_stdin()
-        under_way: list[asyncio.Task[None]] = []
-        while conversation.is_open and (line := await lines.get()) is not None:
+        running: list[asyncio.Task[None]] = []
+        while observation.is_open and (line := await lines.get()) is not None:
             try:
                 words = shlex.split(line)
             except ValueError as error:
                 self._say(f"? {error}")
                 continue
             if words == ["quit"]:
-                for task in under_way:
+                for task in running:
                     task.cancel()
                 break
             if words:
                 # Not awaited: one can interrupt, or wave, while a file is being said.
-                under_way.append(asyncio.create_task(self._obey_one(conversation, words)))
+                running.append(asyncio.create_task(self._obey_one(client, speaker, words)))
         else:
-            await asyncio.gather(*under_way)
-            await conversation.see_it_said()
-        await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*running)
+            await speaker.wait_until_shown()
+        await asyncio.gather(*running, return_exceptions=True)
 
-    async def _obey_one(self, conversation: Conversation, words: list[str]) -> None:
-        client = conversation.client
+    async def _obey_one(self, client: AvatarClient, speaker: "_Speaker", words: list[str]) -> None:
         try:
             match words:
                 case ["speak", name]:
-                    await conversation.say(await asyncio.to_thread(read_speech, Path(name)))
+                    await speaker.say(await asyncio.to_thread(read_speech, Path(name)))
                 case ["state", state, *clip] if len(clip) <= 1:
                     await client.change_state(state, *clip)
                 case ["action", "1" | "2" as index]:
@@ -158,7 +167,7 @@ class Command(BaseCommand):
                     await client.interrupt()
                 case _:
                     self._say(f"? {' '.join(words)}\n{COMMANDS}")
-        except ClientError as error:
+        except AvatarError as error:
             self._say(f"? {error}")
 
     def _announce(self, event: Event) -> None:
@@ -178,8 +187,37 @@ class Command(BaseCommand):
         self.stdout.write(line)
 
 
+class _Speaker:
+    """Says sound files, as fast as they are spoken or at once, and waits until they were shown."""
+
+    def __init__(self, client: AvatarClient, *, is_paced: bool) -> None:
+        self.problems: list[str] = []
+        self._client = client
+        self._is_paced = is_paced
+        self._utterances: list[Utterance] = []
+        self._turn = asyncio.Lock()
+
+    async def say(self, pcm: bytes, *, clip: str | None = None) -> None:
+        """Send an utterance, s16le at 16 kHz; returns when all of it was sent."""
+        async with self._turn:  # a file that is said is not mixed with another one
+            audio = as_spoken(pcm) if self._is_paced else pcm
+            self._utterances.append(await self._client.speak(audio, clip=clip))
+
+    async def wait_until_shown(self) -> None:
+        """Wait for the frames that show what was said; a problem if they do not come."""
+        allowed_s = self._client.unshown_ms / 1_000 + SHOWN_WITHIN_S
+        with contextlib.suppress(TimeoutError, AvatarError):
+            async with asyncio.timeout(allowed_s):
+                for utterance in self._utterances:
+                    await utterance
+                self._utterances.clear()
+                return
+        missing_s = self._client.unshown_ms / 1_000
+        self.problems.append(f"The last {missing_s:.1f} s of the speech were never shown.")
+
+
 class _Progress:
-    """Tells how far the speech is: on a terminal in one line, written again over itself."""
+    """Shows how far the speech is: on a terminal in one line, which is overwritten."""
 
     def __init__(self, total_s: float, write: Callable[..., Any], *, is_terminal: bool) -> None:
         self._total_s = total_s

@@ -21,6 +21,12 @@ def frame(timestamp: int, audio: int | None = None) -> str:
     return json.dumps({"type": "VIDEO_FRAME", "session_id": None, "data": data})
 
 
+def init_success(**fields: object) -> dict[str, object]:
+    video = {"codec": "avc1.42C01E", "width": 512, "height": 512}
+    ready = {"model_loaded": True, "available_videos": [], "default_video": "", "engine": "viseme"}
+    return {**ready, "video": video, **fields}
+
+
 def finished(utterance_id: str) -> str:
     data = {"utterance_id": utterance_id, "played_ms": 1, "interrupted": False}
     return json.dumps(
@@ -30,7 +36,7 @@ def finished(utterance_id: str) -> str:
 
 def speaking(rate: int = 16_000, channels: int = 1) -> SessionState:
     state = SessionState("me")
-    state.opened({"resume": {"token": "t", "window_ms": 30_000}})
+    state.opened(init_success(resume={"token": "t", "window_ms": 30_000}))
     state.begin_utterance("a", rate, channels)
     return state
 
@@ -48,7 +54,8 @@ def test_everything_it_sends_is_a_message_of_the_protocol():
         state.end_utterance("a"),
         state.interrupt(),
         state.change_state("speaking", "speaking_1"),
-        state.simple("ACTION", action_index=1),
+        state.action(1, with_progress=False),
+        state.action(2, with_progress=True),
         state.simple("USER_SPEAKING", active=True),
         state.simple("CLOSE"),
         state.simple("PONG"),
@@ -97,7 +104,7 @@ def test_what_the_server_did_not_get_is_sent_again():
     fields = json.loads(state.init())["data"]
     assert (fields["acknowledged_ms"], fields["last_frame_timestamp"]) == (40, 0)
     assert (fields["resume_token"], fields["utterance_id"]) == ("t", "a")
-    again = state.opened({"resumed": True, "next_audio_ms": 300})
+    again = state.opened(init_success(resumed=True, next_audio_ms=300))
     assert b"".join(map(pcm_of, again)) == (pcm * 3)[300 * 32 :]
     assert state.unshown_ms == 560
 
@@ -106,7 +113,7 @@ def test_an_utterance_that_had_ended_ends_again():
     state = speaking()
     state.speech("a", bytes(1_280))
     state.end_utterance("a")
-    *_, last = state.opened({"resumed": True, "next_audio_ms": 0})
+    *_, last = state.opened(init_success(resumed=True, next_audio_ms=0))
     assert json.loads(last)["type"] == "END_OF_SPEECH"
 
 
@@ -126,7 +133,7 @@ def test_a_finished_utterance_needs_nothing_again_and_is_reported_once():
     state.speech("a", bytes(1_280))
     assert isinstance(state.text(finished("a"))[2], SpeechFinished)
     assert state.text(finished("a"))[2] is None
-    assert state.opened({"resumed": True, "next_audio_ms": 40}) == []
+    assert state.opened(init_success(resumed=True, next_audio_ms=40)) == []
 
 
 def test_a_refused_chunk_does_not_count():
@@ -178,6 +185,6 @@ def test_no_sample_is_lost_or_sent_twice(rate, sizes, shown_frames, data):
     shown_ms = min(shown_frames * 40, next_ms)
     if shown_ms >= 40:
         state.text(frame(0, audio=shown_ms - 40))
-    again = state.opened({"resumed": True, "next_audio_ms": next_ms})
+    again = state.opened(init_success(resumed=True, next_audio_ms=next_ms))
     assert b"".join(map(pcm_of, again)) == whole[next_ms * per_ms * 2 : at]
     assert isinstance(state.text(frame(40))[2], Frame)

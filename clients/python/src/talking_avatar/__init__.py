@@ -7,27 +7,53 @@
         played = await utterance
         print(played.played_ms, played.interrupted)
 
-session    the protocol without a socket: what to send, what came; pure
-client     the connection, lost and found again
-utterance  speech that can be awaited
-events     what comes from the server, typed
-pictures   decoded pictures with their sound, when they are due (needs PyAV)
+client       a session: speak, interrupt, change the picture, take events
+utterance    speech that can be awaited
+audio        any form of speech → pieces; speech as a microphone gives it
+events       what comes from the server, typed
+errors       what can go wrong
+measurement  what a stream was like: lateness, latency, gaps
+
+With PyAV (``talking-avatar[video]``):
+
+pictures     decoded pictures with their sound, when they are due
+decoding     access units → pictures, and whether the stream is whole
+recording    a session → MP4
+observation  a session in the background: measured, decoded, recorded
+sound_files  sound files → speech
+
+Below them:
+
+connection   a session's connection, lost and found again
+opening      how a WebSocket is opened, and why it could not be
+event_queue  events until a program takes them
+session      a session without a socket: what to send, what came; pure
+wire         how messages are written; pure
 """
 
+from talking_avatar.audio import as_spoken
 from talking_avatar.client import AvatarClient
-from talking_avatar.events import (
+from talking_avatar.errors import (
     AvatarError,
-    Closed,
     ConnectionLost,
+    ProtocolBroken,
+    RecordingFailed,
+    ServerUnreachable,
+    SessionRefused,
+    SoundUnreadable,
+    SpeechRefused,
+)
+from talking_avatar.events import (
+    ActionTriggered,
+    Closed,
     Event,
     Frame,
     Interrupted,
     Reopened,
     Resumed,
     ServerError,
-    SessionRefused,
+    SessionInfo,
     SpeechFinished,
-    SpeechRefused,
     SpeechStarted,
     StateChanged,
     Warned,
@@ -35,6 +61,7 @@ from talking_avatar.events import (
 from talking_avatar.utterance import Played, Utterance
 
 __all__ = [
+    "ActionTriggered",
     "AvatarClient",
     "AvatarError",
     "Closed",
@@ -43,14 +70,20 @@ __all__ = [
     "Frame",
     "Interrupted",
     "Played",
+    "ProtocolBroken",
+    "RecordingFailed",
     "Reopened",
     "Resumed",
     "ServerError",
+    "ServerUnreachable",
+    "SessionInfo",
     "SessionRefused",
+    "SoundUnreadable",
     "SpeechFinished",
     "SpeechRefused",
     "SpeechStarted",
     "StateChanged",
     "Utterance",
     "Warned",
+    "as_spoken",
 ]

@@ -1,7 +1,27 @@
-"""What comes from the server, and what can go wrong. Times of the wire are in ms."""
+"""What comes from the server, typed. Times of the wire are in ms, local ones in s."""
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from talking_avatar.errors import AvatarError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What the server said of the session when it opened it."""
+
+    engine: str
+    """viseme or musetalk."""
+    is_lipsync_ready: bool
+    clips: tuple[str, ...]
+    """The avatar's, such as idle_0 and speaking_3."""
+    default_clip: str
+    codec: str
+    """As WebCodecs names it, such as avc1.42C01E."""
+    width: int
+    height: int
+    limits: dict[str, Any]
+    """What the server takes, by the protocol's names; empty before version 1.2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +35,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One H.264 access unit (Annex B)."""
+    """One H.264 access unit (Annex B), and what it shows."""
 
     data: bytes = field(repr=False)
     timestamp_ms: int
@@ -26,6 +46,14 @@ class Frame:
     sound: Sound | None = None
     """For connections that receive audio."""
     action_progress: float | None = None
+    """0 to 1, exactly 1 on the last frame of an action that was asked for with progress."""
+    state: str = ""
+    """idle, speaking or action."""
+    clip: str = ""
+    received_s: float = 0.0
+    """Arrival, on the monotonic clock."""
+    latency_s: float | None = None
+    """From sending the last sample that it shows to its arrival; None for others' speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,13 @@ class StateChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionTriggered:
+    """An action was accepted; it starts within a second."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """The server warns, of an end that is near or of speech that it skipped."""
 
@@ -77,6 +112,9 @@ class ServerError:
     message: str
     details: dict[str, Any]
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
@@ -93,6 +131,11 @@ class Closed:
     """The session is over."""
 
     reason: str
+    """The server's (CLOSE_ACK), or ``connection lost``."""
+    code: int | None = None
+    """The WebSocket's close code; 1006 where the connection ended without one."""
+    error: AvatarError | None = None
+    """Why it could not continue, where that is more than a connection that ended."""
 
 
 Event = (
@@ -101,35 +144,10 @@ Event = (
     | SpeechFinished
     | Interrupted
     | StateChanged
+    | ActionTriggered
     | Warned
     | ServerError
     | Resumed
     | Reopened
     | Closed
 )
-
-
-class AvatarError(Exception):
-    """Parent of what this library raises."""
-
-
-class SessionRefused(AvatarError):
-    """The server opens no session; says why, and when to try again."""
-
-    def __init__(self, code: str, message: str, details: dict[str, Any]) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.details = details
-
-
-class ConnectionLost(AvatarError):
-    """The connection is gone, and with it what was said."""
-
-
-class SpeechRefused(AvatarError):
-    """The server did not take the speech."""
-
-    def __init__(self, message: str, retry_after_ms: int | None) -> None:
-        super().__init__(message)
-        self.retry_after_ms = retry_after_ms
-        """When to try again; None: not with this utterance."""

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import av
-
 from talking_avatar.client import AvatarClient
+from talking_avatar.decoding import AccessUnitDecoder
 from talking_avatar.events import Frame, Sound
 
 MAX_LATE_S = 0.5
@@ -29,19 +28,15 @@ class PictureDecoder:
     """Decodes the frames of one session, in order; one that is left out may cost the next ones."""
 
     def __init__(self) -> None:
-        self._codec: Any = av.CodecContext.create("h264", "r")
-        self._codec.thread_count = 1
+        self._decoder = AccessUnitDecoder()
 
     def decode(self, frame: Frame) -> Picture | None:
         """The frame's picture; None if it has none. Takes a few ms and may run in a thread."""
-        for decoded in self._codec.decode(av.Packet(frame.data)):
-            return Picture(
-                decoded.to_ndarray(format="rgb24"),
-                frame.timestamp_ms,
-                frame.audio_timestamp_ms,
-                frame.sound,
-            )
-        return None
+        decoded = self._decoder.decode(frame.data)
+        if decoded is None:
+            return None
+        pixels = decoded.to_ndarray(format="rgb24")
+        return Picture(pixels, frame.timestamp_ms, frame.audio_timestamp_ms, frame.sound)
 
 
 async def pictures(client: AvatarClient, *, is_paced: bool = True) -> AsyncIterator[Picture]:

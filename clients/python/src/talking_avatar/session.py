@@ -1,4 +1,4 @@
-"""The protocol without a socket: messages to send, events of what came, what resuming needs.
+"""A session without a socket: messages to send, what comes, and what resuming needs.
 
 Positions count samples at 16 kHz, as the server does: an utterance of n samples at another rate has
 ``ceil(n * 16000 / rate)`` of them. Speech that was sent is kept until a frame has shown it, since
@@ -7,42 +7,26 @@ after a lost connection the server may ask for it again.
 Pure: no clock, no socket.
 """
 
-import base64
 import dataclasses
-import json
-import struct
 import uuid
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from talking_avatar import wire
 from talking_avatar.events import (
-    Closed,
     Event,
     Frame,
-    Interrupted,
     ServerError,
-    Sound,
+    SessionInfo,
     SpeechFinished,
-    SpeechStarted,
     StateChanged,
-    Warned,
 )
+from talking_avatar.wire import Message
 
 VERSION = "1.2"
-JSON_SUBPROTOCOL = "musetalk.v1.json"
-BINARY_SUBPROTOCOL = "musetalk.v1.binary"
 SAMPLES_PER_MS = 16
 FRAME_MS = 40
-
-_HEADER = struct.Struct(">BBHIQQ")
-_SPEECH = struct.Struct(">IBB")
-_KEYFRAME, _HAS_AUDIO_TIMESTAMP, _HAS_SOUND = 1, 2, 4
-_KIND_ACTION, _KIND_SPEECH = 2, 3
-_SOUND_RATE = struct.Struct(">I")
-
-Message = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -57,6 +41,9 @@ class _Chunk:
     channels: int
     samples: int
     """At 16 kHz."""
+    sent_s: float
+    clip: str | None
+    """The one to run under it."""
 
 
 @dataclass(slots=True)
@@ -64,6 +51,8 @@ class _Utterance:
     id: str
     sample_rate: int
     channels: int
+    clip: str | None
+    """The one to run under it."""
     samples: int = 0
     """Sent, in the speaker's rate."""
     positions: int = 0
@@ -91,6 +80,8 @@ class SessionState:
     offered_watch_token: str | None = None
     """What others watch this session with."""
     is_binary: bool = False
+    info: SessionInfo | None = None
+    """What the server said when it opened the session."""
     _utterances: dict[str, _Utterance] = field(default_factory=dict)
     """Those that are not finished, oldest first."""
     _chunks: deque[_Chunk] = field(default_factory=deque)
@@ -100,8 +91,13 @@ class SessionState:
     _accepted: int = 0
     _last_frame_ms: int | None = None
     _acknowledged_ms: int | None = None
-    _choice: Message = field(default_factory=dict)
+    _asked: Message = field(default_factory=dict)
     """The state and clip that were asked for last."""
+    _choice: Message = field(default_factory=dict)
+    """Those that the server took."""
+    _frame_state: str = ""
+    _frame_clip: str = ""
+    """What binary frames show, as FRAME_INFO said."""
 
     # To the server.
 
@@ -128,11 +124,13 @@ class SessionState:
         data |= {key: value for key, value in optional.items() if value is not None}
         return self._message("INIT", data)
 
-    def begin_utterance(self, utterance_id: str, sample_rate: int, channels: int) -> None:
+    def begin_utterance(
+        self, utterance_id: str, sample_rate: int, channels: int, clip: str | None = None
+    ) -> None:
         """Speech with this id follows; its id is new in this session."""
-        self._utterances[utterance_id] = _Utterance(utterance_id, sample_rate, channels)
+        self._utterances[utterance_id] = _Utterance(utterance_id, sample_rate, channels, clip)
 
-    def speech(self, utterance_id: str, pcm: bytes) -> str | bytes:
+    def speech(self, utterance_id: str, pcm: bytes, sent_s: float = 0.0) -> str | bytes:
         """GENERATE: the next chunk of an utterance, s16le; it is kept until it was shown."""
         utterance = self._utterances[utterance_id]
         rate, channels = utterance.sample_rate, utterance.channels
@@ -140,8 +138,9 @@ class SessionState:
             utterance.start = self._accepted
         utterance.samples += len(pcm) // (2 * channels)
         positions = -(-utterance.samples * 16_000 // rate)
+        added = positions - utterance.positions
         chunk = _Chunk(
-            self._sent_chunks, utterance_id, pcm, rate, channels, positions - utterance.positions
+            self._sent_chunks, utterance_id, pcm, rate, channels, added, sent_s, utterance.clip
         )
         utterance.positions = positions
         self._accepted += chunk.samples
@@ -150,19 +149,18 @@ class SessionState:
     def _send_chunk(self, chunk: _Chunk) -> str | bytes:
         chunk.number, self._sent_chunks = self._sent_chunks, self._sent_chunks + 1
         self._chunks.append(chunk)
-        if self.is_binary:
-            name = chunk.utterance_id.encode()
-            head = _HEADER.pack(1, _KIND_SPEECH, 0, 0, 0, 0)
-            return (
-                head + _SPEECH.pack(chunk.sample_rate, chunk.channels, len(name)) + name + chunk.pcm
+        if self.is_binary and chunk.clip is None:
+            return wire.dump_speech(
+                chunk.utterance_id, chunk.pcm, chunk.sample_rate, chunk.channels
             )
-        audio = {
-            "format": "pcm_s16le",
-            "sample_rate": chunk.sample_rate,
-            "channels": chunk.channels,
-            "data": base64.b64encode(chunk.pcm).decode(),
+        data: Message = {
+            "audio_chunk": wire.audio_chunk(chunk.pcm, chunk.sample_rate, chunk.channels),
+            "utterance_id": chunk.utterance_id,
         }
-        return self._message("GENERATE", {"audio_chunk": audio, "utterance_id": chunk.utterance_id})
+        if chunk.clip is not None:
+            state = chunk.clip.partition("_")[0]
+            data["video_state"] = {"type": state, "base_video": chunk.clip}
+        return self._message("GENERATE", data)
 
     def end_utterance(self, utterance_id: str) -> str | None:
         """END_OF_SPEECH; None if the server ended the utterance already, or another follows it."""
@@ -182,15 +180,22 @@ class SessionState:
 
     def change_state(self, state: str, clip: str | None) -> str:
         """STATE_CHANGE."""
-        self._choice = {"target_state": state} | ({} if clip is None else {"base_video": clip})
-        return self._message("STATE_CHANGE", self._choice)
+        self._asked = {"target_state": state} | ({} if clip is None else {"base_video": clip})
+        return self._message("STATE_CHANGE", self._asked)
+
+    def action(self, index: int, *, with_progress: bool) -> str:
+        """ACTION; its older form is answered by frames that say how far the action has come."""
+        form: Message = {"action_index": index}
+        if with_progress:
+            form = {"action_type": f"action_{index}"}
+        return self._message("ACTION", form)
 
     def simple(self, type_: str, **data: object) -> str:
         """Any other message."""
         return self._message(type_, data)
 
     def _message(self, type_: str, data: Message) -> str:
-        return json.dumps({"type": type_, "session_id": self.session_id, "data": data})
+        return wire.dump(type_, self.session_id, data)
 
     @property
     def unshown_ms(self) -> int:
@@ -204,7 +209,11 @@ class SessionState:
 
         Returns:
             What to send again, where the session was resumed.
+
+        Raises:
+            ProtocolBroken: Fields are missing.
         """
+        self.info = wire.session_info(data)
         if offer := data.get("resume"):
             self.resume_token = offer["token"]
             self.resume_window_s = offer["window_ms"] / 1_000
@@ -248,79 +257,63 @@ class SessionState:
             rest = dataclasses.replace(chunk, pcm=chunk.pcm[cut:], samples=chunk.samples - skip)
             last = chunk.utterance_id
             yield self._send_chunk(rest)
-        if last is not None and self._utterances[last].is_ended:
+        utterance = None if last is None else self._utterances.get(last)
+        if utterance is not None and utterance.is_ended:
             yield self._message("END_OF_SPEECH", {"utterance_id": last})
 
-    def text(self, text: str | bytes) -> tuple[str, Message, Event | None]:
-        """A text message came: its type, its data, and the event that it is, if any."""
-        message: Message = json.loads(text)
-        type_, data = message["type"], message.get("data") or {}
-        return type_, data, self._event(type_, data)
+    def text(self, text: str | bytes, received_s: float = 0.0) -> tuple[str, Message, Event | None]:
+        """A text message came: its type, its data, and the event that it is, if any.
 
-    def _event(self, type_: str, data: Message) -> Event | None:
-        match type_:
-            case "VIDEO_FRAME" | "ACTION_FRAME":
-                sound = data.get("audio")
-                return self._take(
-                    Frame(
-                        base64.b64decode(data["frame_data"]),
-                        data["frame_timestamp"],
-                        data["keyframe"],
-                        data.get("audio_timestamp"),
-                        Sound(sound["sample_rate"], base64.b64decode(sound["data"]))
-                        if sound
-                        else None,
-                        data.get("action_progress"),
-                    )
-                )
-            case "SPEECH_STARTED":
-                return SpeechStarted(data["utterance_id"])
-            case "SPEECH_FINISHED":
-                return self._finish(data)
-            case "INTERRUPTED":
-                return Interrupted(data["dropped_ms"])
-            case "STATE_CHANGED":
-                return StateChanged(data["current_state"], data["current_video"])
-            case "WARNING":
-                return Warned(data["reason"], data.get("in_ms"), data.get("ms"))
-            case "ERROR":
-                return self._error(data)
-            case "CLOSE_ACK":
-                return Closed(data["reason"])
+        Raises:
+            ProtocolBroken: It is no message of the protocol.
+        """
+        type_, data, event = wire.parse(text, received_s)
+        match event:
+            case Frame():
+                return type_, data, self._take(event)
+            case SpeechFinished():
+                return type_, data, self._finish(event)
+            case StateChanged(state) if state == self._asked.get("target_state"):
+                self._choice = self._asked
+            case ServerError():
+                self._take_back(event)
+            case None if type_ == "FRAME_INFO":
+                self._frame_state = data.get("state", "")
+                self._frame_clip = data.get("base_video", "")
             case _:
-                return None  # a newer server may have more to say
+                pass
+        return type_, data, event
 
-    def binary(self, message: bytes) -> Frame:
-        """A binary message came: a frame."""
-        _, kind, flags, sound_bytes, timestamp, audio_timestamp = _HEADER.unpack_from(message)
-        at = _HEADER.size
-        progress: float | None = None
-        if kind == _KIND_ACTION:
-            progress = int.from_bytes(message[at : at + 2], "big") / 65_535
-            at += 2
-        sound: Sound | None = None
-        if flags & _HAS_SOUND:
-            (rate,) = _SOUND_RATE.unpack_from(message, at)
-            at += _SOUND_RATE.size
-            sound = Sound(rate, message[at : at + sound_bytes])
-            at += sound_bytes
+    def binary(self, message: bytes, received_s: float = 0.0) -> Frame:
+        """A binary message came: a frame.
+
+        Raises:
+            ProtocolBroken: It is none.
+        """
         return self._take(
-            Frame(
-                message[at:],
-                timestamp,
-                bool(flags & _KEYFRAME),
-                audio_timestamp if flags & _HAS_AUDIO_TIMESTAMP else None,
-                sound,
-                progress,
-            )
+            wire.parse_frame(message, self._frame_state, self._frame_clip, received_s)
         )
 
     def _take(self, frame: Frame) -> Frame:
         self._last_frame_ms = frame.timestamp_ms
-        if frame.audio_timestamp_ms is not None:
-            self._acknowledged_ms = frame.audio_timestamp_ms
-            self._acknowledge(frame.audio_timestamp_ms * SAMPLES_PER_MS)
-        return frame
+        if frame.audio_timestamp_ms is None:
+            return frame
+        position = frame.audio_timestamp_ms * SAMPLES_PER_MS
+        self._acknowledged_ms = frame.audio_timestamp_ms
+        self._acknowledge(position)
+        sent_s = self._sent_s(min(position + FRAME_MS * SAMPLES_PER_MS, self._accepted) - 1)
+        if sent_s is None:
+            return frame
+        return dataclasses.replace(frame, latency_s=frame.received_s - sent_s)
+
+    def _sent_s(self, position: int) -> float | None:
+        """When the sample at a position was sent; None where that is not kept."""
+        start = self._accepted - sum(chunk.samples for chunk in self._chunks)
+        for chunk in self._chunks:
+            if start <= position < start + chunk.samples:
+                return chunk.sent_s
+            start += chunk.samples
+        return None
 
     def _acknowledge(self, position: int) -> None:
         """What is before ``position`` was shown: it need not be kept."""
@@ -329,15 +322,16 @@ class SessionState:
         while self._chunks and start + self._chunks[0].samples <= position:
             start += self._chunks.popleft().samples
 
-    def _finish(self, data: Message) -> SpeechFinished | None:
-        utterance = self._utterances.pop(data["utterance_id"], None)
+    def _finish(self, event: SpeechFinished) -> SpeechFinished | None:
+        utterance = self._utterances.pop(event.utterance_id, None)
         if utterance is None:
-            return None  # told again after a resumption
-        played_ms = max(data["played_ms"], self._seen_ms(utterance))
+            # Of the session that is watched; otherwise it is sent again after a resumption.
+            return event if self.watch_token is not None else None
+        played_ms = max(event.played_ms, self._seen_ms(utterance))
         if not self._utterances:
             self._chunks.clear()
             self._shown = self._accepted
-        return SpeechFinished(utterance.id, played_ms, data["interrupted"])
+        return dataclasses.replace(event, played_ms=played_ms)
 
     def _seen_ms(self, utterance: _Utterance) -> int:
         """How much of an utterance was seen in frames.
@@ -349,16 +343,13 @@ class SessionState:
         seen = (self._acknowledged_ms + FRAME_MS) * SAMPLES_PER_MS - utterance.start
         return min(max(seen, 0), utterance.positions) // SAMPLES_PER_MS
 
-    def _error(self, data: Message) -> ServerError:
-        details = data.get("details") or {}
-        number = details.get("chunk")
-        if number is not None:
-            for chunk in self._chunks:
-                if chunk.number == number:
-                    self._chunks.remove(chunk)
-                    self._accepted -= chunk.samples
-                    break
-        return ServerError(data["code"], data["message"], details)
+    def _take_back(self, error: ServerError) -> None:
+        """A chunk that was refused is not kept, and does not count."""
+        for chunk in self._chunks:
+            if chunk.number == error.details.get("chunk"):
+                self._chunks.remove(chunk)
+                self._accepted -= chunk.samples
+                break
 
     def forget(self) -> list[str]:
         """Begin a new session: the old one is gone.

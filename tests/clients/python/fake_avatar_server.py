@@ -1,7 +1,8 @@
 """A small server that keeps the protocol's promises, for tests of the client alone.
 
-It streams real H.264: a grey picture with a bar that moves, and a white square where the mouth
-would be while speech is shown. No engine, no worker, no Django.
+It streams real H.264: a gray picture with a bar that moves, and a white square where the mouth
+would be while speech is shown; utterances begin and end as in version 1.2. No engine, no worker, no
+Django.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from streaming.protocol.client_messages import (
     Action,
     AnyClientMessage,
     Close,
+    EndOfSpeech,
     Generate,
     Init,
     Interrupt,
@@ -49,6 +51,8 @@ from streaming.protocol.server_messages import (
     InterruptedFields,
     Ping,
     ServerMessage,
+    SpeechFinished,
+    SpeechFinishedFields,
     StateChanged,
     StateChangedFields,
     VideoDescription,
@@ -59,8 +63,8 @@ PROFILE = VideoProfile(preset="ultrafast")
 
 
 @dataclass
-class Behaviour:
-    """How this server differs from a good one."""
+class Manners:
+    """How this server differs from a correct one."""
 
     refusal: ProtocolError | None = None
     close_code: int = 4404
@@ -72,12 +76,24 @@ class Behaviour:
     received: list[AnyClientMessage] = field(default_factory=list)
 
 
+@dataclass
+class _Utterance:
+    id: str
+    samples: int = 0
+    shown: int = 0
+    is_ended: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_ended and self.shown == self.samples
+
+
 class _Session:
-    def __init__(self, socket: ServerConnection, behaviour: Behaviour) -> None:
+    def __init__(self, socket: ServerConnection, manners: Manners) -> None:
         self.socket = socket
-        self.behaviour = behaviour
+        self.manners = manners
         self.session_id: str | None = None
-        self.queued_samples = 0
+        self.utterances: list[_Utterance] = []
         self.position = 0
 
     async def send(self, message: ServerMessage) -> None:
@@ -86,9 +102,9 @@ class _Session:
     async def stream(self) -> None:
         loop = asyncio.get_running_loop()
         encoder, origin_s, frame = Encoder(PROFILE), loop.time(), 0
-        while frame != self.behaviour.stops_after_frames:
+        while frame != self.manners.stops_after_frames:
             await asyncio.sleep(origin_s + frame * FRAME_S - loop.time())
-            position = self._next_position()
+            position = await self._next_position()
             access_unit = encoder.encode(_picture(frame, is_speaking=position is not None))
             fields = FrameFields(
                 frame_data=access_unit,
@@ -100,21 +116,54 @@ class _Session:
             if position is not None:
                 stamp = audio_timestamp_ms(position)
                 fields = msgspec.structs.replace(fields, audio_timestamp=stamp)
-            if frame not in self.behaviour.lost_frames:
+            if frame not in self.manners.lost_frames:
                 await self.send(VideoFrame(session_id=self.session_id, data=fields))
             frame += 1
         await self.socket.close(4500)
 
-    def _next_position(self) -> int | None:
-        shown = min(SAMPLES_PER_FRAME, self.queued_samples)
-        position, self.queued_samples = self.position, self.queued_samples - shown
-        self.position += shown
+    async def _next_position(self) -> int | None:
+        """The position of the next frame's speech, None without any."""
+        if not self.utterances:
+            return None
+        utterance = self.utterances[0]
+        if utterance.is_over:
+            await self._finish(self.utterances.pop(0), is_interrupted=False)
+            return await self._next_position()
+        shown = min(SAMPLES_PER_FRAME, utterance.samples - utterance.shown)
+        utterance.shown += shown
+        position, self.position = self.position, self.position + shown
         return position if shown else None
+
+    async def _finish(self, utterance: "_Utterance", *, is_interrupted: bool) -> None:
+        finished = SpeechFinishedFields(
+            utterance_id=utterance.id,
+            played_ms=audio_timestamp_ms(utterance.shown),
+            interrupted=is_interrupted,
+            frame_timestamp=0,
+        )
+        await self.send(SpeechFinished(session_id=self.session_id, data=finished))
+
+    def _queue(self, utterance_id: str, samples: int) -> None:
+        if not self.utterances or self.utterances[-1].id != utterance_id:
+            self.utterances.append(_Utterance(utterance_id))
+        self.utterances[-1].samples += samples
+
+    async def _interrupt(self) -> int:
+        """End all utterances; returns how many samples were not shown."""
+        dropped = sum(utterance.samples - utterance.shown for utterance in self.utterances)
+        for utterance in self.utterances:
+            await self._finish(utterance, is_interrupted=True)
+        self.utterances.clear()
+        self.position += dropped
+        return dropped
 
     async def answer(self, message: AnyClientMessage) -> None:
         match message:
             case Generate(data=fields):
-                self.queued_samples += len(fields.audio_chunk.data) // BYTES_PER_SAMPLE
+                samples = len(fields.audio_chunk.data) // BYTES_PER_SAMPLE
+                self._queue(fields.utterance_id or "#1", samples)
+            case EndOfSpeech() if self.utterances:
+                self.utterances[-1].is_ended = True
             case StateChange(data=fields):
                 changed = StateChangedFields(
                     current_state=fields.target_state, current_video=fields.base_video or "idle_0"
@@ -124,9 +173,8 @@ class _Session:
                 triggered = ActionTriggeredFields(action_index=int(fields.action_index or 1))
                 await self.send(ActionTriggered(session_id=self.session_id, data=triggered))
             case Interrupt():
-                dropped = InterruptedFields(dropped_ms=audio_timestamp_ms(self.queued_samples))
-                self.position += self.queued_samples
-                self.queued_samples = 0
+                dropped_ms = audio_timestamp_ms(await self._interrupt())
+                dropped = InterruptedFields(dropped_ms=dropped_ms)
                 await self.send(Interrupted(session_id=self.session_id, data=dropped))
             case Close():
                 ack = CloseAckFields(reason="client_request")
@@ -146,9 +194,9 @@ def _picture(frame: int, *, is_speaking: bool) -> np.ndarray:
 
 
 @asynccontextmanager
-async def fake_avatar_server(behaviour: Behaviour | None = None) -> AsyncIterator[str]:
+async def fake_avatar_server(given: Manners | None = None) -> AsyncIterator[str]:
     """Runs while the context does; gives its address."""
-    manners = behaviour or Behaviour()
+    manners = given or Manners()
 
     def refuse_other_paths(socket: ServerConnection, request: Request) -> Response | None:
         if request.path.startswith("/musetalk/v1/ws/") and "%" not in request.path:

@@ -10,8 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from streaming.protocol.errors import ProtocolError
-from tests.streaming.fake_avatar_server import Behaviour, fake_avatar_server
-from tests.streaming.test_client_sound import write_wav
+from tests.clients.python.fake_avatar_server import Manners, fake_avatar_server
+from tests.clients.python.test_sound_files import write_wav
 
 
 async def talk(server, *arguments):
@@ -24,15 +24,15 @@ async def talk(server, *arguments):
 
 
 @pytest.mark.parametrize("fast", [(), ("--fast",)])
-async def test_it_speaks_films_and_measures(tmp_path, fast):
+async def test_it_speaks_records_and_measures(tmp_path, fast):
     speech = write_wav(tmp_path / "speech.wav", rate_hz=44_100, channels=2, seconds=1.0)
-    film = tmp_path / "out.mp4"
+    video = tmp_path / "out.mp4"
     async with fake_avatar_server() as server:
-        printed = await talk(server, "--audio-file", speech, "--output", film, *fast)
+        printed = await talk(server, "--audio-file", speech, "--output", video, *fast)
     for name in ("time to first frame", "frames per second", "jitter", "audio to frame", "bytes"):
         assert name in printed
     assert "decode errors        0" in printed
-    with av.open(str(film)) as container:
+    with av.open(str(video)) as container:
         assert len(container.streams.audio) == 1
         assert sum(1 for _ in container.decode(video=0)) >= 45
     if fast:
@@ -54,21 +54,21 @@ async def test_it_takes_commands_from_the_keyboard(tmp_path, monkeypatch):
 
 async def test_it_fails_when_the_stream_is_broken(tmp_path):
     speech = write_wav(tmp_path / "speech.wav")
-    async with fake_avatar_server(Behaviour(lost_frames=frozenset({4}))) as server:
+    async with fake_avatar_server(Manners(lost_frames=frozenset({4}))) as server:
         with pytest.raises(CommandError, match="could not be decoded"):
             await talk(server, "--audio-file", speech)
 
 
 async def test_it_fails_when_the_session_is_refused(tmp_path):
-    film = tmp_path / "out.mp4"
+    video = tmp_path / "out.mp4"
     refusal = ProtocolError("MODEL_NOT_FOUND", "There is no avatar.")
-    async with fake_avatar_server(Behaviour(refusal=refusal)) as server:
+    async with fake_avatar_server(Manners(refusal=refusal)) as server:
         with pytest.raises(CommandError, match="There is no avatar"):
-            await talk(server, "--audio-file", write_wav(tmp_path / "a.wav"), "--output", film)
-    assert not film.exists()
+            await talk(server, "--audio-file", write_wav(tmp_path / "a.wav"), "--output", video)
+    assert not video.exists()
 
 
-def test_nobody_there(tmp_path):
+def test_nothing_answers(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(CommandError, match="is the server running"):

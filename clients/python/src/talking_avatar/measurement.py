@@ -1,4 +1,4 @@
-"""What a stream was like: how late its frames came, how long sound took to become picture.
+"""What a stream was like: how late its frames came, how long speech took to become picture.
 
 *Lateness* of a frame is its arrival minus the time it would have had, had it come as soon as the
 best frame of the run: with the session's origin o = min over frames (arrival - timestamp), it is
@@ -6,18 +6,17 @@ arrival - (o + timestamp), and never negative. The way from server to client is 
 it varies, so the two clocks need not agree.
 
 *Latency* of a frame that shows speech is its arrival minus the moment when the chunk with its last
-own sample was sent. It means something only if sound was sent as it was spoken.
+own sample was sent. It means something only if speech was sent as it was spoken.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import quantiles
 
-import numpy as np
+from talking_avatar.events import Frame
 
-from inference.timing import FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
-from streaming.client.events import Frame
-from streaming.client.sound import SentSpeech
+FRAME_MS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +31,22 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Spread | None":
-        """None of nothing."""
+        """Of these; None of nothing."""
         if not seconds:
             return None
-        p50, p95, p99, top = (float(p) for p in np.percentile(seconds, (50, 95, 99, 100)) * 1_000)
-        return cls(len(seconds), p50, p95, p99, top)
+        values = seconds if len(seconds) > 1 else 2 * seconds
+        cuts = quantiles(values, n=100, method="inclusive")
+        p50, p95, p99 = (cuts[percent - 1] * 1_000 for percent in (50, 95, 99))
+        return cls(len(seconds), p50, p95, p99, max(seconds) * 1_000)
 
 
 def lateness_s(timestamps_ms: list[int], received_s: list[float]) -> list[float]:
     """Of each frame; see the head of this file."""
-    if not timestamps_ms:
-        return []
-    offsets = np.asarray(received_s) - np.asarray(timestamps_ms) / 1_000
-    return [float(late) for late in offsets - offsets.min()]
+    offsets_s = [
+        at_s - stamp_ms / 1_000 for stamp_ms, at_s in zip(timestamps_ms, received_s, strict=True)
+    ]
+    best_s = min(offsets_s, default=0.0)
+    return [offset_s - best_s for offset_s in offsets_s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +112,49 @@ class Measurement:
     """Takes every frame of a session in order; asked at the end, or on the way."""
 
     def __init__(self, *, is_paced: bool = True) -> None:
+        """Start.
+
+        Args:
+            is_paced: Speech is sent as it is spoken; otherwise its latency means nothing.
+        """
         self._is_paced = is_paced
         self._timestamps_ms: list[int] = []
         self._received_s: list[float] = []
-        self._speech: list[tuple[int, float]] = []
+        self._latencies_s: list[float] = []
+        self._speech_frames = 0
         self._bytes = 0
         self._errors: Counter[str] = Counter()
         self.decode_errors = 0
 
     def add_frame(self, frame: Frame) -> None:
+        """The next frame."""
         self._timestamps_ms.append(frame.timestamp_ms)
         self._received_s.append(frame.received_s)
-        self._bytes += len(frame.access_unit)
-        if frame.audio_timestamp_ms is not None:
-            self._speech.append((frame.audio_timestamp_ms, frame.received_s))
+        self._bytes += len(frame.data)
+        self._speech_frames += frame.audio_timestamp_ms is not None
+        if frame.latency_s is not None:
+            self._latencies_s.append(frame.latency_s)
 
     def add_error(self, code: str) -> None:
+        """An ERROR message with this code."""
         self._errors[code] += 1
 
     @property
     def frames(self) -> int:
+        """How many there were."""
         return len(self._timestamps_ms)
 
-    def report(self, sent: SentSpeech, init_sent_s: float) -> StreamReport:
-        """``sent`` and ``init_sent_s`` are on the clock of the frames' arrival."""
+    @property
+    def lateness_s(self) -> list[float]:
+        """Of each frame."""
+        return lateness_s(self._timestamps_ms, self._received_s)
+
+    def report(self, init_sent_s: float) -> StreamReport:
+        """Sum up.
+
+        Args:
+            init_sent_s: `AvatarClient.init_sent_s`.
+        """
         steps_ms = [later - earlier for earlier, later in pairwise(self._timestamps_ms)]
         duration_s = self._received_s[-1] - self._received_s[0] if self._received_s else 0.0
         return StreamReport(
@@ -142,21 +163,11 @@ class Measurement:
             video_bytes=self._bytes,
             first_frame_s=self._received_s[0] - init_sent_s if self._received_s else None,
             frames_per_second=len(steps_ms) / duration_s if duration_s else None,
-            lateness=Spread.of(lateness_s(self._timestamps_ms, self._received_s)),
-            latency=Spread.of(self._latencies_s(sent)) if self._is_paced else None,
-            speech_frames=len(self._speech),
+            lateness=Spread.of(self.lateness_s),
+            latency=Spread.of(self._latencies_s) if self._is_paced else None,
+            speech_frames=self._speech_frames,
             missing_frames=sum(step // FRAME_MS - 1 for step in steps_ms if step > 0),
             broken_timestamps=sum(step <= 0 or step % FRAME_MS != 0 for step in steps_ms),
             decode_errors=self.decode_errors,
             errors=dict(self._errors),
         )
-
-    def _latencies_s(self, sent: SentSpeech) -> list[float]:
-        latencies = []
-        for audio_timestamp_ms, received_s in self._speech:
-            first = audio_timestamp_ms * SAMPLES_PER_MS
-            last = min(first + SAMPLES_PER_FRAME, sent.samples) - 1
-            sent_s = sent.sent_at_s(last)
-            if sent_s is not None and first <= last:
-                latencies.append(received_s - sent_s)
-        return latencies

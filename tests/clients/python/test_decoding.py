@@ -3,7 +3,7 @@ import pytest
 
 from inference.media.encoder import Encoder
 from inference.media.profile import VideoProfile
-from streaming.client.decoding import PictureDecoder
+from talking_avatar.decoding import AccessUnitDecoder
 from tests.media import assert_decodes, assert_pts_contiguous
 
 PROFILE = VideoProfile(width=64, height=64, preset="ultrafast")
@@ -19,14 +19,14 @@ def encoded(frames, *, idr_at=()):
 
 
 def errors_in(access_units):
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     for access_unit in access_units:
         decoder.decode(access_unit)
     return decoder.errors
 
 
 def test_whole_stream_has_no_errors():
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     pictures = [decoder.decode(au) for au in encoded(60, idr_at=(7, 31))]
     assert (decoder.errors, decoder.pictures) == (0, 60)
     assert all(p is not None and (p.width, p.height) == (64, 64) for p in pictures)
@@ -62,7 +62,7 @@ def test_a_stream_that_begins_in_the_middle_is_noticed():
 def test_damaged_bytes_are_noticed():
     access_units = encoded(3)
     access_units[1] = access_units[1][: len(access_units[1]) // 3]
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     decoder.decode(access_units[0])
     decoder.decode(access_units[1])
     assert decoder.errors == 1
@@ -71,7 +71,7 @@ def test_damaged_bytes_are_noticed():
 
 @pytest.mark.parametrize("rubbish", [b"", b"\x00\x00\x01", b"\x00\x00\x01\x65", b"hello"])
 def test_rubbish_is_an_error_and_no_exception(rubbish):
-    decoder = PictureDecoder()
+    decoder = AccessUnitDecoder()
     assert decoder.decode(rubbish) is None
     assert decoder.errors == 1
 

@@ -1,9 +1,9 @@
-"""H.264 access units → pictures, and whether the stream is whole.
+"""H.264 access units → pictures, and whether the stream is whole. Needs PyAV.
 
-FFmpeg's decoder conceals more than it tells. It says nothing when a P picture refers to one that
-never came (it uses the picture before), and after a lost IDR it swallows pictures without a word.
-So besides asking the decoder this counts the pictures that did not come out, and follows
-``frame_num``, by which every coded picture names its predecessor (ITU-T H.264, 7.4.3).
+FFmpeg's decoder conceals losses without reporting them: where a P picture refers to one that never
+came it uses the picture before, and after a lost IDR it drops pictures. So beside its errors this
+counts the pictures that did not come out, and follows ``frame_num``, by which every coded picture
+names its predecessor (ITU-T H.264, 7.4.3).
 """
 
 from dataclasses import dataclass
@@ -53,11 +53,8 @@ def _nal_heads(access_unit: bytes) -> list[bytes]:
     return heads
 
 
-class PictureDecoder:
-    """Decodes one stream in order. ``errors`` counts access units that were not whole.
-
-    ``last_error`` says what was wrong with the last of them.
-    """
+class AccessUnitDecoder:
+    """Decodes one stream in order."""
 
     def __init__(self) -> None:
         self._codec = av.CodecContext.create("h264", "r")
@@ -67,7 +64,9 @@ class PictureDecoder:
         self._last_frame_num: int | None = None
         self.pictures = 0
         self.errors = 0
+        """Access units that were not whole."""
         self.last_error: str | None = None
+        """What was wrong with the last of them."""
 
     def decode(self, access_unit: bytes) -> VideoFrame | None:
         """The picture of ``access_unit``; None, and one error more, if it has no whole one."""

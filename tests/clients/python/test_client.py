@@ -1,0 +1,259 @@
+"""The client against a small server, its words for what goes wrong, and speech as it sends it."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streaming.protocol.client_messages import Action, Close, Generate, Init, Pong
+from streaming.protocol.errors import ProtocolError
+from talking_avatar import (
+    ActionTriggered,
+    AvatarClient,
+    Closed,
+    ConnectionLost,
+    Frame,
+    Interrupted,
+    ProtocolBroken,
+    ServerUnreachable,
+    SessionRefused,
+    StateChanged,
+    as_spoken,
+)
+from talking_avatar.opening import stream_address
+from tests.clients.python.fake_avatar_server import Manners, fake_avatar_server
+from tests.media import assert_decodes, assert_pts_contiguous
+
+
+def client_of(server: str, open_within_s: float = 10.0) -> AvatarClient:
+    return AvatarClient(server, "me", reconnects=False, open_within_s=open_within_s)
+
+
+async def take(client, count, kind=Frame):
+    found = []
+    async for event in client.events():
+        if isinstance(event, kind):
+            found.append(event)
+            if len(found) == count:
+                break
+    return found
+
+
+@pytest.mark.parametrize(
+    ("server", "address"),
+    [
+        ("ws://localhost:8000", "ws://localhost:8000/musetalk/v1/ws/me"),
+        ("http://h:1/", "ws://h:1/musetalk/v1/ws/me"),
+        ("https://h/behind/proxy/", "wss://h/behind/proxy/musetalk/v1/ws/me"),
+        ("localhost:8000", "ws://localhost:8000/musetalk/v1/ws/me"),
+    ],
+)
+def test_addresses(server, address):
+    assert stream_address(server, "me") == address
+
+
+@pytest.mark.parametrize("server", ["", "ftp://h", "ws://", "/path"])
+def test_what_is_no_address_is_said(server):
+    with pytest.raises(ValueError, match="is no server's address"):
+        stream_address(server, "me")
+
+
+async def test_the_session_opens_and_pictures_follow():
+    manners = Manners()
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        assert client.info.engine == "fake"
+        assert client.info.codec == "avc1.42C01E"
+        assert (client.info.clips, client.info.default_clip) == (("idle_0",), "idle_0")
+        assert uuid.UUID(client.session_id)
+        frames = await take(client, 10)
+    assert_pts_contiguous([frame.timestamp_ms for frame in frames], first_ms=0)
+    assert_decodes(frame.data for frame in frames)
+    assert frames[0].is_keyframe
+    first = manners.received[0]
+    assert isinstance(first, Init)
+    assert (first.data.user_id, first.session_id) == ("me", client.session_id)
+
+
+async def test_speech_is_cut_shown_and_dated():
+    manners = Manners()
+    pcm = bytes(range(256)) * 250  # 64,000 bytes: 2 s, 50 frames
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        utterance = await client.speak(pcm, clip="speaking_3")
+        frames = [frame for frame in await take(client, 55) if frame.audio_timestamp_ms is not None]
+        assert (await utterance).played_ms == 2_000
+        assert client.unshown_ms == 0
+    assert [frame.audio_timestamp_ms for frame in frames] == [n * 40 for n in range(50)]
+    chunks = [message for message in manners.received if isinstance(message, Generate)]
+    assert [len(chunk.data.audio_chunk.data) for chunk in chunks] == [6_400] * 10
+    assert b"".join(chunk.data.audio_chunk.data for chunk in chunks) == pcm
+    assert {chunk.data.video_state.base_video for chunk in chunks} == {"speaking_3"}
+    assert chunks[0].data.video_state.type == "speaking"
+
+
+async def test_speech_as_spoken_keeps_time_and_its_way_to_the_picture_is_measured():
+    async with fake_avatar_server() as server, client_of(server) as client:
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        speaking = asyncio.create_task(client.speak(as_spoken(bytes(1_280 * 10))))
+        frames = [frame for frame in await take(client, 20) if frame.audio_timestamp_ms is not None]
+        await speaking
+        assert loop.time() - started_s >= 0.399
+    assert len(frames) >= 9
+    assert all(0 <= frame.latency_s < 0.2 for frame in frames)
+
+
+async def test_pieces_as_spoken_are_whole_and_come_when_they_were_spoken():
+    pcm = bytes(range(250)) * 12
+    loop = asyncio.get_running_loop()
+    started_s, pieces, times_s = loop.time(), [], []
+    async for piece in as_spoken(pcm, sample_rate=24_000):
+        pieces.append(piece)
+        times_s.append(loop.time() - started_s)
+    assert [len(piece) for piece in pieces] == [1_920, 1_080]
+    assert b"".join(pieces) == pcm
+    assert times_s[0] >= 0.04
+    assert times_s[1] >= 0.0624
+
+
+async def test_half_a_sample_is_refused_here():
+    async with fake_avatar_server() as server, client_of(server) as client:
+        with pytest.raises(ValueError, match="whole 16-bit samples"):
+            await client.speak(b"123")
+
+
+async def test_requests_are_answered():
+    manners = Manners()
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        await client.change_state("idle", "idle_3")
+        assert await take(client, 1, StateChanged) == [StateChanged("idle", "idle_3")]
+        await client.start_action(2)
+        assert await take(client, 1, ActionTriggered) == [ActionTriggered(2)]
+        await client.start_action(1, with_progress=True)
+        utterance = await client.speak(bytes(32_000))
+        dropped_ms = await client.interrupt()
+        assert 900 <= dropped_ms <= 1_000
+        assert await take(client, 1, Interrupted) == [Interrupted(dropped_ms)]
+        assert (await utterance).interrupted
+    actions = [message.data for message in manners.received if isinstance(message, Action)]
+    assert [(action.action_index, action.action_type) for action in actions] == [
+        (2, None),
+        (None, "action_1"),
+    ]
+
+
+async def test_pings_are_answered_and_leaving_says_goodbye():
+    manners = Manners()
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        await take(client, 3)
+    assert client.closed == Closed("client_request", 1000)
+    assert any(isinstance(message, Pong) for message in manners.received)
+    assert isinstance(manners.received[-1], Close)
+
+
+async def test_messages_of_a_newer_server_are_ignored():
+    news = '{"type": "WEATHER", "session_id": null, "data": {"sun": true}}'
+    async with (
+        fake_avatar_server(Manners(says_first=news)) as server,
+        client_of(server) as client,
+    ):
+        assert len(await take(client, 3)) == 3
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", '{"type": "VIDEO_FRAME", "data": {}}'])
+async def test_nonsense_ends_the_session_and_says_why(text):
+    async with fake_avatar_server(Manners(says_first=text)) as server:
+        client = client_of(server)
+        async with client:
+            (closed,) = await take(client, 1, Closed)
+            with pytest.raises(ConnectionLost):
+                await client.change_state("idle")
+        assert isinstance(closed.error, ProtocolBroken)
+        assert "no message of the protocol" in str(closed.error)
+
+
+async def test_a_refused_session_says_why():
+    refusal = ProtocolError("MODEL_NOT_FOUND", "The avatar is being prepared.", percent=40)
+    async with fake_avatar_server(Manners(refusal=refusal)) as server:
+        with pytest.raises(SessionRefused, match="The avatar is being prepared") as caught:
+            async with client_of(server):
+                pass
+    assert (caught.value.code, caught.value.details) == ("MODEL_NOT_FOUND", {"percent": 40})
+
+
+async def test_a_refused_name_says_what_is_allowed():
+    async with fake_avatar_server() as server:
+        with pytest.raises(SessionRefused, match=r"HTTP 403.*letters, digits"):
+            async with AvatarClient(server, "you and me"):
+                pass
+
+
+async def test_nothing_answers():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"ws://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ServerUnreachable, match="is the server running"):
+            async with client_of(address):
+                pass
+
+
+@asynccontextmanager
+async def listening(answer):
+    """A TCP server for one connection; gives its address."""
+    is_stopped = asyncio.Event()
+
+    async def serve_one(reader, writer):
+        try:
+            await answer(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            is_stopped.set()
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await is_stopped.wait()
+
+
+async def test_another_protocol_answers():
+    async def speak_smtp(reader, writer):
+        await reader.readline()
+        writer.write(b"220 mail.example ESMTP\r\n")
+
+    async with listening(speak_smtp) as address:
+        with pytest.raises(ServerUnreachable, match="does not speak WebSocket"):
+            async with client_of(address):
+                pass
+
+
+async def test_a_silent_server_is_not_waited_for_without_end():
+    async def say_nothing(reader, writer):
+        await reader.read()
+
+    async with listening(say_nothing) as address:
+        with pytest.raises(ServerUnreachable, match=r"within 0\.2 s"):
+            async with client_of(address, open_within_s=0.2):
+                pass
+
+
+async def test_the_end_of_the_stream_ends_the_events_and_speaking_fails():
+    async with (
+        fake_avatar_server(Manners(stops_after_frames=3)) as server,
+        client_of(server) as client,
+    ):
+        assert len(await take(client, 100)) == 3
+        assert client.closed == Closed("connection lost", 4500)
+        with pytest.raises(ConnectionLost, match="code 4500"):
+            await client.speak(b"12")
+
+
+async def test_a_client_that_was_not_entered_says_so():
+    client = AvatarClient("ws://localhost", "me")
+    for use in (client.change_state("idle"), client.speak(b"12")):
+        with pytest.raises(ConnectionLost, match="Not connected"):
+            await use
+    with pytest.raises(ConnectionLost, match="Not connected"):
+        _ = client.info
