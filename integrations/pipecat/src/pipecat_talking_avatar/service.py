@@ -56,6 +56,8 @@ from talking_avatar.pictures import Picture, PictureDecoder
 
 AWAY_S = 2.0
 """A server that sent no picture for so long does not hold the voice up any longer."""
+WATCHED = 8
+"""How often in that time pictures are looked for."""
 FIRST_RETRY_S, MAX_RETRY_S = 0.5, 15.0
 DRAIN_BEYOND_S = 2.0
 """How much longer than its voice lasts an ending pipeline waits for it."""
@@ -409,9 +411,13 @@ class TalkingAvatarService(AIService):
 
     async def _watch(self) -> None:
         """Let the voice continue without pictures when none come."""
+        missed = 0
         while True:
-            await asyncio.sleep(AWAY_S / 8)
-            if self._is_away or self._now_s() - self._shown_at_s < AWAY_S:
+            seen_s = self._shown_at_s
+            await asyncio.sleep(AWAY_S / WATCHED)
+            # Counted in turns of the loop: a program that stood still missed no pictures.
+            missed = missed + 1 if seen_s == self._shown_at_s else 0
+            if self._is_away or missed < WATCHED:
                 continue
             self._is_away = True
             self._end_segment()
