@@ -1,6 +1,10 @@
 """The JavaScript library in real Chromium: a page of a few lines, streams, resuming, watching."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -13,6 +17,7 @@ from benchmarks.server import ServerProcess
 from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e.conftest import Start
 from tests.e2e.talking import Server
+from tests.processes import free_port
 from tests.silent_proxy import SilentProxy
 
 pytestmark = [
@@ -22,7 +27,10 @@ pytestmark = [
     ),
 ]
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "clients" / "javascript" / "example.html"
+CLIENTS = Path(__file__).resolve().parents[2] / "clients"
+EXAMPLE = CLIENTS / "javascript" / "example.html"
+SEVERAL = CLIENTS / "javascript" / "several.html"
+BACK_END = CLIENTS / "python" / "examples" / "back_end.py"
 WAIT_MS = 20_000
 
 # Records when each piece of speech is seen and heard.
@@ -149,6 +157,56 @@ def test_a_page_of_twenty_lines_speaks_and_is_interrupted(
     played_ms = int((page.locator("output").text_content() or "").split()[0])
     assert 400 < played_ms < 5_000
     assert troubles == []
+
+
+def test_several_avatars_in_a_page_speak_in_turns(context: BrowserContext, address: str) -> None:
+    page = written(context, address, SEVERAL.read_text())
+    for index in range(2):
+        element = page.locator("talking-avatar").nth(index)
+        expect(element).to_have_attribute("data-status", "live", timeout=WAIT_MS)
+    page.evaluate(
+        """() => { globalThis.spoke = [];
+          document.querySelectorAll("talking-avatar").forEach((one) => one.addEventListener(
+            "speech-started", () => spoke.push(one.getAttribute("user")))); }"""
+    )
+    page.get_by_role("button", name="Begin").click()
+    expect(page.locator("output")).to_have_text(re.compile(r"^\d+ and \d+ ms$"), timeout=60_000)
+    first, second = map(int, re.findall(r"\d+", page.locator("output").text_content() or ""))
+    assert first == second > 2_000
+    assert page.evaluate("spoke") == ["anna", "ben"]
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+def test_a_back_end_speaks_and_a_browser_watches(
+    context: BrowserContext, serve: Callable[..., Server]
+) -> None:
+    port = free_port()
+    origin = f"http://localhost:{port}"
+    server = serve(CORS_ORIGINS=origin)
+    program = subprocess.Popen(
+        [sys.executable, str(BACK_END), f"ws://127.0.0.1:{server.port}", "ann", str(port)],
+        env={**os.environ, "PYTHONPATH": str(BACK_END.parents[1] / "src")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        try:
+            assert program.stdout.readline() == f"{origin}\n"
+            page = context.new_page()
+            page.goto(origin)
+            element = page.locator("talking-avatar")
+            expect(element).to_have_attribute("data-status", "live", timeout=WAIT_MS)
+            page.evaluate("record(document.querySelector('talking-avatar').avatar)")
+            program.stdin.write("Good morning, everybody.\n")
+            program.stdin.flush()
+            said_ms = int(program.stdout.readline().split()[1])
+            page.wait_for_function(f"Object.keys(told.seen).length > {said_ms // 40 - 5}")
+        finally:
+            program.stdin.close()
+        assert program.wait(10) == 0
 
 
 def test_speech_of_every_form_is_said_and_heard_in_step(

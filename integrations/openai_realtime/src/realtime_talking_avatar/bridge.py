@@ -50,7 +50,7 @@ class RealtimeAvatar:
         """Bridge a conversation.
 
         Args:
-            avatar: An open client; whoever opened it closes it.
+            avatar: An open client; it is closed where it was opened.
             send: Sends a client event to the Realtime API.
         """
         self._avatar = avatar
