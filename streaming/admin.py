@@ -59,7 +59,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     list_per_page = 50
     actions = ("end_now", "export_chosen")
     fieldsets = (
-        (None, {"fields": ("user_id", "session_id", "avatar", "state")}),
+        (None, {"fields": ("user_id", "subject", "session_id", "avatar", "state")}),
         (
             "Time",
             {"fields": ("started_at", "ended_at", "lasted", "last_message_at", "recorded_at")},

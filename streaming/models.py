@@ -51,6 +51,12 @@ class SessionRecord(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     session_id = models.CharField("session", max_length=64)
     user_id = models.CharField("user", max_length=64)
+    subject = models.TextField(blank=True, help_text="Who opened it, where AUTH is on.")
+    watchable_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When it was opened, as its watch tokens say; empty: nobody may watch it.",
+    )
     avatar = models.CharField(max_length=64)
     worker = models.CharField(max_length=200, blank=True, help_text="The last one that had it.")
     engine = models.CharField(max_length=64, blank=True)

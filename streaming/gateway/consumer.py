@@ -377,7 +377,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         if principal is None:
             return True
         self.principal = principal
-        self.owner = self._tokens.user_id = f"{user_id}\n{principal.subject}"
+        self.owner = self._tokens.user_id = takeover.owner_of(user_id, principal.subject)
         if principal.session_exp is not None:
             left_s = principal.session_exp - timezone.now().timestamp()
             self.session.time_limits.token_ends(max(left_s, 0.0), now_s)

@@ -21,6 +21,16 @@ def key_of(session_id: str) -> str:
     return session_id.replace("-", "").lower()
 
 
+def owner_of(user_id: str, subject: str) -> str:
+    """Whose session it is.
+
+    Args:
+        user_id: The user's, by the path of the stream.
+        subject: Who opened it; "" while AUTH is off.
+    """
+    return f"{user_id}\n{subject}" if subject else user_id
+
+
 async def take_over(
     layer: BaseChannelLayer, session_id: str, *, user_id: str, channel: str
 ) -> None:

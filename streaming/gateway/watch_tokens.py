@@ -24,6 +24,11 @@ class SignedWatchTokens:
     opening: SignedTokens
     """Whose the session is, and when it was opened."""
 
+    @property
+    def opened_at(self) -> float:
+        """When the session was opened, seconds since 1970."""
+        return self.opening.opened_at
+
     def issue(self, session_id: str) -> str:
         """A token for the session."""
         token: str = _signer.sign_object(self._fields(session_id))

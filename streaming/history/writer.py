@@ -26,7 +26,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -226,10 +226,13 @@ class HistoryWriter:
         metrics, worker = session.metrics, link.last_worker
         late = metrics.lateness
         is_live = ended_at is None
+        since = session.audience.watchable_since
         return SessionRecord(
             id=self._ids.setdefault(session, uuid.uuid4()),
             session_id=session.session_id or "",
             user_id=session.user_id,
+            subject="" if connection.principal is None else connection.principal.subject,
+            watchable_since=None if since is None else datetime.fromtimestamp(since, UTC),
             avatar=link.avatar.folder,
             worker="" if worker is None else worker.worker,
             engine="" if worker is None else worker.engine,

@@ -41,6 +41,10 @@ RETRY_AFTER_MS = 10_000
 class WatchTokens(Protocol):
     """Makes what lets others watch a session."""
 
+    @property
+    def opened_at(self) -> float:
+        """When the session was opened, seconds since 1970; its tokens say so."""
+
     def issue(self, session_id: str) -> str:
         """A token for the session, to be used by many."""
 
@@ -64,6 +68,11 @@ class Audience:
     def is_open(self) -> bool:
         """Whether the session may be watched."""
         return self._session_id is not None
+
+    @property
+    def watchable_since(self) -> float | None:
+        """When the session was opened, as its tokens say; None: nobody may watch it."""
+        return None if self._tokens is None or not self.is_open else self._tokens.opened_at
 
     def __len__(self) -> int:
         return len(self._watchers)

@@ -49,6 +49,7 @@ MODULES = (
             "speech-line",
             "speech-sound",
             "utterance",
+            "watch-tokens",
         )
     ),
     *(

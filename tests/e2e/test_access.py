@@ -13,6 +13,7 @@ import jwt
 import pytest
 import websockets
 
+from talking_avatar import AvatarClient, SessionRefused
 from tests.e2e.talking import Server, Stream
 from tests.processes import Process, make_database
 
@@ -245,3 +246,36 @@ async def test_a_watch_token_needs_no_other_credential(server: Server) -> None:
     await owner.socket.close()
     messages, code = await watcher.end()
     assert (messages[-1]["data"], code) == ({"reason": "session_ended"}, 1000)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_the_owner_gets_more_watch_tokens(
+    serve: Callable[..., Server], database: str, processes: str
+) -> None:
+    server = serve("--processes", processes, AUTH="true", AUTH_SECRET=SECRET, DATABASE_URL=database)
+    if processes == "2":
+        server.process.wait_for("2 processes are ready")
+    address, own = f"ws://127.0.0.1:{server.port}", token()
+    async with (
+        AvatarClient(address, "ann", token=own, allow_watchers=True) as owner,
+        AvatarClient(address, "ann", token=own) as unwatched,
+        AvatarClient(address, "ann", token=token("eve", avatars=["ann"])) as eve,
+    ):
+        first = await owner.new_watch_token()
+        owner.abort()  # a token of a session that was resumed fits it, too
+        async with asyncio.timeout(10):
+            async for event in owner.events():
+                if type(event).__name__ == "Resumed":
+                    break
+        for watch_token in (first, await owner.new_watch_token(), owner.watch_token):
+            async with AvatarClient.watch(address, "ann", owner.session_id, watch_token) as watcher:
+                async with asyncio.timeout(10):
+                    assert (await anext(watcher.frames())).is_keyframe
+        with pytest.raises(SessionRefused, match="allow_watchers"):
+            await unwatched.new_watch_token()
+        eve._state.session_id = owner.session_id
+        with pytest.raises(SessionRefused, match="HTTP 404"):
+            await eve.new_watch_token()
+        eve._state.auth_token = None
+        with pytest.raises(SessionRefused, match="HTTP 401"):
+            await eve.new_watch_token()

@@ -97,6 +97,8 @@ class FakeResumeTokens:
 
 
 class FakeWatchTokens:
+    opened_at = 1_000.0
+
     def issue(self, session_id: str) -> str:
         return f"watch {session_id}"
 

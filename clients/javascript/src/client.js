@@ -25,6 +25,7 @@ import { BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL, packSpeech } from "./binary.js";
 import { SAMPLE_RATE_HZ, binaryFrameOf, frameOf } from "./frame.js";
 import { ResumeState } from "./resume-state.js";
 import { afterEnd } from "./retry-policy.js";
+import { requestWatchToken, watchTokensAddress } from "./watch-tokens.js";
 
 const PROTOCOL_VERSION = "1.2";
 /** A message holds ten seconds; shorter ones are heard sooner. */
@@ -151,6 +152,13 @@ export class AvatarClient extends EventTarget {
   /** Whether the server tells when an utterance begins and ends (version 1.2). */
   get tellsSpeech() {
     return this.session?.protocol_version !== undefined;
+  }
+
+  /** Another token that lets others watch, from a server that asks for credentials. */
+  async newWatchToken() {
+    if (!this.#sessionId || this.watch) throw new Error("There is no session of one's own.");
+    const token = typeof this.token === "function" ? await this.token() : this.token;
+    return requestWatchToken(watchTokensAddress(this.#sessionId, this.server), token);
   }
 
   /** Connect now, as a new session, whatever was before. */

@@ -80,6 +80,15 @@ export class TalkingAvatar extends EventTarget {
     return this.client.session?.watch?.token;
   }
 
+  /**
+   * Another token for watchers, where the server asks for credentials; the first is valid for an
+   * hour.
+   * @returns {Promise<string>}
+   */
+  newWatchToken() {
+    return this.client.newWatchToken();
+  }
+
   get isMuted() {
     return this.player.isMuted;
   }

@@ -3,6 +3,7 @@ import test from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 
 import { AvatarClient, streamAddress } from "../../../clients/javascript/src/client.js";
+import { watchTokensAddress } from "../../../clients/javascript/src/watch-tokens.js";
 
 const SERVER = "https://avatars.example";
 const OPENED = { protocol_version: "1.2", resume: { token: "t1", window_ms: 30_000 } };
@@ -180,4 +181,28 @@ test("a watcher names session and token, speaks not, and stops where there is no
   next().tell("ERROR", { code: "INVALID_SESSION", message: "No." });
   assert.equal(client.status.reason, "unwatchable");
   assert.equal(client.sendSpeech(new Int16Array(640)), -1);
+});
+
+test("another watch token is asked for with the session's credential", async () => {
+  const { client, next } = setUp({ token: () => "secret", allowWatchers: true });
+  await assert.rejects(client.newWatchToken(), /no session/);
+  next().open();
+  await pause(1);
+  next().tell("INIT_SUCCESS", { ...OPENED, watch: { token: "w1" } });
+  const asked = [];
+  const answers = [
+    { ok: true, status: 201, json: async () => ({ token: "w2" }) },
+    { ok: false, status: 404, json: async () => ({ detail: "open it with allow_watchers" }) },
+  ];
+  globalThis.fetch = /** @type {any} */ (
+    async (url, options) => {
+      asked.push([url, options.method, options.headers.Authorization]);
+      return answers.shift();
+    }
+  );
+  assert.equal(await client.newWatchToken(), "w2");
+  assert.deepEqual(asked, [[watchTokensAddress("s1", SERVER), "POST", "Bearer secret"]]);
+  assert.equal(asked[0][0], "https://avatars.example/sessions/s1/watch_tokens");
+  await assert.rejects(client.newWatchToken(), /allow_watchers/);
+  client.close();
 });

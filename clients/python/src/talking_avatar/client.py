@@ -29,6 +29,7 @@ from talking_avatar.events import (
 from talking_avatar.opening import stream_address
 from talking_avatar.session import SessionState
 from talking_avatar.utterance import Utterance
+from talking_avatar.watch_tokens import request_watch_token
 
 OPEN_WITHIN_S = 10.0
 CHUNK_S = 0.2
@@ -69,6 +70,7 @@ class AvatarClient:
             open_within_s: Seconds that connecting may take, and that opening the session may.
         """
         self._server = server
+        self._headers = dict(headers or {})
         self._state = SessionState(
             user_id,
             auth_token=token,
@@ -79,7 +81,7 @@ class AvatarClient:
         self._connection = Connection(
             self._state,
             server,
-            headers=dict(headers or {}),
+            headers=self._headers,
             is_binary=is_binary,
             reconnects=reconnects,
             open_within_s=open_within_s,
@@ -140,6 +142,22 @@ class AvatarClient:
     def watch_token(self) -> str | None:
         """Lets others watch the session; None if that was not asked for, or is not offered."""
         return self._state.offered_watch_token
+
+    async def new_watch_token(self) -> str:
+        """Another token by which others watch, from a server that asks for credentials.
+
+        A token admits for an hour; a session that lasts longer needs another.
+
+        Raises:
+            SessionRefused: The server gives none; says why.
+            ServerUnreachable: Nothing answers there.
+        """
+        return await request_watch_token(
+            self._server,
+            self.session_id,
+            token=self._state.auth_token,
+            headers=self._headers,
+        )
 
     @property
     def unshown_ms(self) -> int:
