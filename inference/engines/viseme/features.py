@@ -1,4 +1,4 @@
-"""The front end: sound to log-mel features at 10 ms, in numpy alone.
+"""The front end: sound to log-mel features at 10 ms.
 
 Everything a frame needs is in its window, so nothing is kept between calls. Loudness is taken
 out by dividing by the loudest 30 ms of the second before: a whisper close to the microphone and a
@@ -7,6 +7,7 @@ shout across the room look the same, down to a floor below which there is only n
 
 from functools import cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,28 +45,56 @@ def log_mels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 ``[windows, n, MELS]``; step i sees sound up to sample ``LEAD + (i + 1) * HOP``.
     """
-    emphasised = np.zeros_like(samples)
+    windows, count = samples.shape
+    steps = (count - LEAD) // HOP
+    emphasised = np.empty((windows, count), np.float32)
+    emphasised[:, 0] = 0
     np.multiply(samples[:, :-1], np.float32(-_PRE_EMPHASIS), out=emphasised[:, 1:])
     emphasised[:, 1:] += samples[:, 1:]
-    steps = (samples.shape[1] - LEAD) // HOP
-    spans = np.lib.stride_tricks.sliding_window_view(emphasised, _SPAN, 1)
-    first = LEAD + HOP - _SPAN
-    framed = spans[:, first : first + steps * HOP : HOP] * _hann()
-    # Window by window: one call for all is four times as slow with numpy 2.4.
-    spectra = np.stack([np.fft.rfft(window, _TRANSFORM) for window in framed])
-    powers = (np.square(spectra.real) + np.square(spectra.imag)).astype(np.float32) @ _mel_bank()
+    spans = strided(emphasised, (steps, _SPAN), (HOP, 1), first=LEAD + HOP - _SPAN)
+    framed = np.zeros((windows, steps, _TRANSFORM), np.float32)
+    np.multiply(spans, _hann(), out=framed[..., :_SPAN])
+    # A quarter of the time of numpy's, which computes in double precision.
+    spectra = cv2.dft(framed.reshape(windows * steps, _TRANSFORM), flags=cv2.DFT_ROWS)
+    powers = np.square(spectra, out=spectra) @ _mel_bank()
     levels = _levels(emphasised)[:, -steps:, None]
-    return np.asarray(np.log(powers / levels + np.float32(_DYNAMIC_FLOOR)), np.float32)
+    mels = powers.reshape(windows, steps, MELS) / levels
+    mels += np.float32(_DYNAMIC_FLOOR)
+    return np.asarray(np.log(mels, out=mels), np.float32)
+
+
+def strided(
+    rows: NDArray[np.float32], shape: tuple[int, ...], steps: tuple[int, ...], *, first: int = 0
+) -> NDArray[np.float32]:
+    """A view of each row as an array whose elements may overlap.
+
+    numpy's sliding windows do the same for ten times the price of the call.
+
+    Args:
+        rows: float32 ``[n, ...]``, contiguous.
+        shape: Of the view of one row.
+        steps: Elements of the row from one place of each axis to the next.
+        first: Element of the row that the view begins with.
+    """
+    size = rows.itemsize
+    return np.ndarray(
+        (len(rows), *shape),
+        rows.dtype,
+        rows.data,
+        first * size,
+        (rows.strides[0], *(step * size for step in steps)),
+    )
 
 
 def _levels(emphasised: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean square of the loudest 30 ms of the last second, ``[windows, steps]``."""
-    windows = emphasised.shape[0]
-    hops = emphasised.reshape(windows, -1, HOP)
-    blocks = np.einsum("whs,whs->wh", hops, hops) / np.float32(HOP)
-    view = np.lib.stride_tricks.sliding_window_view
-    smooth = view(blocks, _LEVEL_SMOOTH, 1).mean(2)
-    loudest = view(smooth, _LEVEL_STEPS, 1).max(2)
+    hops = emphasised.reshape(len(emphasised), -1, HOP)
+    blocks = np.einsum("whs,whs->wh", hops, hops)
+    smooth = np.zeros((len(blocks), blocks.shape[1] - _LEVEL_SMOOTH + 1), np.float32)
+    for late in range(_LEVEL_SMOOTH):
+        smooth += blocks[:, late : late + smooth.shape[1]]
+    smooth /= np.float32(HOP * _LEVEL_SMOOTH)
+    loudest = strided(smooth, (smooth.shape[1] - _LEVEL_STEPS + 1, _LEVEL_STEPS), (1, 1)).max(2)
     return np.asarray(np.maximum(loudest, _LEVEL_FLOOR), np.float32)
 
 
@@ -79,11 +108,16 @@ def _hann() -> NDArray[np.float32]:
 
 @cache
 def _mel_bank() -> NDArray[np.float32]:
-    """Triangular bands equally spaced in mel (O'Shaughnessy 1987), ``[257, MELS]``."""
+    """Triangular bands equally spaced in mel (O'Shaughnessy 1987), ``[512, MELS]``.
+
+    One row for each number of a packed spectrum, squared: the real part of bin 0, then the real and
+    the imaginary part of each bin, and last the real part of the middle one.
+    """
     lowest, highest = (2595 * np.log10(1 + f / 700) for f in (_LOWEST_HZ, _HIGHEST_HZ))
     corners_hz = 700 * (10 ** (np.linspace(lowest, highest, MELS + 2) / 2595) - 1)
     bins = np.arange(_TRANSFORM // 2 + 1)
     left, middle, right = (corners_hz[i : i + MELS] * _TRANSFORM / SAMPLE_RATE_HZ for i in range(3))
     rising = (bins[:, None] - left) / (middle - left)
     falling = (right - bins[:, None]) / (right - middle)
-    return np.asarray(np.clip(np.minimum(rising, falling), 0, None), np.float32)
+    bands = np.clip(np.minimum(rising, falling), 0, None)
+    return np.asarray(np.repeat(bands, 2, axis=0)[1:-1], np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.viseme.features import MELS, STEPS_PER_FRAME
+from inference.engines.viseme.features import MELS, STEPS_PER_FRAME, strided
 from inference.errors import EngineUnavailable
 
 SHAPES = 7
@@ -129,9 +129,10 @@ def _taps(hidden: NDArray[np.float32], layer: Convolution) -> NDArray[np.float32
     """``[windows, time, channels]`` → ``[windows, time out, kernel * channels]``."""
     windows, steps, channels = hidden.shape
     span = (layer.kernel - 1) * layer.dilation + 1
-    view = np.lib.stride_tricks.sliding_window_view(hidden, span, 1)
-    taken = view[:, :: layer.stride, :, :: layer.dilation]
     steps_out = (steps - span) // layer.stride + 1
-    return np.ascontiguousarray(taken.swapaxes(2, 3)).reshape(
-        windows, steps_out, layer.kernel * channels
+    taps = strided(
+        hidden,
+        (steps_out, layer.kernel, channels),
+        (layer.stride * channels, layer.dilation * channels, 1),
     )
+    return taps.reshape(windows, steps_out, layer.kernel * channels)

@@ -48,3 +48,31 @@ def test_a_tone_is_heard_in_its_band(pitch_hz, lower, higher):
     count = features.LEAD + features.HOP
     tone = np.sin(2 * np.pi * pitch_hz * np.arange(count) / 16_000).astype(np.float32)
     assert lower <= features.log_mels(tone[None])[0, 0].argmax() < higher
+
+
+def test_windows_that_come_together_are_heard_as_alone():
+    several = np.concatenate([sound(seed, 12) for seed in range(3)])
+    alone = [features.log_mels(window[None])[0] for window in several]
+    np.testing.assert_array_equal(features.log_mels(several), alone)
+
+
+def test_differences_between_bands_are_those_of_a_plain_fourier_transform():
+    heard = sound(4, 9)
+    emphasised = np.append(0, heard[0, 1:] - 0.9 * heard[0, :-1].astype(np.float64))
+    ends = features.LEAD + features.HOP * np.arange(1, 10)
+    spans = np.stack([emphasised[end - 400 : end] for end in ends]) * np.hanning(400)
+    powers = np.abs(np.fft.rfft(spans, 512)) ** 2
+    lowest, highest = (2595 * np.log10(1 + hz / 700) for hz in (60, 7_600))
+    corners = np.linspace(lowest, highest, features.MELS + 2)
+    corners = 700 * (10 ** (corners / 2595) - 1) / 31.25
+    bands = np.array([np.interp(np.arange(257), corners[i : i + 3], [0, 1, 0]) for i in range(40)])
+    plain = np.log(powers @ bands.T)
+    shown = np.log(np.exp(features.log_mels(heard)[0].astype(np.float64)) - 1e-6)
+    np.testing.assert_allclose(np.diff(shown, axis=1), np.diff(plain, axis=1), atol=2e-3)
+
+
+def test_a_strided_view_holds_the_elements_it_names():
+    rows = np.arange(24, dtype=np.float32).reshape(2, 12)
+    view = features.strided(rows, (3, 2), (4, 1), first=1)
+    np.testing.assert_array_equal(view[0], [[1, 2], [5, 6], [9, 10]])
+    np.testing.assert_array_equal(view[1], view[0] + 12)
