@@ -97,7 +97,7 @@ class SessionSpeech:
         self._end_of_speech_s = end_of_speech_s
         self._input = SpeechInput()
         self._utterances = Utterances()
-        self._track = SoundTrack()
+        self._track = SoundTrack(kept=KEPT_SHOWN if is_resumable else 0)
         self._request: ClipRequest | None = None
         self._chunks = 0
         self._last_chunk_s = 0.0
@@ -303,10 +303,11 @@ class SessionSpeech:
         self._flush(self._input.flush())
         self.on_interrupt_timeout(None)
         self.window.truncate()
+        self._track.truncate(self.window.accepted)
         self._utterances.truncate(self.window.accepted)
 
     def resume(self, acknowledged_ms: int | None, utterance_id: str | None, now_s: float) -> int:
-        """The client is back. The sound of frames that are shown again is not sent again.
+        """The client is back: what it did not see is shown again, with its sound.
 
         Args:
             acknowledged_ms: ``audio_timestamp`` of the last frame with speech that it received.

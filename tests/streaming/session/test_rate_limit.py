@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.session.rate_limit import (
@@ -38,6 +38,7 @@ def test_bytes_are_counted_too():
     assert not limit.admits(2, 1.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.01), max_size=200))
 def test_time_never_admits_more_than_the_rate(steps):
     limit, now_s = MessageLimit(0.0), 0.0

@@ -1,5 +1,6 @@
 """A session whose client loses its connection and comes back, in one process or in another."""
 
+import base64
 import json
 from collections import deque
 from typing import Any
@@ -120,6 +121,35 @@ def test_speech_continues_after_the_last_frame_that_the_client_received():
     assert gateway.audio_to("w2")[0].pcm == numbered(1_280, 14_720)
     other.speak(1_280)
     assert gateway.last["data"]["keyframe"] is True
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 24_000, 48_000])
+def test_what_is_shown_again_has_its_sound(rate):
+    """Some frames are lost on the way to the client, and so is speech on its way to the server."""
+    gateway = open_gateway()
+    receive = ("video", "audio", "events")
+    gateway.init(protocol_version="1.2", receive=receive)
+    worker = gateway.worker_claims()
+    pcm = numbered(1, rate)  # one second
+    sent = rate * 2 // 5 + 3
+    gateway.client_speaks_at(pcm[: sent * 2], rate, utterance_id="a")
+    for position in (0, 640, 1_280, 1_920):
+        worker.speak(position)
+    before = sounds(gateway.of_type("VIDEO_FRAME")[:2])
+    gateway.do(gateway.session.detach())
+    (first, *_) = resume(gateway, acknowledged_ms=40, utterance_id="a", receive=receive)
+    other = gateway.worker_claims("w2")
+    again = -(-first["data"]["next_audio_ms"] * rate // 1_000)
+    gateway.client_speaks_at(pcm[again * 2 :], rate, utterance_id="a")
+    gateway.client_sends("END_OF_SPEECH")
+    shown = len(gateway.of_type("VIDEO_FRAME"))
+    for position in range(1_280, 16_000, 640):
+        other.speak(position)
+    assert before + sounds(gateway.of_type("VIDEO_FRAME")[shown:]) == pcm
+
+
+def sounds(frames: list[dict[str, Any]]) -> bytes:
+    return b"".join(base64.b64decode(frame["data"]["audio"]["data"]) for frame in frames)
 
 
 def test_what_was_lost_on_the_way_to_the_server_is_asked_for():
