@@ -31,12 +31,13 @@ from inference.assets.clips import DEFAULT_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
 from inference.engines.access import EngineAccess
+from inference.engines.base import Engine
 from inference.engines.engine_selection import choose_engine
 from inference.engines.opening import RuntimeEngine
 from inference.engines.process.launcher import engine_process_command
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.local_link import link
-from inference.media.profile import DEFAULT_PROFILE
+from inference.media.profile import DEFAULT_PROFILE, VideoProfile
 from inference.messages import (
     CLAIM_LAYER,
     INFERENCE_CHANNEL,
@@ -47,7 +48,7 @@ from inference.messages import (
     WorkerAnnouncement,
     from_layer,
 )
-from inference.runtime.calibration import CalibrationFile, measure_frame_s, places_on
+from inference.runtime.calibration import CalibrationFile, measure_frame_s, places_on, warm_up
 from inference.runtime.clock import MonotonicClock
 from inference.runtime.host import Host, HostReport
 
@@ -185,7 +186,9 @@ class InferenceWorker:
             engine = await self._engine.open(choice, is_required=settings.ENGINE == "musetalk")
         except EngineStopped:
             return  # `drain` was called while it loaded
-        host = self._host = self._make_host(engine, media_pool, await self._places(engine))
+        places = await self._places(engine)
+        await self._warm_up()
+        host = self._host = self._make_host(engine, media_pool, places)
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
             await self._application({**scope, _HOST_IN_SCOPE: host}, receive, send)
@@ -209,19 +212,22 @@ class InferenceWorker:
         file = CalibrationFile(settings.BASE_DIR / "var" / "calibration.json", settings.VERSION)
         frame_s = file.read()
         if frame_s is None:
-            frame_s = await asyncio.to_thread(
-                measure_frame_s,
-                local,
-                self._library(),
-                settings.DEFAULT_AVATAR or "presenter",
-                DEFAULT_PROFILE,
-            )
+            frame_s = await asyncio.to_thread(measure_frame_s, *self._trial(local))
             if frame_s is None:
                 return None
             file.write(frame_s)
         places = places_on(frame_s, available_cores() * self._share)
         log.info("places to speak: %d (%.1f ms a frame)", places, frame_s * 1_000)
         return places
+
+    async def _warm_up(self) -> None:
+        """Only an engine of this process: another one warms up by itself."""
+        if self._engine is not None and self._engine.local is not None:
+            await asyncio.to_thread(warm_up, *self._trial(self._engine.local))
+
+    def _trial(self, engine: Engine) -> tuple[Engine, AvatarLibrary, str, VideoProfile]:
+        """What speaking frames are tried with."""
+        return engine, self._library(), settings.DEFAULT_AVATAR or "presenter", DEFAULT_PROFILE
 
     @staticmethod
     def _library() -> AvatarLibrary:

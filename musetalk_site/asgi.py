@@ -9,6 +9,7 @@ from django.core.asgi import get_asgi_application
 
 from musetalk_site.environment import CannotStart
 from musetalk_site.middleware.proxies import TrustedProxies
+from musetalk_site.middleware.trailing_slash import TrailingSlash
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
 try:
@@ -25,12 +26,14 @@ from streaming.history import writer
 
 writer.keep()
 application = TrustedProxies(
-    ProtocolTypeRouter(
-        {
-            "http": Probes(pages),
-            "websocket": streams,
-            "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
-        }
+    TrailingSlash(
+        ProtocolTypeRouter(
+            {
+                "http": Probes(pages),
+                "websocket": streams,
+                "channel": ChannelNameRouter({INFERENCE_CHANNEL: InferenceConsumer.as_asgi()}),
+            }
+        )
     ),
     settings.TRUSTED_PROXIES,
 )

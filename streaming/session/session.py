@@ -493,7 +493,7 @@ class Session:
 
     def _go(self, event: Event) -> None:
         before, self.state = self.state, TRANSITIONS[self.state][event]
-        log.info("session %s: %s -> %s", self.session_id, before.name, self.state.name)
+        log.debug("session %s: %s -> %s", self.session_id, before.name, self.state.name)
 
 
 def _refuse_binary() -> AnyClientMessage:

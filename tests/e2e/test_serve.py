@@ -11,6 +11,9 @@ import urllib.error
 import urllib.request
 
 import pytest
+import websockets
+
+from tests.e2e.talking import Stream
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +46,8 @@ def test_every_page_is_there(serve) -> None:
     assert json.loads(pages["/openapi.json"])["openapi"].startswith("3.")
     assert server.get("/admin/")[0] == 200
     assert server.get("/nowhere")[0] == 404
+    for path in ("/health/", "/sessions/", "/docs/", "/openapi.json/", "/livez/"):
+        assert server.get(path)[0] == 200, path
     for path in ("/docs", "/redoc", "/"):
         for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', pages.get(path, "")):
             assert server.get(asset)[0] == 200, asset
@@ -81,6 +86,15 @@ async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
         messages, code = await stream.end()
         assert messages[-1]["data"]["reason"] == "client_request"
         assert code == 1000
+
+
+async def test_a_slash_at_the_end_of_the_address_changes_nothing(serve) -> None:
+    server = serve()
+    address = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/me/"
+    async with websockets.connect(address, max_size=None) as socket:
+        stream = Stream(socket)
+        await stream.send("INIT", user_id="me")
+        await stream.wait_for("INIT_SUCCESS")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -180,11 +180,11 @@ def test_a_refused_microphone_is_explained(studio: Studio) -> None:
 
 def test_clips_and_actions_are_directed(studio: Studio) -> None:
     page = studio.page
-    page.get_by_role("button", name="nod", exact=True).click()
+    page.get_by_role("button", name="Nod", exact=True).click()
     expect(page.locator("#clip")).to_have_text("idle_3")
-    page.get_by_role("button", name="wave").click()
+    page.get_by_role("button", name="Wave").click()
     expect(page.locator("#clip")).to_have_text("action_1")
-    page.get_by_role("button", name="present").click()
+    page.get_by_role("button", name="Present").click()
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("action is running")
 
 

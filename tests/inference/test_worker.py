@@ -23,6 +23,7 @@ from inference.messages import (
     VideoFrame,
     from_layer,
 )
+from inference.runtime.calibration import WARM_UP_FRAMES
 from inference.worker import ClaimListener, InferenceConsumer, InferenceWorker
 from tests.fakes import LoudnessEngine
 
@@ -80,6 +81,21 @@ async def worker(
 @pytest.fixture
 async def gateway(worker: InferenceWorker) -> LayerGateway:
     return LayerGateway(await layer(MEDIA_LAYER).new_channel())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_it_has_made_speaking_frames_before_its_first_session(
+    avatars_dir: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    settings.AVATARS_DIR, settings.SPEAKING_PLACES = avatars_dir, 1
+    engine = LoudnessEngine()
+    engine.fails = fails
+    monkeypatch.setattr(workers, "choose_engine", lambda **_: EngineChoice(engine, "for the test"))
+    worker = InferenceWorker(ChannelNameRouter({}))
+    await worker.start()
+    assert len(engine.windows) == (0 if fails else WARM_UP_FRAMES)
+    assert worker.report() is not None
+    await worker.drain()
 
 
 async def test_a_claim_is_answered_and_accepted_frames_come(

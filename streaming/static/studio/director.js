@@ -79,7 +79,7 @@ export class Director {
     button.type = "button";
     button.dataset.clip = name;
     button.title = name;
-    button.textContent = title || plain;
+    button.textContent = title ? title[0].toUpperCase() + title.slice(1) : plain;
     if (state === "action") {
       button.addEventListener("click", () =>
         this.client.startAction(/** @type {1 | 2} */ (number)),
