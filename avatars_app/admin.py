@@ -14,9 +14,44 @@ from django.utils.safestring import SafeString
 from avatars_app import selectors, services
 from avatars_app.access.api_keys import make_key
 from avatars_app.forms import AvatarForm
-from avatars_app.models import ApiKey, Avatar
+from avatars_app.models import ApiKey, Avatar, WebhookEvent
 from avatars_app.serializers import avatar_detail_of
 from avatars_app.uploads import UploadGone
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
+    """What webhooks were sent, and what waits."""
+
+    list_display = ("type", "about", "happened_at", "state", "attempts", "next_attempt", "error")
+    list_filter = ("state", "type", "happened_at")
+    search_fields = ("id", "data", "error")
+    actions = ("send_again",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for actions that need the right to ``resend``."""
+        return request.user.has_perm("avatars_app.resend_webhookevent")
+
+    @admin.display(description="user")
+    def about(self, event: WebhookEvent) -> str:
+        return str(event.data.get("user_id", ""))
+
+    @admin.display(description="next attempt", ordering="next_attempt_at")
+    def next_attempt(self, event: WebhookEvent) -> Any:
+        return event.next_attempt_at if event.state == WebhookEvent.State.WAITING else None
+
+    @admin.action(description="Send again now", permissions=["resend"])
+    def send_again(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+        again = queryset.update(
+            state=WebhookEvent.State.WAITING, attempts=0, next_attempt_at=timezone.now()
+        )
+        self.message_user(request, f"Sent again: {again}.")
 
 
 @admin.register(Avatar)

@@ -95,6 +95,40 @@ class Avatar(models.Model):
         return bool(self.folder) and self.is_in_progress
 
 
+class WebhookEvent(models.Model):
+    """Something that the operator's webhook is sent, or was sent."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        GIVEN_UP = "given_up", "given up"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    type = models.CharField(max_length=32)
+    happened_at = models.DateTimeField()
+    data = models.JSONField()
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField()
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="Why the last attempt failed.")
+
+    class Meta:
+        ordering = ("-happened_at",)
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=models.Q(state="waiting"),
+                name="webhooks_waiting",
+            )
+        ]
+        default_permissions = ("view",)
+        permissions = [("resend_webhookevent", "Can send a webhook again")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
 class ApiKey(models.Model):
     """A back end's key; of the key itself only a digest is kept."""
 

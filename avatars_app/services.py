@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from avatars_app import asset_folders, uploads
 from avatars_app.models import Avatar
+from avatars_app.webhooks.events import Event, record_events
 from inference.assets import manifest as manifests
 
 STALE_AFTER = timedelta(seconds=30)
@@ -300,6 +301,9 @@ def preparation_finish(*, job_id: uuid.UUID, made: Path) -> None:
             heartbeat_at=timezone.now(),
         ):
             raise PreparationLost(str(job_id))
+        record_events(
+            [Event("avatar.ready", job_id, {"user_id": avatar.user_id, "version": version})]
+        )
         asset_folders.put_in_place(made, avatar.user_id)
 
 
@@ -313,7 +317,13 @@ def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
 def _fail(avatar: Avatar, rows: QuerySet[Avatar], reason: str, error: str) -> bool:
     is_usable = asset_folders.is_usable(avatar.folder)
     status = Avatar.Status.READY if is_usable else Avatar.Status.FAILED
-    return _write(rows, status=status, stage="", error=error, error_reason=reason)
+    with transaction.atomic():
+        if not _write(rows, status=status, stage="", error=error, error_reason=reason):
+            return False
+        assert avatar.job_id is not None, "it was taken"
+        data = {"user_id": avatar.user_id, "reason": reason, "error": error}
+        record_events([Event("avatar.failed", avatar.job_id, data)])
+    return True
 
 
 def _running(job_id: uuid.UUID) -> QuerySet[Avatar]:

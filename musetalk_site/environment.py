@@ -8,6 +8,7 @@ table can be compared, and a default passes the same check as any other value.
 No variable is read anywhere else: code that needs a setting reads `django.conf.settings`.
 """
 
+import base64
 import difflib
 import ipaddress
 import json
@@ -99,6 +100,16 @@ def _secret(text: str) -> str:
     if len(text.encode()) >= 32:
         return text
     raise _Refused("at least 32 bytes, as `openssl rand -base64 48` makes them")
+
+
+def _webhook_secret(text: str) -> str:
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if text.startswith("whsec_") and 24 <= len(key) <= 64:
+        return text
+    raise _Refused("whsec_ and 24 to 64 bytes in base64: whsec_$(openssl rand -base64 32)")
 
 
 def _https_url(text: str) -> str:
@@ -271,6 +282,9 @@ VARIABLES: dict[str, Variable] = {
     "MAX_SESSIONS_PER_ADDRESS": Variable("0", _whole(0, 100_000)),
     "MAX_CONNECTIONS_PER_ADDRESS": Variable("0", _whole(0, 100_000)),
     "MAX_UPLOADS_PER_ADDRESS": Variable("0", _whole(0, 100_000)),
+    "WEBHOOK_URL": Variable("", _https_url),
+    "WEBHOOK_SECRET": Variable("", _webhook_secret),
+    "WEBHOOK_PRIVATE_TARGETS": Variable("false", _flag),
     "METRICS": Variable("true", _flag),
     "METRICS_TOKEN": Variable("", _text),
     "LOG_LEVEL": Variable(

@@ -35,6 +35,7 @@ class CheckedCommand(BaseCommand):
         check_avatars_dir(settings.AVATARS_DIR)
         check_default_avatar(settings.DEFAULT_AVATAR)
         check_keys()
+        check_webhooks()
         super().check(*args, **kwargs)  # type: ignore[arg-type]  # passed on as it came
 
 
@@ -101,3 +102,12 @@ def check_keys() -> None:
         raise SettingInvalid(
             "AUTH_PUBLIC_KEY", str(path), "a public key in PEM, for RS256 or ES256"
         ) from None
+
+
+def check_webhooks() -> None:
+    """Raise CannotStart if webhooks would go out without a signature."""
+    if settings.WEBHOOK_URL and not settings.WEBHOOK_SECRET:
+        raise CannotStart(
+            "WEBHOOK_URL is set and WEBHOOK_SECRET is not, but what is sent must be signed: set it "
+            "to whsec_ and 24 to 64 bytes in base64."
+        )

@@ -47,6 +47,8 @@ class AppOptions:
     port: int
     has_worker: bool
     prepares: bool
+    is_first: bool = True
+    """Whether this process also does what is done once a machine."""
     processes: int = 1
     """How many processes of this machine serve."""
     engine_address: Path | None = None
@@ -67,6 +69,7 @@ class AppOptions:
         return replace(
             self,
             prepares=self.prepares and number == 0,
+            is_first=number == 0,
             processes=count,
             engine_address=engine_address,
             descriptors=Descriptors(control, listening),
@@ -102,6 +105,7 @@ class _App:
         # Twisted's reactor is installed by these imports, so no other command should make them.
         from avatars_app.preparation_runner import PreparationRunner
         from avatars_app.upload_admission import check_large_body
+        from avatars_app.webhooks.sender import WebhookSender
         from musetalk_site.asgi import application
         from musetalk_site.server.daphne_server import StreamServer
         from musetalk_site.watchdog import Watchdog
@@ -118,6 +122,7 @@ class _App:
         self._revocations = RevocationWatch(registry)
         self._worker_listener = WorkerListener(_media_layer())
         self._preparation_runner = PreparationRunner() if options.prepares else None
+        self._webhooks = WebhookSender() if options.is_first else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
         self._publish_numbers()
@@ -207,6 +212,8 @@ class _App:
             self._worker_listener.start()
         self._writer.start()
         self._revocations.start()
+        if self._webhooks is not None:
+            self._webhooks.start()
         if self._preparation_runner is not None:
             self._preparation_runner.start()
         if self._worker is not None:
@@ -228,6 +235,8 @@ class _App:
             await self._preparation_runner.stop()
         if self._worker is not None:
             await self._worker.drain()
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         await asyncio.to_thread(self._writer.stop)
         if self._app_process is not None:
             self._registry.peers = None

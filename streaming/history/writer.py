@@ -30,13 +30,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from avatars_app.webhooks.events import record_events
 from inference.timing import audio_timestamp_ms
 from streaming.gateway.registry import Connection, Registry, registry
 from streaming.history.retention import forget_some
+from streaming.history.session_events import events_of
 from streaming.models import GatewayProcess, SessionRecord
 from streaming.session.session import Session
 
@@ -74,6 +76,8 @@ class HistoryWriter:
         """Names of processes of this machine that ended without closing their history."""
         self._unwritten: dict[uuid.UUID, SessionRecord] = {}
         """Ended, and not yet in the database."""
+        self._started: set[uuid.UUID] = set()
+        """Those whose start is written."""
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._news = threading.Condition()
@@ -177,13 +181,17 @@ class HistoryWriter:
             self._beat()
         records = [*self._unwritten.values(), *map(self._record, connections)]
         if records:
-            SessionRecord.objects.bulk_create(
-                records,
-                batch_size=_ROWS_AT_ONCE,
-                update_conflicts=True,
-                unique_fields=["id"],
-                update_fields=_WRITTEN,
-            )
+            with transaction.atomic():
+                SessionRecord.objects.bulk_create(
+                    records,
+                    batch_size=_ROWS_AT_ONCE,
+                    update_conflicts=True,
+                    unique_fields=["id"],
+                    update_fields=_WRITTEN,
+                )
+                record_events(events_of(records, started=self._started))
+            self._started |= {record.id for record in records}
+            self._started -= self._unwritten.keys()
             self._unwritten.clear()
         if writes_all or not self._dead.empty():
             self._close_lost()
@@ -264,15 +272,23 @@ class HistoryWriter:
         while not self._dead.empty():
             is_dead |= Q(name=self._dead.get(), is_stopped=False)
         dead = GatewayProcess.objects.exclude(id=self._process.id).filter(is_dead)
-        lost = SessionRecord.objects.filter(ended_at=None, process__in=dead).update(
-            ended_at=F("recorded_at"),
-            close_cause=SessionRecord.CloseCause.LOST,
-            is_waiting=False,
-            queued_ms=0,
-        )
+        lost = SessionRecord.objects.filter(ended_at=None, process__in=dead)
+        ids = set(lost.values_list("id", flat=True))
+        if ids:
+            self._end_lost(ids)
         dead.filter(is_stopped=False).update(is_stopped=True)
-        if lost:
-            log.warning("sessions of processes that died: %d", lost)
+
+    def _end_lost(self, ids: set[uuid.UUID]) -> None:
+        rows = SessionRecord.objects.filter(id__in=ids)
+        with transaction.atomic():
+            ended = rows.filter(ended_at=None).update(
+                ended_at=F("recorded_at"),
+                close_cause=SessionRecord.CloseCause.LOST,
+                is_waiting=False,
+                queued_ms=0,
+            )
+            record_events(events_of(rows.filter(ended_at__isnull=False), started=ids))
+        log.warning("sessions of processes that died: %d", ended)
 
     def _carry_out_requests(self) -> None:
         wished = set(

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from avatars_app import asset_folders, services, uploads
-from avatars_app.models import Avatar
+from avatars_app.models import Avatar, WebhookEvent
 from inference.assets import manifest
 from tests.avatars_app.asset_folders import write_asset_folder
 
@@ -156,6 +156,20 @@ def test_only_a_death_counts_as_an_attempt(avatars_dir, has_failed, attempts):
     avatar.refresh_from_db()
     assert (avatar.status, avatar.attempts) == (Status.QUEUED, attempts)
     assert not services.preparation_give_back(job_id=avatar.job_id, has_failed=has_failed)
+
+
+def test_an_avatar_that_is_ready_or_failed_is_reported(avatars_dir, settings):
+    settings.WEBHOOK_URL = "https://example.org/"
+    send()
+    avatar = taken()
+    services.preparation_fail(job_id=avatar.job_id, reason="no_face", error="There is no face.")
+    send()
+    avatar = taken()
+    services.preparation_finish(job_id=avatar.job_id, made=make(avatar.job_id))
+    failed, ready = WebhookEvent.objects.order_by("happened_at")
+    assert (failed.type, ready.type) == ("avatar.failed", "avatar.ready")
+    assert failed.data == {"user_id": "ann", "reason": "no_face", "error": "There is no face."}
+    assert set(ready.data) == {"user_id", "version"}
 
 
 def test_cancelling_the_first_preparation_leaves_nothing(avatars_dir):

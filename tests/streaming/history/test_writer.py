@@ -7,6 +7,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from avatars_app.models import WebhookEvent
 from streaming.gateway.registry import Registry
 from streaming.history import writer
 from streaming.history.writer import HistoryWriter
@@ -205,7 +206,7 @@ def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
     for number in range(100):
         process.begin(f"user{number}")
     process.sweep()
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(10):  # with the savepoints of tests
         process.sweep()
     with django_assert_max_num_queries(0):
         process.sweep(writes_all=False)
@@ -221,3 +222,54 @@ def test_a_process_that_ends_says_so(process):
 
 def test_every_ending_of_a_session_has_a_word():
     assert set(get_args(CloseCauseName)) < set(CloseCause.values)
+
+
+@pytest.fixture
+def webhooks(settings):
+    settings.WEBHOOK_URL = "https://example.org/"
+
+
+def reported() -> list[tuple[str, str]]:
+    events = WebhookEvent.objects.order_by("happened_at", "-type")
+    return [(event.type, event.data["user_id"]) for event in events]
+
+
+def test_the_start_and_the_end_of_a_session_are_reported_with_it(process, webhooks):
+    connection, worker = process.begin()
+    process.sweep()
+    process.sweep()
+    assert reported() == [("session.started", "ada")]
+    worker.show(5)
+    connection.gateway.client_sends("CLOSE")
+    process.registry.leave(connection)
+    process.sweep(writes_all=False)
+    assert reported() == [("session.started", "ada"), ("session.ended", "ada")]
+    data = WebhookEvent.objects.get(type="session.ended").data
+    assert (data["close_cause"], data["frames"]) == ("client_request", 5)
+    assert data["session_id"] == SESSION_ID
+
+
+def test_what_cannot_be_written_is_not_reported(process, webhooks, monkeypatch):
+    process.begin()
+
+    def fail(events):
+        list(events)
+        raise OperationalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "record_events", fail)
+        with pytest.raises(OperationalError):
+            process.sweep()
+    assert not SessionRecord.objects.exists()
+    process.sweep()
+    assert reported() == [("session.started", "ada")]
+
+
+def test_sessions_of_a_process_that_died_are_reported_to_have_ended(process, webhooks):
+    process.begin()
+    process.sweep()
+    GatewayProcess.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    for _ in range(2):
+        Process().sweep()
+    assert reported() == [("session.started", "ada"), ("session.ended", "ada")]
+    assert WebhookEvent.objects.get(type="session.ended").data["close_cause"] == "lost"
