@@ -2,8 +2,8 @@
 
 Kept from acceptance until the frame that shows it, and for some seconds after it where the session
 can be resumed: its client may not have seen those frames, and they are shown again. Only sessions
-of which a connection receives audio have one. Positions are in samples at 16 kHz, as everywhere in a
-session; inside an utterance sample k of the sender's rate is at position
+of which a connection receives audio have one. Positions are in samples at 16 kHz, as everywhere in
+a session; inside an utterance sample k of the sender's rate is at position
 ``start + k · 16000 / rate``.
 
 Pure.
