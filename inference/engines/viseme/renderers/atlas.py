@@ -94,9 +94,10 @@ class MouthAtlas:
     def __init__(self, geometry: AtlasGeometry, arrays: dict[str, NDArray[np.generic]]) -> None:
         """AvatarInvalid if the arrays do not fit the geometry."""
         self.geometry = geometry
-        self._lips = np.asanyarray(arrays["lips"], np.uint8)
+        # Still mapped from the file, but without what numpy's own class for that costs a view.
+        self._lips = np.asarray(arrays["lips"], np.uint8).view(np.ndarray)
         self._measures = np.asarray(arrays["measures"], np.float32)
-        self._inside = [np.asarray(piece, np.float32) for piece in arrays["inside"]]
+        self._inside = np.ascontiguousarray(np.asarray(arrays["inside"], np.uint8))
         self.cover = np.asarray(arrays["cover"], np.float32)
         self.cover[..., 3] /= 255
         self.jaw = np.asarray(arrays["jaw"], np.float32)
@@ -125,24 +126,25 @@ class MouthAtlas:
         texels, measure = self._blend(shape)
         height, half = self._height, self._height // 2
         luma = texels[:height].astype(np.float32)
-        u_and_v = texels[height : height + half].reshape(half, 2, -1).astype(np.float32)
-        alpha, opening = (
-            np.asarray(texels[top : top + height] * np.float32(1 / 255), np.float32)
-            for top in (height + half, 2 * height + half)
-        )
+        u_and_v = texels[height : height + half].astype(np.float32)
+        u, v = u_and_v[:, : self._width // 2], u_and_v[:, self._width // 2 :]
+        shares = np.multiply(texels[height + half :], np.float32(1 / 255), dtype=np.float32)
+        alpha, opening = shares[:height], shares[height:]
+        small_alpha = halve(alpha)
 
-        half_width, upper, lower = (float(value) for value in measure)
-        luma = np.dstack([luma, alpha])
-        chroma = np.dstack([u_and_v[:, 0], u_and_v[:, 1], halve(alpha)])
+        half_width, upper, lower = measure.tolist()
         rows = _rows_of(opening)
         if rows.stop > rows.start:
             seen = self._look_inside(shape, opening, rows, half_width, upper, lower)
             under = (1 - alpha[rows]) * opening[rows]
-            luma[rows] += np.dstack([seen[0] * under, under])
-            small = halve(under)
-            chroma[rows.start // 2 : rows.stop // 2] += np.dstack(
-                [halve(seen[1]) * small, halve(seen[2]) * small, small]
-            )
+            luma[rows] += seen[0] * under
+            alpha[rows] += under
+            small_rows, small = slice(rows.start // 2, rows.stop // 2), halve(under)
+            u[small_rows] += halve(seen[1]) * small
+            v[small_rows] += halve(seen[2]) * small
+            small_alpha[small_rows] += small
+        luma = np.asarray(cv2.merge((luma, alpha)), np.float32)
+        chroma = np.asarray(cv2.merge((u, v, small_alpha)), np.float32)
         return Mouth(luma=luma, chroma=chroma, half_width=half_width)
 
     def _blend(self, shape: MouthShape) -> tuple[Texels, Pixels]:
@@ -232,10 +234,10 @@ class MouthAtlas:
         )
         laid = cv2.warpAffine(self._inside[piece], matrix, (self._width, seen.shape[1]))
         *colors, alpha = cv2.split(laid)
-        rest = 1 - alpha * (amount / 255)
+        rest = 1 - alpha * np.float32(amount / 255)
         for plane, color in zip(seen, colors, strict=True):
             plane *= rest
-            plane += color * amount
+            plane += color if amount == 1 else color * np.float32(amount)
 
 
 def _rows_of(opening: Pixels) -> slice:

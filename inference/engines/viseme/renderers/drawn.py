@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
-from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels, halve
+from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 from inference.media.types import Patch, Picture
 
 Affine = NDArray[np.float64]
 """``[2, 3]``, or ``[3, 3]`` where one follows another."""
+Shift = tuple[Pixels, Pixels]
+"""Pixels to the right and down, float32 ``[height, width]`` each."""
 
 _UNSEEN = 0.004
 _FULL_AT = 0.11
@@ -51,6 +53,7 @@ class DrawnMouth:
         self._placements = placements
         self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
         self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
+        self._jaw = np.ascontiguousarray(atlas.jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> "DrawnMouth":
@@ -91,9 +94,10 @@ class DrawnMouth:
         both = picture[height:].reshape(2, height // 2, width // 2)
         chroma = both[:, y // 2 : bottom // 2, x // 2 : right // 2].transpose(1, 2, 0)
         mouth = self._atlas.mouth(shape)
-        shift = self._jaw_shift(shape, placement, right - x, bottom - y)
+        across, down = self._jaw_shift(shape, placement, (right - x) // 2, (bottom - y) // 2)
+        new_chroma = self._draw(chroma, 0.5, placement, (across, down), mouth, gain)
+        shift = _double(across), _double(down)
         new_luma = self._draw(luma, 1.0, placement, shift, mouth, gain)
-        new_chroma = self._draw(chroma, 0.5, placement, 0.5 * halve(shift), mouth, gain)
         return Patch(
             x=x,
             y=y,
@@ -111,21 +115,27 @@ class DrawnMouth:
         far_x, far_y = np.ceil(placed.max(axis=0) / 2).astype(int) * 2
         return max(int(x), 0), max(int(y), 0), min(int(far_x), width), min(int(far_y), height)
 
-    def _jaw_shift(self, shape: MouthShape, to_box: Affine, width: int, height: int) -> Pixels:
-        """How far what comes to stand at each pixel has moved, float32 ``[height, width, 2]``."""
-        geometry, (by_open, by_wide, by_round) = self._atlas.geometry, self._atlas.jaw
-        moved = shape.open * by_open + shape.wide * by_wide + shape.round * by_round
-        matrix = to_box @ _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
+    def _jaw_shift(self, shape: MouthShape, to_box: Affine, width: int, height: int) -> Shift:
+        """How far what comes to stand at each pixel has moved, in half resolution.
+
+        The movement is smooth: the atlas has it in no finer one.
+        """
+        geometry = self._atlas.geometry
+        amounts = np.array([shape.open, shape.wide, shape.round], np.float32)
+        # The head's turn and the sum over the three movements in one product of small matrices.
+        turned = np.kron(amounts, 0.5 * to_box[:, :2]).astype(np.float32) @ self._jaw
+        matrix = 0.5 * to_box @ _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
         matrix[:, 2] -= 0.5
-        field = cv2.warpAffine(moved, matrix, (width, height))
-        return np.asarray(cv2.transform(field, to_box[:, :2]), np.float32)
+        field = turned.reshape(2, *self._atlas.jaw.shape[1:3])
+        across, down = (cv2.warpAffine(plane, matrix, (width, height)) for plane in field)
+        return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
     def _draw(
         self,
         plane: NDArray[np.uint8],
         resolution: float,
         to_box: Affine,
-        shift: Pixels,
+        shift: Shift,
         mouth: Mouth,
         gain: float,
     ) -> NDArray[np.uint8]:
@@ -138,25 +148,28 @@ class DrawnMouth:
         cover = self._cover_luma if is_luma else self._cover_chroma
         matrix = to_pixels @ _placing(1.0, geometry.cover_left, geometry.cover_top)
         pixels = plane.astype(np.float32)
-        source = _grid(pixels.shape[1], pixels.shape[0]) - shift
-        bent = _bend(_lay(pixels, cover, matrix), source)
+        columns, rows = _grid(pixels.shape[1], pixels.shape[0])
+        source = columns - shift[0], rows - shift[1]
+        unbent = None if gain >= 1 else _bend(pixels, source)
+        _lay(pixels, cover, matrix)
+        drawn = _bend(pixels, source)
 
         texel = 1 / (geometry.scale * resolution)
         place = _placing(texel, geometry.left, geometry.top)
         widen = mouth.half_width / geometry.half_width
         place[0] *= widen
         place[0, 2] += geometry.center_x * (1 - widen)
-        drawn = _lay(bent, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
-        if gain < 1:
-            drawn = drawn * gain + _bend(pixels, source) * (1 - gain)
-        return np.asarray(np.clip(drawn + 0.5, 0, 255), np.uint8)
+        _lay(drawn, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
+        if unbent is not None:
+            drawn = np.asarray(cv2.addWeighted(drawn, gain, unbent, 1 - gain, 0), np.float32)
+        # Rounds, and bounds to 0..255.
+        return np.asarray(cv2.convertScaleAbs(drawn), np.uint8)
 
 
 @lru_cache(maxsize=256)
-def _grid(width: int, height: int) -> Pixels:
-    """The coordinates of each pixel, float32 ``[height, width, 2]``."""
-    y, x = np.indices((height, width), np.float32)
-    return np.dstack([x, y])
+def _grid(width: int, height: int) -> Shift:
+    """The coordinates of each pixel: float32 ``[1, width]`` and ``[height, 1]``."""
+    return np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
 
 
 def _strength(shape: MouthShape) -> float:
@@ -193,33 +206,41 @@ def _placing(texel: float, left: float, top: float) -> Affine:
     )
 
 
-def _bend(pixels: Pixels, source: Pixels) -> Pixels:
-    """What is at ``source`` (x, y), for each pixel."""
-    across, down = cv2.split(source)
-    bent = cv2.remap(pixels, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _double(shift: Pixels) -> Pixels:
+    """A movement in half resolution, in full resolution."""
+    size = (2 * shift.shape[1], 2 * shift.shape[0])
+    return np.asarray(cv2.resize(2 * shift, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _bend(pixels: Pixels, source: Shift) -> Pixels:
+    """What is at ``source`` (x, y), for each pixel; a new array."""
+    bent = cv2.remap(pixels, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(bent, np.float32)
 
 
-def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> Pixels:
-    """``texture`` over a copy of ``pixels``, placed by ``matrix``.
+def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> None:
+    """Lay ``texture`` over ``pixels``, placed by ``matrix``.
 
     The texture's colors are premultiplied, its last channel is alpha, 0..1.
     """
     height, width = texture.shape[:2]
-    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]])
-    placed = corners @ matrix[:2, :2].T + matrix[:2, 2]
-    left, top = np.maximum(np.floor(placed.min(axis=0)), 0).astype(int)
-    right, bottom = np.ceil(placed.max(axis=0)).astype(int) + 1
-    result = pixels.copy()
-    part = result[top:bottom, left:right]
-    if part.size:
-        shifted = matrix[:2].copy()
-        shifted[:, 2] -= (left, top)
-        laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
-        *colors, alpha = cv2.split(laid)
-        rest = 1 - alpha
-        planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
-        for plane, color in zip(planes, colors, strict=True):
-            plane *= rest
-            plane += color
-    return result
+    (a, b, x), (c, d, y) = matrix[:2].tolist()
+    # The texture and one texel around it: its first corner, and what its sides add at most.
+    x, y = x - a - b, y - c - d
+    left = x + min(a * (width + 1), 0.0) + min(b * (height + 1), 0.0)
+    right = x + max(a * (width + 1), 0.0) + max(b * (height + 1), 0.0)
+    top = y + min(c * (width + 1), 0.0) + min(d * (height + 1), 0.0)
+    bottom = y + max(c * (width + 1), 0.0) + max(d * (height + 1), 0.0)
+    first_x, first_y = max(int(left // 1), 0), max(int(top // 1), 0)
+    part = pixels[first_y : int(bottom // 1) + 2, first_x : int(right // 1) + 2]
+    if not part.size:
+        return
+    shifted = matrix[:2].copy()
+    shifted[:, 2] -= (first_x, first_y)
+    laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
+    *colors, alpha = cv2.split(laid)
+    rest = np.subtract(1, alpha, out=alpha)
+    planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
+    for plane, color in zip(planes, colors, strict=True):
+        plane *= rest
+        plane += color
