@@ -33,6 +33,7 @@ from streaming.gateway.turns import turn
 from streaming.protocol import binary, codec
 from streaming.protocol.server_messages import FrameSound, frame_message
 from streaming.session.session import Session
+from talking_avatar.session import SessionState
 
 PRESENTER = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
 SESSION_ID = "3f2b8c1e-5d4a-4e6f-9a7b-0c1d2e3f4a5b"
@@ -40,6 +41,7 @@ SESSIONS = 20
 RATE = 24_000
 STALL_MS = 10.0
 SAVED = 0.24
+CPU_SHARE = 0.9
 _FRAMES = 500
 _HEARTBEAT_S = 0.0005
 
@@ -50,6 +52,9 @@ class FormCost:
 
     bytes_a_frame: float
     encode_us: float
+    """At the server."""
+    decode_us: float
+    """At a client: the Python library, from the message to the frame."""
 
 
 def presenter_frames(count: int) -> list[VideoFrame]:
@@ -73,7 +78,7 @@ def presenter_frames(count: int) -> list[VideoFrame]:
 
 
 def cost(frames: list[VideoFrame], sound: FrameSound | None, *, is_binary: bool) -> FormCost:
-    """Serialize frames, as the server does."""
+    """Serialize frames as the server does, and parse them as a client does."""
     messages = [frame_message(frame, SESSION_ID, sound) for frame in frames]
 
     def encode() -> list[str | bytes]:
@@ -81,8 +86,21 @@ def cost(frames: list[VideoFrame], sound: FrameSound | None, *, is_binary: bool)
             return [binary.pack_message(message) for message in messages]
         return [codec.dump(message) for message in messages]
 
-    size = sum(map(len, encode())) / len(frames)
-    return FormCost(size, _best_s(encode) / len(frames) * 1e6)
+    sent = encode()
+
+    def decode() -> None:
+        state = SessionState("me")
+        for message in sent:
+            if isinstance(message, bytes):
+                state.binary(message)
+            else:
+                state.text(message)
+
+    return FormCost(
+        sum(map(len, sent)) / len(frames),
+        _best_s(encode) / len(frames) * 1e6,
+        _best_s(decode) / len(frames) * 1e6,
+    )
 
 
 def _best_s(work: Callable[[], object], rounds: int = 7) -> float:
@@ -176,6 +194,10 @@ def measure(seconds: float) -> Verdict:
         verdict.at_least(f"saved by binary, {name}", SAVED, saved)
         verdict.told(f"encoding, {name}, JSON", text.encode_us, "µs")
         verdict.told(f"encoding, {name}, binary", packed.encode_us, "µs")
+        verdict.told(f"decoding, {name}, JSON", text.decode_us, "µs")
+        verdict.told(f"decoding, {name}, binary", packed.decode_us, "µs")
+        took = (packed.encode_us + packed.decode_us) / (text.encode_us + text.decode_us)
+        verdict.at_most(f"both, {name}, binary of JSON", CPU_SHARE, took)
     pcm = spoken_second()
     as_text, as_bytes = speech_text(pcm), speech_packed(pcm)
     verdict.told("bytes, 1 s of 24 kHz speech, JSON", len(as_text))
