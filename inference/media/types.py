@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_FULL_SCALE = np.float32(1 / 32_768)
+
 Picture = NDArray[np.uint8]
 """I420, uint8 ``[height * 3 // 2, width]``."""
 
@@ -26,14 +28,29 @@ class AudioContext:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioWindow:
-    """Sound around ``frames`` consecutive frames of one session.
+    """Sound around ``frames`` consecutive frames of one session, 16 kHz mono.
 
-    ``samples``: float32 ``[before + 640 * frames + after]`` in -1..1, 16 kHz mono; zeros stand for
-    what is before the utterance, after its end, or has not arrived in time.
+    ``sound``: float32 in -1..1, or int16 as it was received, ``[before + 640 * frames + after]``;
+    zeros stand for what is before the utterance, after its end, or has not arrived in time.
     """
 
-    samples: NDArray[np.float32]
+    sound: NDArray[np.float32] | NDArray[np.int16]
     frames: int
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """The sound in -1..1. Converted here, since who made the window has no time for it."""
+        if self.sound.dtype == np.int16:
+            return self.sound * _FULL_SCALE
+        return np.asarray(self.sound, np.float32)
+
+    @property
+    def pcm(self) -> NDArray[np.int16]:
+        """The sound as 16-bit samples."""
+        if self.sound.dtype == np.int16:
+            return np.asarray(self.sound, np.int16)
+        scaled = np.rint(self.sound * np.float32(32_768)).clip(-32_768, 32_767)
+        return np.asarray(scaled, np.int16)
 
 
 class Rectangle(NamedTuple):

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.assets.clip_index import ClipRequest
 from inference.media.types import AudioContext, AudioWindow
@@ -49,11 +50,9 @@ IN_STEP_S = 0.1
 """Delay that is left then: the usual one."""
 MIN_PAUSE_S = 0.2
 KEPT_PAUSE_S = 0.12
-PAUSE_LEVEL = 10 ** (-45 / 20)
-"""RMS of full scale below which 10 ms are silent."""
+PAUSE_LEVEL = 32_768 * 10 ** (-45 / 20)
+"""RMS below which 10 ms are silent: -45 dB of full scale."""
 _BLOCK = SAMPLE_RATE_HZ // 100
-
-_FULL_SCALE = np.float32(1 / 32768)
 
 
 class Speech(Enum):
@@ -127,16 +126,15 @@ class _Utterance:
         """The chunk that a sample came with; None if it has not come."""
         return next((chunk for chunk in self.chunks if chunk.end > position), None)
 
-    def samples(self, begin: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def samples(self, begin: int, end: int) -> NDArray[np.int16]:
         """Samples at positions ``begin`` to ``end``, zeros where there are none."""
-        window = np.zeros(end - begin, np.float32)
+        window = np.zeros(end - begin, np.int16)
         first, last = max(begin, self.start), min(end, self.end)
         if first < last:
-            # a copy: a view would forbid the bytearray to grow
-            begin_byte = (first - self.start) * BYTES_PER_SAMPLE
-            end_byte = (last - self.start) * BYTES_PER_SAMPLE
-            received = np.frombuffer(bytes(memoryview(self.pcm)[begin_byte:end_byte]), "<i2")
-            window[first - begin : last - begin] = received * _FULL_SCALE
+            # A copy: as long as there is a view, the bytearray cannot grow.
+            window[first - begin : last - begin] = np.frombuffer(
+                self.pcm, "<i2", last - first, (first - self.start) * BYTES_PER_SAMPLE
+            )
         return window
 
 
@@ -243,7 +241,8 @@ class SpeechQueue:
         if available < MIN_PAUSE_S * SAMPLE_RATE_HZ:
             return 0
         samples = current.samples(self._cursor, self._cursor + available).reshape(-1, _BLOCK)
-        is_loud = np.sqrt(np.mean(np.square(samples), axis=1)) >= PAUSE_LEVEL
+        power = np.mean(np.square(samples, dtype=np.float32), axis=1)
+        is_loud = np.sqrt(power) >= PAUSE_LEVEL
         silent = int(np.argmax(is_loud)) if is_loud.any() else len(is_loud)
         pause = silent * _BLOCK
         return pause if pause >= MIN_PAUSE_S * SAMPLE_RATE_HZ else 0

@@ -237,10 +237,11 @@ class MuseTalkEngine:
         heard: list[list[Features]] = []
         span = SAMPLES_PER_FRAME + self.context.after
         for window, frames in zip(windows, tokens, strict=True):
+            samples = window.samples
             weights = [
                 # Of a window of several frames, each is judged by what one of its own would hold.
                 speech_weight(
-                    window.samples[begin - self.context.before : begin + span],
+                    samples[begin - self.context.before : begin + span],
                     self.context.before,
                     self.context.before + SAMPLES_PER_FRAME,
                 )

@@ -290,8 +290,6 @@ class EngineProcessClient:
         loop.run_in_executor(self._pool, _cut, request.read_picture, region).add_done_callback(done)
 
     def _submit(self, number: int, request: MouthRequest, planes: bytes) -> None:
-        # Exact: the samples were 16-bit when they came.
-        window = np.rint(request.window.samples * 32_768).clip(-32_768, 32_767).astype("<i2")
         self._send(
             Submit(
                 number,
@@ -300,7 +298,7 @@ class EngineProcessClient:
                 request.index,
                 request.strength,
                 request.deadline_s,
-                window.tobytes(),
+                request.window.pcm.tobytes(),
                 planes,
             )
         )

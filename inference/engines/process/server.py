@@ -54,8 +54,6 @@ LOOK_EVERY_S = 0.1
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """A runtime that has not taken so much does not read."""
 
-_FULL_SCALE = np.float32(1 / 32_768)
-
 
 @dataclass(slots=True, eq=False)
 class _Avatar:
@@ -279,7 +277,6 @@ class EngineServer:
         if avatar is None:
             runtime.stream.send(Failed(number, "the avatar is not open"))
             return
-        samples = np.frombuffer(message.window, "<i2").astype(np.float32) * _FULL_SCALE
         region = None
         if message.region:
             region = self._engine.engine.region(avatar.loaded, message.clip, message.index)
@@ -288,7 +285,7 @@ class EngineServer:
             clip=message.clip,
             index=message.index,
             read_picture=partial(_picture, avatar.manifest, region, message.region),
-            window=AudioWindow(samples, frames=1),
+            window=AudioWindow(np.frombuffer(message.window, "<i2"), frames=1),
             strength=message.strength,
             deadline_s=message.deadline_s,
         )
