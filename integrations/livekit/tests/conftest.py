@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -9,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from fake_room import RATE, FakeRoom
-from livekit import rtc
+from livekit import api, rtc
 from livekit.agents.voice.avatar import AvatarRunner, DataStreamAudioOutput
 from livekit.agents.voice.io import AudioOutput, PlaybackFinishedEvent
+from small_livekit import KEY, SECRET, SmallLiveKit
 
 from livekit_talking_avatar import AvatarVideoGenerator, serve_room
 from livekit_talking_avatar.voice_inputs import LocalVoice
@@ -110,6 +113,26 @@ async def remote_agent(generator) -> AsyncIterator[Agent]:
     async with asyncio.timeout(5):
         await serving
     await avatars_room.close()
+
+
+@pytest.fixture
+async def joined(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SmallLiveKit, rtc.Room]]:
+    """A LiveKit server, and the real room of an agent that joined; the worker finds both."""
+    async with SmallLiveKit() as server:
+        monkeypatch.setenv("LIVEKIT_URL", server.url)
+        monkeypatch.setenv("LIVEKIT_API_KEY", KEY)
+        monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        token = (
+            api.AccessToken(KEY, SECRET)
+            .with_identity("agent")
+            .with_kind("agent")
+            .with_grants(api.VideoGrants(room_join=True, room="room"))
+        )
+        room = rtc.Room()
+        await room.connect(server.url, token.to_jwt())
+        yield server, room
+        await room.disconnect()
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -6,6 +6,7 @@
     await avatar.start(agent_session, room)
 
 sessions        `AvatarSession` starts a worker, `LocalAvatarSession` needs none
+worker_process  keeps a worker running
 worker          joins a room as the avatar
 voice_inputs    where an agent's voice comes from: `LocalVoice`, `RoomVoice`
 voice_queue     its way to the runner: every segment ends exactly once

@@ -6,9 +6,7 @@ agent itself, without another process or token.
 """
 
 import asyncio
-import logging
 import os
-import sys
 from typing import Any
 
 from livekit import api, rtc
@@ -20,18 +18,14 @@ from livekit.agents.voice.avatar import (
 )
 from livekit.agents.voice.avatar import AvatarSession as BaseAvatarSession
 
-from livekit_talking_avatar.__main__ import environment
 from livekit_talking_avatar.generator import AvatarVideoGenerator
 from livekit_talking_avatar.voice_inputs import LocalVoice
 from livekit_talking_avatar.worker import Connection
+from livekit_talking_avatar.worker_process import WorkerProcess
 
 PROVIDER = "talking-avatar"
 CLEAR_BUFFER_TIMEOUT_S = 2.0
 """Finite: an agent whose worker is gone must not wait for its answer forever."""
-END_WITHIN_S = 5.0
-FIRST_RETRY_S, MAX_RETRY_S = 0.5, 8.0
-
-logger = logging.getLogger(__name__)
 
 
 class LocalAvatarSession(BaseAvatarSession[Any]):
@@ -137,7 +131,7 @@ class AvatarSession(BaseAvatarSession[Any]):
         self._sample_rate = sample_rate
         self._identity = avatar_identity
         self._name = avatar_name
-        self._working: asyncio.Task[None] | None = None
+        self._worker: WorkerProcess | None = None
 
     @property
     def avatar_identity(self) -> str:
@@ -204,14 +198,13 @@ class AvatarSession(BaseAvatarSession[Any]):
             agent_identity=agent_identity,
             sample_rate=self._sample_rate,
         )
-        self._working = asyncio.create_task(_keep_worker(connection))
+        self._worker = WorkerProcess(connection)
 
     async def aclose(self) -> None:
         """End the worker."""
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.gather(self._working, return_exceptions=True)
-            self._working = None
+        if self._worker is not None:
+            await self._worker.aclose()
+            self._worker = None
         await super().aclose()
 
 
@@ -220,33 +213,3 @@ def _agent_identity(room: rtc.Room) -> str:
     if context is not None:
         return context.local_participant_identity
     return room.local_participant.identity
-
-
-async def _keep_worker(connection: Connection) -> None:
-    """Run a worker; start another, with growing pauses, when one fails."""
-    pause_s = FIRST_RETRY_S
-    while True:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "livekit_talking_avatar"),
-            env={**os.environ, **environment(connection)},
-        )
-        try:
-            code = await process.wait()
-        finally:
-            if process.returncode is None:
-                await _end(process)
-        if code == 0:
-            return
-        logger.error("the avatar's worker ended with %s; another starts in %g s", code, pause_s)
-        await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, MAX_RETRY_S)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    process.terminate()
-    try:
-        async with asyncio.timeout(END_WITHIN_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
