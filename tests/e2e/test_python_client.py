@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import wave
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import av
@@ -19,10 +19,13 @@ from talking_avatar import (
     AvatarClient,
     ConnectionLost,
     Frame,
+    Played,
     Reopened,
     Resumed,
     SessionRefused,
+    SpeechFinished,
     SpeechRefused,
+    SpeechStarted,
 )
 from talking_avatar.pictures import pictures
 from tests.e2e.talking import Server
@@ -215,6 +218,64 @@ def test_it_needs_neither_our_server_nor_pyav() -> None:
     env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+async def test_speech_longer_than_what_is_sent_ahead_is_whole_without_frames(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("talking_avatar.client.AHEAD_MS", 800)
+    async with AvatarClient(address(server), "ann", receive=["events"]) as avatar:
+        utterance = await avatar.speak(TONE.tobytes() * 2)
+        played = await utterance
+    assert played == Played(len(TONE) * 2 // 16, interrupted=False)
+
+
+async def test_a_synthesizer_that_pauses_is_one_utterance(server: Server) -> None:
+    async def stalling() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield TONE[:8_000].tobytes()
+            await asyncio.sleep(1.2)
+
+    async with AvatarClient(address(server), "ann") as avatar:
+        events = avatar.events()
+        told = []
+
+        async def note() -> None:
+            async for event in events:
+                if isinstance(event, SpeechStarted | SpeechFinished):
+                    told.append(event)
+
+        noting = asyncio.create_task(note())
+        utterance = await avatar.speak(stalling())
+        assert await utterance == Played(1_500, interrupted=False)
+        await asyncio.sleep(0.1)
+        noting.cancel()
+    assert told == [SpeechStarted(utterance.id), SpeechFinished(utterance.id, 1_500, False)]
+
+
+async def test_an_interrupt_in_a_pause_ends_the_utterance_and_no_later_one(server: Server) -> None:
+    resumed = asyncio.Event()
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield TONE[:8_000].tobytes()
+        await resumed.wait()
+        yield TONE[:8_000].tobytes()
+
+    async with AvatarClient(address(server), "ann") as avatar:
+        speaking = asyncio.create_task(avatar.speak(stalling()))
+        await asyncio.sleep(1.5)
+        interrupting = asyncio.create_task(avatar.interrupt())
+        await asyncio.sleep(0)
+        later = await avatar.speak(TONE[:16_000].tobytes())
+        assert await interrupting == 0
+        resumed.set()
+        assert await (await speaking) == Played(500, interrupted=True)
+        assert await later == Played(1_000, interrupted=False)
+
+
+async def test_nothing_to_say_is_over_at_once(server: Server) -> None:
+    async with AvatarClient(address(server), "ann") as avatar:
+        assert await (await avatar.speak(b"")) == Played(0, interrupted=False)
 
 
 def example(name: str, *arguments: str) -> str:

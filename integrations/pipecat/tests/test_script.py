@@ -5,7 +5,7 @@ from pipecat_talking_avatar.segment import Segment
 
 
 def segment() -> Segment:
-    return Segment(16_000, is_dry=lambda: False)
+    return Segment(16_000)
 
 
 def voice(samples: int) -> TTSAudioRawFrame:
@@ -57,12 +57,6 @@ def test_what_was_not_counted_leaves_when_the_server_says_that_the_segment_is_ov
     script.shown(990)  # rates differ by fractions of a sample
     assert names(script.over()) == ["TTSStoppedFrame"]
     assert script.is_empty
-
-
-def test_voice_that_came_too_late_for_its_segment_is_heard_without_lips() -> None:
-    script = script_of(voice(100), voice(50))
-    script.shown(100)
-    assert names(script.over()) == ["voice 50"]
 
 
 def test_a_refused_segment_waits_for_the_one_before_it() -> None:

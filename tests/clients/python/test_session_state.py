@@ -106,7 +106,7 @@ def test_what_the_server_did_not_get_is_sent_again():
     assert (fields["resume_token"], fields["utterance_id"]) == ("t", "a")
     again = state.opened(init_success(resumed=True, next_audio_ms=300))
     assert b"".join(map(pcm_of, again)) == (pcm * 3)[300 * 32 :]
-    assert state.unshown_ms == 560
+    assert state.unshown_ms(0.0) == 560
 
 
 def test_an_utterance_that_had_ended_ends_again():
@@ -142,7 +142,7 @@ def test_a_refused_chunk_does_not_count():
     details = {"chunk": 0, "utterance_id": "a", "reason": "speech_capacity"}
     error = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": details}
     state.text(json.dumps({"type": "ERROR", "session_id": None, "data": error}))
-    assert state.unshown_ms == 0
+    assert state.unshown_ms(0.0) == 0
 
 
 def test_a_new_session_knows_nothing_of_the_old_one():
@@ -188,3 +188,19 @@ def test_no_sample_is_lost_or_sent_twice(rate, sizes, shown_frames, data):
     again = state.opened(init_success(resumed=True, next_audio_ms=next_ms))
     assert b"".join(map(pcm_of, again)) == whole[next_ms * per_ms * 2 : at]
     assert isinstance(state.text(frame(40))[2], Frame)
+
+
+def test_without_frames_time_tells_how_much_was_shown():
+    state = SessionState("me", receive=("events",))
+    state.opened(init_success())
+    state.begin_utterance("a", 16_000, 1)
+    state.speech("a", bytes(2 * 16_000))
+    state.speech("a", bytes(2 * 16_000))
+    assert state.unshown_ms(5.0) == 2_000
+    state.speech_started("a", 5.0)
+    assert state.unshown_ms(5.5) == 1_500
+    assert state.unshown_ms(9.0) == 0
+    state.text(finished("a"))
+    state.begin_utterance("b", 16_000, 1)
+    state.speech("b", bytes(2 * 16_000))
+    assert state.unshown_ms(9.5) == 1_000  # it has not begun

@@ -1,13 +1,16 @@
 """Speech before it is sent: any form of it → pieces of s16le, paced as a microphone if wanted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 Audio = bytes | bytearray | memoryview | Any
 """s16le, an array of int16, or an (async) iterator of such pieces."""
 
 BYTES_PER_SAMPLE = 2
+DRY_S = 0.06
+"""With the way to the server and back this is less than the 240 ms after which it ends speech."""
+DRY_TURNS = 3
 
 
 async def chunks(audio: Audio, size: int, channels: int) -> AsyncIterator[bytes]:
@@ -34,6 +37,39 @@ async def chunks(audio: Audio, size: int, channels: int) -> AsyncIterator[bytes]
         rest = data[whole:]
     if rest:
         raise ValueError(f"{len(rest)} bytes are left over: audio must be whole 16-bit samples.")
+
+
+async def or_dry(
+    pieces: AsyncIterator[bytes], is_dry: Callable[[], bool]
+) -> AsyncIterator[bytes | None]:
+    """The pieces, and where they pause for too long, None.
+
+    Args:
+        pieces: As `chunks` gives them.
+        is_dry: Whether all that was sent was shown.
+
+    Yields:
+        Each piece; None once in a pause in which everything has been shown for `DRY_S`.
+    """
+
+    async def next_piece() -> bytes | None:
+        return await anext(pieces, None)
+
+    while True:
+        coming = asyncio.ensure_future(next_piece())
+        dry_turns = 0
+        try:
+            while not coming.done():
+                await asyncio.wait({coming}, timeout=DRY_S / DRY_TURNS)
+                dry_turns = dry_turns + 1 if is_dry() else 0
+                if dry_turns == DRY_TURNS and not coming.done():
+                    yield None
+            piece = coming.result()
+        finally:
+            coming.cancel()
+        if piece is None:
+            return
+        yield piece
 
 
 async def as_spoken(

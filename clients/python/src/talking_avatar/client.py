@@ -5,14 +5,16 @@ answered whether a program takes the frames or not.
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from talking_avatar.audio import Audio, chunks
+from talking_avatar.audio import Audio, chunks, or_dry
 from talking_avatar.connection import Connection
 from talking_avatar.errors import AvatarError, ConnectionLost, SpeechRefused
 from talking_avatar.event_queue import EventQueue
@@ -27,7 +29,7 @@ from talking_avatar.events import (
     SpeechStarted,
 )
 from talking_avatar.opening import stream_address
-from talking_avatar.session import SessionState
+from talking_avatar.session import FRAME_MS, SessionState
 from talking_avatar.utterance import Utterance
 from talking_avatar.watch_tokens import request_watch_token
 
@@ -35,6 +37,15 @@ OPEN_WITHIN_S = 10.0
 CHUNK_S = 0.2
 AHEAD_MS = 10_000
 """How far sending runs ahead of what was shown; the server keeps a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupt:
+    """An interrupt that was sent."""
+
+    answer: "asyncio.Future[int]"
+    speaking: list[Utterance]
+    """What was being said then."""
 
 
 class AvatarClient:
@@ -91,8 +102,12 @@ class AvatarClient:
             on_end=self._finish,
         )
         self._queue = EventQueue()
-        self._utterances: dict[str, Utterance] = {}
-        self._interrupts: deque[asyncio.Future[int]] = deque()
+        self._parts: dict[str, Utterance] = {}
+        """Whose parts the utterances of the wire are, by their ids; those that are not over."""
+        self._speaking: list[Utterance] = []
+        """Those that are being sent."""
+        self._interrupts: deque[_Interrupt] = deque()
+        """Those that the server has not answered."""
         self._progress = asyncio.Event()
 
     @classmethod
@@ -162,7 +177,7 @@ class AvatarClient:
     @property
     def unshown_ms(self) -> int:
         """Speech that was sent and not shown."""
-        return self._state.unshown_ms
+        return self._state.unshown_ms(time.monotonic())
 
     @property
     def init_sent_s(self) -> float:
@@ -224,27 +239,49 @@ class AvatarClient:
             ConnectionLost: The session is gone.
             ValueError: The audio is not whole 16-bit samples.
         """
+        self._connection.check_open()
         utterance = Utterance(uuid.uuid4().hex)
-        self._utterances[utterance.id] = utterance
-        self._state.begin_utterance(utterance.id, sample_rate, channels, clip)
-        size = max(1, int(sample_rate * CHUNK_S)) * channels * 2
-        async for chunk in chunks(audio, size, channels):
-            await self._wait_for_room(utterance)
-            if utterance.is_over:
-                await utterance  # raises what refused it
-                return utterance
-            message = self._state.speech(utterance.id, chunk, time.monotonic())
-            await self._connection.send_speech(message)
-        ending = self._state.end_utterance(utterance.id)
-        if ending is not None:
-            await self._connection.send_speech(ending)
+        self._speaking.append(utterance)
+        try:
+            size = max(1, int(sample_rate * CHUNK_S)) * channels * 2
+            part: str | None = None
+            async for chunk in or_dry(chunks(audio, size, channels), self._is_dry):
+                if chunk is None:
+                    await self._end_part(part)
+                    part = None
+                    continue
+                await self._wait_for_room(utterance)
+                if utterance.is_over:
+                    await utterance  # raises what refused it
+                    return utterance
+                if part is None or part not in self._parts:
+                    part = utterance.next_part()
+                    self._parts[part] = utterance
+                    self._state.begin_utterance(part, sample_rate, channels, clip)
+                message = self._state.speech(part, chunk, time.monotonic())
+                await self._connection.send_speech(message)
+            await self._end_part(part)
+        finally:
+            self._speaking.remove(utterance)
+            if finished := utterance.sent():
+                self._queue.publish(finished)
         return utterance
 
+    async def _end_part(self, part: str | None) -> None:
+        ending = None if part is None else self._state.end_utterance(part)
+        if ending is not None:
+            await self._connection.send_speech(ending)
+
     async def _wait_for_room(self, utterance: Utterance) -> None:
-        while self._state.unshown_ms > AHEAD_MS and not utterance.is_over and self.closed is None:
+        while self.unshown_ms > AHEAD_MS and not utterance.is_over and self.closed is None:
             self._progress.clear()
-            await self._progress.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHUNK_S):
+                    await self._progress.wait()
         self._connection.check_open()
+
+    def _is_dry(self) -> bool:
+        return self.unshown_ms <= FRAME_MS
 
     async def interrupt(self) -> int:
         """Drop all speech that was not shown.
@@ -253,7 +290,7 @@ class AvatarClient:
             How much was dropped, ms.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._interrupts.append(answer)
+        self._interrupts.append(_Interrupt(answer, list(self._speaking)))
         await self._connection.send_speech(self._state.interrupt())
         return await answer
 
@@ -290,24 +327,36 @@ class AvatarClient:
 
     def _react(self, event: Event) -> None:
         match event:
-            case SpeechStarted(utterance_id) if utterance := self._utterances.get(utterance_id):
-                utterance.started.set()
-            case SpeechFinished(utterance_id):
-                if utterance := self._utterances.pop(utterance_id, None):
-                    utterance.finish(event)
-            case Interrupted(dropped_ms) if self._interrupts:
-                answer = self._interrupts.popleft()
-                if not answer.done():
-                    answer.set_result(dropped_ms)
+            case SpeechStarted(part) if part in self._parts:
+                self._state.speech_started(part, time.monotonic())
+                utterance = self._parts[part]
+                if not utterance.started.is_set():
+                    utterance.started.set()
+                    self._queue.publish(SpeechStarted(utterance.id))
+            case SpeechFinished(part) if part in self._parts:
+                if finished := self._parts.pop(part).part_over(event):
+                    self._queue.publish(finished)
+            case Interrupted(dropped_ms):
+                if self._interrupts:
+                    self._drop(self._interrupts.popleft(), dropped_ms)
+                self._queue.publish(event)
             case ServerError(details=details):
                 self._refuse(event, details)
+                self._queue.publish(event)
             case _:
-                pass
+                self._queue.publish(event)
         self._progress.set()
-        self._queue.publish(event)
+
+    def _drop(self, interrupt: _Interrupt, dropped_ms: int) -> None:
+        """An interrupt is answered: also what its speakers were about to say is over."""
+        for utterance in interrupt.speaking:
+            if finished := utterance.interrupted():
+                self._queue.publish(finished)
+        if not interrupt.answer.done():
+            interrupt.answer.set_result(dropped_ms)
 
     def _refuse(self, error: ServerError, details: Mapping[str, Any]) -> None:
-        utterance = self._utterances.get(str(details.get("utterance_id")))
+        utterance = self._parts.get(str(details.get("utterance_id")))
         if utterance is not None and details.get("reason") != "utterance_over":
             utterance.fail(SpeechRefused(error.message, details.get("retry_after_ms")))
 
@@ -317,10 +366,9 @@ class AvatarClient:
 
     def _lose(self, utterance_ids: Iterable[str]) -> None:
         while self._interrupts:  # nothing is left to be dropped
-            if not (answer := self._interrupts.popleft()).done():
-                answer.set_result(0)
-        for utterance_id in utterance_ids:
-            if utterance := self._utterances.pop(utterance_id, None):
+            self._drop(self._interrupts.popleft(), 0)
+        for part in utterance_ids:
+            if utterance := self._parts.pop(part, None):
                 utterance.fail(ConnectionLost("The session was lost, and what was said with it."))
 
     def _finish(self, closed: Closed) -> None:
@@ -328,11 +376,11 @@ class AvatarClient:
         error: AvatarError = closed.error or ConnectionLost(
             f"The session is over: {closed.reason}."
         )
-        for utterance in self._utterances.values():
+        for utterance in (*self._parts.values(), *self._speaking):
             utterance.fail(error)
-        self._utterances.clear()
+        self._parts.clear()
         while self._interrupts:
-            answer = self._interrupts.popleft()
+            answer = self._interrupts.popleft().answer
             if not answer.done():
                 answer.set_exception(error)
         self._progress.set()

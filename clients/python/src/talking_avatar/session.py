@@ -88,6 +88,8 @@ class SessionState:
     _sent_chunks: int = 0
     _shown: int = 0
     """Position up to which speech was shown, or dropped."""
+    _showing: tuple[int, float] | None = None
+    """Where the utterance begins that is shown, and since when."""
     _accepted: int = 0
     _last_frame_ms: int | None = None
     _acknowledged_ms: int | None = None
@@ -176,6 +178,7 @@ class SessionState:
         """INTERRUPT: all speech that was not shown is dropped."""
         self._chunks.clear()
         self._shown = self._accepted
+        self._showing = None
         return self._message("INTERRUPT", {})
 
     def change_state(self, state: str, clip: str | None) -> str:
@@ -198,9 +201,27 @@ class SessionState:
         return wire.dump(type_, self.session_id, data)
 
     @property
-    def unshown_ms(self) -> int:
-        """Speech that was sent and not shown."""
-        return (self._accepted - self._shown) // SAMPLES_PER_MS
+    def sees_frames(self) -> bool:
+        """Whether frames tell what was shown."""
+        return self.receive is None or "video" in self.receive
+
+    def unshown_ms(self, now_s: float) -> int:
+        """Speech that was sent and not shown: as frames tell, or else as time passes.
+
+        Args:
+            now_s: Now, on the clock of `speech_started`.
+        """
+        shown = self._shown
+        if not self.sees_frames and self._showing is not None:
+            position, since_s = self._showing
+            passed = int((now_s - since_s) * 1_000) * SAMPLES_PER_MS
+            shown = max(shown, min(position + passed, self._accepted))
+        return (self._accepted - shown) // SAMPLES_PER_MS
+
+    def speech_started(self, utterance_id: str, now_s: float) -> None:
+        """SPEECH_STARTED came: from now on this utterance is shown."""
+        if utterance := self._utterances.get(utterance_id):
+            self._showing = (utterance.start, now_s)
 
     # From the server.
 
@@ -328,6 +349,8 @@ class SessionState:
             # Of the session that is watched; otherwise it is sent again after a resumption.
             return event if self.watch_token is not None else None
         played_ms = max(event.played_ms, self._seen_ms(utterance))
+        self._acknowledge(utterance.start + utterance.positions)
+        self._showing = None
         if not self._utterances:
             self._chunks.clear()
             self._shown = self._accepted

@@ -72,11 +72,6 @@ class Script:
         )
 
     @property
-    def oldest(self) -> Segment | None:
-        """What the server shows now."""
-        return self._parts[0].segment if self._parts else None
-
-    @property
     def context_id(self) -> str | None:
         """Of the voice that is heard next."""
         for part in self._parts:
@@ -123,14 +118,11 @@ class Script:
         """The server showed the oldest segment to its end.
 
         Returns:
-            The frames whose turn it is. Voice among them was not shown: it came when the server
-            had ended the segment already, or is of a later segment that is lost.
+            The frames whose turn it is; voice among them is of a later segment that is lost.
         """
         if not self._parts:
             return []
         part = self._parts.popleft()
-        if part.segment.is_open:  # the server ended it, not we
-            return _unlipped(part) + self._lost_ones()
         return [one for one in part.entries if not isinstance(one, _Voice)] + self._lost_ones()
 
     def lose(self, segment: Segment) -> list[Frame]:

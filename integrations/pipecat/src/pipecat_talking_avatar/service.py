@@ -231,7 +231,7 @@ class TalkingAvatarService(AIService):
             if self._script.is_empty:
                 self._is_measuring = True
                 await self.start_ttfb_metrics()
-            segment = Segment(frame.sample_rate, is_dry=lambda: self._script.unheard_s == 0)
+            segment = Segment(frame.sample_rate)
             self._segment = segment
             self._script.begin(segment)
             self._to_speak.put_nowait(segment)
@@ -303,7 +303,7 @@ class TalkingAvatarService(AIService):
                 await self._has_progress.wait()
             try:
                 utterance = await self._client.speak(
-                    segment.pieces(on_dry=self._end_segment), sample_rate=segment.sample_rate
+                    segment.pieces(), sample_rate=segment.sample_rate
                 )
             except AvatarError as error:
                 await self._lose(segment, error)
@@ -368,7 +368,7 @@ class TalkingAvatarService(AIService):
                     if picture is not None:
                         await self._show(picture)
                 case SpeechFinished(interrupted=False) if not self._unanswered_interrupts:
-                    await self._finish_oldest()
+                    await self._push_all(self._script.over())
                 case Interrupted():
                     self._unanswered_interrupts = max(0, self._unanswered_interrupts - 1)
                 case Reopened():
@@ -397,12 +397,6 @@ class TalkingAvatarService(AIService):
             TTSAudioRawFrame(sound.data, sound.sample_rate, 1, self._script.context_id)
         )
         await self._push_all(self._script.shown(len(sound.data) // 2))
-
-    async def _finish_oldest(self) -> None:
-        oldest, due = self._script.oldest, self._script.over()
-        if oldest is not None and oldest is self._segment:
-            self._end_segment()
-        await self._push_all(due)
 
     async def _push_all(self, frames: list[Frame]) -> None:
         for frame in frames:
