@@ -12,6 +12,7 @@ connection_log  the context of log lines, errors sent, the end
 registry  the connections of this process
 takeover  a session opened again on another process
 watching  a connection that watches another one's session
+mirrors   the audience of a session of another machine; relays and mirror_messages: how it gets here
 turns     large messages are worked on one at a time
 transport whether a client reads fast enough
 workers   those that run apart, as they announce themselves

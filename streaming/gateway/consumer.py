@@ -35,7 +35,7 @@ from avatars_app.selectors import AvatarNotReady
 from inference.errors import MessageInvalid
 from inference.local_link import link
 from inference.messages import MEDIA_LAYER, LayerMessage, from_layer
-from streaming.gateway import admission, takeover
+from streaming.gateway import admission, relays, takeover
 from streaming.gateway.avatar_look_up import look_up
 from streaming.gateway.connection_log import ConnectionLog
 from streaming.gateway.layer_effects import LayerEffects
@@ -139,12 +139,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 await getattr(self, message["type"].replace(".", "_"))(message)
             elif message["type"] == takeover.OPENED_ELSEWHERE:
                 await self._opened_elsewhere(message)
+            elif message["type"] in relays.REQUESTS:
+                await relays.take(self.channel_layer, message, self.session, self.owner)
             else:
                 await self._carry_out(self.session.from_worker(from_layer(message), self._now_s()))
         except StopConsumer:
             raise
         except MessageInvalid as error:
-            log.warning("a worker's message was ignored: %s", error)
+            log.warning("a message of the layer was ignored: %s", error)
         except Exception:
             if self._time_keeper is None:
                 raise
@@ -350,7 +352,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """Watch the session of another connection, if the token allows that."""
         try:
             await admission.count_address(self.scope)
-            watcher = watch(
+            watcher = await watch(
                 registry,
                 request,
                 self.session,

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from avatars_app.access.principal import Principal
 from inference.messages import SessionClaimed
+from streaming.gateway.mirrors import mirrors
 from streaming.gateway.takeover import key_of
 from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.metrics import SessionMetrics
@@ -193,3 +194,4 @@ registry = Registry()
 async def close_all() -> None:
     """Close the connections of this process: the server shuts down."""
     await registry.close_all()
+    mirrors.close()

@@ -35,7 +35,7 @@ async def take_over(
     layer: BaseChannelLayer, session_id: str, *, user_id: str, channel: str
 ) -> None:
     """Tell other gateways that the session is opened at ``channel``, which listens from then on."""
-    group = _group(session_id)
+    group = group_of(session_id)
     message = {"type": OPENED_ELSEWHERE, "user_id": user_id, "channel": channel}
     try:
         await layer.group_send(group, message)
@@ -47,7 +47,7 @@ async def take_over(
 async def let_go(layer: BaseChannelLayer, session_id: str, channel: str) -> None:
     """The session is over at ``channel``."""
     try:
-        await layer.group_discard(_group(session_id), channel)
+        await layer.group_discard(group_of(session_id), channel)
     except Exception as error:  # noqa: BLE001 - as above; groups forget by themselves in the end
         log_failure("session %s: its group was not left: %r", session_id, error)
 
@@ -69,5 +69,6 @@ def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> boo
     return message.get("user_id") == user_id and message.get("channel") != channel
 
 
-def _group(session_id: str) -> str:
+def group_of(session_id: str) -> str:
+    """The group of the media layer in which the session's connection listens."""
     return f"session.{key_of(session_id)}"

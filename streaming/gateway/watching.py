@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from streaming.gateway.mirrors import mirrors
 from streaming.gateway.registry import Registry
 from streaming.session.audience import Audience, refused
 from streaming.session.effects import WatchSession
@@ -28,7 +29,7 @@ def find_audience(registry: Registry, request: WatchSession, user_id: str) -> Au
     return owner.session.audience
 
 
-def watch(
+async def watch(
     registry: Registry,
     request: WatchSession,
     own: Session,
@@ -37,7 +38,7 @@ def watch(
     on_news: Callable[[], None],
     now_s: float,
 ) -> Watcher:
-    """Let a connection watch the session of another one.
+    """Let a connection watch the session of another one, on this machine or on another.
 
     Args:
         registry: The sessions of this process.
@@ -50,7 +51,10 @@ def watch(
     Raises:
         ProtocolError: The token does not fit, or too many watch.
     """
-    audience = find_audience(registry, request, own.user_id)
+    if registry.connection_of(request.session_id) is not None:
+        audience = find_audience(registry, request, own.user_id)
+    else:
+        audience = await mirrors.find(request, own.user_id)
     watcher = Watcher(
         request.session_id,
         request.init,

@@ -52,13 +52,38 @@ class WatchTokens(Protocol):
         """Whether a token is for this session, and not too old."""
 
 
+class AudienceRelay(Protocol):
+    """Passes on what an audience is shown, to watchers of another machine."""
+
+    def opened(self, fields: InitSuccessFields) -> None:
+        """A worker was found."""
+
+    def show(self, frame: VideoFrame, sound: FrameSound | None) -> None:
+        """Every frame, in order."""
+
+    def tell(self, event: SpeechStarted | SpeechFinished) -> None:
+        """A speech event."""
+
+    def require_idr(self) -> None:
+        """Another encoder begins."""
+
+    def owner_away(self, in_ms: int) -> None:
+        """The owner lost its connection."""
+
+    def end(self, *, is_shutdown: bool) -> None:
+        """The session is over."""
+
+
 class Audience:
     """Everybody who watches one session."""
 
     def __init__(self) -> None:
         self._session_id: str | None = None
         self._tokens: WatchTokens | None = None
-        self._max_watchers = 0
+        self.max_watchers = 0
+        self.init_fields: InitSuccessFields | None = None
+        """What was sent to the owner when a worker was found."""
+        self._relays: dict[AudienceRelay, None] = {}
         self._init_success: SendPayload | None = None
         self._is_owner_away = False
         self._watchers: dict[Watcher, None] = {}
@@ -73,6 +98,19 @@ class Audience:
     def watchable_since(self) -> float | None:
         """When the session was opened, as its tokens say; None: nobody may watch it."""
         return None if self._tokens is None or not self.is_open else self._tokens.opened_at
+
+    @property
+    def relays(self) -> tuple[AudienceRelay, ...]:
+        """Those to other machines."""
+        return tuple(self._relays)
+
+    def add_relay(self, relay: AudienceRelay) -> None:
+        """Pass on what the audience is shown."""
+        self._relays[relay] = None
+
+    def remove_relay(self, relay: AudienceRelay) -> None:
+        """Nobody watches there any more."""
+        self._relays.pop(relay, None)
 
     def __len__(self) -> int:
         return len(self._watchers)
@@ -89,7 +127,7 @@ class Audience:
         """
         self._session_id = session_id
         self._tokens = tokens
-        self._max_watchers = max_watchers
+        self.max_watchers = max_watchers
 
     def new_token(self) -> str | None:
         """What lets others watch; None if nobody may."""
@@ -115,12 +153,17 @@ class Audience:
             data=msgspec.structs.replace(fields, protocol_version=PROTOCOL_VERSION),
         )
         self._init_success = _text(message)
+        self.init_fields = fields
+        for relay in self.relays:
+            relay.opened(fields)
         if is_first:
             for watcher in self._watchers:
                 watcher.send(self._init_success)
 
     def require_idr(self) -> None:
         """Another encoder begins."""
+        for relay in self.relays:
+            relay.require_idr()
         for watcher in self._watchers:
             watcher.filter.require_idr()
 
@@ -131,6 +174,8 @@ class Audience:
             frame: Every frame that comes, in order.
             sound: The sound that belongs to it.
         """
+        for relay in self.relays:
+            relay.show(frame, sound)
         if not self._watchers:
             self._events_since_frame.clear()
             return
@@ -162,6 +207,8 @@ class Audience:
 
     def tell(self, event: SpeechStarted | SpeechFinished) -> None:
         """Send a speech event to everybody who has begun to watch."""
+        for relay in self.relays:
+            relay.tell(event)
         if not self._watchers:
             return
         payload = _text(event)
@@ -174,10 +221,15 @@ class Audience:
     def owner_away(self, in_ms: int) -> None:
         """The owner lost its connection; without it the session ends in ``in_ms``."""
         self._is_owner_away = True
+        for relay in self.relays:
+            relay.owner_away(in_ms)
         self._to_all(self._warning(in_ms))
 
     def end(self, *, is_shutdown: bool) -> None:
         """The session is over, because the whole server ends or for another reason."""
+        for relay in self.relays:
+            relay.end(is_shutdown=is_shutdown)
+        self._relays.clear()
         watchers, self._watchers = list(self._watchers), {}
         self._session_id = None
         for watcher in watchers:
@@ -193,11 +245,11 @@ class Audience:
         """
         if not self.is_open:
             raise refused()
-        if len(self._watchers) >= self._max_watchers:
+        if len(self._watchers) >= self.max_watchers:
             raise ProtocolError(
                 "RATE_LIMIT_EXCEEDED",
                 f"{len(self._watchers)} watch this session already, and at most "
-                f"{self._max_watchers} may: try again later.",
+                f"{self.max_watchers} may: try again later.",
                 reason="watchers",
                 retry_after_ms=RETRY_AFTER_MS,
             )

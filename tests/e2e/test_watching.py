@@ -18,7 +18,7 @@ import websockets
 from benchmarks.server import ServerProcess
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
-from tests.processes import make_database
+from tests.processes import Process, make_database
 
 pytestmark = pytest.mark.slow
 
@@ -231,3 +231,44 @@ async def test_the_address_leads_to_the_process_of_the_session(two_processes: Se
         ):
             await asyncio.gather(*(client.see(10) for client in (owner, one, other)))
             one.check()
+
+
+async def test_gateways_of_several_machines_relay_a_session_over_redis(
+    start: Callable[..., Process], serve: Callable[..., Server], redis_url: str
+) -> None:
+    shared = {"CHANNEL_REDIS_URL": redis_url, "SECRET_KEY": "one of all machines"}
+    start("manage.py", "runworker", "inference", **shared).wait_for("takes sessions")
+    machines = [serve("--no-worker", **shared) for _ in range(3)]
+    here, there, elsewhere = (f"ws://127.0.0.1:{machine.port}" for machine in machines)
+    pcm = speech()
+    async with (
+        owned(here) as (owner, token),
+        watching(there, owner, token) as one,
+        watching(there, owner, token, is_binary=True) as packed,
+        watching(elsewhere, owner, token) as other,
+    ):
+        everybody = (owner, one, packed, other)
+        await asyncio.gather(*(client.see(5) for client in everybody))
+        await speak(owner, pcm, "one")
+        await asyncio.gather(*(client.until("SPEECH_FINISHED") for client in everybody))
+        await asyncio.gather(*(client.see(10) for client in everybody))
+        await owner.send("CLOSE")
+        for client in (one, packed, other):
+            assert (await client.until("CLOSE_ACK"))["data"] == {"reason": "session_ended"}
+    for client in everybody:
+        client.check()
+    for client in (one, packed, other):
+        assert len(client.sound) > SECONDS * 25 / 2
+        for spoken, sound in client.sound.items():
+            begin = spoken * RATE // 1_000 * 2
+            assert sound == pcm[begin : begin + len(sound)], "sample by sample"
+        if client.is_whole:
+            assert b"".join(client.sound.values()) == pcm
+    async with connected(there, str(uuid.uuid4())) as stranger:
+        await stranger.send("INIT", user_id=USER, role="watch", watch_token=token)
+        refused = await stranger.next()
+        assert (refused["type"], refused["data"]["code"]) == ("ERROR", "INVALID_SESSION")
+    for machine in machines:
+        assert await asyncio.to_thread(machine.process.end) == 0
+        assert "Traceback" not in machine.process.output, machine.process.output[-3_000:]
+        assert "was destroyed" not in machine.process.output, machine.process.output[-3_000:]
