@@ -9,6 +9,7 @@ machine or many that share AVATARS_DIR, need not know of each other.
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from asyncio.subprocess import Process
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 RETRY_AFTER_S = 10.0
 END_WITHIN_S = 5.0
+PAUSED_AT_MOST_S = 600.0
+"""A preparation comes to its end also beside sessions that are late for ever."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +46,14 @@ T = TypeVar("T")
 class PreparationRunner:
     """Lives on one event loop, from `start` to `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_behind: Callable[[], bool] = lambda: False) -> None:
+        """Prepare to start.
+
+        Args:
+            is_behind: Whether frames of sessions on this machine are late. As long as they are, no
+                preparation begins, and the one that runs is stopped.
+        """
+        self._is_behind = is_behind
         # A thread of its own: the one that Django's code shares may wait for something else.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="preparation_runner")
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +77,9 @@ class PreparationRunner:
                 if not is_clean:
                     await self._in_thread(_clean_up)
                     is_clean = True
-                avatar = await self._in_thread(services.preparation_take)
+                avatar = None
+                if not self._is_behind():
+                    avatar = await self._in_thread(services.preparation_take)
                 if avatar is None:
                     await asyncio.sleep(LOOK_EVERY_S)
                 else:
@@ -114,7 +126,12 @@ class PreparationRunner:
         assert avatar.job_id is not None
         loop = asyncio.get_running_loop()
         end_s = loop.time() + wall_s
+        pause_left_s = PAUSED_AT_MOST_S
         while child.returncode is None:
+            if self._is_behind() and pause_left_s > 0:
+                paused_s = await self._pause(child, avatar, pause_left_s)
+                pause_left_s -= paused_s
+                end_s += paused_s
             if loop.time() > end_s:
                 return False
             with suppress(TimeoutError):
@@ -130,6 +147,24 @@ class PreparationRunner:
                 log.info("avatar %s: the preparation is not wanted any more", avatar.user_id)
                 await _end(child)
         return not has_used_up_its_time(child.returncode)
+
+    async def _pause(self, child: Process, avatar: Avatar, at_most_s: float) -> float:
+        """Stop the child until frames are in time again; how long that took, s."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        log.info("avatar %s: the preparation is stopped: frames are late", avatar.user_id)
+        with suppress(ProcessLookupError):
+            child.send_signal(signal.SIGSTOP)
+        try:
+            while True:
+                await asyncio.sleep(LOOK_EVERY_S)
+                if not self._is_behind() or loop.time() - began_s >= at_most_s:
+                    break
+        finally:
+            with suppress(ProcessLookupError):
+                child.send_signal(signal.SIGCONT)
+        log.info("avatar %s: the preparation continues", avatar.user_id)
+        return loop.time() - began_s
 
     async def _finish(
         self, child: Process, avatar: Avatar, *, has_died: bool, is_out_of_time: bool

@@ -48,9 +48,15 @@ from inference.messages import (
     WorkerAnnouncement,
     from_layer,
 )
-from inference.runtime.calibration import CalibrationFile, measure_frame_s, places_on, warm_up
+from inference.runtime.calibration import (
+    LOOP_SHARE,
+    CalibrationFile,
+    measure_frame_s,
+    warm_up,
+)
 from inference.runtime.clock import MonotonicClock
 from inference.runtime.host import Host, HostReport
+from inference.runtime.learned_places import LearnedPlaces
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +173,11 @@ class InferenceWorker:
         """What the host does; None until the engine is loaded."""
         return self._host.report() if self._host else None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether its frames are late: then the machine has no time for anything else."""
+        return self._host is not None and self._host.report().is_behind
+
     async def start(self) -> None:
         """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
         choice = choose_engine(
@@ -202,7 +213,7 @@ class InferenceWorker:
             self._spawn(self._keep_announcing(host), "announcements")
         log.info("worker %s takes sessions", self.name)
 
-    async def _places(self, engine: EngineAccess) -> int | None:
+    async def _places(self, engine: EngineAccess) -> int | LearnedPlaces | None:
         """How many sessions can speak at once; None if the engine itself learns it."""
         if settings.SPEAKING_PLACES is not None:
             return max(1, round(settings.SPEAKING_PLACES * self._share))
@@ -216,8 +227,8 @@ class InferenceWorker:
             if frame_s is None:
                 return None
             file.write(frame_s)
-        places = places_on(frame_s, available_cores() * self._share)
-        log.info("places to speak: %d (%.1f ms a frame)", places, frame_s * 1_000)
+        places = LearnedPlaces(frame_s * (1 + LOOP_SHARE), available_cores() * self._share)
+        log.info("places to speak: %d (%.1f ms a frame)", places.places, places.frame_ms)
         return places
 
     async def _warm_up(self) -> None:
@@ -267,7 +278,9 @@ class InferenceWorker:
         self._pools.append(pool)
         return pool
 
-    def _make_host(self, engine: EngineAccess, media_pool: Executor, places: int | None) -> Host:
+    def _make_host(
+        self, engine: EngineAccess, media_pool: Executor, places: int | LearnedPlaces | None
+    ) -> Host:
         layer = _layer(MEDIA_LAYER)
 
         async def deliver(channel: str, message: LayerMessage) -> None:

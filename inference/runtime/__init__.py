@@ -13,5 +13,8 @@ pipeline       engine calls, pictures, encoding, off the event loop
 deadlines      what happens when
 clock          the monotonic clock
 avatar_cache   avatars in memory
+capacity       who may speak, and who is admitted
+calibration    what a speaking frame costs here, measured at the first start
+learned_places how many can speak at once, corrected while they do
 worker_outbox  messages to a gateway, in order
 """

@@ -34,9 +34,8 @@ FRAMES = 50
 WARM_UP_FRAMES = 5
 LOOP_SHARE = 1.0
 """What the event loop, hand-overs and crowded caches take beside a frame's own work, as a part of
-it: 0.45 was measured on an AMD EPYC, 2 on a shared Xeon. Lateness corrects what this gets wrong."""
-UTILIZATION = 0.9
-"""How much of the cores sessions may take together."""
+it: 0.45 was measured on an AMD EPYC, 2 on a shared Xeon. What this gets wrong is corrected while
+sessions speak (`learned_places`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +74,6 @@ def _processor() -> str:
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return model.strip()
-
-
-def places_on(frame_s: float, cores: float) -> int:
-    """How many sessions can speak at once.
-
-    Args:
-        frame_s: Processor time of a frame, s.
-        cores: How many cores they may take.
-    """
-    whole_s = frame_s * (1 + LOOP_SHARE)
-    return max(1, int(UTILIZATION * cores / (FRAMES_PER_SECOND * whole_s)))
 
 
 def warm_up(engine: Engine, library: AvatarLibrary, avatar: str, profile: VideoProfile) -> None:

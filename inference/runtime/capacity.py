@@ -87,8 +87,7 @@ class Capacity:
         places = self._places()
         if places is not None and speaking >= max(places, 1):
             return False
-        self._forget(now_s)
-        return not self._share_is_above(sum(b.late for b in self._buckets), LATE_SHARE)
+        return not self.is_late(now_s)
 
     def refusal(self, sessions: int, now_s: float) -> str | None:
         """Why a session more cannot be admitted; None if it can.
@@ -101,6 +100,11 @@ class Capacity:
         if places is not None and (sessions + 1) * self._speech_share > max(places, 1):
             return f"{sessions} sessions reserve parts of {max(places, 1)} places to speak"
         return "frames are late already" if self.is_very_late(now_s) else None
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether so many frames are late that no session more may begin to speak."""
+        self._forget(now_s)
+        return self._share_is_above(sum(b.late for b in self._buckets), LATE_SHARE)
 
     def is_very_late(self, now_s: float) -> bool:
         """Whether frames are so late that no session more can be carried."""

@@ -19,8 +19,9 @@ import asyncio
 import logging
 import math
 import sys
+import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ from inference.runtime.avatar_cache import AvatarCache
 from inference.runtime.capacity import Capacity
 from inference.runtime.clock import Clock
 from inference.runtime.deadlines import DeadlineQueue
+from inference.runtime.learned_places import OBSERVE_EVERY_S, LearnedPlaces
 from inference.runtime.pipeline import Pipeline
 from inference.runtime.session import WorkerSession
 from inference.runtime.speech_queue import SpeechQueue
@@ -105,6 +107,8 @@ class HostReport:
     """How many sessions of other processes hold one of these places."""
     calls: CallMetrics = field(default_factory=CallMetrics)
     encoding: DurationHistogram = field(default_factory=DurationHistogram)
+    is_behind: bool = False
+    """So many frames are late that no session more may begin to speak."""
     is_late: bool = False
     """Frames are so late that no session is admitted."""
 
@@ -135,7 +139,8 @@ class Host:
         end_of_speech_ms: int = 240,
         hand_over: HandOver = lambda channel, message: False,
         speech_share: float = 0.0,
-        places: int | None = None,
+        places: int | LearnedPlaces | None = None,
+        cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -160,8 +165,10 @@ class Host:
             deadlines=self._deadlines,
             guard=self._guard,
         )
-        self.places = places
+        self._places = places
         """How many sessions can speak at once, where the engine does not know; None: not known."""
+        self._cpu_s = cpu_s
+        """Processor time of this process."""
         self._capacity = Capacity(self._engine_places, speech_share=speech_share)
         self._speaking = 0
         self._speaking_at_s = -math.inf
@@ -176,7 +183,32 @@ class Host:
     async def run(self) -> None:
         """Keep time, until cancelled."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._observe_cost(self._clock.now_s(), self._cpu_s(), self._frame_counts())
         await self._deadlines.run()
+
+    def _observe_cost(self, now_s: float, cpu_s: float, counts: tuple[int, int]) -> None:
+        """From now on, have the places corrected by what sessions cost."""
+        places = self._places
+        if not isinstance(places, LearnedPlaces):
+            return
+
+        def observe(now_s: float) -> None:
+            cpu_now_s, (speaking, others) = self._cpu_s(), self._frame_counts()
+            places.observe(
+                cpu_now_s - cpu_s,
+                speaking=speaking - counts[0],
+                others=others - counts[1],
+                is_late=self._capacity.is_late(now_s),
+            )
+            self._observe_cost(now_s, cpu_now_s, (speaking, others))
+
+        self._deadlines.at(now_s + OBSERVE_EVERY_S, observe)
+
+    def _frame_counts(self) -> tuple[int, int]:
+        """How many frames were sent, with speech and without."""
+        every = [self._past, *(session.metrics for session in self._sessions())]
+        speaking = sum(metrics.spoken for metrics in every)
+        return speaking, sum(metrics.sent for metrics in every) - speaking
 
     async def drain(self) -> None:
         """End all sessions, so that their gateways claim again, and send what is on its way.
@@ -210,12 +242,14 @@ class Host:
             speaking_elsewhere=self._engine.speaking_elsewhere,
             calls=self._engine.calls,
             encoding=self._pipeline.encoding,
+            is_behind=self._capacity.is_late(now_s),
             is_late=self._capacity.is_very_late(now_s),
         )
 
     def _engine_places(self) -> int | None:
-        learned = self._engine.capacity
-        return self.places if learned is None else learned
+        if (learned := self._engine.capacity) is not None:
+            return learned
+        return self._places.places if isinstance(self._places, LearnedPlaces) else self._places
 
     def _may_speak(self, now_s: float) -> bool:
         """Whether a session more may begin to speak, by a count that may be a moment old."""

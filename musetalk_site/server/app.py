@@ -121,7 +121,11 @@ class _App:
         self._watchdog = Watchdog()
         self._revocations = RevocationWatch(registry)
         self._worker_listener = WorkerListener(_media_layer())
-        self._preparation_runner = PreparationRunner() if options.prepares else None
+        self._preparation_runner = (
+            PreparationRunner(lambda: self._worker is not None and self._worker.is_behind)
+            if options.prepares
+            else None
+        )
         self._webhooks = WebhookSender() if options.is_first else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)

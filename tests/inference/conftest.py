@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from inference.messages import (
     VideoFrame,
 )
 from inference.runtime.host import Host
+from inference.runtime.learned_places import LearnedPlaces
 from tests.factories import make_avatar
 from tests.fakes import HeldPool, InlinePool, LoudnessEngine, ManualClock, settle
 
@@ -70,12 +71,13 @@ class FakeGateway:
 class Harness:
     """A running host, and the gateways that its messages go to."""
 
-    def __init__(self, library: AvatarLibrary) -> None:
+    def __init__(self, library: AvatarLibrary, places: LearnedPlaces | None = None) -> None:
         self.clock = ManualClock()
         self.engine = LoudnessEngine()
         self.engine_pool = HeldPool()
         self.gateways: dict[str, FakeGateway] = {}
         self.undeliverable = 0
+        self.cpu_s = 0.0
         self.host = Host(
             engine=InProcessEngine(
                 self.engine,
@@ -88,6 +90,8 @@ class Harness:
             deliver=self._deliver,
             media_pool=InlinePool(),
             name="test worker",
+            places=places,
+            cpu_s=lambda: self.cpu_s,
         )
 
     def gateway(self, claim_id: str = "a") -> FakeGateway:
@@ -109,12 +113,20 @@ def avatars_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@asynccontextmanager
+async def running(harness: Harness) -> AsyncIterator[Harness]:
+    """The harness, its host running."""
+    task = asyncio.get_running_loop().create_task(harness.host.run())
+    try:
+        yield harness
+    finally:
+        await harness.host.drain()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 @pytest.fixture
 async def harness(avatars_dir: Path, tmp_path: Path) -> AsyncIterator[Harness]:
-    harness = Harness(AvatarLibrary(avatars_dir, tmp_path))
-    running = asyncio.get_running_loop().create_task(harness.host.run())
-    yield harness
-    await harness.host.drain()
-    running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    async with running(Harness(AvatarLibrary(avatars_dir, tmp_path))) as harness:
+        yield harness

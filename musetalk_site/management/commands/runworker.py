@@ -20,7 +20,6 @@ from musetalk_site import event_loop
 from musetalk_site.start_checks import CheckedCommand
 
 if TYPE_CHECKING:
-    from avatars_app.preparation_runner import PreparationRunner
     from inference.worker import Application
 
 log = logging.getLogger("musetalk")
@@ -48,22 +47,18 @@ class Command(CheckedCommand):
                 "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
                 "`.venv/bin/python manage.py serve` works alone."
             )
-        from avatars_app.preparation_runner import PreparationRunner
         from musetalk_site.asgi import application
-
-        preparation_runner = PreparationRunner() if options["prepare"] else None
         from musetalk_site.process_end import end_process
 
         try:
-            event_loop.run(_work_until_told_to_end(application, preparation_runner))
+            event_loop.run(_work_until_told_to_end(application, prepares=options["prepare"]))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
         end_process()
 
 
-async def _work_until_told_to_end(
-    application: "Application", preparation_runner: "PreparationRunner | None"
-) -> None:
+async def _work_until_told_to_end(application: "Application", *, prepares: bool) -> None:
+    from avatars_app.preparation_runner import PreparationRunner
     from inference.worker import InferenceWorker
     from musetalk_site.watchdog import Watchdog
 
@@ -76,6 +71,7 @@ async def _work_until_told_to_end(
         told.set()
 
     worker = InferenceWorker(application, on_death=die, ends_with_engine=True)
+    preparation_runner = PreparationRunner(lambda: worker.is_behind) if prepares else None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     if preparation_runner is not None:

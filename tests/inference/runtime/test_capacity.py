@@ -1,9 +1,6 @@
 """Who may speak, and who is admitted."""
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from inference.runtime.calibration import CalibrationFile, places_on
+from inference.runtime.calibration import CalibrationFile
 from inference.runtime.capacity import LATE_S, VERY_LATE_S, WINDOW_S, Capacity
 
 
@@ -51,14 +48,6 @@ def test_sessions_may_reserve_a_part_of_a_place():
     assert half.refusal(3, 0.0) is None
     assert half.refusal(4, 0.0) == "4 sessions reserve parts of 2 places to speak"
     assert Capacity(lambda: 2).refusal(1_000, 0.0) is None
-
-
-@given(st.floats(0.0005, 0.05), st.floats(0.1, 64))
-def test_more_cores_carry_more_and_slower_ones_less(frame_s, cores):
-    places = places_on(frame_s, cores)
-    assert places >= 1
-    assert places_on(frame_s, 2 * cores) >= places
-    assert places_on(2 * frame_s, cores) <= places
 
 
 def test_what_was_measured_is_kept_for_this_version(tmp_path):

@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+from pathlib import Path
 
 import av
 import msgspec
 import numpy as np
 import pytest
 
+from inference.assets.library import AvatarLibrary
 from inference.media import compositor
 from inference.media.types import AudioContext
 from inference.messages import (
@@ -27,10 +29,11 @@ from inference.messages import (
 from inference.runtime import timeline
 from inference.runtime.concealment import MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.runtime.host import OFFER_S
+from inference.runtime.learned_places import LearnedPlaces
 from inference.runtime.session import RESERVED_S
 from tests.factories import picture
 from tests.fakes import MOUTH, settle
-from tests.inference.conftest import FakeGateway, Harness
+from tests.inference.conftest import FakeGateway, Harness, running
 
 TICK = 0.04
 
@@ -595,3 +598,20 @@ async def test_draining_ends_although_nothing_is_delivered(
 
     harness.host._hosted["a"].outbox._deliver = hang
     await asyncio.wait_for(harness.host.drain(), 2)
+
+
+@pytest.mark.parametrize(("frame_ms", "places"), [(10, 7), (40, 1), (4, 18)])
+async def test_places_follow_what_speaking_costs(
+    avatars_dir: Path, tmp_path: Path, frame_ms: float, places: int
+) -> None:
+    learned = LearnedPlaces(0.01, cores=2)
+    async with running(Harness(AvatarLibrary(avatars_dir, tmp_path), learned)) as harness:
+        gateways = [harness.gateway("a"), harness.gateway("b")]
+        for gateway in gateways:
+            await gateway.open()
+        for second in range(60):
+            for gateway in gateways:
+                gateway.send_audio(tone(25), position=second * 16_000)
+            await harness.clock.advance(1)
+            harness.cpu_s += 50 * frame_ms / 1_000
+        assert harness.host.report().places == pytest.approx(places, abs=1)

@@ -1,0 +1,62 @@
+"""Preparations give way to sessions whose frames are late."""
+
+import asyncio
+import sys
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psutil
+import pytest
+
+from avatars_app import preparation_runner
+from avatars_app.preparation_runner import PreparationRunner
+
+AVATAR = cast(Any, SimpleNamespace(user_id="ann", job_id="1"))
+
+
+async def test_a_preparation_is_stopped_while_frames_are_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparation_runner, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(preparation_runner.services, "preparation_stage", lambda **_: "select")
+    is_behind = False
+    runner = PreparationRunner(lambda: is_behind)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time\nfor _ in range(1_000): time.sleep(0.01)"
+    )
+    watching = asyncio.create_task(runner._watch(child, AVATAR, wall_s=60))
+    process = psutil.Process(child.pid)
+
+    async def becomes(*, stopped: bool) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                if (process.status() == psutil.STATUS_STOPPED) == stopped:
+                    return
+                await asyncio.sleep(0.01)
+
+    try:
+        await asyncio.sleep(0.2)
+        assert process.status() != psutil.STATUS_STOPPED
+        is_behind = True
+        await becomes(stopped=True)
+        is_behind = False
+        await becomes(stopped=False)
+    finally:
+        child.kill()
+        assert await watching
+        await runner.stop()
+
+
+async def test_a_pause_has_an_end_and_does_not_count_as_time_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preparation_runner, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(preparation_runner, "PAUSED_AT_MOST_S", 0.5)
+    monkeypatch.setattr(preparation_runner.services, "preparation_stage", lambda **_: "select")
+    runner = PreparationRunner(lambda: True)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time; time.sleep(0.1)"
+    )
+    assert await asyncio.wait_for(runner._watch(child, AVATAR, wall_s=20), 15)
+    assert child.returncode == 0
+    await runner.stop()
