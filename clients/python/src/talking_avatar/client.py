@@ -373,9 +373,7 @@ class AvatarClient:
 
     def _finish(self, closed: Closed) -> None:
         """The session is over: nothing waits any longer."""
-        error: AvatarError = closed.error or ConnectionLost(
-            f"The session is over: {closed.reason}."
-        )
+        error: AvatarError = closed.error or ConnectionLost(f"The session is over: {closed}.")
         for utterance in (*self._parts.values(), *self._speaking):
             utterance.fail(error)
         self._parts.clear()

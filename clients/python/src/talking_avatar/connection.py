@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from talking_avatar.close_codes import in_words
 from talking_avatar.errors import AvatarError, ConnectionLost, SessionRefused
 from talking_avatar.events import Closed, Event, Reopened, Resumed, ServerError
 from talking_avatar.opening import open_socket, stream_address
@@ -147,8 +148,7 @@ class Connection:
             ) from None
         except ConnectionClosed:
             raise ConnectionLost(
-                f"The server at {address} ended the connection (code {socket.close_code}) instead "
-                "of opening a session."
+                f"The server at {address} opened no session: {in_words(socket.close_code)}."
             ) from None
         except BaseException:
             await socket.close()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from talking_avatar.close_codes import in_words
 from talking_avatar.errors import AvatarError
 
 
@@ -136,6 +137,10 @@ class Closed:
     """The WebSocket's close code; 1006 where the connection ended without one."""
     error: AvatarError | None = None
     """Why it could not continue, where that is more than a connection that ended."""
+
+    def __str__(self) -> str:
+        why = in_words(self.code)
+        return why if self.error is None else f"{why}; {self.error}"
 
 
 Event = (

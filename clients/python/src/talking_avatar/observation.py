@@ -85,9 +85,8 @@ class Observation:
             case ServerError():
                 self._measurement.add_error(event.code)
                 self.problems.append(f"The server reported {event}")
-            case Closed(reason, code, error):
-                why = reason if error is None else f"{reason}; {error}"
-                self.problems.append(f"The server ended the stream (code {code}, {why}).")
+            case Closed():
+                self.problems.append(f"The stream ended: {event}.")
             case _:
                 pass
 
