@@ -101,7 +101,7 @@ class Nothing(msgspec.Struct, frozen=True):
 class VideoConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The wanted video format; no other one is offered."""
 
-    resolution: Literal["512x512"] = "512x512"
+    resolution: Annotated[Literal["512x512"], Meta(description="Pixels.")] = "512x512"
     fps: _FPS = 25
 
     def __post_init__(self) -> None:
@@ -115,14 +115,16 @@ class VideoState(msgspec.Struct, frozen=True, kw_only=True):
     otherwise the server picks clips of the state by itself.
     """
 
-    type: ClipState
+    type: Annotated[ClipState, Meta(description="Whose clips are shown under the speech.")]
     base_video: ClipName | None = None
 
 
 class SpeechChunk(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of speech: s16le PCM. The bytes count; ``duration_ms`` is advice."""
 
-    format: Literal["pcm_s16le"]
+    format: Annotated[
+        Literal["pcm_s16le"], Meta(description="16-bit signed little-endian PCM without a header.")
+    ]
     sample_rate: _SAMPLE_RATE
     channels: _CHANNELS
     data: Annotated[
@@ -275,7 +277,7 @@ class EndOfSpeech(ClientMessage, frozen=True, kw_only=True, tag="END_OF_SPEECH")
 
 
 class StateChangeFields(msgspec.Struct, frozen=True, kw_only=True):
-    target_state: ClipState
+    target_state: Annotated[ClipState, Meta(description="Whose clips are shown.")]
     base_video: ClipName | None = None
 
 
@@ -289,7 +291,9 @@ class ActionFields(msgspec.Struct, frozen=True, kw_only=True):
     """``action_index`` is the form of version 1.1, ``action_type`` that of 1.0."""
 
     action_index: _ACTION_INDEX | None = None
-    action_type: Literal["action_1", "action_2"] | None = None
+    action_type: Annotated[
+        Literal["action_1", "action_2"] | None, Meta(description="The form of version 1.0.")
+    ] = None
     audio_chunk: SpeechChunk | None = None
     utterance_id: UtteranceId | None = None
 

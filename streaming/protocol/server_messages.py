@@ -26,11 +26,13 @@ class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type")
 class VideoDescription(msgspec.Struct, frozen=True, kw_only=True):
     """How the pictures are coded; ``codec`` is the string that WebCodecs and MSE take."""
 
-    codec: str
-    width: int = DEFAULT_PROFILE.width
-    height: int = DEFAULT_PROFILE.height
-    format: Literal["annexb"] = "annexb"
-    fps: int = FRAMES_PER_SECOND
+    codec: Annotated[str, Meta(description="As WebCodecs and Media Source Extensions take it.")]
+    width: Annotated[int, Meta(description="Pixels.")] = DEFAULT_PROFILE.width
+    height: Annotated[int, Meta(description="Pixels.")] = DEFAULT_PROFILE.height
+    format: Annotated[
+        Literal["annexb"], Meta(description="H.264 with start codes, SPS and PPS in each IDR.")
+    ] = "annexb"
+    fps: Annotated[int, Meta(description="Frames a second.")] = FRAMES_PER_SECOND
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,21 +49,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class ResumeOffer(msgspec.Struct, frozen=True, kw_only=True):
     """How to resume the session after the connection was lost (1.2)."""
 
-    token: str
+    token: Annotated[str, Meta(description="For resume_token; good once.")]
     window_ms: Annotated[int, Meta(description="How long the session is kept.")]
 
 
 class WatchOffer(msgspec.Struct, frozen=True, kw_only=True):
     """What lets others watch the session (1.2)."""
 
-    token: str
+    token: Annotated[str, Meta(description="For watch_token, of any number of watchers.")]
 
 
 class InitSuccessFields(msgspec.Struct, frozen=True, kw_only=True):
     model_loaded: Annotated[bool, Meta(description="Lip-sync is ready now.")]
     available_videos: Annotated[list[str], Meta(description="The avatar's clips.")]
     default_video: Annotated[str, Meta(description="The first idle clip.")]
-    streaming_started: bool = True
+    streaming_started: Annotated[bool, Meta(description="Frames follow.")] = True
     engine: Annotated[str, Meta(description="viseme or musetalk.")]
     video: VideoDescription
     protocol_version: Annotated[str, Meta(description="1.2")] | UnsetType = UNSET
@@ -135,8 +137,10 @@ class ActionFrame(ServerMessage, frozen=True, kw_only=True, tag="ACTION_FRAME"):
 
 
 class ActionTriggeredFields(msgspec.Struct, frozen=True, kw_only=True):
-    action_index: int
-    inserted: bool = True
+    action_index: Annotated[int, Meta(description="Which action: 1 or 2.")]
+    inserted: Annotated[bool, Meta(description="Shown once, then the base clip again.")] = (
+        True
+    )
 
 
 class ActionTriggered(ServerMessage, frozen=True, kw_only=True, tag="ACTION_TRIGGERED"):
@@ -146,8 +150,8 @@ class ActionTriggered(ServerMessage, frozen=True, kw_only=True, tag="ACTION_TRIG
 
 
 class StateChangedFields(msgspec.Struct, frozen=True, kw_only=True):
-    current_state: ClipState
-    current_video: str
+    current_state: Annotated[ClipState, Meta(description="Of the clip that follows.")]
+    current_video: Annotated[str, Meta(description="The clip that follows.")]
 
 
 class StateChanged(ServerMessage, frozen=True, kw_only=True, tag="STATE_CHANGED"):
@@ -179,7 +183,7 @@ class SpeechStarted(ServerMessage, frozen=True, kw_only=True, tag="SPEECH_STARTE
 
 
 class SpeechFinishedFields(msgspec.Struct, frozen=True, kw_only=True):
-    utterance_id: str
+    utterance_id: Annotated[str, Meta(description="As in SPEECH_STARTED.")]
     played_ms: Annotated[int, Meta(ge=0, description="How much of the utterance was shown.")]
     interrupted: Annotated[bool, Meta(description="Dropped before its end.")]
     frame_timestamp: Annotated[int, Meta(description="Of the newest frame.")]
@@ -192,9 +196,9 @@ class SpeechFinished(ServerMessage, frozen=True, kw_only=True, tag="SPEECH_FINIS
 
 
 class FrameInfoFields(msgspec.Struct, frozen=True, kw_only=True):
-    frame_timestamp: int
-    state: ClipState
-    base_video: str
+    frame_timestamp: Annotated[int, Meta(description="Of the first frame that shows it, ms.")]
+    state: Annotated[ClipState, Meta(description="What the frames show.")]
+    base_video: Annotated[str, Meta(description="The clip that they show.")]
 
 
 class FrameInfo(ServerMessage, frozen=True, kw_only=True, tag="FRAME_INFO"):
@@ -207,7 +211,16 @@ WarningReason = Literal["idle", "max_session", "draining", "owner_away", "token"
 
 
 class WarningFields(msgspec.Struct, frozen=True, kw_only=True):
-    reason: WarningReason
+    reason: Annotated[
+        WarningReason,
+        Meta(
+            description=(
+                "idle, max_session, token: the session ends in in_ms; draining: the server ends "
+                "soon; owner_away (to watchers): the owner lost its connection; audio_dropped: ms "
+                "of late speech were skipped."
+            )
+        ),
+    ]
     in_ms: (
         Annotated[int, Meta(description="When the session ends if nothing is done.")] | UnsetType
     ) = UNSET
@@ -240,7 +253,7 @@ class Ping(ServerMessage, frozen=True, kw_only=True, tag="PING"):
 
 
 class ErrorFields(msgspec.Struct, frozen=True, kw_only=True):
-    code: ErrorCode
+    code: Annotated[ErrorCode, Meta(description="What kind of error; see the table below.")]
     message: Annotated[str, Meta(description="What was wrong, and what is allowed.")]
     details: (
         Annotated[dict[str, Any], Meta(description="For programs; retry_after_ms among others.")]

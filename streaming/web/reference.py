@@ -68,7 +68,11 @@ def _fields(schema: dict[str, Any], parent: str = "") -> Iterator[FieldReference
             path=path,
             form=_form(field),
             is_required=name in owner.get("required", ()),
-            description=_prose(inner.get("description") or resolve(inner).get("description", "")),
+            description=_prose(
+                field.get("description")
+                or inner.get("description")
+                or resolve(inner).get("description", "")
+            ),
         )
         if "$ref" in inner:
             yield from _fields(inner, parent=f"{path}.")
@@ -108,7 +112,7 @@ def _without_nulls(value: Any) -> Any:
 
 def _prose(text: str) -> SafeString:
     """A docstring's text as HTML."""
-    marked = re.sub(r"``(.+?)``", r"<code>\1</code>", escape(text))
+    marked = re.sub(r"`(.+?)`", r"<code>\1</code>", escape(text))
     return mark_safe(marked)  # noqa: S308  our own docstrings, escaped
 
 

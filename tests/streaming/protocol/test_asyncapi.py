@@ -9,6 +9,7 @@ import pytest
 from streaming.protocol.asyncapi import ALL_MESSAGES, MessageType, document, examples_of
 from streaming.protocol.client_messages import CLIENT_MESSAGES
 from streaming.protocol.codec import dump, parse, type_of
+from streaming.protocol.errors import CLOSE_MEANINGS, ERROR_MEANINGS
 from streaming.protocol.examples import CLIENT_EXAMPLES, SERVER_EXAMPLES
 from streaming.protocol.server_messages import SERVER_MESSAGES
 
@@ -63,3 +64,36 @@ def test_examples_of_a_client_are_taken_by_the_server() -> None:
 
 def test_no_example_is_of_an_unknown_type() -> None:
     assert {type(example) for example in (*CLIENT_EXAMPLES, *SERVER_EXAMPLES)} == set(ALL_MESSAGES)
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name in {"description", "summary"} and isinstance(value, str):
+                yield value
+            yield from _texts(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _texts(value)
+
+
+def test_descriptions_are_markdown() -> None:
+    texts = list(_texts(DOCUMENT))
+    assert len(texts) > 50
+    for text in texts:
+        assert "``" not in text
+        assert "\n  " not in text
+
+
+def test_a_message_within_a_session_requires_its_id() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for message in CLIENT_MESSAGES:
+        is_required = "session_id" in schemas[message.__name__].get("required", ())
+        assert is_required == (type_of(message) not in {"INIT", "CLOSE", "PONG"})
+
+
+def test_error_and_close_codes_are_there() -> None:
+    for code, _, _ in ERROR_MEANINGS:
+        assert f"| {code} |" in DOCUMENT["info"]["description"]
+    for close_code in CLOSE_MEANINGS:
+        assert f"| {close_code} |" in DOCUMENT["info"]["description"]

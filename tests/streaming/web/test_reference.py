@@ -47,3 +47,8 @@ def test_examples_are_json_behind_their_marks(one: MessageReference) -> None:
 def test_what_nobody_reads_is_marked_as_long() -> None:
     example = reference("GENERATE").examples[0]
     assert example.count("<span class=long>") == 1
+
+
+@pytest.mark.parametrize("one", REFERENCES, ids=lambda one: one.name)
+def test_every_field_has_a_meaning(one: MessageReference) -> None:
+    assert [field.path for field in one.fields if not field.description] == []
