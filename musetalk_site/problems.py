@@ -21,11 +21,17 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIO}
 
 
 class StorageFull(exceptions.APIException):
     status_code = HTTPStatus.INSUFFICIENT_STORAGE
     default_detail = "The server has no room left for this."
+
+
+class StorageNotWritable(exceptions.APIException):
+    status_code = HTTPStatus.INSUFFICIENT_STORAGE
+    default_detail = "The server cannot store anything now; its log says why."
 
 
 class DatabaseUnreachable(exceptions.APIException):
@@ -62,6 +68,9 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
     if isinstance(error, OSError) and error.errno in _FULL:
         log.error("no room left: %s", error)
         return StorageFull()
+    if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+        log.error("the disk cannot be written: %s", error)
+        return StorageNotWritable()
     if isinstance(error, OperationalError | InterfaceError):
         log.error("%s: the database: %s", type(context.get("view")).__name__, error)
         return DatabaseUnreachable()

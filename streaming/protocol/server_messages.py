@@ -138,9 +138,7 @@ class ActionFrame(ServerMessage, frozen=True, kw_only=True, tag="ACTION_FRAME"):
 
 class ActionTriggeredFields(msgspec.Struct, frozen=True, kw_only=True):
     action_index: Annotated[int, Meta(description="Which action: 1 or 2.")]
-    inserted: Annotated[bool, Meta(description="Shown once, then the base clip again.")] = (
-        True
-    )
+    inserted: Annotated[bool, Meta(description="Shown once, then the base clip again.")] = True
 
 
 class ActionTriggered(ServerMessage, frozen=True, kw_only=True, tag="ACTION_TRIGGERED"):

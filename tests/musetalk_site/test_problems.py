@@ -1,5 +1,7 @@
 """What the API answers when something of ours is wrong."""
 
+import errno
+
 import pytest
 from django.db import InterfaceError, OperationalError
 
@@ -11,6 +13,11 @@ from streaming.models import GatewayProcess
     [
         (OperationalError("connection refused: secret"), 503, "The database cannot be reached"),
         (InterfaceError("connection already closed: secret"), 503, "The database cannot be"),
+        (OSError(errno.ENOSPC, "secret"), 507, "The server has no room left"),
+        (OSError(errno.EDQUOT, "secret"), 507, "The server has no room left"),
+        (OSError(errno.EROFS, "secret"), 507, "The server cannot store anything now"),
+        (NotADirectoryError(errno.ENOTDIR, "secret"), 507, "The server cannot store anything"),
+        (PermissionError(errno.EACCES, "secret"), 507, "The server cannot store anything now"),
         (RuntimeError("secret"), 500, "The server made a mistake"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connection
 
 from avatars_app import asset_folders, services, uploads
@@ -53,10 +53,7 @@ class Command(BaseCommand):
             raise CommandError(f"{user_id} is being prepared by the server: cancel that first.")
         from inference.preparation.prepare import prepare
 
-        def say(stage: str, percent: float) -> None:
-            self.stdout.write(f"\r{stage:<8}{percent:3.0f} %", ending="")
-            self.stdout.flush()
-
+        say = _Progress(self.stdout)
         output = Path(settings.AVATARS_DIR) / user_id
         try:
             prepare(_clips_in(source) if source.is_dir() else source, output, say, name=user_id)
@@ -65,7 +62,30 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"It could not be stored: {error}") from None
         services.avatar_adopt(user_id=user_id)
-        self.stdout.write(f"\n{output} is ready; how good it is shows {output / 'report.png'}")
+        say.end()
+        self.stdout.write(f"{output} is ready; how good it is shows {output / 'report.png'}")
+
+
+class _Progress:
+    """Reports stage and percent: on a terminal in one line, elsewhere in a line for each stage."""
+
+    def __init__(self, output: OutputWrapper) -> None:
+        self._output = output
+        self._is_terminal = output.isatty()
+        self._stage = ""
+
+    def __call__(self, stage: str, percent: float) -> None:
+        if self._is_terminal:
+            self._output.write(f"\r{stage:<8}{percent:3.0f} %", ending="")
+            self._output.flush()
+        elif stage != self._stage:
+            self._output.write(f"{stage} ...")
+        self._stage = stage
+
+    def end(self) -> None:
+        """Leave the line that was written over itself."""
+        if self._is_terminal:
+            self._output.write("")
 
 
 class _Child:

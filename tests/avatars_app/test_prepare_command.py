@@ -1,0 +1,30 @@
+"""`manage.py prepare_avatar` says how far it is, also into a file."""
+
+import io
+
+from django.core.management.base import OutputWrapper
+
+from avatars_app.management.commands.prepare_avatar import _Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def progress(stream: io.StringIO) -> str:
+    say = _Progress(OutputWrapper(stream))
+    for stage, percent in (("analyze", 0.0), ("analyze", 20.4), ("encode", 44.0), ("encode", 100)):
+        say(stage, percent)
+    say.end()
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_one_line_for_each_stage() -> None:
+    assert progress(io.StringIO()) == "analyze ...\nencode ...\n"
+
+
+def test_a_terminal_gets_one_line_that_is_written_over() -> None:
+    said = progress(Terminal())
+    assert said.count("\n") == 1
+    assert said.startswith("\ranalyze   0 %\ranalyze  20 %\rencode   44 %")
