@@ -25,7 +25,6 @@ from datetime import datetime
 from typing import Any
 
 from channels.exceptions import StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
@@ -40,6 +39,7 @@ from streaming.gateway.avatar_look_up import look_up
 from streaming.gateway.connection_log import ConnectionLog
 from streaming.gateway.layer_effects import LayerEffects
 from streaming.gateway.operator_limits import operator_limits
+from streaming.gateway.prompt_consumer import PromptConsumer
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
 from streaming.gateway.transport import transport_of
@@ -75,7 +75,7 @@ CLOSED_ON_PURPOSE = {1000, 1001}
 """Close codes of a client that does not come back."""
 
 
-class StreamConsumer(AsyncWebsocketConsumer):
+class StreamConsumer(PromptConsumer):
     """The consumer of one connection."""
 
     channel_layer_alias = MEDIA_LAYER
