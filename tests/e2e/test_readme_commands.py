@@ -180,7 +180,8 @@ def test_the_program_runs_anywhere(terminal: OpenTerminal, tmp_path: Path) -> No
     serving.wait_for("takes sessions")
     (code,) = blocks("python")
     program = tmp_path / "example.py"
-    program.write_text(code.replace("localhost:8000", f"localhost:{terminal.port}"))
+    code = code.replace("localhost:8000", f"localhost:{terminal.port}").replace('"me"', '"ann"')
+    program.write_text(code)
     done = subprocess.run(
         [sys.executable, program],
         cwd=tmp_path,
