@@ -58,7 +58,9 @@ def test_every_variable_it_names_exists_and_every_variable_is_named() -> None:
 
 def test_every_make_target_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(re.findall(r"`[^`]+`", README)))):
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    spans = "\n".join([*blocks("sh"), *re.findall(r"`[^`]+`", prose)])
+    for target in set(re.findall(r"\bmake ([a-z]+)\b", spans)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

@@ -4,12 +4,14 @@ import http.server
 import shutil
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e import https_proxy
+from tests.test_readme import blocks
 
 pytestmark = [
     pytest.mark.slow,
@@ -98,6 +100,28 @@ def test_a_page_that_is_not_named_reads_nothing(serve, elsewhere: Page) -> None:
     server = serve("--no-prepare", CORS_ORIGINS="https://app.example")
     for path in ("/health", "/sessions", "/avatars"):
         assert ask(elsewhere, f"http://localhost:{server.port}{path}") == "TypeError"
+
+
+@pytest.mark.parametrize(
+    ("origins", "is_shown"), [("*", True), ("null", True), ("https://app.example", False)]
+)
+def test_the_readme_s_page_opened_from_disk(
+    serve, context: BrowserContext, tmp_path: Path, origins: str, is_shown: bool
+) -> None:
+    """Browsers say of such a page that its origin is null."""
+    server = serve("--no-prepare", CORS_ORIGINS=origins)
+    server.process.wait_for("takes sessions")
+    (html,) = blocks("html")
+    file = tmp_path / "page.html"
+    file.write_text(html.replace("localhost:8000", f"localhost:{server.port}"))
+    page = context.new_page()
+    page.goto(file.as_uri())
+    element = page.locator("talking-avatar")
+    if is_shown:
+        expect(element).to_have_attribute("data-status", "live")
+    else:
+        server.process.wait_for("refused a stream to a page of 'null'")
+        expect(element).not_to_have_attribute("data-status", "live")
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
