@@ -253,6 +253,7 @@ VARIABLES: dict[str, Variable] = {
     "SPEECH_SHARE": Variable("0", _share),
     "SESSION_IDLE_S": Variable("0", _whole(0, 604_800, " of seconds")),
     "MAX_SESSION_S": Variable("0", _whole(0, 604_800, " of seconds")),
+    "DRAIN_S": Variable("0", _whole(0, 86_400, " of seconds")),
     "RESUME_S": Variable("30", _whole(0, 3_600, " of seconds")),
     "MAX_WATCHERS": Variable("100", _whole(0, 10_000)),
     "MAX_QUEUED_SPEECH_S": Variable("60", _whole(2, 3_600, " of seconds")),

@@ -11,7 +11,8 @@ descriptor here with what it has read, and `Placement` says which process adopts
 is answered where it came in.
 
 A process that dies is replaced at once; if it dies `DEATHS` times within `DEATHS_WITHIN_S`, the
-supervisor gives up. At the end every process gets SIGTERM and `END_WITHIN_S`. A supervisor that is
+supervisor gives up. At the end every process gets SIGTERM, and `END_WITHIN_S` beyond the
+time that its streams may continue (`DRAIN_S`). A supervisor that is
 killed takes its processes with it: they end when their control socket does.
 """
 
@@ -89,17 +90,21 @@ class _Question:
 class Supervisor:
     """Runs the app processes of a machine until a signal ends it."""
 
-    def __init__(self, count: int, command: Command, *, shared: socket.socket) -> None:
+    def __init__(
+        self, count: int, command: Command, *, shared: socket.socket, drain_s: float = 0.0
+    ) -> None:
         """Prepare to run.
 
         Args:
             count: How many processes.
             command: Their command lines.
             shared: The listening socket that all of them inherit.
+            drain_s: For how long their streams may continue after a signal.
         """
         self._count = count
         self._command = command
         self._shared = shared
+        self._drain_s = drain_s
         self._placement = Placement()
         self._rates = RateCounter()
         self._processes: dict[int, _Process] = {}
@@ -122,10 +127,8 @@ class Supervisor:
             loop.add_signal_handler(number, self.stop)
         self._lives = {loop.create_task(self._keep_alive(n)) for n in range(self._count)}
         await self._end.wait()
-        for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.child.terminate()
-        _, left = await asyncio.wait(self._lives, timeout=END_WITHIN_S)
+        self._terminate_all()
+        _, left = await asyncio.wait(self._lives, timeout=self._drain_s + END_WITHIN_S)
         for process in self._processes.values():
             log.warning("process %d did not end in %.0f s: killed", process.number, END_WITHIN_S)
             with contextlib.suppress(ProcessLookupError):
@@ -137,8 +140,15 @@ class Supervisor:
             raise SupervisorFailed(self._failure)
 
     def stop(self) -> None:
-        """End all processes, and `run`."""
+        """End all processes, and `run`; twice: without letting them drain."""
+        if self._end.is_set():
+            self._terminate_all()
         self._end.set()
+
+    def _terminate_all(self) -> None:
+        for process in self._processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.child.terminate()
 
     async def _keep_alive(self, number: int) -> None:
         """Run one process, repeatedly, until the end."""

@@ -139,6 +139,8 @@ class _App:
             started=self._start,
             told=self._say_goodbye,
             ended=self._end,
+            drain_s=settings.DRAIN_S,
+            draining=self._drain,
             max_body_bytes=settings.MAX_UPLOAD_MB * 1_000_000,
             check_large_body=check_large_body,
         )
@@ -227,6 +229,10 @@ class _App:
                 "no worker here: start some with `.venv/bin/python manage.py runworker inference`"
             )
         self._watchdog.start()  # not before: loading an engine may hold the loop up for long
+
+    async def _drain(self, in_s: float) -> None:
+        log.info("%d connections may continue for %g s", len(self._registry), in_s)
+        await self._registry.drain(in_s)
 
     async def _say_goodbye(self) -> None:
         self._revocations.stop()

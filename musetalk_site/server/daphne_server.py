@@ -20,10 +20,11 @@ The package installs Twisted's reactor, on the event loop of `musetalk_site.even
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -89,6 +90,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         check_large_body: Callable[..., None] = lambda *request: None,
         listening: socket.socket | None = None,
         hand_over: HandOver | None = None,
+        drain_s: float = 0.0,
+        draining: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -102,6 +105,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             check_large_body: Raises BodyRefused for a large body that is not accepted.
             listening: A socket that listens already, shared with other processes.
             hand_over: Has streams placed, among the processes that share the socket.
+            drain_s: For how long open streams may continue after SIGTERM.
+            draining: Called at its beginning.
         """
         super().__init__(
             _with_readers(application),
@@ -125,19 +130,43 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         self._ended = ended
         self._ports: list[Any] = []
         self._failure: str | None = None
+        self._drain_s = drain_s
+        self._draining = draining
+        self._is_draining = False
+        self._no_streams = asyncio.Event()
+        """Set while it drains."""
         self._is_ending = False
         self._none_open = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
         """Serve until SIGINT, SIGTERM or `stop`; StartFailed if it could not begin."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            twisted_loop.add_signal_handler(number, self.stop)
+        twisted_loop.add_signal_handler(signal.SIGINT, self.stop)
+        twisted_loop.add_signal_handler(signal.SIGTERM, self.drain)
         reactor.callWhenRunning(self._begin)
         super().run()
         self._settle()
         if self._failure is not None:
             raise StartFailed(self._failure)
+
+    def drain(self) -> None:
+        """End the server when its streams have ended, or their time is over; twice: at once."""
+        if self._is_draining or self._draining is None or not (self._drain_s and self.streams):
+            self.stop()
+            return
+        self._is_draining = True
+        self._spawn(self._drain(self._draining))
+
+    async def _drain(self, draining: Callable[[float], Awaitable[None]]) -> None:
+        await self._attempt(lambda: draining(self._drain_s))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._no_streams.wait(), self._drain_s)
+        self.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = twisted_loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
         """End the server; once is enough."""
@@ -178,6 +207,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         super().protocol_disconnected(protocol)
         if self._is_ending and not self._open():
             self._none_open.set()
+        if self._is_draining and not self.streams:
+            self._no_streams.set()
 
     def kill_all_applications(self) -> Any:
         """What Twisted waits for before it shuts down."""
@@ -224,9 +255,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
                 log.debug("start failed", exc_info=True)
                 self.fail(str(error) or repr(error))
 
-        task = twisted_loop.create_task(begin())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._spawn(begin())
 
     def _open(self) -> list[Any]:
         return [p for p, details in self.connections.items() if "disconnected" not in details]

@@ -138,7 +138,8 @@ class StreamConsumer(PromptConsumer):
             if message["type"].startswith("websocket."):
                 await getattr(self, message["type"].replace(".", "_"))(message)
             elif message["type"] == takeover.OPENED_ELSEWHERE:
-                await self._opened_elsewhere(message)
+                if takeover.is_taken_over(message, user_id=self.owner, channel=self.channel_name):
+                    await self.supersede()
             elif message["type"] in relays.REQUESTS:
                 await relays.take(self.channel_layer, message, self.session, self.owner)
             else:
@@ -219,9 +220,9 @@ class StreamConsumer(PromptConsumer):
     async def supersede(self) -> None:
         await self._guarded(self._conversation.supersede)
 
-    async def _opened_elsewhere(self, message: dict[str, Any]) -> None:
-        if takeover.is_taken_over(message, user_id=self.owner, channel=self.channel_name):
-            await self.supersede()
+    async def server_ends(self, in_s: float) -> None:
+        if self._expiry is None:
+            await self._guarded(lambda: self.session.time_limits.server_ends(in_s))
 
     async def shut_down(self) -> None:
         await self._guarded(self._conversation.shut_down)

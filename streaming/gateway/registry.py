@@ -38,6 +38,9 @@ class Connection(Protocol):
     async def hand_over(self) -> Session:
         """Give the session up to a newer connection; this one ends."""
 
+    async def server_ends(self, in_s: float) -> None:
+        """Warn the client: the server ends in ``in_s``."""
+
     async def shut_down(self) -> None: ...
 
     def terminate_soon(self) -> None:
@@ -82,6 +85,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.is_closing = False
+        self.is_draining = False
+        """No streams should be sent here: the server ends soon."""
         self.connections_ever = 0
         self.resumes = 0
         """Sessions that continued on another connection."""
@@ -176,6 +181,11 @@ class Registry:
     def last_worker(self) -> SessionClaimed | None:
         """One that took a session of this process; None if none ever did."""
         return next(filter(None, map(_worker_of, self)), self._last_worker)
+
+    async def drain(self, in_s: float) -> None:
+        """Warn all clients: the server ends in ``in_s``."""
+        self.is_draining = True
+        await asyncio.gather(*(connection.server_ends(in_s) for connection in self))
 
     async def close_all(self) -> None:
         """Refuse new connections, and close those that are open with 4012."""

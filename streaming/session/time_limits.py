@@ -7,8 +7,11 @@ from typing import Literal
 
 from streaming.protocol.server_messages import SessionWarning, WarningFields
 from streaming.session.context import SessionContext
+from streaming.session.effects import Effect
 from streaming.session.limits import SessionLimits, warning_s
 from streaming.session.timers import Timer
+
+_Reason = Literal["idle", "max_session", "token", "draining"]
 
 
 class TimeLimits:
@@ -19,6 +22,7 @@ class TimeLimits:
         self._rules = rules
         self._max_session_due_s: float | None = None
         self._token_warned_s = 0.0
+        self._is_open = False
 
     def on_message(self, now_s: float) -> None:
         """The client sent something, or connected."""
@@ -29,6 +33,7 @@ class TimeLimits:
 
     def opened(self, now_s: float) -> None:
         """The session is open."""
+        self._is_open = True
         if self._rules.max_session_s > 0:
             self._max_session_due_s = now_s + self._rules.max_session_s
         self._start_max_session_timer()
@@ -50,6 +55,12 @@ class TimeLimits:
         self._context.timers.set(Timer.TOKEN, now_s + in_s)
         self._context.timers.set(Timer.TOKEN_WARNING, now_s + in_s - self._token_warned_s)
 
+    def server_ends(self, in_s: float) -> list[Effect]:
+        """The server ends in ``in_s``, and the session with it, unless it is resumed elsewhere."""
+        if self._is_open:
+            self._warn("draining", in_s)
+        return self._context.outbox.take()
+
     def warn(self, timer: Timer) -> None:
         """IDLE_WARNING, MAX_SESSION_WARNING or TOKEN_WARNING is due."""
         if timer is Timer.IDLE_WARNING:
@@ -59,7 +70,9 @@ class TimeLimits:
         else:
             self._warn("max_session", warning_s(self._rules.max_session_s))
 
-    def _warn(self, reason: Literal["idle", "max_session", "token"], in_s: float) -> None:
+    def _warn(
+        self, reason: Literal["idle", "max_session", "token", "draining"], in_s: float
+    ) -> None:
         if self._context.negotiated.has_1_2:
             self._context.outbox.to_client(
                 SessionWarning(

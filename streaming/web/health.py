@@ -84,6 +84,8 @@ def readiness(*, wants_capacity: bool = False) -> str | None:
     worker = _worker()
     if registry.is_closing:
         return "The server shuts down."
+    if registry.is_draining:
+        return "The server drains: it shuts down soon."
     if not writer.writer.has_database:
         return "The database cannot be reached."
     if reason := _outage_of_layers():

@@ -135,7 +135,7 @@ async def _supervise(
             options += ["--engine-address", str(launcher.address)]
         command = app_process_command(options, count=count, listening=shared.fileno())
         try:
-            await Supervisor(count, command, shared=shared).run()
+            await Supervisor(count, command, shared=shared, drain_s=settings.DRAIN_S).run()
         except SupervisorFailed as error:
             raise CommandError(f"Ended: {error}") from None
         finally:

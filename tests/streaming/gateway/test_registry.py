@@ -29,6 +29,9 @@ class FakeConnection:
     def revoke(self) -> None:
         self.was_revoked = True
 
+    async def server_ends(self, in_s: float) -> None:
+        self.gateway.do(self.session.time_limits.server_ends(in_s))
+
     async def shut_down(self) -> None:
         self.was_shut_down = True
 
@@ -162,3 +165,17 @@ async def test_everybody_is_reported_of_the_end():
     await registry.close_all()
     assert registry.is_closing
     assert all(connection.was_shut_down for connection in connections)
+
+
+async def test_clients_of_1_2_are_warned_when_the_server_drains():
+    registry, new, old, early = Registry(), FakeConnection(), FakeConnection(), FakeConnection()
+    new.gateway.init(protocol_version="1.2")
+    old.gateway.init()
+    for connection in (new, old, early):
+        registry.enter(connection)
+    await registry.drain(20.0)
+    assert registry.is_draining
+    [warning] = new.gateway.of_type("WARNING")
+    assert warning["data"] == {"reason": "draining", "in_ms": 20_000}
+    for connection in (old, early):
+        assert connection.gateway.of_type("WARNING") == []

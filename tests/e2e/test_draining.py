@@ -1,0 +1,63 @@
+"""`DRAIN_S`: after SIGTERM sessions continue for a while, and nobody new is sent here."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+import websockets
+
+from tests.e2e.talking import Stream
+from tests.processes import make_database
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_sessions_continue_until_their_time_is_over(serve, tmp_path, processes: str) -> None:
+    server = serve("--processes", processes, DRAIN_S="4", DATABASE_URL=make_database(tmp_path))
+    server.process.wait_for("takes sessions" if processes == "1" else "2 processes are ready")
+    async with server.stream("ann") as old:
+        await old.wait_for("INIT_SUCCESS")
+        uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/bob"
+        async with websockets.connect(uri, max_size=None) as socket:
+            stream = Stream(socket)
+            await stream.send("INIT", user_id="bob", protocol_version="1.2")
+            await stream.wait_for("INIT_SUCCESS")
+            server.process.send(signal.SIGTERM)
+            began_s = time.monotonic()
+            warning = await asyncio.wait_for(stream.wait_for("WARNING"), 5)
+            assert warning == {"reason": "draining", "in_ms": 4_000}
+            await asyncio.wait_for(stream.frames(25), 5)
+            assert (await asyncio.to_thread(server.get, "/readyz"))[0] == 503
+            (_, code), (messages, other) = await asyncio.gather(stream.end(), old.end())
+            assert (code, other) == (4012, 4012)
+            assert all(message["type"] != "WARNING" for message in messages), "it is of 1.1"
+    assert await asyncio.to_thread(server.process.wait, 10) == 0, server.process.output
+    assert 3.5 < time.monotonic() - began_s < 12
+
+
+async def test_it_ends_with_the_last_stream(serve) -> None:
+    server = serve(DRAIN_S="60")
+    server.process.wait_for("takes sessions")
+    async with server.stream("ann") as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        server.process.send(signal.SIGTERM)
+        await asyncio.sleep(1)
+        await stream.frames(5)
+        await stream.send("CLOSE")
+        await stream.end()
+    assert await asyncio.to_thread(server.process.wait, 10) == 0, server.process.output
+
+
+async def test_a_second_signal_ends_it_at_once(serve) -> None:
+    server = serve(DRAIN_S="60")
+    server.process.wait_for("takes sessions")
+    async with server.stream("ann") as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        server.process.send(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        server.process.send(signal.SIGTERM)
+        _, code = await asyncio.wait_for(stream.end(), 5)
+        assert code == 4012
+    assert await asyncio.to_thread(server.process.wait, 10) == 0, server.process.output
