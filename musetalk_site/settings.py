@@ -215,6 +215,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Speech in, a live talking avatar out: the pages beside the WebSocket stream.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "DEFAULT_GENERATOR_CLASS": "musetalk_site.openapi.SharedSchemaGenerator",
     "ENUM_NAME_OVERRIDES": {"AvatarStatus": "avatars_app.models.Avatar.Status"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -1,6 +1,9 @@
 """The pages beside the stream."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -21,6 +24,27 @@ def test_the_schema_is_served(client, path: str) -> None:
     assert answer.status_code == 200
     if path == "/openapi.json":
         assert {"/health", "/sessions"} <= set(json.loads(answer.content)["paths"])
+
+
+def test_a_crowd_that_asks_a_fresh_process_for_the_schema_gets_it() -> None:
+    program = """
+import django
+django.setup()
+from concurrent.futures import ThreadPoolExecutor
+from django.test import Client
+with ThreadPoolExecutor(8) as pool:
+    answers = list(pool.map(lambda _: Client().get("/openapi.yaml").status_code, range(8)))
+print(answers)
+"""
+    fresh = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert fresh.stdout == f"{[200] * 8}\n", fresh.stderr
 
 
 def test_what_needs_no_login_has_no_lock(client) -> None:
