@@ -3,7 +3,7 @@
 # make help     the other commands
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-integrations check lint types javascript fast coverage presenter train packages python
+.PHONY: help run setup test test-integrations check lint types javascript fast coverage chaos presenter train packages python
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -66,6 +66,9 @@ fast: ## pure and small tests, in half a minute
 
 coverage: setup packages ## run all tests, and say which lines they reach
 	.venv/bin/pytest --cov --cov-report=term:skip-covered --cov-report=html
+
+chaos: setup packages ## attack and break it, at full scale, and print a table
+	@.venv/bin/python -m tests.chaos
 
 presenter: python ## redraw the shipped presenter
 	@$(INSTALL) requirements-drawing.txt

@@ -27,6 +27,9 @@ _MAX_TIED_BYTES = 64 * 1024 * 1024
 """PyAV ties a frame whose side data were read to itself, so that only the collector of cycles frees
 it. That counts objects, of which a frame is one, and would let gigabytes of them pile up."""
 
+_QUARTER_TURNS = ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))
+"""Display matrices of turns by 0, 90, 180 and 270 degrees, clockwise."""
+
 
 class Normalizer:
     """Normalizes the pictures of one video; the first one decides the size."""
@@ -77,7 +80,10 @@ class Normalizer:
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """a, b, c, d of the frame's display matrix, each -1, 0 or 1; without one the identity."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside data of a kind that PyAV does not know, such as EXIF
+        return _QUARTER_TURNS[round(-frame.rotation / 90) % 4]
     if data is None:
         return 1, 0, 0, 1
     values = np.frombuffer(memoryview(data)[:36], "<i4").reshape(3, 3)[:2, :2] / _FIXED_ONE
