@@ -107,9 +107,12 @@ def _shown(name: str, row: Avatar | None, default: str) -> ShownAvatar:
     folder = name if row is None else row.folder
     manifest = manifest_of(folder)
     path = None if manifest is None else asset_path(folder)
+    status = Avatar.Status.READY if row is None else Avatar.Status(row.status)
+    if status == Avatar.Status.READY and manifest is None:
+        status = Avatar.Status.FAILED  # its files are gone or damaged: no stream can show it
     return ShownAvatar(
         user_id=name,
-        status=Avatar.Status.READY if row is None else row.status,
+        status=status,
         is_default=name == default,
         is_shipped=path is not None and path.parent == settings.SHIPPED_AVATARS_DIR,
         path=path,

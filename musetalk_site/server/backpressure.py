@@ -19,6 +19,8 @@ from streaming.gateway.asgi_types import Receive
 
 PAUSED_LIMIT_S = 60.0
 """A client that has read nothing for so long is dropped, though it may still be sending."""
+REST_S = 0.1
+"""For how long a client that sends too many messages is not read from."""
 WAITING_LIMIT = 64
 """How many messages of a client may wait; what one read from its socket brought still comes."""
 
@@ -67,10 +69,31 @@ class Readable(Protocol):
 class ReadSide:
     """How many of a client's messages wait to be worked on; too many, and it is not read from."""
 
-    def __init__(self, transport: Readable) -> None:
+    def __init__(
+        self, transport: Readable, call_later: Callable[[float, Callable[[], None]], object]
+    ) -> None:
+        """Read from the transport.
+
+        Args:
+            transport: The client's.
+            call_later: Calls after so many seconds, in the event loop.
+        """
         self._transport = transport
+        self._call_later = call_later
         self._waiting = 0
-        self._is_held = False
+        self._is_held = self._is_resting = False
+
+    def rest(self) -> None:
+        """Do not read for `REST_S`: the client sends more messages than it may."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._transport.pauseProducing()
+            self._call_later(REST_S, self._wake)
+
+    def _wake(self) -> None:
+        self._is_resting = False
+        if not self._is_held:
+            self._transport.resumeProducing()
 
     def arrived(self) -> None:
         """The client sent a message."""
@@ -84,7 +107,8 @@ class ReadSide:
         self._waiting = max(self._waiting - 1, 0)
         if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
             self._is_held = False
-            self._transport.resumeProducing()
+            if not self._is_resting:
+                self._transport.resumeProducing()
 
     def counting(self, receive: Receive) -> Receive:
         """``receive``, each of whose messages makes room for another."""

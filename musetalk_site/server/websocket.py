@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
 
 from musetalk_site.server import backpressure
 from musetalk_site.server.backpressure import ReadSide, WriteSide
@@ -20,6 +21,14 @@ log = logging.getLogger(__name__)
 READ_BYTES = 8 * 1024
 """How much is read at once: what one client sends is parsed in pieces, between which others have
 their turn."""
+SMALL_READ_BYTES = 1024
+CROWDED_READ = 100
+"""From so many messages in one read on, a client is read from in smaller pieces: a thousand tiny
+ones would hold up the streams of all others for 50 ms."""
+MESSAGE_BURST = 10_000
+MESSAGES_PER_S = 1_000
+"""Twice what a session takes, which answers what is beyond: a client that sends even more is read
+from no faster."""
 FRAME_BURST = 1_000
 FRAMES_PER_S = 100
 """Pings, pongs and fragments of a client; honest ones send a few a second."""
@@ -33,8 +42,9 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
-        self.read_side = ReadSide(self.transport)
+        self.read_side = ReadSide(self.transport, reactor.callLater)
         self._frames = Bucket(FRAME_BURST, FRAMES_PER_S, time.monotonic())
+        self._messages = Bucket(MESSAGE_BURST, MESSAGES_PER_S, time.monotonic())
         return super().onConnect(request)
 
     def onOpen(self) -> None:  # noqa: N802  named by Autobahn
@@ -87,9 +97,18 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self.dropConnection(abort=True)
         return False
 
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802  named by Twisted
+        self._messages_in_read = 0
+        super().dataReceived(data)
+        if self._messages_in_read > CROWDED_READ and hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = SMALL_READ_BYTES
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
         super().onMessage(payload, isBinary)
+        self._messages_in_read += 1
         self.read_side.arrived()
+        if not self._messages.take(1, time.monotonic()):
+            self.read_side.rest()
 
     def check_timeouts(self) -> None:
         if self.state == self.STATE_OPEN and self.write_side.is_stuck():

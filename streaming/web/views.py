@@ -109,6 +109,7 @@ class SessionsView(APIView):
             )
         )
         live = SessionRecord.objects.filter(ended_at=None, process__in=processes)
+        live = live.order_by("recorded_at")  # of a session that moved, the newest counts
         sessions = {record.session_id: _described(record) for record in live}
         is_trusted = is_local(request) or bool(request.user.is_staff)
         answer = {

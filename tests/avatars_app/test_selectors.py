@@ -92,6 +92,21 @@ def test_a_damaged_folder_is_a_failure(avatars_dir: Path, caplog) -> None:
     assert "me" in caplog.text
 
 
+def test_a_damaged_folder_is_listed_as_failed(avatars_dir: Path) -> None:
+    for name in ("row", "folder", "whole"):
+        write_asset_folder(avatars_dir / name, version="mine")
+    Avatar.objects.create(user_id="row", status=Status.READY, folder="row")
+    for name in ("row", "folder"):
+        (avatars_dir / name / manifest.MANIFEST_NAME).write_text("{")
+    listed = selectors.shown_avatars(with_disabled=False)
+    assert {shown.user_id: shown.status for shown in listed} == {
+        "folder": "failed",
+        "presenter": "ready",
+        "row": "failed",
+        "whole": "ready",
+    }
+
+
 def test_a_row_can_be_made_the_default(avatars_dir: Path) -> None:
     write_asset_folder(avatars_dir / "anna", version="annas")
     Avatar.objects.create(user_id="anna", status=Status.READY, folder="anna", is_default=True)

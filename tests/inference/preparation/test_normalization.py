@@ -1,6 +1,7 @@
 """Any of the eight ways in which a display matrix turns and mirrors."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -45,5 +46,5 @@ def test_unknown_data_beside_the_matrix_does_not_hide_a_turn(tmp_path, turned_de
     path = write_video(tmp_path / "turned.mp4", person(2), turned_deg=turned_deg)
     with av.open(str(path)) as video:
         frame = next(video.decode(video=0))
-    unknown = OfAnotherRelease(rotation=frame.rotation)
+    unknown: Any = OfAnotherRelease(rotation=frame.rotation)
     assert display_matrix(unknown) == display_matrix(frame)

@@ -1,5 +1,7 @@
 """Both sides by themselves; `test_server` shows them at work on real sockets."""
 
+from collections.abc import Callable
+
 import pytest
 
 from musetalk_site.server import backpressure
@@ -50,10 +52,13 @@ class Transport:
     def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
         self.steps.append("resume")
 
+    def call_later(self, _seconds: float, callback: Callable[[], None]) -> None:
+        self.wake = callback
+
 
 def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
     transport = Transport()
-    side = ReadSide(transport)
+    side = ReadSide(transport, transport.call_later)
     for _ in range(WAITING_LIMIT - 1):
         side.arrived()
     assert transport.steps == []
@@ -72,9 +77,31 @@ def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
     assert transport.steps == ["pause", "resume", "pause"]
 
 
+def test_a_client_that_sends_too_much_is_left_alone_for_a_while() -> None:
+    transport = Transport()
+    side = ReadSide(transport, transport.call_later)
+    side.rest()
+    side.rest()
+    assert transport.steps == ["pause"]
+    transport.wake()
+    assert transport.steps == ["pause", "resume"]
+
+    side.rest()
+    for _ in range(WAITING_LIMIT):
+        side.arrived()
+    transport.wake()
+    assert transport.steps[-1] == "pause", "its messages still wait"
+    side.rest()
+    for _ in range(WAITING_LIMIT):
+        side.taken()
+    assert transport.steps[-1] == "pause", "it still rests"
+    transport.wake()
+    assert transport.steps[-1] == "resume"
+
+
 async def test_messages_count_as_taken_and_nothing_else_does() -> None:
     transport = Transport()
-    side = ReadSide(transport)
+    side = ReadSide(transport, transport.call_later)
     for _ in range(WAITING_LIMIT):
         side.arrived()
     events = iter(["websocket.connect", *["websocket.receive"] * (WAITING_LIMIT // 2)])

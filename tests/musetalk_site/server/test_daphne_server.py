@@ -151,6 +151,35 @@ async def test_a_flood_of_small_frames_ends_its_own_connection_alone(
     writer.close()
 
 
+async def test_a_flood_of_tiny_messages_holds_up_nobody(server: Process, port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    assert b"101" in await reader.readuntil(b"\r\n\r\n")
+    async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as other:
+        writer.write(100_000 * b"\x81\x82\0\0\0\0{}")
+        slowest_s = 0.0
+        for _ in range(40):
+            began_s = asyncio.get_running_loop().time()
+            await other.send("hello")
+            await other.recv()
+            slowest_s = max(slowest_s, asyncio.get_running_loop().time() - began_s)
+            await asyncio.sleep(0.02)
+    answers = 0
+    while answers < 10_000:  # the burst
+        answers += (await asyncio.wait_for(reader.read(65_536), 5)).count(b"{}")
+    beyond = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while piece := await reader.read(65_536):
+                beyond += piece.count(b"{}")
+    writer.close()
+    assert slowest_s < 0.5
+    assert 0 < beyond < 4_000, "it is read on, at its rate"
+
+
 async def test_a_fault_of_the_application_is_reported_with_4500(server: Process, port: int) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{port}/raise") as client:
         await client.send("hello")

@@ -155,6 +155,22 @@ def test_sessions_of_other_processes_are_listed_while_those_live(registry, write
 
 
 @pytest.mark.django_db
+def test_of_a_session_that_moved_from_a_dead_process_the_live_record_is_listed(registry, writer):
+    others = Registry()
+    elsewhere = others.watcher = HistoryWriter(others)
+    elsewhere.start = lambda: None
+    dead = FakeConnection()
+    others.enter(dead)
+    dead.gateway.start().show(2)
+    elsewhere.sweep(writes_all=True)
+    live = FakeConnection()
+    registry.enter(live)
+    live.gateway.start().show(7)
+    assert get("/sessions")["active_sessions"][SESSION_ID]["frames_generated"] == 7
+    elsewhere.stop()
+
+
+@pytest.mark.django_db
 def test_session_ids_are_for_this_machine_and_staff(registry, writer, django_user_model):
     connection = FakeConnection()
     registry.enter(connection)
