@@ -409,8 +409,8 @@ class WorkerLink:
 
 
 def _lipsync_failed(reason: str) -> ProtocolError:
-    return ProtocolError(
-        "PROCESSING_ERROR",
-        f"Lip-sync failed ({reason}); the video continues without it.",
-        reason=reason,
-    )
+    if reason == "engine_late":
+        sentence = "The server is too busy to move the mouth in time; the video continues."
+    else:
+        sentence = f"Lip-sync failed ({reason}); the video continues without it."
+    return ProtocolError("PROCESSING_ERROR", sentence, reason=reason)

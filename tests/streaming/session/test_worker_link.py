@@ -356,6 +356,15 @@ def test_failed_speech_is_reported():
     assert error["data"]["details"] == {"reason": "out_of_memory"}
 
 
+def test_an_engine_that_is_late_is_reported_in_words():
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.worker_sends(SpeechFailed(claim_id=worker.claim.claim_id, reason="engine_late"))
+    [error] = gateway.of_type("ERROR")
+    assert error["data"]["details"] == {"reason": "engine_late"}
+    assert "too busy" in error["data"]["message"]
+
+
 class LinkMachine(RuleBasedStateMachine):
     """Workers come, show, stall and die at any moment. Each sample that is not interrupted is
     shown once, under its own number, and each interrupt is answered once."""
