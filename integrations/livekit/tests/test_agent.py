@@ -90,6 +90,23 @@ async def test_segments_follow_one_another(agent: Agent) -> None:
     assert np.array_equal(agent.room.viewer.heard(), np.concatenate(voices))
 
 
+async def test_clearing_ends_all_segments_that_wait(agent: Agent) -> None:
+    for seed in range(3):
+        await agent.say(speech(2.0, seed))
+    await agent.until_heard(0.4)
+    agent.clear()
+    await agent.until_finished(3)
+    assert agent.finished[2][0] - agent.cleared_s < 0.3
+    await asyncio.sleep(0.5)
+    heard_s = len(agent.room.viewer.heard()) / RATE
+    assert [event.playback_position for _, event in agent.finished] == [
+        pytest.approx(heard_s, abs=FRAME_S),
+        0,
+        0,
+    ]
+    assert all(event.interrupted for _, event in agent.finished)
+
+
 async def test_an_agent_may_pause_within_a_segment(agent: Agent) -> None:
     voice = speech(1.2)
     await agent.say(voice, pause_after=len(voice) // 2, pause_s=1.5)

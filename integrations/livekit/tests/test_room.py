@@ -97,18 +97,21 @@ async def test_interruptions_in_the_room(agent: RoomAgent) -> None:
 
 
 async def test_a_worker_that_dies_is_replaced(agent: RoomAgent) -> None:
+    told = Agent(agent.session.output.audio, agent)
+    handle = agent.session.say("", audio=tone(8.0))
+    async with asyncio.timeout(10):
+        while not told.started:
+            await agent.server.viewer.has_news()
     process = agent.avatar._worker.process
     os.kill(process.pid, signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while agent.avatar._worker.process is process:
-            await asyncio.sleep(0.1)
-        while "talking-avatar" not in agent.room.remote_participants:
-            await asyncio.sleep(0.1)
-    await asyncio.sleep(3)
-    await agent.session.say("", audio=tone(1.0)).wait_for_playout()
-    assert agent.calls("lk.playback_finished")[-1]["playback_position"] == pytest.approx(
-        1.0, abs=0.01
-    )
+    async with asyncio.timeout(15):
+        await handle.wait_for_playout()
+    assert [event.interrupted for _, event in told.finished] == [True]
+    async with asyncio.timeout(30):
+        await agent.session.say("", audio=tone(1.0)).wait_for_playout()
+    assert agent.avatar._worker.process is not process
+    finished = agent.calls("lk.playback_finished")
+    assert [one["playback_position"] for one in finished] == [pytest.approx(1.0, abs=0.01)]
 
 
 async def test_the_worker_leaves_with_the_session(agent: RoomAgent) -> None:

@@ -14,18 +14,15 @@ from livekit.agents import AgentSession, UserStateChangedEvent, get_job_context
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice.avatar import (
     AvatarRunner,
-    DataStreamAudioOutput,
 )
 from livekit.agents.voice.avatar import AvatarSession as BaseAvatarSession
 
 from livekit_talking_avatar.generator import AvatarVideoGenerator
-from livekit_talking_avatar.voice_inputs import LocalVoice
+from livekit_talking_avatar.voice_inputs import LocalVoice, WorkerVoice
 from livekit_talking_avatar.worker import Connection
 from livekit_talking_avatar.worker_process import WorkerProcess
 
 PROVIDER = "talking-avatar"
-CLEAR_BUFFER_TIMEOUT_S = 2.0
-"""Finite: an agent whose worker is gone must not wait for its answer forever."""
 
 
 class LocalAvatarSession(BaseAvatarSession[Any]):
@@ -171,14 +168,7 @@ class AvatarSession(BaseAvatarSession[Any]):
         await super().start(agent_session, room)
         agent_identity = _agent_identity(room)
         agent_session.output.replace_audio_tail(
-            DataStreamAudioOutput(
-                room=room,
-                destination_identity=self._identity,
-                sample_rate=self._sample_rate,
-                wait_remote_track=rtc.TrackKind.KIND_VIDEO,
-                clear_buffer_timeout=CLEAR_BUFFER_TIMEOUT_S,
-                wait_playback_start=True,
-            )
+            WorkerVoice(room, avatar_identity=self._identity, sample_rate=self._sample_rate)
         )
         livekit_token = (
             api.AccessToken(key, secret)
@@ -198,7 +188,7 @@ class AvatarSession(BaseAvatarSession[Any]):
             agent_identity=agent_identity,
             sample_rate=self._sample_rate,
         )
-        self._worker = WorkerProcess(connection)
+        self._worker = WorkerProcess(connection, is_wanted=room.isconnected)
 
     async def aclose(self) -> None:
         """End the worker."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from livekit import rtc
 from livekit.agents import utils
 from livekit.agents.utils.audio import AudioByteStream
-from livekit.agents.voice.avatar import AudioReceiver, AudioSegmentEnd
+from livekit.agents.voice.avatar import AudioReceiver, AudioSegmentEnd, DataStreamAudioOutput
 from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities
 
 from livekit_talking_avatar.voice_queue import VoiceQueue
@@ -29,10 +29,60 @@ FRAME_MS = 40
 """Voice is taken in pieces of this length; the first one makes the avatar speak."""
 IDLE_S = 10.0
 """A stream from which nothing comes for so long has ended, and its trailer was lost."""
+CLEAR_BUFFER_TIMEOUT_S = 2.0
+"""Finite: an agent whose worker does not answer must not wait for ever."""
 RPC_TRIES = 3
 RPC_RETRY_S = 0.1
 
 logger = logging.getLogger(__name__)
+
+
+class WorkerVoice(DataStreamAudioOutput):
+    """An `AgentSession`'s output whose other end is a worker's `RoomVoice`.
+
+    A worker that is lost ends the segments that it had, or the agent would wait for their end; what
+    comes later waits for the next worker.
+    """
+
+    def __init__(self, room: rtc.Room, *, avatar_identity: str, sample_rate: int) -> None:
+        """Prepare.
+
+        Args:
+            room: The agent's.
+            avatar_identity: Of the worker.
+            sample_rate: Of the voice, Hz; the agent converts it.
+        """
+        super().__init__(
+            room,
+            destination_identity=avatar_identity,
+            sample_rate=sample_rate,
+            wait_remote_track=rtc.TrackKind.KIND_VIDEO,
+            clear_buffer_timeout=CLEAR_BUFFER_TIMEOUT_S,
+            wait_playback_start=True,
+        )
+        self._avatar_identity = avatar_identity
+        self._is_lost = False
+        room.on("participant_disconnected", self._on_participant_disconnected)
+
+    def _on_participant_disconnected(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.identity == self._avatar_identity:
+            self._is_lost = True
+            self.clear_buffer()
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        """Take the agent's voice."""
+        while self._is_lost:
+            try:
+                await utils.wait_for_track_publication(
+                    room=self._room,
+                    identity=self._avatar_identity,
+                    kind=rtc.TrackKind.KIND_VIDEO,
+                )
+                self._is_lost = False
+            except RuntimeError:  # the next one was lost, too, or the agent has left
+                if not self._room.isconnected():
+                    raise
+        await super().capture_frame(frame)
 
 
 class LocalVoice(AudioOutput, AudioReceiver):
@@ -160,6 +210,10 @@ class RoomVoice(AudioReceiver):
             asyncio.create_task(self._send_reports()),
         ]
 
+    async def wait(self) -> None:
+        """Wait for ever; raises what ended the taking of voice, once started."""
+        await asyncio.gather(*self._tasks)
+
     async def aclose(self) -> None:
         """Take no more voice."""
         for task in self._tasks:
@@ -181,6 +235,8 @@ class RoomVoice(AudioReceiver):
         try:
             rate, channels = int(attributes["sample_rate"]), int(attributes["num_channels"])
         except (KeyError, ValueError):
+            rate = channels = 0
+        if rate < 1_000 or channels < 1:
             logger.error("voice without sample_rate and num_channels is not taken: %s", attributes)
             reader.close()
             return

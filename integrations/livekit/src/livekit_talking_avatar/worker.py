@@ -7,6 +7,7 @@ called back with ``lk.playback_started`` and ``lk.playback_finished``.
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from livekit import rtc
 from livekit.agents.voice.avatar import AvatarRunner
@@ -92,15 +93,15 @@ async def serve_room(
     runner = AvatarRunner(room, audio_recv=voice, video_gen=generator, options=generator.options)
     over = asyncio.create_task(is_over.wait())
     starting = asyncio.create_task(runner.start())
-    tasks: set[asyncio.Task[object]] = {over, starting}
+    tasks: set[asyncio.Future[Any]] = {over, starting}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if is_over.is_set():
             return
         await starting
-        running = asyncio.create_task(runner.wait_for_complete())
+        running = asyncio.gather(runner.wait_for_complete(), voice.wait())
         tasks.add(running)
-        await asyncio.wait({over, running}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks - {starting}, return_when=asyncio.FIRST_COMPLETED)
         if not is_over.is_set():
             raise WorkerFailed("The room's voice ended.") from running.exception()
     finally:

@@ -1,9 +1,10 @@
-"""A worker in a process of its own, which is started again when it fails."""
+"""A worker in a process of its own, which is started again when it ends too soon."""
 
 import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from livekit_talking_avatar.__main__ import environment
 from livekit_talking_avatar.worker import Connection
@@ -17,15 +18,18 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerProcess:
-    """Keeps a worker running until it ends by itself, because its agent left or the room closed."""
+    """Keeps a worker running as long as it is wanted."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, is_wanted: Callable[[], bool]) -> None:
         """Start it; in an event loop.
 
         Args:
             connection: Where it goes.
+            is_wanted: Whether another one may start; a worker leaves with its agent, who may
+                have left for a moment only.
         """
         self._connection = connection
+        self._is_wanted = is_wanted
         self.process: asyncio.subprocess.Process | None = None
         """The one that runs now."""
         self._keeping = asyncio.create_task(self._keep())
@@ -41,12 +45,16 @@ class WorkerProcess:
         while True:
             began_s = loop.time()
             code = await self._run()
-            if code == 0:
+            if not self._is_wanted():
                 return
             if loop.time() - began_s > STEADY_S:
                 pause_s = FIRST_RETRY_S
-            logger.error("the avatar's worker ended with %s; another starts in %g s", code, pause_s)
+            logger.warning(
+                "worker ended with %s; another starts in %g s", code, pause_s
+            )
             await asyncio.sleep(pause_s)
+            if not self._is_wanted():
+                return
             pause_s = min(2 * pause_s, MAX_RETRY_S)
 
     async def _run(self) -> int:
