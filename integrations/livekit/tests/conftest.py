@@ -60,12 +60,12 @@ class Agent:
         self.cleared_s = time.monotonic()
         self.output.clear_buffer()
 
-    async def until_heard(self, seconds: float, within_s: float = 8) -> None:
+    async def until_heard(self, seconds: float, within_s: float = 30) -> None:
         async with asyncio.timeout(within_s):
             while len(self.room.viewer.heard()) < seconds * RATE:
                 await self.room.viewer.has_news()
 
-    async def until_finished(self, count: int = 1, within_s: float = 12) -> PlaybackFinishedEvent:
+    async def until_finished(self, count: int = 1, within_s: float = 30) -> PlaybackFinishedEvent:
         async with asyncio.timeout(within_s):
             while len(self.finished) < count:
                 self._has_news.clear()
@@ -110,7 +110,7 @@ async def remote_agent(generator) -> AsyncIterator[Agent]:
     )
     yield Agent(output, avatars_room)
     agents_room.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         await serving
     await avatars_room.close()
 

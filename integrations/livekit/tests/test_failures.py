@@ -61,7 +61,7 @@ async def test_the_avatar_speaks_again_when_the_server_is_back(
     await agent.until_finished()
     await asyncio.to_thread(own_avatar_server.start)
     agent.room.viewer.forget()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         await agent.room.viewer.has_seen(25)
     voice = speech(1.0, 3)
     agent.room.viewer.forget()

@@ -42,6 +42,7 @@ from talking_avatar import (
     SpeechStarted,
 )
 
+SAMPLE_RATES = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 FPS = 25.0
 OPEN_WITHIN_S = 15.0
 STALL_S = 2.0
@@ -51,6 +52,13 @@ HAND_OVER_S = 0.2
 """How long clearing waits for the runner to hand on what it took."""
 
 logger = logging.getLogger(__name__)
+
+
+def check_sample_rate(sample_rate: int) -> None:
+    """Raises ValueError where the server does not offer the rate."""
+    if sample_rate not in SAMPLE_RATES:
+        offered = ", ".join(map(str, SAMPLE_RATES))
+        raise ValueError(f"sample_rate={sample_rate} is not offered: take one of {offered}.")
 
 
 class AvatarVideoGenerator(VideoGenerator):
@@ -74,7 +82,11 @@ class AvatarVideoGenerator(VideoGenerator):
             headers: Of the request, for proxies before the server.
             sample_rate: Of the voice in the room: 8000, 16000, 22050, 24000, 32000, 44100 or
                 48000 Hz. Voice of another rate is converted.
+
+        Raises:
+            ValueError: The sample rate is another one.
         """
+        check_sample_rate(sample_rate)
         self._client = AvatarClient(
             server, user_id, token=token, headers=headers, receive=["video", "events"]
         )

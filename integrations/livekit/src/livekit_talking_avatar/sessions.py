@@ -17,7 +17,7 @@ from livekit.agents.voice.avatar import (
 )
 from livekit.agents.voice.avatar import AvatarSession as BaseAvatarSession
 
-from livekit_talking_avatar.generator import AvatarVideoGenerator
+from livekit_talking_avatar.generator import AvatarVideoGenerator, check_sample_rate
 from livekit_talking_avatar.voice_inputs import LocalVoice, WorkerVoice
 from livekit_talking_avatar.worker import Connection
 from livekit_talking_avatar.worker_process import WorkerProcess
@@ -122,6 +122,7 @@ class AvatarSession(BaseAvatarSession[Any]):
             avatar_name: What people in the room see.
         """
         super().__init__()
+        check_sample_rate(sample_rate)
         self._server = server
         self._user_id = user_id
         self._token = token

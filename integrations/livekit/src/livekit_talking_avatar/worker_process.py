@@ -49,9 +49,7 @@ class WorkerProcess:
                 return
             if loop.time() - began_s > STEADY_S:
                 pause_s = FIRST_RETRY_S
-            logger.warning(
-                "worker ended with %s; another starts in %g s", code, pause_s
-            )
+            logger.warning("worker ended with %s; another starts in %g s", code, pause_s)
             await asyncio.sleep(pause_s)
             if not self._is_wanted():
                 return
