@@ -1,6 +1,6 @@
 """Failed log-ins for staff: who is locked out, and how to let them in again."""
 
-from axes.admin import AccessAttemptAdmin
+from axes.admin import AccessAttemptAdmin, IsLockedOutFilter
 from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import admin
@@ -15,6 +15,7 @@ class LoginAttemptAdmin(AccessAttemptAdmin):  # type: ignore[misc]  # axes has n
     """
 
     list_display = ("username", "ip_address", "attempt_time", "failures_since_start", "lock")
+    list_filter = (IsLockedOutFilter,)
     list_display_links = ("username",)
     actions = ()
 
@@ -23,7 +24,5 @@ class LoginAttemptAdmin(AccessAttemptAdmin):  # type: ignore[misc]  # axes has n
 
     @admin.display(description="locked out")
     def lock(self, attempt: AccessAttempt) -> str:
-        if attempt.failures_since_start < settings.AXES_FAILURE_LIMIT:
-            return "no"
-        minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
-        return f"for {minutes} min after the last attempt; delete this to let them in"
+        is_locked = attempt.failures_since_start >= settings.AXES_FAILURE_LIMIT
+        return "yes; delete it to unlock" if is_locked else "no"

@@ -23,6 +23,11 @@ def test_after_ten_failures_even_the_right_password_waits(client):
     statuses = [attempt(client, "wrong") for _ in range(project.AXES_FAILURE_LIMIT)]
     assert statuses[:-1] == [200] * (project.AXES_FAILURE_LIMIT - 1)
     assert attempt(client, "right") == 429
+    form = {"username": "ann", "password": "right"}
+    page = client.post(ADMIN, form, REMOTE_ADDR="203.0.113.9").content.decode()
+    minutes = int(project.AXES_COOLOFF_TIME.total_seconds() // 60)
+    assert f"Try again {minutes} minutes after" in page
+    assert "To the studio" in page, "a page like the others"
     assert attempt(client, "right", address="203.0.113.10") == 302, "from elsewhere it works"
 
 
@@ -46,7 +51,7 @@ def test_the_admin_shows_who_is_locked_out_and_lets_them_in_again(client, admin_
     assert ">Axes<" not in index
     listed = "/admin/axes/accessattempt/"
     said = admin_client.get(listed).content.decode()
-    for words in ("ann", "203.0.113.9", "delete this to let them in"):
+    for words in ("ann", "203.0.113.9", "delete it to unlock"):
         assert words in said
     chosen = {"_selected_action": [AccessAttempt.objects.get().pk], "action": "delete_selected"}
     admin_client.post(listed, {**chosen, "post": "yes"})
