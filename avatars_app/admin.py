@@ -51,6 +51,8 @@ class WebhookEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes no
         again = queryset.update(
             state=WebhookEvent.State.WAITING, attempts=0, next_attempt_at=timezone.now()
         )
+        for event in queryset:
+            self.log_change(request, event, "Sent again.")
         self.message_user(request, f"Sent again: {again}.")
 
 
@@ -194,7 +196,10 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         """Do it with each, and say with which it was done and with which not."""
         outcome: dict[bool, list[str]] = {True: [], False: []}
         for avatar in queryset:
-            outcome[action(avatar=avatar)].append(avatar.user_id)
+            is_done = action(avatar=avatar)
+            outcome[is_done].append(avatar.user_id)
+            if is_done:
+                self.log_change(request, avatar, f"{done.capitalize()}.")
         if names := outcome[True]:
             self.message_user(request, f"{', '.join(names)}: {done}.", messages.SUCCESS)
         if names := outcome[False]:
@@ -255,5 +260,8 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        revoked = queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
-        self.message_user(request, f"Revoked: {revoked}; their sessions end within seconds.")
+        good = list(queryset.filter(revoked_at=None))
+        queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        for key in good:
+            self.log_change(request, key, "Revoked.")
+        self.message_user(request, f"Revoked: {len(good)}; their sessions end within seconds.")

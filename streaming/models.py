@@ -16,6 +16,14 @@ class GatewayProcess(models.Model):
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     is_stopped = models.BooleanField(default=False)
+    drain_requested = models.BooleanField(
+        default=False, help_text="An operator wants no new sessions there."
+    )
+    places = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Sessions that can speak at once, where that is known."
+    )
+    places_used = models.PositiveIntegerField(default=0)
+    sessions = models.PositiveIntegerField(default=0, help_text="That are alive.")
     connections_open = models.PositiveIntegerField(default=0)
     connections_ever = models.PositiveBigIntegerField(default=0)
     samples = models.PositiveBigIntegerField(default=0)
@@ -26,7 +34,11 @@ class GatewayProcess(models.Model):
     errors = models.JSONField(default=dict)
 
     class Meta:
-        verbose_name_plural = "gateway processes"
+        verbose_name = "process"
+        verbose_name_plural = "processes"
+        ordering = ["is_stopped", "-heartbeat_at"]
+        default_permissions = ("view",)
+        permissions = [("drain_gatewayprocess", "Can drain a process")]
 
     def __str__(self) -> str:
         return self.name

@@ -30,6 +30,20 @@ def make_database(folder: Path) -> str:
     return url
 
 
+def make_superuser(database_url: str, name: str, password: str) -> None:
+    """Make an account that may do everything in the admin."""
+    making = Process(
+        *("manage.py", "createsuperuser", "--noinput", "--username", name, "--email", ""),
+        env={
+            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+            "DATABASE_URL": database_url,
+            "DJANGO_SUPERUSER_PASSWORD": password,
+        },
+    )
+    assert making.wait(60) == 0, making.output
+    making.kill()
+
+
 class Process:
     """A Python process of the project; its output is collected as it comes."""
 

@@ -42,6 +42,7 @@ from musetalk_site.processes.messages import (
 )
 from musetalk_site.telemetry import collection
 from streaming.gateway.registry import Registry
+from streaming.gateway.stills import next_idr
 from streaming.history.writer import HistoryWriter
 from streaming.protocol.errors import HolderFull, SessionIdTaken
 
@@ -186,7 +187,11 @@ class AppProcess:
         """What the other processes count, as `collection.packed` there; waits, in any thread."""
         return self._ask("numbers")
 
-    def _ask(self, what: Question) -> list[bytes]:
+    def still(self, session: str) -> bytes | None:
+        """The next IDR of a session of another process; waits, in any thread."""
+        return next(iter(self._ask("still", session)), None)
+
+    def _ask(self, what: Question, about: str = "") -> list[bytes]:
         """Ask all other processes, and wait for their answers in the calling thread."""
         asking = _Asking()
         request = self._new_request()
@@ -194,7 +199,7 @@ class AppProcess:
 
         def ask() -> None:
             try:
-                self._control.send(AskOthers(request, what))
+                self._control.send(AskOthers(request, what, about))
             except PeerGone:
                 asking.is_done.set()
 
@@ -219,8 +224,8 @@ class AppProcess:
                     spending.set_result(refusal)
             case SupersedeSession(session):
                 self._spawn(self._registry.supersede(session))
-            case Asked(request, what):
-                self._spawn(self._answer(request, what))
+            case Asked(request, what, about):
+                self._spawn(self._answer(request, what, about))
             case AnswerOfOther(request, content):
                 if asking := self._asking.get(request):
                     asking.answers.append(content)
@@ -233,14 +238,21 @@ class AppProcess:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
-    async def _answer(self, request: int, what: Question) -> None:
+    async def _answer(self, request: int, what: Question, about: str) -> None:
         if what == "refresh":
             await asyncio.to_thread(self._writer.refresh)
             answer = Answer(request)
+        elif what == "still":
+            answer = Answer(request, await next_idr(self._registry, about) or b"")
         else:
             answer = Answer(request, collection.packed())
-        with contextlib.suppress(PeerGone):
+        try:
             self._control.send(answer)
+        except PeerGone:
+            return
+        except ValueError as error:
+            log.warning("a question of another process: %s", error)
+            self._control.send(Answer(request))
 
     async def _beat(self) -> None:
         while True:
@@ -251,7 +263,7 @@ class AppProcess:
                         streams=self._streams(),
                         speaking=sum(link is not None and link.queued_ms > 0 for link in links),
                         adopted=self._adopted,
-                        is_ready=self._is_ready() and not self._registry.is_closing,
+                        is_ready=self._is_ready() and self._registry.takes_sessions,
                     )
                 )
             await asyncio.sleep(BEAT_EVERY_S)

@@ -10,8 +10,8 @@ MAX_BYTES: Final = 128 * 1024
 """Of one message; a request head that is handed over is the largest part of any."""
 
 
-Question = Literal["refresh", "numbers"]
-"""Write down your sessions now; or: what do you count?"""
+Question = Literal["refresh", "numbers", "still"]
+"""Write down your sessions now; what do you count; what does the session ``about`` show?"""
 
 
 class FromProcess(msgspec.Struct, frozen=True, tag=True):
@@ -62,6 +62,7 @@ class AskOthers(FromProcess, frozen=True):
 
     request: int
     what: Question
+    about: str = ""
 
 
 class SpendCharges(FromProcess, frozen=True):
@@ -116,6 +117,7 @@ class Asked(ToProcess, frozen=True):
 
     request: int
     what: Question
+    about: str = ""
 
 
 class AnswerOfOther(ToProcess, frozen=True):

@@ -286,7 +286,7 @@ class Supervisor:
         )
         self._questions[number] = question
         for other in list(others):
-            if not self._send(self._processes[other], Asked(number, message.what)):
+            if not self._send(self._processes[other], Asked(number, message.what, message.about)):
                 others.discard(other)
         if not others:
             self._end_question(number)

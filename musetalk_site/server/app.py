@@ -167,6 +167,7 @@ class _App:
             engine_address=self._options.engine_address,
         )
         health.use(partial(_health_of, worker))
+        self._writer.places = partial(_places_of, worker)
         return worker
 
     def _make_app_process(self, descriptors: Descriptors | None) -> "AppProcess | None":
@@ -279,6 +280,13 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
         is_late=report.is_late,
         is_full=report.is_full,
     )
+
+
+def _places_of(worker: "InferenceWorker") -> tuple[int | None, int]:
+    report = worker.report()
+    if report is None:
+        return None, 0
+    return report.places, report.speaking
 
 
 def _media_layer() -> BaseChannelLayer:

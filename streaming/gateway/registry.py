@@ -76,6 +76,9 @@ class Peers(Protocol):
     def release_session(self, session: str) -> None:
         """The session is no longer in this process."""
 
+    def still(self, session: str) -> bytes | None:
+        """The next IDR of a session of another process; waits for that, in any thread."""
+
     def refresh(self) -> None:
         """Have the others write down their sessions; waits for that, in any thread."""
 
@@ -87,6 +90,8 @@ class Registry:
         self.is_closing = False
         self.is_draining = False
         """No streams should be sent here: the server ends soon."""
+        self.drain_requested = False
+        """An operator wants no new sessions here."""
         self.connections_ever = 0
         self.resumes = 0
         """Sessions that continued on another connection."""
@@ -99,6 +104,11 @@ class Registry:
         self._by_session_id: dict[str, Connection] = {}
         self._past = SessionMetrics()
         self._last_worker: SessionClaimed | None = None
+
+    @property
+    def takes_sessions(self) -> bool:
+        """Whether new sessions may begin here."""
+        return not (self.is_closing or self.is_draining or self.drain_requested)
 
     def enter(self, connection: Connection) -> None:
         self._connections.add(connection)

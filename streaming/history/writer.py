@@ -13,8 +13,8 @@ process looks next. Should it only have been asleep, its next write opens them a
 
 At its start, and every day, the thread forgets what is older than HISTORY_DAYS.
 
-What an operator wants travels the other way: a mark in the row, seen with the heartbeat, or at once
-in the process that serves the operator.
+What an operator wants travels the other way: a mark in the row, looked for every second, or at once
+in the processes of the machine that serves the operator.
 """
 
 import atexit
@@ -56,7 +56,8 @@ _ROWS_AT_ONCE = 200
 _LEFT_ALONE = {"id", "process", "session_id", "user_id", "started_at", "termination_requested"}
 """What a later write does not touch; `termination_requested` is others' to write."""
 _WRITTEN = [f.name for f in SessionRecord._meta.fields if f.name not in _LEFT_ALONE]
-_BEATEN = [f.name for f in GatewayProcess._meta.fields if f.name not in {"id", "started_at"}]
+_NOT_BEATEN = {"id", "started_at", "drain_requested"}
+_BEATEN = [f.name for f in GatewayProcess._meta.fields if f.name not in _NOT_BEATEN]
 
 
 class HistoryWriter:
@@ -66,6 +67,8 @@ class HistoryWriter:
     """Whether it could be written to the last time."""
 
     def __init__(self, watched: Registry) -> None:
+        self.places: Callable[[], tuple[int | None, int]] = lambda: (None, 0)
+        """How many sessions can speak here at once, and how many do."""
         self._outage_began_s = 0.0
         self._registry = watched
         self._process = GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
@@ -145,6 +148,8 @@ class HistoryWriter:
             if is_due:
                 next_write_s = time.monotonic() + WRITE_EVERY_S
             self._try(partial(self.sweep, writes_all=is_due))
+            if not is_due:
+                self._try(self._carry_out_requests)
             with self._news:
                 self._answered = asked
                 self._news.notify_all()
@@ -210,6 +215,8 @@ class HistoryWriter:
         process, metrics = self._process, self._registry.metrics()
         process.heartbeat_at = timezone.now()
         process.is_stopped = self._is_over
+        process.places, process.places_used = self.places()
+        process.sessions = sum(each.session.link is not None for each in self._registry)
         process.connections_open = len(self._registry)
         process.connections_ever = self._registry.connections_ever
         process.samples = metrics.samples
@@ -291,6 +298,13 @@ class HistoryWriter:
         log.warning("sessions of processes that died: %d", ended)
 
     def _carry_out_requests(self) -> None:
+        """What operators want of this process and its sessions."""
+        drains = GatewayProcess.objects.filter(id=self._process.id, drain_requested=True).exists()
+        if drains != self._registry.drain_requested:
+            log.warning("an operator wants %s sessions here", "no new" if drains else "new")
+            self._registry.drain_requested = drains
+        if not self._ids:
+            return
         wished = set(
             SessionRecord.objects.filter(
                 process=self._process, ended_at=None, termination_requested=True

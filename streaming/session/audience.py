@@ -8,6 +8,7 @@ that reads too slowly misses frames up to an IDR, and nobody else notices.
 Nothing that a watcher does reaches the session. Pure.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -88,6 +89,7 @@ class Audience:
         self._is_owner_away = False
         self._watchers: dict[Watcher, None] = {}
         self._events_since_frame: list[SendPayload] = []
+        self._take_idr: list[Callable[[bytes], None]] = []
 
     @property
     def is_open(self) -> bool:
@@ -176,6 +178,10 @@ class Audience:
         """
         for relay in self.relays:
             relay.show(frame, sound)
+        if self._take_idr and frame.is_idr:
+            takers, self._take_idr = self._take_idr, []
+            for take in takers:
+                take(frame.access_unit)
         if not self._watchers:
             self._events_since_frame.clear()
             return
@@ -204,6 +210,13 @@ class Audience:
                 payload = payloads[form] = self._frame_payload(frame, sound, form)
             watcher.send_frame(payload, frame)
         self._events_since_frame.clear()
+
+    def take_next_idr(self, take: Callable[[bytes], None]) -> None:
+        """Call ``take`` with the next access unit that can be decoded by itself.
+
+        Staff may look at a session that nobody may watch.
+        """
+        self._take_idr.append(take)
 
     def tell(self, event: SpeechStarted | SpeechFinished) -> None:
         """Send a speech event to everybody who has begun to watch."""

@@ -86,6 +86,8 @@ def readiness(*, wants_capacity: bool = False) -> str | None:
         return "The server shuts down."
     if registry.is_draining:
         return "The server drains: it shuts down soon."
+    if registry.drain_requested:
+        return "An operator wants no new sessions here."
     if not writer.writer.has_database:
         return "The database cannot be reached."
     if reason := _outage_of_layers():

@@ -5,6 +5,7 @@ import io
 from datetime import date, timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
@@ -182,3 +183,97 @@ def test_a_session_is_shown_with_units_seconds_and_zone(admin_client, process):
 def test_a_session_that_an_operator_ends_is_ending(admin_client, process):
     record(process, ended_at=None, close_cause="", termination_requested=True)
     assert 'data-state="ending">ending</b>' in page(admin_client)
+
+
+def test_usage_by_user_and_day(admin_client, process):
+    now = timezone.now()
+    for user_id, minutes in (("ada", 30), ("ada", 60), ("<b>bob</b>", 5)):
+        record(
+            process,
+            user_id,
+            started_at=now,
+            ended_at=now + timedelta(minutes=minutes),
+            speech_ms=90_000,
+            video_bytes=2_500_000,
+        )
+    record(process, "carl", started_at=now - timedelta(days=3), ended_at=None, recorded_at=now)
+    record(process, "old", started_at=now - timedelta(days=40))
+    page = admin_client.get(f"{LIST}usage").content.decode()
+    assert "&lt;b&gt;bob" in page
+    assert "<b>bob" not in page
+    assert "?q=ada" in page
+    assert "?q=old" not in page
+    text = admin_client.get(f"{LIST}usage?days=1&format=csv").content.decode()
+    assert list(csv.DictReader(io.StringIO(text))) == [
+        {
+            "day": timezone.localdate().isoformat(),
+            "user_id": user_id,
+            "sessions": sessions,
+            "minutes": minutes,
+            "speech_minutes": speech,
+            "video_megabytes": video,
+        }
+        for user_id, sessions, minutes, speech, video in (
+            ("<b>bob</b>", "1", "5.0", "1.5", "2.5"),
+            ("ada", "2", "90.0", "3.0", "5.0"),
+        )
+    ]
+    everything = admin_client.get(f"{LIST}usage?days=90&format=csv").content.decode()
+    assert {row["user_id"] for row in csv.DictReader(io.StringIO(everything))} == {
+        *("ada", "<b>bob</b>", "carl", "old")
+    }
+    assert admin_client.get(f"{LIST}usage?days=1'--").status_code == 200
+
+
+PROCESSES = "/admin/streaming/gatewayprocess/"
+
+
+def test_a_process_is_drained_and_takes_sessions_again(admin_client, monkeypatch):
+    registry = Registry()
+    writer = HistoryWriter(registry)
+    monkeypatch.setattr(writer, "start", lambda: None)
+    monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
+    monkeypatch.setattr(history, "writer", writer)
+    writer.places = lambda: (12, 3)
+    assert "3 of 12 used" in admin_client.get(PROCESSES).content.decode()
+    request = {"action": "drain", "_selected_action": [GatewayProcess.objects.get().pk]}
+    page = admin_client.post(PROCESSES, request, follow=True).content.decode()
+    assert "Processes that drain: 1" in page
+    assert 'data-state="draining"' in page
+    assert registry.drain_requested
+    assert not registry.takes_sessions
+    again = {**request, "action": "take_sessions"}
+    assert (
+        'data-state="running"' in admin_client.post(PROCESSES, again, follow=True).content.decode()
+    )
+    assert registry.takes_sessions
+
+
+AUDIT = "/admin/admin/logentry/"
+
+
+def test_the_audit_says_who_did_what_and_cannot_be_changed(admin_client, client, process):
+    live = record(process, ended_at=None, close_cause="")
+    admin_client.post(LIST, {"action": "end_now", "_selected_action": [live.pk]})
+    page = admin_client.get(AUDIT).content.decode()
+    for words in ("admin", "of-ada", "Ended."):
+        assert words in page
+    entry = LogEntry.objects.get()
+    assert admin_client.post(f"{AUDIT}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin_client.get(f"{AUDIT}add/").status_code == 403
+    for group, status in (("viewer", 403), ("operator", 403), ("administrator", 200)):
+        user = User.objects.create_user(group, is_staff=True)
+        user.groups.add(Group.objects.get(name=group))
+        client.force_login(user)
+        assert client.get(AUDIT).status_code == status, group
+        drain = {"action": "drain", "_selected_action": [process.pk]}
+        client.post(PROCESSES, drain)
+        process.refresh_from_db()
+        assert process.drain_requested is (group != "viewer")
+        GatewayProcess.objects.update(drain_requested=False)
+
+
+def test_a_session_that_is_not_here_has_no_picture(admin_client, process):
+    live = record(process, ended_at=None, close_cause="")
+    assert f"{LIST}{live.pk}/still.jpg" in page(admin_client)
+    assert admin_client.get(f"{LIST}{live.pk}/still.jpg").status_code == 404

@@ -55,6 +55,9 @@ class FakePeers:
     def release_session(self, session: str) -> None:
         self.released.append(session)
 
+    def still(self, session: str) -> bytes | None:
+        return None
+
     def refresh(self) -> None: ...
 
 

@@ -1,6 +1,5 @@
 """The history of sessions for staff: to look at, to count, to take away, and to end."""
 
-import csv
 from typing import Any
 
 from django.contrib import admin, messages
@@ -8,12 +7,20 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
+from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from inference.media.still import jpeg_of
+from streaming.admin.audit import log_each
+from streaming.admin.csv_export import csv_response
+from streaming.admin.usage import DEFAULT_DAYS, HEADER, PERIODS_DAYS, usage_by_user_and_day
+from streaming.gateway.registry import registry
+from streaming.gateway.stills import next_idr_anywhere
 from streaming.history import writer
 from streaming.history.usage_chart import use_by_day
 from streaming.models import SessionRecord
@@ -50,7 +57,7 @@ class LiveFilter(admin.SimpleListFilter):
 @admin.register(SessionRecord)
 class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     list_display = (
-        *("user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
+        *("still", "user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
         "errors_counted",
     )
     list_filter = (LiveFilter, "close_cause", "started_at", "engine", "avatar", "worker")
@@ -59,7 +66,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     list_per_page = 50
     actions = ("end_now", "export_chosen")
     fieldsets = (
-        (None, {"fields": ("user_id", "subject", "session_id", "avatar", "state")}),
+        (None, {"fields": ("still", "user_id", "subject", "session_id", "avatar", "state")}),
         (
             "Time",
             {"fields": ("started_at", "ended_at", "lasted", "last_message_at", "recorded_at")},
@@ -77,6 +84,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     class Media:
         css = {"all": ("sessions_admin/sessions.css",)}
+        js = ("sessions_admin/live.js",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -185,8 +193,63 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         export = self.admin_site.admin_view(self.export_all)
         return [
             path("export.csv", export, name="streaming_sessionrecord_export"),
+            path(
+                "usage",
+                self.admin_site.admin_view(self.usage),
+                name="streaming_sessionrecord_usage",
+            ),
+            path(
+                "<uuid:pk>/still.jpg",
+                self.admin_site.admin_view(self.still_of),
+                name="streaming_sessionrecord_still",
+            ),
             *super().get_urls(),
         ]
+
+    @admin.display(description="now")
+    def still(self, record: SessionRecord) -> SafeString:
+        """What it shows now, as a picture that is fetched beside the page."""
+        if not record.is_live:
+            return SafeString("")
+        address = reverse("admin:streaming_sessionrecord_still", args=(record.pk,))
+        return format_html(
+            '<img class="session-still" src="{}" alt="" loading="lazy" data-live>', address
+        )
+
+    def still_of(self, request: HttpRequest, pk: Any) -> HttpResponse:
+        """What a live session shows now; 404 if it shows nothing, or is on another machine."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        record = SessionRecord.objects.filter(pk=pk, ended_at=None).first()
+        access_unit = None if record is None else next_idr_anywhere(registry, record.session_id)
+        picture = None if access_unit is None else jpeg_of(access_unit)
+        if picture is None:
+            return HttpResponse(status=404)
+        return HttpResponse(
+            picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"}
+        )
+
+    def usage(self, request: HttpRequest) -> HttpResponse:
+        """Minutes by user and day."""
+        if not self.has_view_permission(request):
+            return HttpResponse(status=403)
+        wanted = request.GET.get("days", "")
+        days = int(wanted) if wanted in map(str, PERIODS_DAYS) else DEFAULT_DAYS
+        rows = list(usage_by_user_and_day(days))
+        if request.GET.get("format") == "csv":
+            return csv_response("usage.csv", HEADER, [row.values() for row in rows])
+        totals = ("sessions", "minutes", "speech_minutes", "video_megabytes")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Usage by user and day",
+            "opts": self.opts,
+            "rows": rows,
+            "total": {name: sum(getattr(row, name) for row in rows) for name in totals},
+            "days": days,
+            "periods": PERIODS_DAYS,
+            "css": static("sessions_admin/sessions.css"),
+        }
+        return TemplateResponse(request, "admin/streaming/sessionrecord/usage.html", context)
 
     def export_all(self, request: HttpRequest) -> HttpResponse:
         """What the list would show with the same query, all pages of it."""
@@ -205,10 +268,16 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.action(description="End now", permissions=["end"])
     def end_now(self, request: HttpRequest, queryset: QuerySet[SessionRecord]) -> None:
-        requested = queryset.filter(ended_at=None).update(termination_requested=True)
+        live = list(queryset.filter(ended_at=None))
+        SessionRecord.objects.filter(pk__in=[each.pk for each in live]).update(
+            termination_requested=True
+        )
+        log_each(self, request, live, "Ended.")
         writer.writer.refresh_all()
-        if requested:
-            self.message_user(request, f"Asked to end: {requested}; another machine takes 10 s.")
+        if live:
+            self.message_user(
+                request, f"Asked to end: {len(live)}; on another machine within two seconds."
+            )
         else:
             self.message_user(request, "None of them is live.", messages.WARNING)
 
@@ -219,17 +288,4 @@ def _clock(duration_s: float) -> str:
 
 
 def _csv(records: QuerySet[SessionRecord]) -> HttpResponse:
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="sessions.csv"'
-    rows = csv.writer(response)
-    rows.writerow(EXPORTED)
-    for values in records.values_list(*EXPORTED).iterator():
-        rows.writerow([_cell(value) for value in values])
-    return response
-
-
-def _cell(value: object) -> object:
-    """Text that a spreadsheet cannot take for a formula."""
-    if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
-        return f"'{value}"
-    return "" if value is None else value
+    return csv_response("sessions.csv", EXPORTED, records.values_list(*EXPORTED).iterator())
