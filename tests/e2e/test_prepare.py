@@ -285,6 +285,8 @@ def test_what_a_server_left_undone_the_next_one_does(
     else:
         psutil.wait_procs([child], 10)
         assert "Traceback" not in first.process.output, first.process.output
+        assert "[info] avatar ann: interrupted; it begins again" in first.process.output
+        assert "ended with status" not in first.process.output, "to be ended is no fault"
         assert not list((avatars_dir / ".jobs").iterdir())
     second = serve(**fresh_database)
     assert wait_for_end(second)["status"] == "ready"
