@@ -64,6 +64,29 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if hasattr(self, "server"):
             super().onClose(wasClean, code, reason)
 
+    # Autobahn composes a debug line, in color, for each piece of data, written or not, and fires an
+    # event that nobody waits for with each message. These are its methods without that.
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802  named by Twisted
+        self._messages_in_read = 0
+        self._dataReceived(data)
+        if self._messages_in_read > CROWDED_READ and hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = SMALL_READ_BYTES
+
+    def sendData(  # noqa: N802  named by Autobahn
+        self, data: bytes, sync: bool = False, chopsize: int | None = None
+    ) -> None:
+        if sync or chopsize or self.send_queue or self.state != self.STATE_OPEN:
+            super().sendData(data, sync, chopsize)
+            return
+        self.transport.write(data)
+        self.trafficStats.outgoingOctetsWireLevel += len(data)
+
+    def onMessageEnd(self) -> None:  # noqa: N802  named by Autobahn
+        if not self.failedByMe:
+            self._onMessage(b"".join(self.message_data), self.message_is_binary)
+        self.message_data.clear()
+
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
         # The peer may be gone while the application does not know it yet.
         if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
@@ -96,12 +119,6 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             log.info("dropped a client that sent over %d frames a second", FRAMES_PER_S)
             self.dropConnection(abort=True)
         return False
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802  named by Twisted
-        self._messages_in_read = 0
-        super().dataReceived(data)
-        if self._messages_in_read > CROWDED_READ and hasattr(self.transport, "bufferSize"):
-            self.transport.bufferSize = SMALL_READ_BYTES
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
         super().onMessage(payload, isBinary)
