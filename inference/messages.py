@@ -256,6 +256,10 @@ class WorkerAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
     """All its places to speak are taken."""
     sessions: int = 0
     """How many it serves."""
+    speaking: int = 0
+    """How many of them hold a place to speak."""
+    channel: str = ""
+    """Its private channel on the media layer, which takes claims as well; empty: not known."""
     is_leaving: bool = False
     """It ends now."""
 

@@ -18,6 +18,7 @@ import os
 import platform
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ ANNOUNCE_EVERY_S = 2.0
 ANNOUNCE_WITHIN_S = 0.5
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
+_BEGIN = "worker.begin"
+"""Makes the consumer, and with it the private channel, before there is a claim."""
 _HOST_IN_SCOPE = "inference.runtime.host"
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -83,11 +86,16 @@ class InferenceConsumer(AsyncConsumer):
             await super().__call__(scope, receive, send)
         finally:
             link.leave(self.channel_name)
+            self.host.channel = ""
             # The private channel is read no more: its sessions must be claimed again.
             self.host.abandon(self.channel_name)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         # Not the stock one, which hops through a shared thread to look after database connections.
+        self.host.channel = self.channel_name
+        self.host.has_channel.set()
+        if message.get("type") == _BEGIN:
+            return
         try:
             typed = from_layer(message)
         except MessageInvalid as error:
@@ -108,6 +116,10 @@ class ClaimListener(Worker):
         # that are not served any more.
         async with asyncio.TaskGroup() as listeners:
             for channel in self.channels:
+                scope = {"type": "channel", "channel": channel}
+                begin: asyncio.Queue[dict[str, Any]]
+                begin = self.get_or_create_application_instance(channel, scope)  # type: ignore[no-untyped-call]
+                begin.put_nowait({"type": _BEGIN})
                 listeners.create_task(self.listener(channel))
 
     async def listener(self, channel: str) -> None:
@@ -307,6 +319,8 @@ class InferenceWorker:
 
     async def _keep_announcing(self, host: Host) -> None:
         """Let gateways elsewhere know of this worker before it has a session of theirs."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(host.has_channel.wait(), ANNOUNCE_EVERY_S)
         while True:
             await self._announce(host)
             await asyncio.sleep(ANNOUNCE_EVERY_S)
@@ -321,6 +335,8 @@ class InferenceWorker:
             is_late=report.is_late,
             is_full=report.is_full,
             sessions=report.sessions,
+            speaking=report.speaking,
+            channel=host.channel,
             is_leaving=is_leaving,
         )
         try:

@@ -170,6 +170,10 @@ class Host:
         self._cpu_s = cpu_s
         """Processor time of this process."""
         self._capacity = Capacity(self._engine_places, speech_share=speech_share)
+        self.channel = ""
+        """Where this worker takes messages of its own, claims included; empty: not known."""
+        self.has_channel = asyncio.Event()
+        """It was known at least once."""
         self._speaking = 0
         self._speaking_at_s = -math.inf
         self._hosted: dict[str, _Hosted] = {}

