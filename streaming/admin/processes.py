@@ -16,8 +16,7 @@ from streaming.models import GatewayProcess
 @admin.register(GatewayProcess)
 class GatewayProcessAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     list_display = (
-        *("name", "state", "sessions", "places_to_speak", "connections_open", "video_sent"),
-        *("started_at", "heartbeat_at"),
+        *("name", "state", "sessions", "places_to_speak", "connections_open", "started_at"),
     )
     list_display_links = None
     list_filter = ("is_stopped", "started_at")
@@ -57,10 +56,6 @@ class GatewayProcessAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes 
             return "–"
         known = "not known" if process.places is None else process.places
         return f"{process.places_used} of {known} used"
-
-    @admin.display(description="video sent", ordering="video_bytes")
-    def video_sent(self, process: GatewayProcess) -> str:
-        return f"{process.video_bytes / 1e6:,.0f} MB"
 
     @admin.action(description="Drain: no new sessions", permissions=["drain"])
     def drain(self, request: HttpRequest, queryset: QuerySet[GatewayProcess]) -> None:

@@ -60,6 +60,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         *("still", "user_id", "avatar", "start", "lasted", "state", "speech", "lateness"),
         "errors_counted",
     )
+    list_display_links = ("user_id",)
     list_filter = (LiveFilter, "close_cause", "started_at", "engine", "avatar", "worker")
     search_fields = ("user_id", "session_id", "avatar", "worker")
     date_hierarchy = "started_at"

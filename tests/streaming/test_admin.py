@@ -67,6 +67,11 @@ def test_the_list_tells_who_when_and_how_well(admin_client, process):
         assert words in said
 
 
+def test_every_session_of_the_list_can_be_opened(admin_client, process):
+    for shown in (record(process), record(process, "bob", ended_at=None, close_cause="")):
+        assert f'change/">{shown.user_id}</a>' in page(admin_client)
+
+
 def test_filters_and_search(admin_client, process):
     record(process)
     record(process, "bob", ended_at=None, close_cause="")
