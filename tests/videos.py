@@ -70,6 +70,7 @@ def person(
     period: int = 50,
     sway: float = 5.0,
     talking: bool = False,
+    mouth_open: float = 0.0,
     **drawn: Any,
 ) -> Iterator[np.ndarray]:
     """A drawn person who sways gently and comes back every ``period`` pictures."""
@@ -81,7 +82,7 @@ def person(
                 **place,
                 "x": place["x"] + sway * np.sin(phase),
                 "tilt_deg": 1.5 * np.sin(phase),
-                "mouth_open": max(0.0, np.sin(3 * phase)) if talking else 0.0,
+                "mouth_open": max(0.0, np.sin(3 * phase)) if talking else mouth_open,
             }
         )
 

@@ -25,6 +25,9 @@ LANDMARK_COUNT = 468
 LEFT_EYE_OUTER, RIGHT_EYE_OUTER = 33, 263
 """As the viewer sees them; likewise all names below."""
 
+INNER_UPPER_LIP, INNER_LOWER_LIP = 13, 14
+LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER = 61, 291
+
 _MESH_SIZE = 192
 _MESH_MARGIN = 1.5
 
@@ -107,6 +110,23 @@ class FaceMesh:
         landmarks[:, :2] = points[:, :2] @ back[:, :2].T + back[:, 2]
         landmarks[:, 2] = points[:, 2] * roi.size / _MESH_SIZE
         return Face(landmarks, score)
+
+
+def lip_gaps(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far mouths are open: the gap of the inner lips, in mouth widths.
+
+    Args:
+        landmarks: float32 ``[n, 468, 2 or 3]``; NaN where there is no face.
+
+    Returns:
+        float32 ``[n]``; about .02 where the lips rest on each other.
+    """
+
+    def distance(a: int, b: int) -> NDArray[np.float32]:
+        return np.asarray(np.linalg.norm(landmarks[:, a, :2] - landmarks[:, b, :2], axis=-1))
+
+    gaps = distance(INNER_UPPER_LIP, INNER_LOWER_LIP)
+    return np.asarray(gaps / distance(LEFT_MOUTH_CORNER, RIGHT_MOUTH_CORNER), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import STANDARD_CLIPS, STATES, ClipState
+from inference.faces.mesh import lip_gaps
 from inference.preparation.quality import runs
 from inference.timing import FRAMES_PER_SECOND
 
@@ -68,7 +69,7 @@ class Appearance:
         return cls(
             firm=points[:, _FIRM].reshape(len(points), -1),
             surroundings=thumbnails.reshape(len(thumbnails), -1),
-            mouth=distance(13, 14) / distance(61, 291),
+            mouth=lip_gaps(landmarks),
             eyes=eyes / np.float32(np.nanmedian(eyes)),
         )
 

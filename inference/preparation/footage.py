@@ -7,19 +7,20 @@ pictures twice decodes twice, so memory does not grow with the length of a video
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError
 from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
 from inference.faces.tflite import RgbPicture
 from inference.preparation.normalization import Normalizer, over_background
+from inference.preparation.tone_mapping import HLG, PQ
 from inference.timing import FRAMES_PER_SECOND
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,6 @@ _THREADS = 2
 """Of the decoder, each with a picture of its own: on many cores they would be gigabytes of 4K."""
 _LEAST_RATE = 10
 _STILL_FORMATS = ("image2", "_pipe", "webp")
-_HDR_TRANSFERS = (16, 18)
-"""SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), as numbered in ITU-T H.273."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,14 @@ class Footage:
     expected_pictures: int
     sample_aspect_ratio: Fraction | None
     """Width by height of a stored pixel; None or 0: square."""
+    quarter_turns: int = 0
+    """Counterclockwise, after all that the file says of itself."""
+
+    def turned(self, turns: int) -> "Footage":
+        """The same file, its pictures turned by so many quarter turns more."""
+        width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
+        turns = (self.quarter_turns + turns) % 4
+        return replace(self, width=width, height=height, quarter_turns=turns)
 
 
 def examine(path: Path) -> Footage:
@@ -78,7 +85,7 @@ def examine(path: Path) -> Footage:
             if not is_still:
                 _check_length(container, path)
             first = next(_decoded(container, stream), None)
-            expected = 1 if is_still else _expected_pictures(container)
+            expected = 1 if is_still else _expected_pictures(path, container)
             aspect = stream.sample_aspect_ratio
     except MemoryError:
         raise  # FFmpeg's is one of its errors, too
@@ -88,16 +95,26 @@ def examine(path: Path) -> Footage:
         raise _unreadable(path, "no picture in it can be decoded")
     shown = _read_still(path) if is_still else Normalizer(aspect).normalize(first)
     height, width = shown.shape[:2]
-    is_hdr = int(first.color_trc) in _HDR_TRANSFERS
+    is_hdr = int(first.color_trc) in (HLG, PQ)
     return Footage(path, is_still, width, height, is_hdr, expected, aspect)
 
 
 def pictures(footage: Footage) -> Iterator[RgbPicture]:
-    """All pictures, upright, 25 a second; of a still picture just the one.
+    """All pictures, 25 a second, turned as the footage says; of a still picture just the one.
 
     At each tick the latest picture that has come is shown, as a player would. PreparationError if
     the file turns out damaged from the start, too long, too short, or of too few pictures.
     """
+    turned: RgbPicture | None = None
+    before: RgbPicture | None = None
+    for picture in _pictures(footage):
+        if turned is None or picture is not before:
+            turned = np.ascontiguousarray(np.rot90(picture, footage.quarter_turns))
+        before = picture
+        yield turned
+
+
+def _pictures(footage: Footage) -> Iterator[RgbPicture]:
     if footage.is_still:
         yield _read_still(footage.path)
         return
@@ -137,7 +154,10 @@ def pictures(footage: Footage) -> Iterator[RgbPicture]:
 
 
 def _open(path: Path) -> av.container.InputContainer:
-    return av.open(str(path), options={"format_whitelist": _FORMATS})
+    try:
+        return av.open(str(path), options={"format_whitelist": _FORMATS})
+    except ArgumentError:
+        raise _unreadable(path, "its format is not one that is taken") from None
 
 
 def _is_still(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
@@ -264,9 +284,19 @@ def _check_length(container: av.container.InputContainer, path: Path) -> None:
         raise _too_long(path)
 
 
-def _expected_pictures(container: av.container.InputContainer) -> int:
-    length_s = (container.duration or 0) / av.time_base
+def _expected_pictures(path: Path, container: av.container.InputContainer) -> int:
+    length_s = (container.duration or 0) / av.time_base or _length_s(path)
     return max(1, round(min(length_s, LONGEST_S) * FRAMES_PER_SECOND))
+
+
+def _length_s(path: Path) -> float:
+    """By the times of the packets, undecoded: browsers record without a length in the header."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        if not times or stream.time_base is None:
+            return 0.0
+        return float((max(times) - min(times)) * stream.time_base)
 
 
 def _too_long(path: Path) -> PreparationError:

@@ -16,6 +16,7 @@ from inference.errors import PreparationError
 from inference.media.types import Picture
 from inference.preparation.footage import Footage, pictures
 from inference.preparation.framing import Frame, choose_frame, face_heights
+from inference.preparation.orientation import upright
 from inference.preparation.quality import Finding, Judgement, judge
 from inference.preparation.track import Track, follow, smoothed
 
@@ -33,6 +34,7 @@ class Reel:
     @classmethod
     def of(cls, footage: Footage, *, fewest: int, tell: Callable[[int], None]) -> "Reel":
         """Track, smooth, frame and judge a file; PreparationError if it cannot be used."""
+        footage = upright(footage)
         track = follow(pictures(footage), tell)
         landmarks = smoothed(track.landmarks, track.is_cut)
         frame = choose_frame(landmarks, footage.width, footage.height)
@@ -42,6 +44,7 @@ class Reel:
             frame,
             (footage.width, footage.height),
             is_hdr=footage.is_hdr,
+            is_turned=footage.quarter_turns != 0,
             fewest=fewest,
         )
         return cls(footage, track, frame, frame.to_frame(landmarks), judgement)

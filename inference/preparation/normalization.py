@@ -1,9 +1,9 @@
-"""Decoded pictures as a player shows them: upright, unmirrored, square pixels, one size, no combs.
+"""Decoded pictures as a player shows them: upright, unmirrored, square pixels, one size, SDR.
 
 Cameras, browsers and editors store pictures in ways that only the metadata explain: a display
-matrix that turns or mirrors, pixels that are not square, two fields woven into one picture, a size
-that changes when the network does. Everything behind this module sees plain RGB pictures of the
-first one's size.
+matrix that turns or mirrors, pixels that are not square, two fields woven into one picture, HDR, a
+size that changes when the network does. Everything behind this module sees plain RGB pictures of
+the first one's size.
 
 The display matrix is that of ISO/IEC 14496-12 §8.3.2: (x', y') = (a x + c y, b x + d y).
 """
@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from inference.faces.tflite import RgbPicture
+from inference.preparation.tone_mapping import HLG, PQ, ToneMapper
 
 BACKGROUND = (128, 128, 128)
 """RGB behind transparent pictures and beside pictures of another shape: a neutral gray."""
@@ -43,6 +44,7 @@ class Normalizer:
         self._aspect = sample_aspect_ratio or Fraction(1)
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()  # one for each frame would cost ten times the time
+        self._tone_mapper = ToneMapper()
         self._tied_bytes = 0
         self.has_changed_size = False
         """A picture had another size than the first."""
@@ -56,8 +58,11 @@ class Normalizer:
         Returns:
             uint8 ``[height, width, 3]``, RGB; the same size for all pictures of the video.
         """
-        rgb = self._reformatter.reformat(frame, format="rgb24")
-        picture: RgbPicture = np.asarray(rgb.to_ndarray(), np.uint8)
+        if (transfer := int(frame.color_trc)) in (HLG, PQ):
+            picture = self._tone_mapper.to_rgb(frame, transfer)
+        else:
+            rgb = self._reformatter.reformat(frame, format="rgb24")
+            picture = np.asarray(rgb.to_ndarray(), np.uint8)
         if frame.interlaced_frame:
             picture = _first_field(picture)
         picture = _with_square_pixels(picture, self._aspect)

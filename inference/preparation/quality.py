@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import PreparationError
+from inference.faces.mesh import lip_gaps
 from inference.preparation.framing import Frame, face_heights
 from inference.preparation.track import Track
 
@@ -22,6 +23,9 @@ _LARGE_REFUSED, _LARGE_WARNED = 430.0, 330.0
 """Height of the face in the framed picture, pixels."""
 _DISTANT_REFUSED = 130.0
 _COVERED_RELATIVE, _COVERED_LEAST = 0.3, 4.0
+_WIDE_OPEN, _OPEN_WARNED = 0.4, 0.2
+"""Gap of the lips, in mouth widths: from the first on shutting would tear the lips; a mouth that is
+open by the second most of the time is shut, and looks tense."""
 _EDGE = 0.01
 
 _REMEDIES = {
@@ -32,11 +36,13 @@ _REMEDIES = {
     "blurred": "the face is blurred: hold the camera still and let it focus",
     "cut_off": "the face leaves the picture: keep some distance to its edges",
     "mouth_covered": "something covers the mouth: keep your hands down",
+    "mouth_open": "the mouth is open: close your lips, without pressing them",
     "too_small": "the face is small: come closer, head and shoulders fill the picture",
     "too_large": "the face is very large: step back until the shoulders are seen",
     "scene_cut": "there are cuts in it: record in one go",
     "several_people": "several people are in it; the largest face of the beginning was taken",
-    "hdr": "it was filmed in HDR, colors may look flat: switch HDR off",
+    "hdr": "it was filmed in HDR and converted: for the exact colors switch HDR off",
+    "turned": "the face was on its side or upside down, and was turned: hold the camera upright",
 }
 
 
@@ -69,6 +75,7 @@ def judge(
     size: tuple[int, int],
     *,
     is_hdr: bool = False,
+    is_turned: bool = False,
     fewest: int,
 ) -> Judgement:
     """Judge a tracked video.
@@ -88,6 +95,8 @@ def judge(
     if longest_run(is_usable, track.is_cut) < fewest:
         gravest = findings[0] if findings else _finding("scene_cut", float(track.is_cut.mean()))
         raise PreparationError(gravest.reason, f"Too little of it can be used: {gravest.message}.")
+    if float(np.nanmedian(lip_gaps(landmarks))) > _OPEN_WARNED:
+        findings.append(_finding("mouth_open", 1.0))
     if height < _SMALL_WARNED:
         findings.append(_finding("too_small", 1.0))
     if height * frame.scale > _LARGE_WARNED:
@@ -96,6 +105,8 @@ def judge(
         findings.append(_finding("scene_cut", float(track.is_cut.mean())))
     if track.people > 1:
         findings.append(_finding("several_people", 1.0))
+    if is_turned:
+        findings.append(_finding("turned", 1.0))
     if is_hdr:
         findings.append(_finding("hdr", 1.0))
     return Judgement(is_usable, findings, pose)
@@ -159,6 +170,7 @@ def _faults_of_pictures(
         & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centered[:, 1]) > _PITCH_LIMIT_DEG)),
         "cut_off": found & ~inside,
         "mouth_covered": found & is_covered,
+        "mouth_open": found & (lip_gaps(landmarks) > _WIDE_OPEN),
         "too_dark": found & (track.brightness < _DARK),
         "too_bright": found & (track.brightness > _BRIGHT),
         "blurred": found & is_blurred,

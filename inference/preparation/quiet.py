@@ -19,6 +19,7 @@ from inference.engines.viseme.renderers.face_frame import (
 from inference.engines.viseme.renderers.warp import WarpedMouth
 from inference.engines.viseme.renderers.warp_field import SHUT_TRAVEL, awakeness
 from inference.engines.viseme.shape import MouthShape
+from inference.faces.mesh import lip_gaps
 from inference.media.compositor import paste
 from inference.media.types import Picture
 
@@ -47,9 +48,7 @@ class Hush:
     def __init__(self, landmarks: NDArray[np.float32]) -> None:
         self._landmarks = np.asarray(landmarks, np.float32)
         self._mouth = WarpedMouth({"": self._landmarks})
-        gaps = np.linalg.norm(landmarks[:, 13] - landmarks[:, 14], axis=-1)
-        widths = np.linalg.norm(landmarks[:, 61] - landmarks[:, 291], axis=-1)
-        self.amount = shutting(np.nan_to_num(gaps / widths))
+        self.amount = shutting(np.nan_to_num(lip_gaps(self._landmarks)))
 
     def shut(self, index: int, picture: Picture) -> Picture:
         """Picture ``index`` with its mouth shut as far as it is open."""

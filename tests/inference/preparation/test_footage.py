@@ -176,6 +176,24 @@ def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
     assert shown[-1] == 99
 
 
+def test_a_recording_of_a_browser_has_a_length(tmp_path):
+    path = write_video(tmp_path / "live.webm", counted(75), codec="libvpx")
+    content = path.read_bytes()
+    at = content.index(b"\x44\x89")  # the element that says the length, as EBML writes its name
+    path.write_bytes(content[:at] + b"\xec\x88" + content[at + 2 :])  # is none any more
+    assert 70 <= examine(path).expected_pictures <= 76
+
+
+def test_a_format_that_is_not_taken_is_named_so(tmp_path):
+    (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (tmp_path / "photo.jxl").write_bytes(b"\xff\x0a" + bytes(200))
+    for name in ("drawing.svg", "photo.jxl"):
+        assert refusal(tmp_path / name) == "unreadable"
+        with pytest.raises(PreparationError, match=r"send an MP4") as caught:
+            examine(tmp_path / name)
+        assert "Invalid argument" not in str(caught.value)
+
+
 def test_a_list_of_other_files_is_not_followed(tmp_path):
     write_video(tmp_path / "video.mp4", counted(60))
     (tmp_path / "list.txt").write_text("ffconcat version 1.0\nfile video.mp4\n")

@@ -105,6 +105,16 @@ def test_small_large_several_and_hdr_are_warnings():
     assert "hdr" in reasons(looked_at(person(10, size=190), is_hdr=True))
 
 
+def test_a_mouth_that_is_wide_open_is_refused_and_one_that_talks_is_not():
+    assert refused(person(12, size=190, mouth_open=1.6)) == "mouth_open"
+    talking = looked_at(person(50, size=190, talking=True))
+    assert "mouth_open" not in reasons(talking)
+
+
+def test_what_was_turned_is_a_finding():
+    assert "turned" in reasons(looked_at(person(10, size=190), is_turned=True))
+
+
 def test_roll_and_yaw_are_read_off_the_landmarks():
     straight, tilted = (
         head_pose(follow([draw_face(tilt_deg=t)], lambda _: None).landmarks)[0] for t in (0, 15)
