@@ -1,8 +1,8 @@
 """HDR pictures (HLG, PQ) as a standard screen shows them.
 
 Phones record in HDR unless told otherwise. Taken as they are, such pictures are gray and dull:
-their numbers mean other brightnesses and other primaries. Here they become light, in units of the white
-that a standard picture has, then BT.709 primaries, then a standard picture's numbers:
+their numbers mean other brightnesses and other primaries. Here they become light, in units of the
+white that a standard picture has, then BT.709 primaries, then a standard picture's numbers:
 
 * PQ: the EOTF of SMPTE ST 2084; HLG: the inverse OETF and the OOTF of ITU-R BT.2100 at 1000 cd/m².
 * Reference white is 203 cd/m² (ITU-R BT.2408, 3.1), which is 75 % HLG and 58 % PQ.
