@@ -140,7 +140,7 @@ def main(names: list[str]) -> None:
         return
     uv = shutil.which("uv")
     make_venv(venv, uv)
-    size = "gigabytes, with torch" if "torch>=" in text_of(files) else "a minute, 550 MB"
+    size = "gigabytes, with torch" if "torch>=" in text_of(files) else "some hundred megabytes"
     say(f"Installing {', '.join(names)} with {'uv' if uv else 'pip'}: once, {size}")
     install(python, files, uv)
     stamp.write_text(json.dumps(installed | wanted, indent=1) + "\n")
