@@ -106,7 +106,10 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
 
     async def unsubscribe(self, channel: str) -> None:
         self._subscribed_to.discard(channel)
-        await self._reconcile_if_up()
+        # The layer calls this for a receiver that is cancelled, and raises that itself. A second
+        # cancellation is nothing to report; the next change tells the server.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reconcile_if_up()
 
     async def flush(self) -> None:
         if self._receive_task is not None:

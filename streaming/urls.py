@@ -11,5 +11,5 @@ urlpatterns = [
     path("health", HealthView.as_view(), name="health"),
     path(f"{STREAM_PREFIX[1:]}<slug:user_id>", pages.stream, name="stream"),
     path("sessions", SessionsView.as_view(), name="sessions"),
-    path("sessions/<uuid:session_id>/watch_tokens", WatchTokensView.as_view(), name="watch_tokens"),
+    path("sessions/<str:session_id>/watch_tokens", WatchTokensView.as_view(), name="watch_tokens"),
 ]

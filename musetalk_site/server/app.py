@@ -237,9 +237,9 @@ class _App:
 
     async def _say_goodbye(self) -> None:
         self._revocations.stop()
-        await self._worker_listener.stop()
         log.info("shutting down: closing connections")
         await self._registry.close_all()
+        await self._worker_listener.stop()  # it may wait for Redis, which no client should
 
     async def _end(self) -> None:
         if self._preparation_runner is not None:

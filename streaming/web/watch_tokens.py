@@ -11,7 +11,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotAuthenticated, NotFound
 from rest_framework.request import Request
@@ -42,6 +43,7 @@ class WatchTokensView(APIView):
             "token, as many at once as `MAX_WATCHERS` says."
         ),
         request=None,
+        parameters=[OpenApiParameter("session_id", OpenApiTypes.UUID, OpenApiParameter.PATH)],
         responses={
             201: WatchTokenSerializer,
             401: OpenApiResponse(description="There is no good credential."),
@@ -50,7 +52,7 @@ class WatchTokensView(APIView):
             ),
         },
     )
-    def post(self, request: Request, session_id: UUID) -> Response:
+    def post(self, request: Request, session_id: str) -> Response:
         if not settings.AUTH:
             raise NotFound(
                 "With AUTH off there is one token, in INIT_SUCCESS of a session opened with "
@@ -59,10 +61,7 @@ class WatchTokensView(APIView):
         principal = principal_of_request(request)
         if principal is None:
             raise NotAuthenticated("Send the session's own credential as Authorization: Bearer.")
-        record = _watchable(session_id, principal.subject)
-        if record is None:
-            writer.writer.refresh_all()  # it may have been opened this very second
-            record = _watchable(session_id, principal.subject)
+        record = _find(session_id, principal.subject)
         if record is None or record.watchable_since is None:
             raise NotFound(
                 "You have no session of this id that may be watched: open it with allow_watchers, "
@@ -77,6 +76,18 @@ class WatchTokensView(APIView):
             "expires_in_s": VALID_S,
         }
         return Response(WatchTokenSerializer(answer).data, status=201)
+
+
+def _find(session_id: str, subject: str) -> SessionRecord | None:
+    try:
+        wanted = UUID(session_id)
+    except ValueError:
+        return None
+    record = _watchable(wanted, subject)
+    if record is None:
+        writer.writer.refresh_all()  # it may have been opened this very second
+        record = _watchable(wanted, subject)
+    return record
 
 
 def _watchable(session_id: UUID, subject: str) -> SessionRecord | None:

@@ -32,7 +32,7 @@ async def test_no_seam_is_seen(server, presenter):
     clips = ["idle_1", "speaking_2", "speaking_5"]
     frames = await play(server, "seamstress", Speech(babble(8), "babble"), 1, clips)
     assert_pts_contiguous([frame.timestamp_ms for frame in frames])
-    assert_decodes(frame.access_unit for frame in frames)
+    assert_decodes(frame.data for frame in frames)
     found = list(seams(frames, presenter))
     assert {seam.kind for seam in found} == KINDS
     assert [seam for seam in found if seam.step > SLACK * seam.usual] == []
