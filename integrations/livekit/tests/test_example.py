@@ -41,7 +41,8 @@ async def test_the_example_reads_a_file_aloud(
         "playback_position": pytest.approx(sum(read), abs=0.01),
         "interrupted": False,
     }
-    assert len(server.viewer.pictures) > 10
+    async with asyncio.timeout(45):
+        await server.viewer.has_seen(25)
     await room.disconnect()
     async with asyncio.timeout(45):
         while server.peers:  # the worker leaves with the agent

@@ -69,7 +69,8 @@ async def test_a_segment_passes_through_the_room(agent: RoomAgent) -> None:
     assert finished == {"playback_position": pytest.approx(2.0, abs=0.01), "interrupted": False}
     assert len([called for _, called, _ in agent.server.rpcs if "started" in called]) == 1
     assert agent.heard_s() == pytest.approx(2.0, abs=2 * ENCODED_S)
-    assert len(agent.server.viewer.pictures) > 25
+    async with asyncio.timeout(45):
+        await agent.server.viewer.has_seen(25)
     avatar = agent.room.remote_participants["talking-avatar"]
     assert avatar.attributes["lk.publish_on_behalf"] == "agent"
 
