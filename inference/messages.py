@@ -28,7 +28,8 @@ A message on the layer is a dict of plain values (both layers pack them with msg
 the name of the Channels handler.
 """
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -45,15 +46,23 @@ ActionForm = Literal["v1.0", "v1.1"]
 LateAudio = Literal["keep", "drop"]
 
 
-class LayerMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Parent of the messages; ``type`` names the Channels handler."""
+M = TypeVar("M", bound="TypedMessage")
+
+
+class TypedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes over a channel layer; ``type`` names the Channels handler."""
 
     type: ClassVar[str]
-    claim_id: str
 
     def to_layer(self) -> dict[str, Any]:
         """The message as the channel layer takes it."""
         return {"type": self.type, **msgspec.structs.asdict(self)}
+
+
+class LayerMessage(TypedMessage, frozen=True, kw_only=True):
+    """Parent of the messages of a session."""
+
+    claim_id: str
 
 
 class SessionStart(LayerMessage, frozen=True, kw_only=True):
@@ -239,10 +248,10 @@ class SessionEnded(LayerMessage, frozen=True, kw_only=True):
     reason: Literal["drain", "error"]
 
 
-class WorkerAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerAnnouncement(TypedMessage, frozen=True, kw_only=True):
     """Worker to all gateways, every few seconds: it is there, and this is its state."""
 
-    type: ClassVar[str] = "worker.announced"
+    type = "worker.announced"
     worker: str
     """Its name for people: host and process."""
     engine: str
@@ -262,10 +271,6 @@ class WorkerAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
     """Its private channel on the media layer, which takes claims as well; empty: not known."""
     is_leaving: bool = False
     """It ends now."""
-
-    def to_layer(self) -> dict[str, Any]:
-        """The message as the channel layer takes it."""
-        return {"type": self.type, **msgspec.structs.asdict(self)}
 
     @classmethod
     def from_layer(cls, message: dict[str, Any]) -> "WorkerAnnouncement":
@@ -310,7 +315,16 @@ def from_layer(message: dict[str, Any]) -> LayerMessage:
     Raises:
         MessageInvalid: It is no message of this version.
     """
+    return typed(message, _BY_TYPE)
+
+
+def typed(message: dict[str, Any], by_type: Mapping[str, type[M]]) -> M:
+    """The message of one of these types.
+
+    Raises:
+        MessageInvalid: It is no message of this version.
+    """
     try:
-        return msgspec.convert(message, _BY_TYPE[message["type"]])
+        return msgspec.convert(message, by_type[message["type"]])
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise MessageInvalid(f"not a message of this version: {error}") from None

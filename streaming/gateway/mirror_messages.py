@@ -6,12 +6,12 @@ media layer, in which its connection listens; answers, frames and events to the 
 channel.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
 from inference.errors import MessageInvalid
-from inference.messages import VideoFrame
+from inference.messages import TypedMessage, VideoFrame, typed
 from inference.messages import from_layer as frame_from_layer
 from streaming.protocol.server_messages import (
     FrameSound,
@@ -21,14 +21,8 @@ from streaming.protocol.server_messages import (
 )
 
 
-class MirrorMessage(msgspec.Struct, frozen=True, kw_only=True):
+class MirrorMessage(TypedMessage, frozen=True, kw_only=True):
     """Parent of these messages."""
-
-    type: ClassVar[str]
-
-    def to_layer(self) -> dict[str, Any]:
-        """The message as the channel layer takes it."""
-        return {"type": self.type, **msgspec.structs.asdict(self)}
 
 
 class WatchRequested(MirrorMessage, frozen=True, kw_only=True):
@@ -143,10 +137,7 @@ def from_layer(message: dict[str, Any]) -> MirrorMessage:
     Raises:
         MessageInvalid: It is no message of this version.
     """
-    try:
-        return msgspec.convert(message, _BY_TYPE[message["type"]])
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise MessageInvalid(f"not a message of this version: {error}") from None
+    return typed(message, _BY_TYPE)
 
 
 def dump_fields(fields: InitSuccessFields) -> bytes:

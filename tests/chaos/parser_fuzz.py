@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 
 import msgspec
 
@@ -11,6 +10,7 @@ from streaming.protocol import binary
 from streaming.protocol.codec import parse
 from streaming.protocol.errors import ProtocolError
 from streaming.protocol.examples import CLIENT_EXAMPLES
+from tests.chaos.batches import in_batches
 from tests.chaos.result import Result
 
 WORDS: list[object] = [
@@ -115,14 +115,7 @@ def fuzz(seed: int, count: int) -> tuple[int, list[str]]:
 def run(count: int, *, processes: int = 1, first_seed: int = 0) -> Result:
     """Parse ``count`` inputs."""
     batches = [min(BATCH, count - start) for start in range(0, count, BATCH)]
-    seeds = range(first_seed, first_seed + len(batches))
-    if processes == 1:
-        found = [fuzz(*batch) for batch in zip(seeds, batches, strict=True)]
-    else:
-        with ProcessPoolExecutor(processes) as pool:
-            found = list(pool.map(fuzz, seeds, batches))
-    escapes = [escape for _, kept in found for escape in kept]
-    messages = sum(number for number, _ in found)
+    messages, escapes = in_batches(fuzz, batches, processes=processes, first_seed=first_seed)
     return Result(
         "parser: mutated messages",
         "a message or INVALID_MESSAGE",

@@ -8,7 +8,6 @@ be a message of the protocol, and nothing may follow the close.
 
 import logging
 import random
-from concurrent.futures import ProcessPoolExecutor
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -25,6 +24,7 @@ from inference.messages import (
 )
 from streaming.protocol.server_messages import SERVER_MESSAGES
 from streaming.session.limits import SessionLimits
+from tests.chaos.batches import in_batches
 from tests.chaos.parser_fuzz import Mutator
 from tests.chaos.result import Result
 from tests.streaming.fakes import SESSION_ID, USER, FakeGateway, claimed, frame, numbered
@@ -214,14 +214,7 @@ def fuzz(seed: int, steps: int) -> tuple[int, list[str]]:
 def run(steps: int, *, processes: int = 1, first_seed: int = 0) -> Result:
     """Take ``steps`` steps in all."""
     batches = [min(BATCH, steps - start) for start in range(0, steps, BATCH)]
-    seeds = range(first_seed, first_seed + len(batches))
-    if processes == 1:
-        found = [fuzz(*batch) for batch in zip(seeds, batches, strict=True)]
-    else:
-        with ProcessPoolExecutor(processes) as pool:
-            found = list(pool.map(fuzz, seeds, batches))
-    escapes = [escape for _, kept in found for escape in kept]
-    conversations = sum(number for number, _ in found)
+    conversations, escapes = in_batches(fuzz, batches, processes=processes, first_seed=first_seed)
     return Result(
         "session: random clients, workers and clocks",
         "no exception, only messages",
