@@ -15,6 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("avatars_app", "clients", "inference", "musetalk_site", "streaming")
 CLIENT_LIBRARY = ROOT / "clients" / "python" / "src"
 LARGEST_FILE_BYTES = 5_000_000
+TOP_LEVEL = {
+    *("avatars_app", "benchmarks", "clients", "docs", "inference", "integrations"),
+    *("musetalk_site", "streaming", "templates", "tests", ".ci", ".github", "manage.py"),
+}
+"""The folders and the command; other files there are settings of tools and texts for people."""
 LONGEST_MODULE_LINES = 500
 
 
@@ -68,6 +73,14 @@ def test_modules_stay_small_enough_to_be_read(tracked: list[Path]) -> None:
         and len(path.read_text().splitlines()) > LONGEST_MODULE_LINES
     ]
     assert long == []
+
+
+def test_nothing_strays_into_the_top_level(tracked: list[Path]) -> None:
+    text = {".md", ".toml", ".txt", ".yaml", ".example", ""}
+    paths = [path.relative_to(ROOT) for path in tracked]
+    strays = {path.parts[0] for path in paths} - TOP_LEVEL
+    assert [name for name in strays if not (ROOT / name).is_file()] == []
+    assert [name for name in strays if Path(name).suffix not in text] == []
 
 
 def test_text_files_end_with_one_line_end(tracked: list[Path]) -> None:
