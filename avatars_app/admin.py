@@ -87,7 +87,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
 
     @admin.display(description="status", ordering="status")
     def progress(self, avatar: Avatar) -> SafeString:
-        """A badge; while one is in progress, `progress.js` keeps it up to date."""
+        """Return a badge; while one is in progress, `progress.js` keeps it up to date."""
         watched = reverse("prepare-avatar", args=(avatar.user_id,)) if avatar.is_in_progress else ""
         return format_html(
             '<span class="avatar-status" data-status="{}" data-watch="{}">'

@@ -92,7 +92,7 @@ def _is_forwarded(request: Request | HttpRequest) -> bool:
 
 
 def _name_in(host: str) -> str:
-    """A Host header without its port; "" if it is none."""
+    """Return a Host header without its port; "" if it is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

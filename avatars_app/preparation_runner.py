@@ -64,7 +64,7 @@ class PreparationRunner:
         self._task = asyncio.create_task(self._run(), name="preparation_runner")
 
     async def stop(self) -> None:
-        """A job that is in progress is given back, to be taken again after the next start."""
+        """Stop, giving back a job that is in progress, to be taken again after the next start."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -199,7 +199,7 @@ def _clean_up() -> None:
 
 
 def _give_up(avatar: Avatar) -> None:
-    """The job took too long: another attempt would as well."""
+    """End a job that took too long: another attempt would as well."""
     assert avatar.job_id is not None
     log.warning("avatar %s: the preparation was ended: it took too long", avatar.user_id)
     with suppress(services.PreparationLost):
@@ -212,7 +212,7 @@ def _give_up(avatar: Avatar) -> None:
 
 
 def _close(avatar: Avatar, status: int | None, has_died: bool) -> None:
-    """A child says in the row how it ended; the job of one that could not waits again."""
+    """Record how a child ended; the job of one that could not say it waits again."""
     assert avatar.job_id is not None
     asset_folders.forget_job(avatar.job_id)
     if services.preparation_give_back(job_id=avatar.job_id, has_failed=has_died):

@@ -39,7 +39,7 @@ class AvatarNotReady(Exception):
 
 
 def library() -> AvatarLibrary:
-    """The asset folders of this server."""
+    """Return the asset folders of this server."""
     return AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR)
 
 
@@ -49,7 +49,7 @@ def asset_path(folder: str) -> Path:
 
 
 def avatar_for(user_id: str) -> AvatarRef:
-    """The avatar that ``user_id`` sees: its own, else the default.
+    """Return the avatar that ``user_id`` sees: its own, else the default.
 
     A folder under AVATARS_DIR that has no row counts as ready. A user whose own avatar exists
     but cannot be shown is never given another's face: AvatarNotReady, as when there is none at all.
@@ -85,7 +85,7 @@ def shown_avatars(*, with_disabled: bool) -> list[ShownAvatar]:
 
 
 def shown_avatar(user_id: str, *, with_disabled: bool) -> ShownAvatar | None:
-    """This user's own, or a shipped one of that name; None if there is none."""
+    """Return this user's own, or a shipped one of that name; None if there is none."""
     row = Avatar.objects.filter(user_id=user_id).first()
     shown = _shown(user_id, row, _default_name())
     if (row is None and shown.manifest is None) or (

@@ -198,7 +198,7 @@ def avatar_disable(*, avatar: Avatar) -> bool:
 
 
 def avatar_enable(*, avatar: Avatar) -> bool:
-    """The opposite of `avatar_disable`."""
+    """Do the opposite of `avatar_disable`."""
     disabled = Avatar.objects.filter(pk=avatar.pk, status=Avatar.Status.DISABLED)
     return _write(disabled, status=Avatar.Status.READY)
 
@@ -260,7 +260,7 @@ def _give_up(avatar: Avatar, waiting: QuerySet[Avatar]) -> None:
 
 
 def preparation_stage(*, job_id: uuid.UUID) -> str | None:
-    """What this job does now; None if it is no longer its avatar's, "" if it is finished."""
+    """Return what this job does now; None if it is no longer its avatar's, "" if it is finished."""
     return Avatar.objects.filter(job_id=job_id).values_list("stage", flat=True).first()
 
 
@@ -308,7 +308,7 @@ def preparation_finish(*, job_id: uuid.UUID, made: Path) -> None:
 
 
 def preparation_fail(*, job_id: uuid.UUID, reason: str, error: str) -> None:
-    """It cannot be made, and why. An avatar that was there before stays to be seen."""
+    """Record that it cannot be made, and why. An avatar that was there before stays to be seen."""
     avatar = _running(job_id).first()
     if avatar is None or not _fail(avatar, _running(job_id), reason, error):
         raise PreparationLost(str(job_id))

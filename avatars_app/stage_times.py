@@ -24,7 +24,7 @@ class StageTimes:
         self._began_s = 0.0
 
     def is_in(self, stage: str, now_s: float) -> None:
-        """The preparation is in a stage.
+        """Record that the preparation is in a stage.
 
         Args:
             stage: Its name; "": in none.

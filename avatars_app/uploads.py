@@ -51,7 +51,7 @@ def keep(kind: Kind, files: Mapping[str, IO[bytes]]) -> str:
 
 
 def source(name: str) -> Path | dict[str, Path]:
-    """What was sent, as `inference.preparation` wants it; UploadGone if it is not there."""
+    """Return what was sent, as `inference.preparation` wants it; UploadGone if it is not there."""
     for kind in KINDS if name else ():
         folder = _uploads_dir() / name / kind
         if folder.is_dir():

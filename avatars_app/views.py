@@ -130,7 +130,7 @@ class PreparationView(AvatarView):
     throttle_classes = (UploadThrottle,)
 
     def get_serializer(self, *args: Any, **kwargs: Any) -> UploadSerializer:
-        """The form of the browsable API."""
+        """Return the form of the browsable API."""
         return UploadSerializer(*args, **kwargs)
 
     @extend_schema(
@@ -238,14 +238,14 @@ class FileView(AvatarView):
     content_negotiation_class = AsTheyAre
 
     def found(self, request: Request, user_id: str) -> tuple[Any, Any]:
-        """The folder and the manifest of an avatar that has both."""
+        """Return the folder and the manifest of an avatar that has both."""
         shown = _shown(request, user_id)
         if shown.path is None or shown.manifest is None:
             raise NotFound("This avatar has no pictures yet.")
         return shown.path, shown.manifest
 
     def whole(self, request: Request, user_id: str, name: str, content_type: str) -> HttpResponse:
-        """A file of the asset folder."""
+        """Return a file of the asset folder."""
         path, manifest = self.found(request, user_id)
         try:
             return file_response(

@@ -45,7 +45,7 @@ KERNELS_TO_SINGLE = Budget(0.25, 3)
 
 
 def budget_of(row: "Off") -> Budget | None:
-    """What ``row`` may be off; None where it is only told."""
+    """Return what ``row`` may be off; None where it is only told."""
     if row.stage == "all kernels, to single precision":
         return KERNELS_TO_SINGLE
     if row.stage == "all kernels" or row.stage.startswith("kernel "):

@@ -44,13 +44,13 @@ class Off:
 
 
 def of_bytes(stage: str, precision: str, found: Tensor, wanted: Tensor) -> Off:
-    """The difference of two uint8 pictures."""
+    """Compare two uint8 pictures."""
     off = (found.int() - wanted.int()).abs()
     return Off(stage, precision, float(off.float().mean()), float(off.max()))
 
 
 def of_values(stage: str, precision: str, found: Tensor, wanted: Tensor) -> Off:
-    """The difference of latents."""
+    """Compare latents."""
     off, scale = (found.float() - wanted).abs(), float(wanted.square().mean().sqrt())
     mean, most = float(off.square().mean().sqrt()) / scale, float(off.max()) / scale
     return Off(stage, precision, mean, most, bool(found.isfinite().all()))
@@ -62,7 +62,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 
 def in_precision(net: Any, dtype: torch.dtype, device: torch.device) -> Net:
-    """A copy of ``net`` that computes in ``dtype``, from and to float32.
+    """Return a copy of ``net`` that computes in ``dtype``, from and to float32.
 
     A CPU computes in single precision and rounds every result.
     """
@@ -92,7 +92,7 @@ def random_inputs(count: int, width: int, device: torch.device) -> tuple[Tensor,
 
 
 def pasted(faces: Tensor) -> Tensor:
-    """The luma and chroma of faces pasted at full strength: what the encoder is given."""
+    """Return the luma and chroma of faces pasted at full strength: what the encoder is given."""
     count, (width, height) = len(faces), PATCH[2:]
     geometry = (BOX[2] - BOX[0], BOX[3] - BOX[1], PATCH[0] - BOX[0], PATCH[1] - BOX[1])
     device = faces.device

@@ -90,7 +90,7 @@ class Memory:
     preparation: int
 
     def gigabytes(self, largest: int) -> float:
-        """What the engine takes with batches up to ``largest``."""
+        """Return what the engine takes with batches up to ``largest``."""
         tensors = self.weights + (self.batch_of[largest] + self.preparation) * ROUNDING
         return tensors / 1e9 + OUTSIDE_TORCH_GB
 

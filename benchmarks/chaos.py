@@ -143,7 +143,7 @@ async def torment(server: Server, user_id: str, spoken: Speech, steps: int, seed
 
 
 def undecodable(frames: list[Frame]) -> list[str]:
-    """What is wrong with each access unit that is not whole, and where it came."""
+    """Return what is wrong with each access unit that is not whole, and where it came."""
     decoder, faults = AccessUnitDecoder(), list[str]()
     for number, frame in enumerate(frames):
         decoder.decode(frame.data)

@@ -72,7 +72,7 @@ class RegistryObserver:
 
 
 def sound_of(frame: int) -> bytes:
-    """A frame of even loudness: loud every two seconds, soft else."""
+    """Return a frame of even loudness: loud every two seconds, soft else."""
     loudness = LOUD if frame % FLASH_EVERY_FRAMES == 0 else SOFT
     return np.full(SAMPLES_PER_FRAME, round(32_767 * loudness), "<i2").tobytes()
 

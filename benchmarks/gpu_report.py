@@ -77,7 +77,7 @@ class Report:
 
 
 def missing_packages(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """Packages that are not installed, each with the sections that need it."""
+    """Return packages that are not installed, each with the sections that need it."""
     missing: dict[str, list[str]] = {}
     for section in sections:
         for package in section.packages:
@@ -119,7 +119,7 @@ def run_section(
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """A section that was cut off leaves no server behind."""
+    """End the whole process group: a section that was cut off leaves no server behind."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

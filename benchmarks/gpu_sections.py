@@ -66,7 +66,7 @@ class Context:
 
 
 def copy_some_clips(to: Path, clips: Sequence[str]) -> None:
-    """The shipped presenter with only these clips, as an asset folder ``to``."""
+    """Copy the shipped presenter with only these clips, as an asset folder ``to``."""
     manifest = json.loads((SHIPPED / "manifest.json").read_bytes())
     manifest["clips"] = [clip for clip in manifest["clips"] if clip["name"] in clips]
     manifest["name"] = to.name
@@ -78,7 +78,7 @@ def copy_some_clips(to: Path, clips: Sequence[str]) -> None:
 
 
 def table(*columns: str) -> None:
-    """The head of a table."""
+    """Print the head of a table."""
     say(f"| {' | '.join(columns)} |")
     say(f"|{'---|' * len(columns)}")
 
@@ -141,12 +141,12 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
 
 
 def client_processes(sessions: int) -> int:
-    """A client process for every eight sessions, as far as half of the cores go."""
+    """Return a client process for every eight sessions, as far as half of the cores go."""
     return max(1, min(-(-sessions // 8), (os.cpu_count() or 1) // 2))
 
 
 def engine_lines(log: str) -> list[str]:
-    """What the engine told of itself when it was loaded."""
+    """Return what the engine told of itself when it was loaded."""
     wanted = ("musetalk on", "batches of", "kernel", "too slow", "fused", "worker ")
     return [line.strip()[:160] for line in log.splitlines() if any(w in line for w in wanted)]
 
@@ -213,14 +213,14 @@ def accuracy(context: Context) -> None:
 
 
 def gpu_tests(context: Context) -> None:
-    """What only a GPU can show; on a CPU all of them are skipped."""
+    """Run what only a GPU can show; on a CPU all of it is skipped."""
     say("```")
     run_module("pytest", "-q", "-rs", "-m", "gpu", "tests/gpu")
     say("```")
 
 
 def viseme(context: Context) -> None:
-    """The engine that needs no GPU, on this machine's cores."""
+    """Measure the engine that needs no GPU, on this machine's cores."""
     counts = [] if (os.cpu_count() or 1) > 4 else ["--counts", "1", "2"]
     say("```")
     environment = os.environ | {"ENGINE": "viseme"}

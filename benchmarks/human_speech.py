@@ -89,7 +89,10 @@ class LoudnessEngine(VisemeEngine):
 
 
 def read_recording(path: Path) -> NDArray[np.float32]:
-    """A recording of 16 kHz mono, whole frames of it; the last one is filled with silence."""
+    """Return a recording of 16 kHz mono, whole frames of it.
+
+    The last one is filled with silence.
+    """
     if path.suffix == ".wav":
         with wave.open(str(path)) as reader:
             if (reader.getframerate(), reader.getnchannels()) != (SAMPLE_RATE_HZ, 1):
@@ -102,7 +105,7 @@ def read_recording(path: Path) -> NDArray[np.float32]:
 
 
 def recorded(folder: Path) -> list[Utterance]:
-    """The recordings with their truths."""
+    """Return the recordings with their truths."""
     found = []
     for name, text in _TEXTS.items():
         samples = read_recording(folder / name)
@@ -143,7 +146,7 @@ def synthesized(sentences: int) -> list[list[Utterance]]:
 
 
 def shown(engine: VisemeEngine, avatar: Path, samples: NDArray[np.float32]) -> Curve:
-    """The gap of the lips in each frame of the decoded video."""
+    """Return the gap of the lips in each frame of the decoded video."""
     mesh = FaceMesh()
     pictures = speaking_in_process(engine, avatar, samples)
     return filled([lip_gap(mesh.find(picture)) for picture in pictures])
@@ -202,7 +205,7 @@ def report_voices(engine: VisemeEngine, avatar: Path, sentences: int) -> None:
 
 
 def missing(folder: Path) -> str | None:
-    """What the recordings need and is not here, in a sentence."""
+    """Return what the recordings need and is not here, in a sentence."""
     if not (folder / "cards").is_dir():
         return f"No recordings in {folder}: install Debian's pocketsphinx-testdata."
     try:

@@ -34,7 +34,7 @@ _LEAST_CORRELATION, _GREATEST_LAG, _LEAST_SEPARATION, _LEAST_MARGIN = 0.75, 1, 0
 
 
 def measure_in_process(folder: Path, spoken: Sequence[Passage]) -> list[list[float]]:
-    """The lips' gap in each frame of each passage."""
+    """Return the lips' gap in each frame of each passage."""
     engine = VisemeEngine()
     engine.load()
     gaps = []
@@ -78,7 +78,7 @@ def scores(spoken: Sequence[Passage], gaps: Sequence[list[float]]) -> dict[str, 
 
 
 def shortcomings(total: Score) -> list[str]:
-    """What the score falls short of, in words; nothing if it passes."""
+    """Return what the score falls short of, in words; nothing if it passes."""
     margin = total.correlation - total.wrong
     checks = (
         (total.correlation >= _LEAST_CORRELATION, f"r {total.correlation:.3f} < 0.75"),

@@ -46,7 +46,7 @@ SECOND = 16_000
 
 
 def load_encoder(folder: Path) -> Any:
-    """The published encoder in ``folder``; the rest of Whisper may be missing there."""
+    """Return the published encoder in ``folder``; the rest of Whisper may be missing there."""
     shape = whisper.WhisperShape.from_config(networks.read_config(folder / "config.json"))
     names = ("model.safetensors", "pytorch_model.bin")
     path = next(folder / name for name in names if (folder / name).exists())
@@ -57,7 +57,7 @@ def load_encoder(folder: Path) -> Any:
 
 
 def choices() -> dict[str, StreamingWindow]:
-    """What is compared, by name."""
+    """Return what is compared, by name."""
     windows = {
         f"{length:g} s": StreamingWindow(before=round(length * SECOND))
         for length in (0.4, 1, 2, 4, 8)
@@ -83,7 +83,7 @@ def piece(samples: Tensor, begin: int, length: int) -> Tensor:
 
 
 def heard(encoder: Any, samples: Tensor, window: StreamingWindow, frames: list[int]) -> Tensor:
-    """The tokens of each frame through the window."""
+    """Return the tokens of each frame through the window."""
     span = window.before + SAMPLES_PER_FRAME + window.after
     windows = torch.stack(
         [piece(samples, frame * SAMPLES_PER_FRAME - window.before, span) for frame in frames]
@@ -127,7 +127,7 @@ def error(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def report(encoder: Any, samples: Tensor, count: int) -> Iterator[str]:
-    """The lines of the table."""
+    """Yield the lines of the table."""
     frames = [round(50 + index * 650 / count) for index in range(count)]
     reference = Reference(encoder, samples)
     yield (

@@ -49,14 +49,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch does not type
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that ``work`` holds at once of what it makes."""
+    """Return the most that ``work`` holds at once of what it makes."""
     with torch.inference_mode(), LiveBytes() as live:
         work()
     return int(live.peak)
 
 
 def weight_bytes(*nets: Any) -> int:
-    """What the parameters and buffers of networks hold."""
+    """Return what the parameters and buffers of networks hold."""
     return sum(
         tensor.numel() * tensor.element_size()
         for net in nets

@@ -297,7 +297,7 @@ def measure(server: Server, options: argparse.Namespace) -> Verdict:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of this benchmark, which `manage.py load_test` has, too."""
+    """Add the options of this benchmark, which `manage.py load_test` has, too."""
     parser.add_argument("--kind", choices=("speaking", "idle", "both"), default="both")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each rung")
     parser.add_argument(

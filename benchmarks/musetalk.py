@@ -37,7 +37,7 @@ def say(text: str) -> None:
 
 
 def device_tflops(device: torch.device, dtype: torch.dtype) -> float:
-    """What a large matrix product reaches: the yardstick of the share."""
+    """Return what a large matrix product reaches: the yardstick of the share."""
     size = 8_192 if device.type == "cuda" else 1_024
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return 2 * size**3 / paths.seconds(lambda: a @ b, device, 1.0) / 1e12
@@ -157,7 +157,7 @@ def measure(options: argparse.Namespace) -> Row:
 
 
 def published_classes(full: bool, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The UNet and decoder of diffusers, of the published or the small networks' size."""
+    """Return the UNet and decoder of diffusers, of the published or the small networks' size."""
     from benchmarks.published_nets import untrained_networks
     from benchmarks.rule_tree import config_of
 

@@ -62,7 +62,7 @@ def make_nets(*, full: bool, decoder: Decoder = "sd") -> Networks:
 
 
 def as_published(net: Any) -> Any:
-    """A copy that enlarges as the published net does: doubled, then a 3x3 convolution."""
+    """Return a copy that enlarges as the published net does: doubled, then a 3x3 convolution."""
     net = copy.deepcopy(net)
     for module in list(net.modules()):
         for name, child in module.named_children():
@@ -98,7 +98,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def seconds(work: Callable[[], object], device: torch.device, spend_s: float) -> float:
-    """The median time of ``work``, after two warm-up calls, over about ``spend_s``."""
+    """Return the median time of ``work``, after two warm-up calls, over about ``spend_s``."""
     for _ in range(2):
         work()
     synchronize(device)
@@ -175,7 +175,7 @@ class ReferenceWay:
         return work
 
     def whole(self) -> Callable[[], object]:
-        """The networks' pictures, blended one after the other by a second thread."""
+        """Return the networks' pictures, blended one after the other by a second thread."""
         generate = self.networks()
         frame = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), 120, np.uint8)
         mask = np.full((420, 420), 128, np.uint8)

@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 def _runner(
     is_cuda: bool, buckets: tuple[int, ...], *, records: bool, nets: Networks | None = None
 ) -> tuple[Runner, int]:
-    """A runner of the published size on a GPU, of small networks on a CPU; and the width.
+    """Return a runner of the published size on a GPU, of small networks on a CPU; and the width.
 
     ``nets`` are copied; None: they are made now, which takes a while.
     """
@@ -70,7 +70,7 @@ def _self_us(event: Any, is_cuda: bool) -> float:
 
 
 def memory_by_batch(*, is_cuda: bool, say: Say) -> None:
-    """What the engine's nets need at each largest batch: all buckets up to it, recorded."""
+    """Print what the engine's nets need at each largest batch: all buckets up to it, recorded."""
     say("| largest batch | held GiB | peak GiB | in use on the device GiB |\n|---|---|---|---|")
     sizes = SIZES if is_cuda else SIZES[:2]
     nets = paths.make_nets(full=is_cuda)

@@ -137,7 +137,7 @@ def chained_latents(golden: GoldenSet) -> torch.Tensor:
 
 
 def chained_context(golden: GoldenSet) -> torch.Tensor:
-    """What the UNet attends to for the golden frames, from the sound."""
+    """Return what the UNet attends to for the golden frames, from the sound."""
     tokens = speech.recording_tokens(golden.short_features, speech.frame_count(len(golden.short)))
     chosen = tokens[golden.vision["gen_frame_idx"]]
     return chosen + speech.positional_table(chosen.shape[-1])

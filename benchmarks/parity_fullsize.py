@@ -29,7 +29,7 @@ def find_keys(folder: Path, name: str) -> Path:
 
 
 def assembled(make: Any, checkpoint: dict[str, torch.Tensor]) -> Any:
-    """A net with these weights, ready to run."""
+    """Return a net with these weights, ready to run."""
     with torch.device("meta"):
         net = make()
     net.load_state_dict(checkpoint, assign=True)

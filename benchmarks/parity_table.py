@@ -17,7 +17,10 @@ class Verdict:
 
 
 def largest(found: Any, wanted: Any) -> float:
-    """The largest absolute difference; infinite where shapes differ or a value is not a number."""
+    """Return the largest absolute difference.
+
+    It is infinite where shapes differ or a value is not a number.
+    """
     found, wanted = np.asarray(found), np.asarray(wanted)
     if found.shape != wanted.shape:
         return float("inf")

@@ -77,7 +77,7 @@ class AvatarPictures:
         return luma_of(self._clips[clip].picture(index))
 
     def _mouth(self, clip: str, index: int) -> Region | None:
-        """What the engine replaces when picture ``index`` speaks; None if it cannot."""
+        """Return what the engine replaces when picture ``index`` speaks; None if it cannot."""
         picture = self._clips[clip].picture(index)
         job = RenderJob(self._avatar, clip, index, picture, _OPEN_MOUTH)
         patch = self._engine.render([job])[0]
@@ -87,7 +87,7 @@ class AvatarPictures:
         return Region(patch.x, patch.y, width, height)
 
     def _outside(self, clip: str) -> NDArray[np.bool_]:
-        """The pixels that no mouth of this clip ever reaches, bool ``[height, width]``."""
+        """Return the pixels that no mouth of this clip ever reaches, bool ``[height, width]``."""
         is_outside = np.ones((DEFAULT_PROFILE.height, DEFAULT_PROFILE.width), np.bool_)
         for index in range(self.frames(clip)):
             if region := self.mouth(clip, index):
@@ -95,7 +95,7 @@ class AvatarPictures:
         return is_outside
 
     def locate(self, luma: Luma, clip: str) -> Place:
-        """The picture of ``clip`` that ``luma`` is most like outside the mouth."""
+        """Return the picture of ``clip`` that ``luma`` is most like outside the mouth."""
         thumbnails, weights = self._thumbnails(clip)
         seen = cv2.resize(luma, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
         distances = (np.abs(thumbnails - seen) * weights).sum((1, 2)) / weights.sum()
@@ -119,12 +119,12 @@ class AvatarPictures:
 
 
 def luma_of(picture: NDArray[np.uint8]) -> Luma:
-    """The Y plane of an I420 picture, uint8 ``[height * 3 // 2, width]``."""
+    """Return the Y plane of an I420 picture, uint8 ``[height * 3 // 2, width]``."""
     return picture[: picture.shape[0] * 2 // 3]
 
 
 def decoded_luma(decoder: AccessUnitDecoder, access_unit: bytes) -> Luma:
-    """The Y plane of the next access unit's picture; ValueError if it does not decode."""
+    """Return the Y plane of the next access unit's picture; ValueError if it does not decode."""
     picture = decoder.decode(access_unit)
     if picture is None or decoder.errors:
         raise ValueError(f"the stream is broken: {decoder.last_error}")

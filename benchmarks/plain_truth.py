@@ -23,7 +23,7 @@ _CLOSING = 1.6
 
 
 def plain_truth(speech: Speech, frames: int) -> LipTruth:
-    """The opening in the first ``frames`` frames of an utterance, and where [p b m] are."""
+    """Return the opening in the first ``frames`` frames of an utterance, and where [p b m] are."""
     step_s = FRAME_S / _STEPS
     opening = np.zeros(frames * _STEPS)
     bilabial = np.zeros(frames * _STEPS)

@@ -25,7 +25,7 @@ class PublishedWhisper:
 
 
 def published_networks(tree: ModelTree) -> networks.Networks:
-    """The libraries' own nets with the weights of ``tree``, float32."""
+    """Return the libraries' own nets with the weights of ``tree``, float32."""
     vae = _loaded(networks.published_vae, tree.vae_config, tree.vae_weights)
     unet = _loaded(networks.published_unet, tree.unet_config, tree.unet_weights)
     whisper = _loaded(networks.published_whisper, tree.whisper_config, tree.whisper_weights)
@@ -46,7 +46,7 @@ def published_networks(tree: ModelTree) -> networks.Networks:
 def untrained_networks(
     unet_config: dict[str, Any], vae_config: dict[str, Any], device: torch.device, dtype: Any
 ) -> tuple[Any, Any]:
-    """The UNet and decoder of diffusers with their own weights, as `Networks` calls them.
+    """Return the UNet and decoder of diffusers with their own weights, as `Networks` calls them.
 
     For timing: speed does not depend on the values.
 

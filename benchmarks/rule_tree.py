@@ -51,13 +51,13 @@ _KEYS = {"unet": "unet", "vae": "sd_vae", "whisper": "whisper_tiny"}
 
 
 def config_of(name: str, *, full: bool = True) -> dict[str, Any]:
-    """The published config of a network, or that of the tests' small one."""
+    """Return the published config of a network, or that of the tests' small one."""
     small: dict[str, Any] = json.loads((DATA / "weights" / name / "config.json").read_text())
     return small | PUBLISHED[name][1] if full else small
 
 
 def shapes_of(name: str) -> dict[str, list[int]]:
-    """The tensors of its published checkpoint."""
+    """Return the tensors of its published checkpoint."""
     return read_shapes(DATA / "fullsize" / f"keys_{_KEYS[name]}.json")
 
 

@@ -22,7 +22,7 @@ def draw(seed: list[int], shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def rule_weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The tensor called ``name``: matrices of about unit gain, norms near one, small biases."""
+    """Return tensor ``name``: matrices of about unit gain, norms near one, small biases."""
     values = draw([7, zlib.crc32(name.encode())], shape)
     if name.endswith("running_var"):
         return 1 + 0.25 * values
@@ -34,7 +34,7 @@ def rule_weight(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def rule_checkpoint(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
-    """A whole state dict; integer entries (batch metrics) are zero."""
+    """Return a whole state dict; integer entries (batch metrics) are zero."""
     return {
         name: torch.zeros(shape, dtype=torch.int64)
         if name.endswith("num_batches_tracked")
@@ -44,6 +44,6 @@ def rule_checkpoint(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 
 
 def read_shapes(path: Path) -> dict[str, list[int]]:
-    """A ``keys_*.json``: tensor name → shape."""
+    """Return a ``keys_*.json``: tensor name → shape."""
     shapes: dict[str, list[int]] = json.loads(path.read_text())
     return shapes

@@ -87,7 +87,7 @@ async def play(
 
 
 def kind_of(earlier: Frame, later: Frame) -> str | None:
-    """What changed between two frames, in words; None if nothing did."""
+    """Return what changed between two frames, in words; None if nothing did."""
     if earlier.clip != later.clip:
         if later.state == "action":
             return "action in"

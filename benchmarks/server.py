@@ -149,7 +149,7 @@ class ServerProcess:
         return self.log()[-2_000:]
 
     def get(self, path: str) -> dict[str, Any]:
-        """The JSON at ``path``."""
+        """Return the JSON at ``path``."""
         return get_json(self.address, path)
 
     def _wait_until_ready(self) -> None:

@@ -34,7 +34,7 @@ class StreamBroken(Exception):
 def speaking_in_process(
     engine: Engine, folder: Path, samples: NDArray[np.float32], clip: str | None = None
 ) -> Iterator[RgbPicture]:
-    """The avatar in ``folder`` saying ``samples`` (float32, 16 kHz, whole frames)."""
+    """Yield the avatar in ``folder`` saying ``samples`` (float32, 16 kHz, whole frames)."""
     clips = AvatarClips(folder, PictureCache(_CACHE_BYTES), profile=DEFAULT_PROFILE)
     avatar = engine.open_avatar(folder, clips.manifest)
     name = clip or _speaking_clip(clips)
@@ -82,7 +82,7 @@ async def stream_from_a_server(server: str, user_id: str, pcm: bytes) -> list[Fr
 
 
 def speaking_pictures(frames: Iterable[Frame]) -> Iterator[RgbPicture]:
-    """The pictures of those frames that show speech; StreamBroken if one does not decode."""
+    """Yield the pictures of those frames that show speech; StreamBroken if one does not decode."""
     decoder = AccessUnitDecoder()
     for frame in frames:
         picture = _decode(decoder, frame.data)

@@ -151,7 +151,10 @@ def measure(server: Server, browser: AnyBrowser, options: argparse.Namespace) ->
 
 @contextmanager
 def browser_named(name: str) -> Iterator[AnyBrowser]:
-    """The browser of this machine, with something to play sound on; ends the program without it."""
+    """Yield the browser of this machine, with something to play sound on.
+
+    The program ends without one.
+    """
     find, start = BROWSERS[name]
     executable = find()
     if executable is None:

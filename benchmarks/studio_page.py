@@ -70,13 +70,13 @@ _WATCH = """([x, y, width, height, dark]) => {
 
 
 def find_chromium() -> str | None:
-    """The browser of this machine; None if there is none."""
+    """Return the browser of this machine; None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @contextmanager
 def chromium(executable: str, *, microphone: Path | None = None) -> Iterator[Browser]:
-    """A headless browser; ``microphone``: a WAV that its microphone hears repeatedly."""
+    """Yield a headless browser; ``microphone``: a WAV that its microphone hears repeatedly."""
     arguments = [
         "--no-sandbox",  # tests and containers run as root
         "--autoplay-policy=user-gesture-required",  # as people's browsers have it
@@ -133,7 +133,7 @@ class StudioTab:
         return float(self.tab.evaluate("studio.player.meter.firstPictureMs"))
 
     def unlock_sound(self) -> None:
-        """What the first click on the page does."""
+        """Do what the first click on the page does."""
         self.tab.click("#timeline")
         self.tab.evaluate("studio.player.unlockSound()")
 
@@ -142,7 +142,7 @@ class StudioTab:
         self.tab.evaluate(_WATCH, [*MOUTH, DARK])
 
     def seen(self) -> list[Seen]:
-        """What was seen since `watch` or the last call."""
+        """Return what was seen since `watch` or the last call."""
         return [
             Seen(shown, darkness, timestamp, None if audio < 0 else audio)
             for shown, darkness, timestamp, audio in self.tab.evaluate("seen.splice(0)")
@@ -180,7 +180,7 @@ class Studio(StudioTab):
 
 
 def sung_ah(duration_ms: int) -> NDArray[np.int16]:
-    """A vowel: pulses at 140 Hz through the first formants of "ah", int16 at 16 kHz."""
+    """Return a vowel: pulses at 140 Hz through the first formants of "ah", int16 at 16 kHz."""
     samples = duration_ms * SAMPLE_RATE_HZ // 1_000
     time_s = np.arange(samples) / SAMPLE_RATE_HZ
     voice = np.zeros(samples)

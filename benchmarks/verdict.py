@@ -62,7 +62,7 @@ class Verdict:
         self._add(name, text, measured, unit, lambda value: abs(value - wanted) <= slack)
 
     def none_of(self, name: str, measured: float | None) -> None:
-        """A count that must be 0."""
+        """Expect a count of 0."""
         self._add(name, "0", measured, "", lambda value: value == 0)
 
     def told(self, name: str, measured: float | None, unit: str = "") -> None:

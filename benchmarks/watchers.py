@@ -125,7 +125,7 @@ class WatcherConnection(asyncio.Protocol):
 
 
 def _text_frame(payload: bytes) -> bytes:
-    """A masked text frame of 126 to 65,535 bytes; the mask is zero."""
+    """Return a masked text frame of 126 to 65,535 bytes; the mask is zero."""
     return bytes([0x81, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
 
 

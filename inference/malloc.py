@@ -10,7 +10,10 @@ import ctypes
 
 
 def trim() -> bool:
-    """Some milliseconds, without the GIL; False where malloc is not glibc's."""
+    """Give freed memory back: some milliseconds, without the GIL.
+
+    Returns False where malloc is not glibc's.
+    """
     try:
         trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows

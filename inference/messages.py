@@ -55,7 +55,7 @@ class TypedMessage(msgspec.Struct, frozen=True, kw_only=True):
     type: ClassVar[str]
 
     def to_layer(self) -> dict[str, Any]:
-        """The message as the channel layer takes it."""
+        """Return the message as the channel layer takes it."""
         return {"type": self.type, **msgspec.structs.asdict(self)}
 
 
@@ -274,7 +274,7 @@ class WorkerAnnouncement(TypedMessage, frozen=True, kw_only=True):
 
     @classmethod
     def from_layer(cls, message: dict[str, Any]) -> "WorkerAnnouncement":
-        """The typed message of a layer dict.
+        """Return the typed message of a layer dict.
 
         Raises:
             MessageInvalid: It is no announcement of this version.
@@ -310,7 +310,7 @@ _BY_TYPE = {message.type: message for message in (*TO_WORKER, *TO_GATEWAY)}
 
 
 def from_layer(message: dict[str, Any]) -> LayerMessage:
-    """The typed message of a layer dict.
+    """Return the typed message of a layer dict.
 
     Raises:
         MessageInvalid: It is no message of this version.
@@ -319,7 +319,7 @@ def from_layer(message: dict[str, Any]) -> LayerMessage:
 
 
 def typed(message: dict[str, Any], by_type: Mapping[str, type[M]]) -> M:
-    """The message of one of these types.
+    """Return the message of one of these types.
 
     Raises:
         MessageInvalid: It is no message of this version.

@@ -27,14 +27,16 @@ class DurationHistogram:
         )
 
     def __sub__(self, earlier: "DurationHistogram") -> "DurationHistogram":
-        """What came after ``earlier``."""
+        """Return what came after ``earlier``."""
         return DurationHistogram(
             [a - b for a, b in zip(self.counts, earlier.counts, strict=True)],
             self.total_s - earlier.total_s,
         )
 
     def percentile_ms(self, share: float) -> int:
-        """The least edge below which ``share`` of the durations lie; 0 if there were none.
+        """Return the least edge below which ``share`` of the durations lie.
+
+        It is 0 if there were none.
 
         Those beyond the last edge are reported as twice that.
         """
@@ -69,7 +71,7 @@ class SizeHistogram:
         )
 
     def __sub__(self, earlier: "SizeHistogram") -> "SizeHistogram":
-        """What came after ``earlier``."""
+        """Return what came after ``earlier``."""
         return SizeHistogram(
             [a - b for a, b in zip(self.counts, earlier.counts, strict=True)],
             self.total - earlier.total,
@@ -94,11 +96,11 @@ class CallMetrics(MetricsSum):
     durations: DurationHistogram = field(default_factory=DurationHistogram)
 
     def since(self, earlier: "CallMetrics") -> "CallMetrics":
-        """What came after ``earlier``."""
+        """Return what came after ``earlier``."""
         return CallMetrics(self.sizes - earlier.sizes, self.durations - earlier.durations)
 
     def copy(self) -> "CallMetrics":
-        """The numbers as they are now."""
+        """Return the numbers as they are now."""
         return CallMetrics(self.sizes + SizeHistogram(), self.durations + DurationHistogram())
 
 

@@ -21,12 +21,12 @@ ENCODING_S = 0.012
 
 
 def frame_timestamp_ms(frame: int) -> int:
-    """The time of frame ``frame`` on the wire, in ms since the session's first frame."""
+    """Return the time of frame ``frame`` on the wire, in ms since the session's first frame."""
     return frame * FRAME_MS
 
 
 def audio_timestamp_ms(position: int) -> int:
-    """The time of sample ``position`` on the wire, in whole ms since the session's first sample."""
+    """Return a sample's time on the wire, in whole ms since the session's first sample."""
     return position // SAMPLES_PER_MS
 
 
@@ -40,6 +40,6 @@ class FrameClock:
         return self.origin_s + frame * FRAME_S
 
     def frame_due_at(self, now_s: float) -> int:
-        """The last frame whose time has come; -1 before the first."""
+        """Return the last frame whose time has come; -1 before the first."""
         # The epsilon keeps `frame_due_at(due_s(n)) == n` in spite of binary fractions.
         return int((now_s - self.origin_s) / FRAME_S + 1e-6) if now_s >= self.origin_s else -1

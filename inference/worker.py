@@ -182,7 +182,7 @@ class InferenceWorker:
         return f"{platform.node()}:{os.getpid()}"
 
     def report(self) -> HostReport | None:
-        """What the host does; None until the engine is loaded."""
+        """Return what the host does; None until the engine is loaded."""
         return self._host.report() if self._host else None
 
     @property
@@ -249,7 +249,7 @@ class InferenceWorker:
             await asyncio.to_thread(warm_up, *self._trial(self._engine.local))
 
     def _trial(self, engine: Engine) -> tuple[Engine, AvatarLibrary, str, VideoProfile]:
-        """What speaking frames are tried with."""
+        """Return what speaking frames are tried with."""
         return engine, self._library(), settings.DEFAULT_AVATAR or "presenter", DEFAULT_PROFILE
 
     @staticmethod

@@ -10,7 +10,7 @@ from musetalk_site.environment import BASE_DIR, CannotStart, read, read_file
 
 
 def requirements_file(engine: str) -> str:
-    """The name of the file, for a value of ENGINE."""
+    """Return the name of the file, for a value of ENGINE."""
     return "requirements.txt" if engine == "musetalk" else "requirements-core.txt"
 
 

@@ -148,7 +148,7 @@ def _avatar(text: str) -> str:
 
 
 def _several(text: str) -> list[str]:
-    """A JSON list of texts, or texts with commas between them."""
+    """Return a JSON list of texts, or texts with commas between them."""
     if not text.startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     try:
@@ -296,7 +296,7 @@ VARIABLES: dict[str, Variable] = {
 
 
 def read_file(path: Path) -> dict[str, str]:
-    """What the `.env` file at ``path`` says; nothing if there is none.
+    """Return what the `.env` file at ``path`` says; nothing if there is none.
 
     Quotes, ``export`` and comments behind values are understood; `$` means nothing.
     """
@@ -305,7 +305,7 @@ def read_file(path: Path) -> dict[str, str]:
 
 
 def unknown_names(file: Mapping[str, str]) -> list[str]:
-    """A sentence for each name in `.env` that is no setting: nothing reads it."""
+    """Return a sentence for each name in `.env` that is no setting: nothing reads it."""
     sentences = []
     for name in file:
         if name not in VARIABLES:
@@ -316,7 +316,7 @@ def unknown_names(file: Mapping[str, str]) -> list[str]:
 
 
 def read(process: Mapping[str, str] = os.environ, file: Mapping[str, str] = {}) -> dict[str, Any]:
-    """The value of every variable; SettingInvalid names the first that is wrong.
+    """Return the value of every variable; SettingInvalid names the first that is wrong.
 
     A variable with neither value nor default is "".
     """

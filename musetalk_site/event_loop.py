@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A new event loop, of the fastest kind that there is here."""
+    """Return a new event loop, of the fastest kind that there is here."""
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop

@@ -31,7 +31,7 @@ def say(sentence: str) -> None:
 
 
 def with_included(file: Path) -> list[Path]:
-    """A requirement file and those it includes by ``-r``."""
+    """Return a requirement file and those it includes by ``-r``."""
     included = re.findall(r"^-r\s+(\S+)", file.read_text(), re.MULTILINE)
     return [file, *(f for name in included for f in with_included(file.parent / name))]
 
@@ -71,7 +71,7 @@ def make_venv(venv: Path, uv: str | None) -> None:
 
 
 def pip_configuration(python: Path) -> dict[str, list[str]]:
-    """What pip is configured to, option by option: ``{"find-links": ["/wheels"], ...}``."""
+    """Return what pip is configured to, option by option: ``{"find-links": ["/wheels"], ...}``."""
     listed = subprocess.run(
         [python, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
@@ -84,7 +84,7 @@ def pip_configuration(python: Path) -> dict[str, list[str]]:
 
 
 def uv_options(configured: dict[str, list[str]]) -> list[str]:
-    """The same configuration in uv's words."""
+    """Return the same configuration in uv's words."""
     words = {
         "index-url": "--default-index",
         "extra-index-url": "--index",

@@ -51,7 +51,7 @@ def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
 
 
 def respond(error: Exception, context: dict[str, Any]) -> Response | None:
-    """What a view of the API answers when ``error`` comes out of it."""
+    """Return what a view of the API answers when ``error`` comes out of it."""
     response = exception_handler(_known(error, context), context)
     if response is None:
         return None
@@ -82,7 +82,7 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
 
 
 def _told(data: Any) -> dict[str, Any]:
-    """The members that say what was wrong: a sentence, and for a form the fields."""
+    """Return the members that say what was wrong: a sentence, and for a form the fields."""
     if isinstance(data, dict) and set(data) == {"detail"}:
         return {"detail": str(data["detail"])}
     sentences = list(_sentences("", data))

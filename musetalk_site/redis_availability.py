@@ -51,7 +51,7 @@ availability = Availability()
 
 
 def reason_of(error: BaseException) -> str:
-    """What an exception of the client library says, for people."""
+    """Return what an exception of the client library says, for people."""
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CALL_WITHIN_S:g} s"
     return str(error) or type(error).__name__

@@ -139,7 +139,7 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
             raise LayerUnavailable(f"Redis cannot be reached: {self._loss or 'not connected yet'}")
 
     def _lose(self, reason: str) -> None:
-        """The receiver replaces both connections."""
+        """Give up the receiver's connections: it replaces both."""
         self._is_up = False
         self._loss = reason
         self._settled.set()

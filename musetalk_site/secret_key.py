@@ -9,7 +9,7 @@ from musetalk_site.environment import CannotStart
 
 
 def kept_secret_key(path: Path) -> str:
-    """The key in ``path``, made at the first call (mode 0600).
+    """Return the key in ``path``, made at the first call (mode 0600).
 
     The server and a worker may start at the same moment: the file appears whole or not at all, and
     the second process takes the first one's key.

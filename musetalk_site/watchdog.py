@@ -40,7 +40,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """The loop is about to end, and may stand still. Called in the loop."""
+        """Stop, because the loop is about to end and may stand still. Called in the loop."""
         self._is_over.set()
         if self._beating is not None:
             self._beating.cancel()

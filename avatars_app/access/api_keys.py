@@ -21,14 +21,14 @@ _PREFIX_CHARACTERS = 8
 
 
 def make_key() -> tuple[str, str, str]:
-    """A new key: all of it, its prefix, its digest."""
+    """Return a new key: all of it, its prefix, its digest."""
     prefix = secrets.token_hex(_PREFIX_CHARACTERS // 2)
     key = f"{MARK}{prefix}_{secrets.token_urlsafe(32)}"
     return key, prefix, digest_of(key)
 
 
 def digest_of(key: str) -> str:
-    """What is kept of a key."""
+    """Return what is kept of a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -38,7 +38,7 @@ def spend(charges: Sequence[Charge]) -> Refusal | None:
 
 
 def limited_address(address: str | None) -> str | None:
-    """What the limits count an address as.
+    """Return what the limits count an address as.
 
     Args:
         address: Of a client, after trusted proxies were asked for it; None: not known.
@@ -59,7 +59,7 @@ def limited_address(address: str | None) -> str | None:
 
 
 def connection_charges(address: str | None, principal: Principal | None) -> list[Charge]:
-    """What one more connection counts, a minute."""
+    """Return what one more connection counts, a minute."""
     return _charges(
         "connections",
         address,
@@ -70,7 +70,7 @@ def connection_charges(address: str | None, principal: Principal | None) -> list
 
 
 def upload_charges(address: str | None, principal: Principal | None) -> list[Charge]:
-    """What one more upload counts, an hour."""
+    """Return what one more upload counts, an hour."""
     return _charges(
         "uploads",
         address,

@@ -76,7 +76,7 @@ def read_token(token: str) -> Principal:
 
 
 def issue_token(principal: Principal, *, lifetime_s: int) -> str:
-    """A token for streams, signed by this server.
+    """Return a token for streams, signed by this server.
 
     Args:
         principal: Who its bearer will be.
@@ -143,7 +143,7 @@ def _jwks(url: str) -> jwt.PyJWKClient:
 
 @functools.lru_cache(maxsize=4)
 def public_key(path: Path) -> tuple[Any, str]:
-    """The key in a PEM file, and the one algorithm that goes with it.
+    """Return the key in a PEM file, and the one algorithm that goes with it.
 
     Args:
         path: Of the file.

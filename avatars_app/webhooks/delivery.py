@@ -36,13 +36,13 @@ class Target:
 
 
 def body_of(type_: str, happened_at: datetime, data: Mapping[str, Any]) -> str:
-    """What is sent, as the standard recommends it."""
+    """Return what is sent, as the standard recommends it."""
     timestamp = happened_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"type": type_, "timestamp": timestamp, "data": data}, ensure_ascii=False)
 
 
 def headers_of(id_: uuid.UUID, body: str, secret: str, now: datetime) -> dict[str, str]:
-    """The headers that identify and sign a message.
+    """Return the headers that identify and sign a message.
 
     Args:
         id_: Of the message, the same for each attempt.

@@ -29,7 +29,7 @@ def is_public(address: Address) -> bool:
 
 
 def check_addresses(host: str, addresses: Iterable[str], *, allow_private: bool) -> list[str]:
-    """The addresses of a host, if something may be sent to it.
+    """Return the addresses of a host, if something may be sent to it.
 
     Args:
         host: Its name.
@@ -52,7 +52,7 @@ def check_addresses(host: str, addresses: Iterable[str], *, allow_private: bool)
 
 
 def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses of a host that may be connected to. Waits for the resolver.
+    """Return the addresses of a host that may be connected to. Waits for the resolver.
 
     Raises:
         TargetRefused: One of them is not allowed.

@@ -82,7 +82,7 @@ class Firefox:
 
     @contextmanager
     def tab(self) -> Iterator[FirefoxTab]:
-        """A tab with storage and cache of its own."""
+        """Yield a tab with storage and cache of its own."""
         user = self.tell("browser.createUserContext")["userContext"]
         context = self.tell("browsingContext.create", type="tab", userContext=user)["context"]
         yield FirefoxTab(self, context)
@@ -90,13 +90,13 @@ class Firefox:
 
 
 def find_firefox() -> str | None:
-    """The Firefox of this machine; None if there is none."""
+    """Return the Firefox of this machine; None if there is none."""
     return shutil.which("firefox-esr") or shutil.which("firefox")
 
 
 @contextmanager
 def firefox(executable: str, preferences: Mapping[str, object] | None = None) -> Iterator[Firefox]:
-    """A headless Firefox with an empty profile. ``preferences`` as in about:config."""
+    """Yield a headless Firefox with an empty profile. ``preferences`` as in about:config."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         chosen = [
             f"user_pref({json.dumps(name)}, {json.dumps(value)});"

@@ -99,7 +99,7 @@ def webkit(mini_browser: str) -> Iterator[WebKit]:
 
 @contextmanager
 def _screen(environment: dict[str, str]) -> Iterator[str]:
-    """An X server that draws into memory; yields its name."""
+    """Yield an X server that draws into memory; yields its name."""
     read, write = os.pipe()
     arguments = ["Xvfb", "-displayfd", str(write), "-screen", "0", SCREEN]
     with program(arguments, environment, keeps=[write]), os.fdopen(read) as number:

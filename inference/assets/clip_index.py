@@ -63,19 +63,19 @@ def index_of(of: Manifest) -> ClipIndex:
 
 
 def first_clip(index: ClipIndex, state: ClipState) -> str:
-    """The first clip of a state; of idle where the avatar has none of that state."""
+    """Return the first clip of a state; of idle where the avatar has none of that state."""
     names = clips_of(index, state) or clips_of(index, "idle")
     return names[0]
 
 
 def attentive_clips(index: ClipIndex) -> list[str]:
-    """The clips shown while the user speaks: those made for it, else the calmest idle one."""
+    """Return the clips shown while the user speaks: those made for it, else the calmest idle."""
     attentive = [clip.name for clip in index.values() if clip.is_attentive]
     return attentive or [first_clip(index, "idle")]
 
 
 def resolve_clip(index: ClipIndex, name: str) -> str:
-    """The clip shown when ``name`` is requested; see `manifest.resolve_clip`."""
+    """Return the clip shown when ``name`` is requested; see `manifest.resolve_clip`."""
     by_state = {state: clips_of(index, state) for state in STATES}
     return manifest.resolve_clip(by_state, name)[1]
 

@@ -40,7 +40,9 @@ class PictureCache:
         self._lock = threading.Lock()
 
     def group(self, clip: "Clip", start: int) -> list[Picture]:
-        """The pictures of ``clip`` from the IDR ``start`` up to the next; decoded if need be.
+        """Return the pictures of ``clip`` from the IDR ``start`` up to the next.
+
+        They are decoded if need be.
 
         A thread that needs a group which another one is decoding waits for that one.
         """

@@ -21,7 +21,10 @@ class AvatarLibrary:
         self._shelves = (avatars_dir, shipped_dir)
 
     def find(self, name: str) -> Path:
-        """The folder of the avatar ``name``; AvatarNotFound if there is none, or no such name."""
+        """Return the folder of the avatar ``name``.
+
+        Raises AvatarNotFound if there is none, or no such name.
+        """
         if NAME.fullmatch(name):
             for shelf in self._shelves:
                 if (shelf / name / MANIFEST_NAME).is_file():
@@ -38,7 +41,7 @@ class AvatarLibrary:
         }
 
     def manifest(self, name: str) -> Manifest:
-        """The manifest of ``name``, read once and again after each change.
+        """Return the manifest of ``name``, read once and again after each change.
 
         Raises AvatarNotFound, or AvatarInvalid if the folder cannot be used.
         """

@@ -36,7 +36,7 @@ STANDARD_CLIPS: dict[ClipState, tuple[str, ...]] = {
 
 
 def resolve_clip(clips: Mapping[ClipState, Sequence[str]], name: str) -> tuple[ClipState, str]:
-    """The state and name of the clip that is seen when ``name`` is asked for.
+    """Return the state and name of the clip that is seen when ``name`` is asked for.
 
     ``clips``: an avatar's, by state, in order. A standard name that the avatar lacks means its
     place among the standard names modulo the number of clips of that state; idle's stand in for a
@@ -148,12 +148,12 @@ def check(manifest: Manifest) -> None:
 
 
 def clip_path(folder: Path, name: str) -> Path:
-    """The access units of a clip, one after another."""
+    """Return the access units of a clip, one after another."""
     return folder / "clips" / f"{name}.h264"
 
 
 def landmarks_path(folder: Path, name: str) -> Path:
-    """The landmarks of a clip's faces; absent if it shows none."""
+    """Return the landmarks of a clip's faces; absent if it shows none."""
     return folder / "clips" / f"{name}.landmarks.npy"
 
 

@@ -14,7 +14,7 @@ _THUMBNAIL_SIDE = 192
 
 
 def clip_video(folder: Path, manifest: Manifest, clip: ClipEntry) -> bytes:
-    """The access units of ``clip``, untouched, as an MP4 that a browser can seek in."""
+    """Return the access units of ``clip``, untouched, as an MP4 that a browser can seek in."""
     times = Fraction(1, manifest.profile.frames_per_second)
     video = io.BytesIO()
     units = _access_units(folder, clip)
@@ -37,7 +37,7 @@ def clip_video(folder: Path, manifest: Manifest, clip: ClipEntry) -> bytes:
 
 
 def thumbnail(folder: Path, manifest: Manifest) -> bytes:
-    """The avatar at rest as a small JPEG: the first picture of its first idle clip."""
+    """Return the avatar at rest as a small JPEG: the first picture of its first idle clip."""
     clip = next(clip for clip in manifest.clips if clip.state == "idle")
     decoder = av.CodecContext.create("h264", "r")
     first = av.Packet(_access_units(folder, clip)[: clip.sizes[0]])

@@ -180,7 +180,7 @@ class AssetWriter:
         return clip.entry
 
     def shown(self, entry: ClipEntry) -> list[Picture]:
-        """The pictures of a clip as a viewer will see them, encoded and decoded again."""
+        """Return the pictures of a clip as a viewer will see them, encoded and decoded again."""
         coded = clip_path(self.folder, entry.name).read_bytes()
         decoder = av.CodecContext.create("h264", "r")
         ends = list(accumulate(entry.sizes))
@@ -247,7 +247,7 @@ class AssetWriter:
 
 
 def _digest(folder: Path) -> str:
-    """A name for the contents of ``folder``: the same files have the same version."""
+    """Return a name for the contents of ``folder``: the same files have the same version."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")

@@ -45,7 +45,7 @@ class MouthResult:
 
 
 def failure_reason(error: Exception) -> str:
-    """What a client is sent: what errors of ours say, of others only that there was one."""
+    """Return what a client is sent: what errors of ours say, of others only that there was one."""
     return str(error) if isinstance(error, InferenceError) else "engine_failed"
 
 

@@ -94,13 +94,16 @@ class Engine(Protocol):
         """Whether lips can be made on a clip now; called from the event loop."""
 
     def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
-        """What `render` reads of a picture of a clip that is ready; None: nothing."""
+        """Return what `render` reads of a picture of a clip that is ready; None: nothing."""
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
         """Features of each frame of each window."""
 
     def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
-        """A patch for each job; None where the source picture shows the right mouth already."""
+        """Return a patch for each job.
+
+        It is None where the source picture shows the right mouth already.
+        """
 
     def close(self) -> None:
         """End the engine's own threads, within `CLOSE_WITHIN_S`; the process is ending.

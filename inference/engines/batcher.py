@@ -42,7 +42,7 @@ class Batcher(Generic[Job]):
             self._withdrawn.add(job)
 
     def start_call(self, max_batch: int, *, end_s: float = 0.0) -> list[Job]:
-        """The next batch, or [] if none waits or the engine is at its concurrency limit.
+        """Return the next batch, or [] if none waits or the engine is at its concurrency limit.
 
         ``end_s``: when the call would probably be over. If that is too late for all, the least
         urgent job is tried alone. A batch that is not empty must be followed by `end_call`.

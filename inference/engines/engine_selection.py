@@ -58,7 +58,7 @@ def may_be_musetalk(engine: str, model_path: Path) -> bool:
 
 
 def viseme(reason: str, cores: int) -> EngineChoice:
-    """The engine that runs everywhere."""
+    """Return the engine that runs everywhere."""
     from inference.engines.viseme.engine import VisemeEngine
 
     return EngineChoice(VisemeEngine(concurrency=cores), reason)
@@ -74,7 +74,7 @@ class _Missing:
 
 
 def _missing_for_musetalk(model_path: Path) -> _Missing | None:
-    """What MuseTalk lacks here; None if it can be tried."""
+    """Return what MuseTalk lacks here; None if it can be tried."""
     for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             return _Missing(

@@ -36,7 +36,7 @@ class FaceDetector:
         self._anchors = _anchors()
 
     def detect(self, picture: RgbPicture, *, is_thorough: bool = True) -> list[Detection]:
-        """The faces in ``picture``, largest first.
+        """Return the faces in ``picture``, largest first.
 
         The net sees 128 pixels. Where it finds nothing in the whole picture, a thorough look shows
         it parts as well, so that a face in the middle of a wide picture is not too small to be
@@ -54,7 +54,7 @@ class FaceDetector:
         return []
 
     def _detect(self, picture: RgbPicture) -> list[Detection]:
-        """The faces in one square look.
+        """Return the faces in one square look.
 
         Of boxes that overlap, the score-weighted mean is taken (as MediaPipe does), which is
         steadier than the best one.

@@ -74,7 +74,9 @@ class FaceMesh:
     def find(
         self, picture: RgbPicture, *, near: Face | None = None, is_thorough: bool = True
     ) -> Face | None:
-        """The face of the picture before, or one found again if there was none; None if none.
+        """Return the face of the picture before, or one found again if there was none.
+
+        It is None if there is none.
 
         Then it is the face closest to ``near``, or without it the largest; ``is_thorough`` as in
         `FaceDetector.detect`.
@@ -92,7 +94,7 @@ class FaceMesh:
         return face
 
     def find_at(self, picture: RgbPicture, detection: Detection) -> Face | None:
-        """The landmarks of a detected face, without regard to the picture before."""
+        """Return the landmarks of a detected face, without regard to the picture before."""
         rough = self._place(picture, _roi_of_detection(detection))
         # Once more from its own landmarks: what a tracked face would get, less a little bias.
         return self._place(picture, _roi_of_face(rough)) if rough else None
@@ -139,7 +141,7 @@ class _Roi:
     angle: float
 
     def matrix(self) -> NDArray[np.float64]:
-        """The affine map ``[2, 3]`` from the picture to the mesh's input."""
+        """Return the affine map ``[2, 3]`` from the picture to the mesh's input."""
         scale = _MESH_SIZE / self.size
         cos, sin = np.cos(self.angle) * scale, np.sin(self.angle) * scale
         turn = np.array([[cos, sin], [-sin, cos]])

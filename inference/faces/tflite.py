@@ -18,7 +18,7 @@ _FLOAT_LIMIT = 80.0
 
 
 def read_net(name: str) -> cv2.dnn.Net:
-    """The net in the file ``name``; bound to the thread that runs it."""
+    """Return the net in the file ``name``; bound to the thread that runs it."""
     return cv2.dnn.readNetFromTFLite(str(_NETS / name), cv2.dnn.ENGINE_CLASSIC)
 
 

@@ -20,7 +20,7 @@ def cross_fade(outgoing: Picture, incoming: Picture, weight: float) -> Picture:
 
 
 def paste(picture: Picture, patch: Patch) -> Picture:
-    """A new picture: ``picture`` with ``patch`` over it."""
+    """Return a new picture: ``picture`` with ``patch`` over it."""
     result = picture.copy()
     paste_into(result, patch)
     return result
@@ -37,12 +37,12 @@ def paste_into(picture: Picture, patch: Patch) -> None:
 
 
 def cut(picture: Picture, rectangle: Rectangle) -> Patch:
-    """What ``picture`` shows there: views of it."""
+    """Return what ``picture`` shows there: views of it."""
     return Patch(rectangle.x, rectangle.y, *_planes(picture, rectangle))
 
 
 def _planes(picture: Picture, rectangle: Rectangle) -> tuple[Plane, Plane, Plane]:
-    """Views of the three planes under a rectangle."""
+    """Return views of the three planes under a rectangle."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     # The chroma planes are [height // 2, width // 2] each, packed row after row below the Y plane.
     chroma = picture[height:].reshape(2, height // 2, width // 2)

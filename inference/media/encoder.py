@@ -39,7 +39,7 @@ class Encoder:
         self._pictures_in_group = 0
 
     def encode(self, picture: Picture, *, idr: bool = False) -> bytes:
-        """The access unit of ``picture`` (I420, uint8 ``[height * 3 // 2, width]``).
+        """Return the access unit of ``picture`` (I420, uint8 ``[height * 3 // 2, width]``).
 
         The first one is always an IDR; ``idr`` forces another.
         """
@@ -57,7 +57,7 @@ class Encoder:
 
 
 def _codec(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:
-    """An opened x264; ``idr_quality`` is its ipratio."""
+    """Return an opened x264; ``idr_quality`` is its ipratio."""
     codec = av.CodecContext.create("libx264", "w")
     codec.width, codec.height = profile.width, profile.height
     codec.pix_fmt = "yuv420p"
@@ -82,7 +82,7 @@ def _codec(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:
 
 
 def nal_types(access_unit: bytes) -> list[int]:
-    """The types of the NAL units in an Annex B access unit, in order."""
+    """Return the types of the NAL units in an Annex B access unit, in order."""
     types, at = [], access_unit.find(b"\x00\x00\x01")
     while at >= 0:
         types.append(access_unit[at + 3] & 31)
@@ -95,7 +95,7 @@ def is_idr(access_unit: bytes) -> bool:
 
 
 def codec_string(access_unit: bytes) -> str:
-    """The codec string browsers want, such as ``avc1.42C01E``, from the SPS of an IDR."""
+    """Return the codec string browsers want, such as ``avc1.42C01E``, from the SPS of an IDR."""
     at = access_unit.find(b"\x00\x00\x01")
     while at >= 0:
         if access_unit[at + 3] & 31 == _NAL_SPS:

@@ -122,7 +122,7 @@ class Resampler:
 
 @lru_cache
 def _matrix(rate: int) -> NDArray[np.float32]:
-    """The taps of a group of outputs: float32 ``[inputs, outputs]``, zero beside the band."""
+    """Return a group of outputs' taps: float32 ``[inputs, outputs]``, zero beside the band."""
     divisor = gcd(rate, SAMPLE_RATE_HZ)
     up, down = SAMPLE_RATE_HZ // divisor, rate // divisor
     taps = _design(rate)
@@ -136,7 +136,7 @@ def _matrix(rate: int) -> NDArray[np.float32]:
 
 @lru_cache
 def _design(rate: int) -> NDArray[np.float32]:
-    """The filter's taps by phase: float32 ``[up, 2 * half + 1]``, unit gain in each phase."""
+    """Return the taps by phase: float32 ``[up, 2 * half + 1]``, unit gain in each phase."""
     up = SAMPLE_RATE_HZ // gcd(rate, SAMPLE_RATE_HZ)
     half = round(HALF_S * rate)
     # The stop band begins at half the lower rate; the transition is below it.

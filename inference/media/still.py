@@ -9,7 +9,7 @@ _QUALITY = 82
 
 
 def jpeg_of(access_unit: bytes) -> bytes | None:
-    """A JPEG of an IDR access unit; None if it cannot be decoded.
+    """Return a JPEG of an IDR access unit; None if it cannot be decoded.
 
     Args:
         access_unit: Annex B, with its parameter sets.

@@ -88,12 +88,12 @@ class Patch:
         return Rectangle(self.x, self.y, width, height)
 
     def to_bytes(self) -> bytes:
-        """The planes, one after the other."""
+        """Return the planes, one after the other."""
         return b"".join(plane.tobytes() for plane in (self.y_plane, self.u_plane, self.v_plane))
 
     @classmethod
     def from_bytes(cls, rectangle: Rectangle, planes: bytes) -> "Patch":
-        """The inverse of `to_bytes`; ValueError if there are not as many samples."""
+        """Undo `to_bytes`; ValueError if there are not as many samples."""
         x, y, width, height = rectangle
         if len(planes) != rectangle.samples:
             raise ValueError(f"{len(planes)} samples for {width} x {height} pixels")

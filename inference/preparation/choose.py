@@ -118,7 +118,7 @@ class Choice:
 def choose(
     appearance: Appearance, is_usable: NDArray[np.bool_], is_cut: NDArray[np.bool_]
 ) -> Choice:
-    """The rest picture and the stretches, as many as the material honestly gives, at least one.
+    """Choose the rest picture and as many stretches as the material honestly gives, at least one.
 
     There must be a run of at least ``SHORTEST`` usable pictures.
     """
@@ -186,7 +186,7 @@ def _state_of(name: str) -> ClipState:
 def _rest_picture(
     appearance: Appearance, usable: list[tuple[int, int]], steps: NDArray[np.float32]
 ) -> int:
-    """The quiet picture nearest to the usual pose, with room to bend on both sides."""
+    """Return the quiet picture nearest to the usual pose, with room to bend on both sides."""
     places = np.concatenate([np.arange(start + BEND, end - BEND) for start, end in usable])
     usual = np.median(appearance.firm[places], axis=0)
     away = np.sqrt(
@@ -245,7 +245,7 @@ def _mirrored(rest: int, usable: list[tuple[int, int]]) -> tuple[int, int, bool]
 
 
 def _with_states(stretches: list[Stretch]) -> list[Stretch]:
-    """The farthest from rest are actions, the liveliest speak, the calmest idle."""
+    """Give out the stretches: the farthest from rest to actions, the liveliest to speaking."""
     by_reach = sorted(stretches, key=lambda stretch: -stretch.reach)
     usual = float(np.median([stretch.reach for stretch in stretches]))
     most = len(STANDARD_CLIPS["action"])

@@ -33,7 +33,7 @@ class Mix:
     weight: float
 
     def landmarks(self, of: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The landmarks of the mix, float32 ``[468, 2]``, from those of the video."""
+        """Return the landmarks of the mix, float32 ``[468, 2]``, from those of the video."""
         if self.weight == 0:
             return np.asarray(of[self.source], np.float32)
         return np.asarray(
@@ -42,7 +42,7 @@ class Mix:
 
 
 def cut(stretch: Stretch, rest: int) -> list[Mix]:
-    """The pictures of a clip, in order; see the module."""
+    """Return the pictures of a clip, in order; see the module."""
     if stretch.is_mirrored:
         return [Mix(place, place, 0.0) for place in _forth_and_back(stretch, rest)]
     mixes = [Mix(place, place, 0.0) for place in range(stretch.start, stretch.end)]
@@ -54,12 +54,12 @@ def cut(stretch: Stretch, rest: int) -> list[Mix]:
 
 
 def sources(mixes: list[Mix]) -> set[int]:
-    """The pictures of the video that a clip is made of."""
+    """Return the pictures of the video that a clip is made of."""
     return {mix.source for mix in mixes} | {mix.towards for mix in mixes}
 
 
 def assemble(mixes: list[Mix], pictures: Pictures) -> Iterator[Picture]:
-    """The pictures of a clip; ``pictures`` gives those of the video."""
+    """Yield the pictures of a clip; ``pictures`` gives those of the video."""
     for mix in mixes:
         if mix.weight == 0 or mix.source == mix.towards:
             yield pictures(mix.source)
@@ -70,7 +70,7 @@ def assemble(mixes: list[Mix], pictures: Pictures) -> Iterator[Picture]:
 
 
 def morph(first: Picture, second: Picture, weight: float) -> Picture:
-    """The picture ``weight`` of the way from ``first`` to ``second``, I420."""
+    """Return the picture ``weight`` of the way from ``first`` to ``second``, I420."""
     height, width = first.shape[0] * 2 // 3, first.shape[1]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     no_guess = np.zeros((height, width, 2), np.float32)

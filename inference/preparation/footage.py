@@ -62,7 +62,7 @@ class Footage:
     """Counterclockwise, after all that the file says of itself."""
 
     def turned(self, turns: int) -> "Footage":
-        """The same file, its pictures turned by so many quarter turns more."""
+        """Return the same file, its pictures turned by so many quarter turns more."""
         width, height = (self.height, self.width) if turns % 2 else (self.width, self.height)
         turns = (self.quarter_turns + turns) % 4
         return replace(self, width=width, height=height, quarter_turns=turns)
@@ -168,7 +168,7 @@ def _is_still(container: av.container.InputContainer, stream: av.VideoStream) ->
 
 
 def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Decoded pictures with their time since the first, in s; damaged parts are left out."""
+    """Yield decoded pictures with their time since the first, in s; damaged parts are left out."""
     start: Fraction | None = None
     count = 0
     try:
@@ -219,7 +219,7 @@ def _decoded(
 
 
 def _read_still(path: Path) -> RgbPicture:
-    """A photograph, turned as its EXIF says, over the background, in at most 4K."""
+    """Return a photograph, turned as its EXIF says, over the background, in at most 4K."""
     with _open(path) as container:
         context = container.streams.video[0].codec_context
         pixels = context.width * context.height
@@ -251,7 +251,7 @@ _REDUCED = (
 
 
 def _read_single_frame(path: Path) -> RgbPicture:
-    """A picture that OpenCV does not know, such as HEIC or AVIF, by FFmpeg."""
+    """Return a picture that OpenCV does not know, such as HEIC or AVIF, by FFmpeg."""
     try:
         with _open(path) as container:
             stream = container.streams.video[0]

@@ -32,7 +32,7 @@ class Frame:
         return SIDE / self.side
 
     def cut(self, picture: RgbPicture) -> Picture:
-        """The framed picture, I420 (limited range, BT.601)."""
+        """Return the framed picture, I420 (limited range, BT.601)."""
         part = picture[self.y : self.y + self.side, self.x : self.x + self.side]
         how = cv2.INTER_AREA if self.side >= SIDE else cv2.INTER_CUBIC
         framed = cv2.resize(part, (SIDE, SIDE), interpolation=how)
@@ -56,7 +56,7 @@ def face_heights(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def choose_frame(landmarks: NDArray[np.float32], width: int, height: int) -> Frame:
-    """The square of a ``width`` x ``height`` source around the usual place of the face.
+    """Return the square of a ``width`` x ``height`` source around the usual place of the face.
 
     ``landmarks`` float32 ``[n, 468, 2 or 3]``, source pixels, some rows may be NaN. A picture too
     small for the wanted square gives the largest one it has.

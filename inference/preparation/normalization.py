@@ -50,7 +50,7 @@ class Normalizer:
         """A picture had another size than the first."""
 
     def normalize(self, frame: VideoFrame) -> RgbPicture:
-        """The picture as a player shows it.
+        """Return the picture as a player shows it.
 
         Args:
             frame: As it was decoded.
@@ -84,7 +84,10 @@ class Normalizer:
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """a, b, c, d of the frame's display matrix, each -1, 0 or 1; without one the identity."""
+    """Return a, b, c, d of the frame's display matrix, each -1, 0 or 1.
+
+    Without one it is the identity.
+    """
     try:
         data: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # beside data of a kind that PyAV does not know, such as EXIF
@@ -103,7 +106,7 @@ def _sign(value: float) -> int:
 
 
 def oriented(picture: RgbPicture, matrix: tuple[int, int, int, int]) -> RgbPicture:
-    """The picture turned and mirrored by a display matrix of quarter turns."""
+    """Return the picture turned and mirrored by a display matrix of quarter turns."""
     a, b, c, d = matrix
     if a == d == 0:
         picture = picture.transpose(1, 0, 2)
@@ -150,7 +153,7 @@ def _letterboxed(picture: RgbPicture, width: int, height: int) -> RgbPicture:
 
 
 def over_background(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> RgbPicture:
-    """An RGBA picture over `BACKGROUND`.
+    """Return an RGBA picture over `BACKGROUND`.
 
     Args:
         picture: uint8 ``[height, width, 4]``, RGBA, not premultiplied.

@@ -28,7 +28,10 @@ _CLEAR_VOTES, _CLEAR_RATIO = 2.0, 1.5
 
 
 def upright(footage: Footage) -> Footage:
-    """The footage, turned so that the face is upright; as it is if no face says otherwise."""
+    """Return the footage, turned so that the face is upright.
+
+    It stays as it is if no face says otherwise.
+    """
     votes = np.zeros(4)
     wanted = range(0, _LOOKS * _APART, _APART)
     for index, picture in enumerate(islice(pictures(footage), wanted[-1] + 1)):

@@ -54,7 +54,7 @@ def write_preview(path: Path, pictures: Sequence[Picture], landmarks: NDArray[np
 
 
 def _sample_speech() -> NDArray[np.float32]:
-    """The sample sentence, float32 16 kHz mono in -1..1, padded to whole frames."""
+    """Return the sample sentence, float32 16 kHz mono in -1..1, padded to whole frames."""
     with av.open(str(_SAMPLE)) as container:
         pcm = np.concatenate([part.to_ndarray().ravel() for part in container.decode(audio=0)])
     short = -len(pcm) % SAMPLES_PER_FRAME

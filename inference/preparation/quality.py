@@ -128,7 +128,7 @@ def head_pose(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def longest_run(is_usable: NDArray[np.bool_], is_cut: NDArray[np.bool_]) -> int:
-    """The most consecutive usable pictures without a cut."""
+    """Return the most consecutive usable pictures without a cut."""
     return max((end - start for start, end in runs(is_usable, is_cut)), default=0)
 
 

@@ -72,7 +72,7 @@ class ContactSheet:
     def add_clip(
         self, title: str, pictures: Sequence[Picture], landmarks: NDArray[np.float32]
     ) -> None:
-        """A row of pictures spread over a clip; ``landmarks`` ``[frames, 468, 2]`` of them."""
+        """Add a row of pictures spread over a clip; ``landmarks`` ``[frames, 468, 2]`` of them."""
         tiles = []
         for place in np.linspace(0, len(pictures) - 1, _SHOTS).round().astype(int):
             picture = cv2.cvtColor(pictures[place], cv2.COLOR_YUV2RGB_I420)

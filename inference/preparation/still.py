@@ -65,7 +65,7 @@ LIVES = (
 
 
 def moved_landmarks(landmarks: Floats, life: Life) -> Floats:
-    """The landmarks in each picture of the clip, float32 ``[frames, 468, 2]``."""
+    """Return the landmarks in each picture of the clip, float32 ``[frames, 468, 2]``."""
     head = _Head.of(landmarks)
     x, y = landmarks[:, 0].astype(np.float32), landmarks[:, 1].astype(np.float32)
     # The field says where a pixel comes from; a landmark goes the other way.
@@ -74,7 +74,7 @@ def moved_landmarks(landmarks: Floats, life: Life) -> Floats:
 
 
 def moved_pictures(picture: Picture, landmarks: Floats, life: Life) -> Iterator[Picture]:
-    """The pictures of the clip, I420; the first is ``picture``."""
+    """Yield the pictures of the clip, I420; the first is ``picture``."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     coarse_y, coarse_x = (np.mgrid[: height // _COARSE, : width // _COARSE] + 0.5) * _COARSE - 0.5

@@ -21,7 +21,7 @@ class PictureStore:
         self._file.write(picture.tobytes())
 
     def get(self, number: int) -> Picture:
-        """The picture put as ``number``; KeyError if there is none."""
+        """Return the picture put as ``number``; KeyError if there is none."""
         self._file.seek(self._places[number])
         count = int(np.prod(self._shape))
         return np.frombuffer(self._file.read(count), np.uint8).reshape(self._shape)

@@ -54,7 +54,7 @@ class ToneMapper:
         self._graphs: dict[tuple[int, int, int], Graph] = {}
 
     def to_rgb(self, frame: VideoFrame, transfer: int) -> RgbPicture:
-        """The frame as a standard RGB picture, uint8 ``[height, width, 3]``.
+        """Return the frame as a standard RGB picture, uint8 ``[height, width, 3]``.
 
         Args:
             frame: As it was decoded.
@@ -72,7 +72,7 @@ class ToneMapper:
 
 
 def _graph(frame: VideoFrame, transfer: int) -> Graph:
-    """A filter graph for frames like this one."""
+    """Return a filter graph for frames like this one."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1)
@@ -91,7 +91,7 @@ def _graph(frame: VideoFrame, transfer: int) -> Graph:
 
 @cache
 def _cube(transfer: int) -> str:
-    """The table in the ``.cube`` format: red changes fastest."""
+    """Return the table in the ``.cube`` format: red changes fastest."""
     steps = np.linspace(0, 1, TABLE_SIDE, dtype=np.float32)
     blue, green, red = np.meshgrid(steps, steps, steps, indexing="ij")
     signal = np.stack([red, green, blue], axis=-1).reshape(1, -1, 3)

@@ -114,7 +114,7 @@ class _Follower:
         self._lip_color.append(_lip_color(small, face))
 
     def _repeat(self) -> None:
-        """The same picture once more, as in a video of a lower rate: nothing new is in it."""
+        """Count a picture that came once more, as in a video of a lower rate: nothing is new."""
         self._landmarks.append(self._landmarks[-1])
         self._sharpness.append(self._sharpness[-1])
         self._brightness.append(self._brightness[-1])
@@ -221,7 +221,7 @@ def smoothed(
 def _stretches(
     landmarks: NDArray[np.float32], is_cut: NDArray[np.bool_], longest_gap: int
 ) -> list[tuple[int, int]]:
-    """Runs of pictures that begin and end with a face, without cut or long gap in them."""
+    """Return runs of pictures that begin and end with a face, without cut or long gap in them."""
     runs: list[tuple[int, int]] = []
     for index in np.flatnonzero(np.isfinite(landmarks[:, 0, 0])):
         place = int(index)

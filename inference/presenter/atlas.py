@@ -80,7 +80,7 @@ def make() -> Atlas:
 
 
 def _rows() -> list[list[list[MouthShape]]]:
-    """The shapes of the atlas: over openings, then the tucked lip, then the pressed ones."""
+    """Return the shapes of the atlas: over openings, then the tucked lip, then the pressed ones."""
     plain = [[[MouthShape(open=o, wide=w, round=r) for r in ROUNDS] for w in WIDES] for o in OPENS]
     tuck = [[MouthShape(open=0.16, wide=w, round=r, tuck=1.0) for r in ROUNDS] for w in WIDES]
     press = [[MouthShape(wide=w, round=r, press=1.0) for r in ROUNDS] for w in WIDES]

@@ -11,7 +11,7 @@ def _rect(left: float, top: float, right: float, bottom: float) -> skia.Rect:
 
 
 def room() -> Rgba:
-    """A texture without transparency."""
+    """Return a texture without transparency."""
 
     def draw(canvas: skia.Canvas) -> None:
         everywhere = _rect(-60, -60, SIDE + 60, SIDE + 60)

@@ -49,7 +49,7 @@ def cloth(height: Field, stops: tuple[tuple[float, str], ...], weave: float) -> 
 
 
 def fold(x: float, y: float, length: float, width: float, height: float, turn: float) -> Field:
-    """A fold: a ridge with a hollow beside it."""
+    """Return a fold: a ridge with a hollow beside it."""
     away = width * 1.7
     return np.asarray(
         relief.hill(x, y, length, width, height, turn)
@@ -96,7 +96,7 @@ NECKLINE = ((188, 372), (206, 398), (232, 420), (257, 428), (282, 420), (307, 39
 
 
 def blouse() -> Rgba:
-    """A collarless silk blouse."""
+    """Return a collarless silk blouse."""
     shape = spline(
         (*NECKLINE, (322, 400), (330, 580), (186, 580), (191, 402)), closed=True, tension=0.7
     )

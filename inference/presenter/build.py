@@ -49,7 +49,7 @@ def picture_step(first: Picture, second: Picture) -> float:
 
 
 def inner_steps(pictures: list[Picture]) -> NDArray[np.float64]:
-    """The steps from each picture to the next, over the loop's seam too."""
+    """Return the steps from each picture to the next, over the loop's seam too."""
     following = [*pictures[1:], pictures[0]]
     return np.array([picture_step(a, b) for a, b in zip(pictures, following, strict=True)])
 

@@ -160,7 +160,7 @@ def _draw_ball(canvas: skia.Canvas, gaze: Gaze, upper: list[Point], side: int) -
 def _draw_margin(
     canvas: skia.Canvas, upper: list[Point], lower: list[Point], shut: float, top: float
 ) -> None:
-    """The dark line of the upper lashes' roots: thickest a little outside the middle."""
+    """Draw the dark line of the upper lashes' roots: thickest a little outside the middle."""
     thick = (0.5, 1.5, 2.2, 2.6, 2.9, 2.5, 0.7)
     above = [(x, y - t) for (x, y), t in zip(upper, thick, strict=True)]
     below = [(x, y + 0.35) for x, y in upper]

@@ -87,7 +87,7 @@ def _flyaways(canvas: skia.Canvas, curves: tuple[tuple[Point, ...], ...], seed: 
 
 
 def back() -> Rgba:
-    """What hangs behind neck and shoulders."""
+    """Return what hangs behind neck and shoulders."""
     left = Lock(
         ((236, 62), (170, 82), (147.5, 160), (146, 236), (136, 318), (126, 378), (134, 428)),
         ((250, 90), (214, 160), (206, 240), (208, 300), (206, 350), (196, 400), (186, 440)),

@@ -162,7 +162,7 @@ def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
 
 
 def _forearm() -> Rgba:
-    """The sleeve, from the wrist down; a blouse's cuff looks out of it."""
+    """Return the sleeve, from the wrist down; a blouse's cuff looks out of it."""
     x0, y0 = WRIST
     sleeve = spline(
         ((x0 - 30, y0 + 34), (x0, y0 + 40), (x0 + 30, y0 + 33), (x0 + 39, y0 + 90),
@@ -212,7 +212,7 @@ def _forearm() -> Rgba:
 
 
 def _cropped(pixels: Rgba) -> tuple[skia.Image, Point]:
-    """The painted part of a texture and where it is, canonical pixels from the wrist."""
+    """Return the painted part of a texture and where it is, canonical pixels from the wrist."""
     x, y, width, height = cv2.boundingRect((pixels[..., 3] > 0).astype(np.uint8))
     left, top = x / SCALE - MARGIN - WRIST[0], y / SCALE - MARGIN - WRIST[1]
     return to_image(pixels[y : y + height, x : x + width]), (left, top)
@@ -244,7 +244,7 @@ class Hands:
         self._sleeve = _cropped(_forearm())
 
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
-        """The arms that are up in ``pose``."""
+        """Draw the arms that are up in ``pose``."""
         if pose.wave > 0:
             up = pose.wave
             arm = _Arm(

@@ -101,7 +101,7 @@ def shade(height: Field, *, hollows: float = 1.0) -> NDArray[np.float32]:
 
 
 def face() -> Rgba:
-    """The face's texture."""
+    """Return the face's texture."""
     height = face_height()
     color = shade(height)
     color = _tint(color)

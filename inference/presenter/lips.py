@@ -48,7 +48,7 @@ def half_width(shape: MouthShape) -> float:
 
 
 def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
-    """The curves of ``shape``; ``smile`` lifts and parts the corners a little."""
+    """Return the curves of ``shape``; ``smile`` lifts and parts the corners a little."""
     along = np.linspace(-1, 1, 41)
     bow = 1 - along**2
     width = half_width(shape) + 2.2 * smile
@@ -96,7 +96,7 @@ def _path(*curves: Curve, closed: bool = True) -> skia.Path:
 
 
 def opening(curves: Contours) -> skia.Path:
-    """What one looks into."""
+    """Return what one looks into."""
     return _path(curves.upper_inner, curves.lower_inner[-2:0:-1])
 
 

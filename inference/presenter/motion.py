@@ -83,7 +83,7 @@ def lobes(frame: float, heights: Sequence[float], per_beat: int = 1) -> float:
 
 
 def window(frame: float, windows: Sequence[Window], ease: float = 6.0) -> float:
-    """The sum of smooth windows at ``frame``."""
+    """Return the sum of smooth windows at ``frame``."""
     total = 0.0
     for first, last, height in windows:
         edge = min(frame - first, last - frame) / ease
@@ -100,7 +100,7 @@ def _blink(frame: int, starts: Sequence[int]) -> float:
 
 
 def _gaze(frame: int, gazes: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
-    """A saccade takes two frames."""
+    """Return how far the gaze has come at ``age`` frames of a saccade, which takes two."""
     before = now = (0.0, 0.0)
     since = 0
     for start, x, y in gazes:
@@ -119,7 +119,7 @@ def _dip(frame: float) -> float:
 
 
 def _sway(motion: ClipMotion, frame: float) -> float:
-    """The hair's tips follow the head three frames late."""
+    """Return the hair's swing: its tips follow the head three frames late."""
 
     def at(moment: float) -> float:
         turned = lobes(moment, motion.yaw) + lobes(moment, motion.shake, 2)
@@ -129,7 +129,7 @@ def _sway(motion: ClipMotion, frame: float) -> float:
 
 
 def pose_at(motion: ClipMotion, frame: int) -> Pose:
-    """The pose in frame ``frame`` of the clip."""
+    """Return the pose in frame ``frame`` of the clip."""
     f = float(frame)
     looks = _gaze(frame, motion.gazes)
     cycle = 2 * math.pi * f / motion.frames

@@ -28,13 +28,13 @@ Draw = Callable[[skia.Canvas], None]
 
 
 def color(code: str, alpha: float = 1.0) -> int:
-    """The skia color of ``rrggbb``; ``alpha`` 0..1."""
+    """Return the skia color of ``rrggbb``; ``alpha`` 0..1."""
     red, green, blue = (int(code[i : i + 2], 16) for i in (0, 2, 4))
     return int(skia.Color(red, green, blue, round(255 * min(max(alpha, 0.0), 1.0))))
 
 
 def mix(first: str, second: str, weight: float) -> str:
-    """The color ``weight`` (0..1) of the way from ``first`` to ``second``."""
+    """Return the color ``weight`` (0..1) of the way from ``first`` to ``second``."""
     pairs = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (0, 2, 4)]
     return "".join(f"{round(a + (b - a) * min(max(weight, 0.0), 1.0)):02X}" for a, b in pairs)
 
@@ -48,7 +48,7 @@ def paint(
     shader: skia.Shader | None = None,
     mode: skia.BlendMode = skia.BlendMode.kSrcOver,
 ) -> skia.Paint:
-    """A paint; ``blur`` is a sigma and ``stroke`` a width, in canonical pixels."""
+    """Return a paint; ``blur`` is a sigma and ``stroke`` a width, in canonical pixels."""
     made = skia.Paint(AntiAlias=True, Color=color(code, alpha))
     made.setBlendMode(mode)
     if shader is not None:
@@ -87,7 +87,7 @@ def radial(
 
 
 def spline(points: Sequence[Point], *, closed: bool = False, tension: float = 1.0) -> skia.Path:
-    """A smooth path through ``points`` (Catmull-Rom); ``tension`` 0 makes it a polygon."""
+    """Return a smooth path through ``points`` (Catmull-Rom); ``tension`` 0 makes it a polygon."""
     path = skia.PathBuilder()
     last = len(points) - 1
     path.moveTo(*points[0])
@@ -119,7 +119,7 @@ def clip(canvas: skia.Canvas, path: skia.Path) -> None:
 
 
 def texture(draw: Draw) -> Rgba:
-    """What ``draw`` paints in canonical coordinates, on transparency."""
+    """Return what ``draw`` paints in canonical coordinates, on transparency."""
     surface = skia.Surface(TEXTURE_SIDE, TEXTURE_SIDE)
     canvas = surface.getCanvas()
     canvas.clear(0)

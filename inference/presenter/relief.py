@@ -19,7 +19,7 @@ RIM = np.array([0.93, -0.22, 0.28], np.float32)
 
 
 def hill(x: float, y: float, sx: float, sy: float, height: float, turn: float = 0.0) -> Field:
-    """A Gaussian hill (or hollow) at ``(x, y)``; ``turn`` in radians."""
+    """Return a Gaussian hill (or hollow) at ``(x, y)``; ``turn`` in radians."""
     px, py = coordinates()
     dx, dy = px - x, py - y
     if turn:
@@ -29,7 +29,7 @@ def hill(x: float, y: float, sx: float, sy: float, height: float, turn: float = 
 
 
 def dome(x: float, y: float, rx: float, ry: float, height: float) -> Field:
-    """The upper half of an ellipsoid; 0 outside."""
+    """Return the upper half of an ellipsoid; 0 outside."""
     px, py = coordinates()
     inside = np.clip(1 - ((px - x) / rx) ** 2 - ((py - y) / ry) ** 2, 0, None)
     return np.asarray(height * np.sqrt(inside), np.float32)
@@ -41,7 +41,7 @@ def soften(field: Field, sigma: float) -> Field:
 
 
 def normals(height: Field) -> NDArray[np.float32]:
-    """Unit normals ``[height, width, 3]``, z towards the viewer."""
+    """Return unit normals ``[height, width, 3]``, z towards the viewer."""
     dy, dx = np.gradient(height, 1 / SCALE)
     normal = np.dstack([-dx, -dy, np.ones_like(height)])
     return np.asarray(normal / np.linalg.norm(normal, axis=2, keepdims=True), np.float32)

@@ -50,12 +50,12 @@ class _Grid:
         ]
 
     def sample(self, field: Field) -> NDArray[np.float64]:
-        """The values of a texture-sized ``field`` at the points."""
+        """Return the values of a texture-sized ``field`` at the points."""
         at = np.clip(((self.points + MARGIN) * SCALE).astype(int), 0, TEXTURE_SIDE - 1)
         return np.asarray(field[at[:, 1], at[:, 0]], np.float64)
 
     def covering(self, pixels: Rgba) -> list[int]:
-        """The corners of the triangles that carry anything of a texture."""
+        """Return the corners of the triangles that carry anything of a texture."""
         seen = cv2.dilate((pixels[..., 3] > 0).astype(np.uint8), np.ones((5, 5), np.uint8))
         cell = _STEP * SCALE
         cells = -(-TEXTURE_SIDE // cell)
@@ -140,7 +140,7 @@ class Presenter:
         return _Layer(to_image(pixels), self._grid.covering(pixels), move)
 
     def face_texture(self, pose: Pose, shape: MouthShape | None = None) -> Rgba:
-        """The face before it is turned; without a mouth if ``shape`` is None."""
+        """Return the face before it is turned; without a mouth if ``shape`` is None."""
 
         def draw(canvas: skia.Canvas) -> None:
             put(canvas, self._face)
@@ -158,7 +158,7 @@ class Presenter:
         return texture(draw)
 
     def draw(self, pose: Pose) -> RgbPicture:
-        """The presenter with her mouth closed, uint8 ``[512, 512, 3]``, red first."""
+        """Return the presenter with her mouth closed, uint8 ``[512, 512, 3]``, red first."""
         surface = skia.Surface(SIDE * SCALE, SIDE * SCALE)
         canvas = surface.getCanvas()
         canvas.scale(SCALE, SCALE)
@@ -178,7 +178,7 @@ class Presenter:
         return np.asarray(cv2.resize(large, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
     def mouth_placement(self, pose: Pose) -> NDArray[np.float32]:
-        """The affine map ``[2, 3]`` from canonical to picture coordinates about the lips."""
+        """Return the affine map ``[2, 3]`` from canonical to picture coordinates about the lips."""
         source = self._grid.points[self._inner]
         target = self._move_face(pose)[self._inner]
         basis = np.column_stack([source, np.ones(len(source))])

@@ -10,7 +10,7 @@ TEETH_HEIGHT = 12.5
 
 
 def draw_upper_teeth(canvas: skia.Canvas) -> None:
-    """The upper row, fixed to the skull; its gum is behind the upper lip."""
+    """Draw the upper row, fixed to the skull; its gum is behind the upper lip."""
     x0 = MOUTH[0] + 0.3
     widths = (8.4, 6.6, 7.0, 5.6, 4.6)
     lengths = (12.6, 11.8, 11.9, 10.6, 9.4)
@@ -69,7 +69,7 @@ def _draw_upper_tooth(
 
 
 def draw_lower_teeth(canvas: skia.Canvas) -> None:
-    """The lower row, drawn at rest; it sinks with the jaw."""
+    """Draw the lower row as it is at rest; it sinks with the jaw."""
     x0, y = MOUTH[0] + 0.6, MOUTH[1] + 3.0
     canvas.drawPath(
         spline(
@@ -105,7 +105,7 @@ def draw_lower_teeth(canvas: skia.Canvas) -> None:
 
 
 def draw_tongue(canvas: skia.Canvas) -> None:
-    """The tongue lying on the floor of the mouth, tip towards the viewer."""
+    """Draw the tongue lying on the floor of the mouth, tip towards the viewer."""
     x, y = MOUTH[0], MOUTH[1] + 6.0
     body = spline(
         (

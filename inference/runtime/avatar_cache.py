@@ -43,7 +43,9 @@ class AvatarCache:
         self._opened: dict[tuple[str, str], OpenAvatar] = {}
 
     async def open(self, name: str, version: str) -> OpenAvatar:
-        """The avatar in the folder ``name``; AvatarError if there is none, or it cannot be used.
+        """Return the avatar in the folder ``name``.
+
+        Raises AvatarError if there is none, or it cannot be used.
 
         An unused avatar is kept until another is opened.
         """

@@ -52,7 +52,7 @@ class Capacity:
         self._buckets: deque[_Bucket] = deque()
 
     def frame_sent(self, lateness_s: float, now_s: float, *, is_repeated: bool = False) -> None:
-        """A frame was sent.
+        """Count a frame that was sent.
 
         Args:
             lateness_s: How long after it was due.

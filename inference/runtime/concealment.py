@@ -32,16 +32,16 @@ class ErrorConcealment:
         self._repeats = 0
 
     def made(self, patch: Patch | None) -> None:
-        """This mouth is shown as it was planned; None: the source picture's."""
+        """Take over the mouth that is shown as it was planned; None: the source picture's."""
         self.patch = patch
         self._start_delay_frames = self._repeats = 0
 
     def reset(self) -> None:
-        """What is waited for is not wanted any more."""
+        """Forget what is waited for."""
         self._start_delay_frames = 0
 
     def delay_start(self) -> bool:
-        """The utterance that was to begin waits a frame; False: it has waited long enough."""
+        """Say whether the utterance that was to begin waits a frame."""
         if self._start_delay_frames == MAX_START_DELAY_FRAMES:
             return False
         self._start_delay_frames += 1

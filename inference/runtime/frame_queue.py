@@ -101,7 +101,7 @@ class FrameQueue:
         return now_s - self._slots[0].due_s if self._slots else 0.0
 
     def take_due(self, now_s: float) -> PlannedFrame | None:
-        """The oldest slot, if it is due and ready."""
+        """Return the oldest slot, if it is due and ready."""
         if self._slots and self._slots[0].phase is Phase.READY and self._slots[0].due_s <= now_s:
             return self._slots.popleft()
         return None

@@ -432,7 +432,7 @@ class Host:
         self._deadlines.at(session.last_message_s + GATEWAY_SILENCE_S, check)
 
     def _free_origin(self, now_s: float) -> float:
-        """A moment within the next frame time at which the fewest other sessions are due."""
+        """Return a moment within the next frame time at which the fewest other sessions are due."""
         width_s = FRAME_S / _ORIGIN_SLOTS
 
         def slot(moment_s: float) -> int:
@@ -476,7 +476,7 @@ class Host:
 
     @contextmanager
     def _guard(self, session: WorkerSession) -> Iterator[None]:
-        """A fault inside ends this session alone, so that its gateway claims again."""
+        """End this session alone at a fault inside, so that its gateway claims again."""
         try:
             yield
         except Exception:

@@ -55,7 +55,7 @@ class MouthState:
         return _ease(_EASE_AFTER_SPEECH if self.phase.is_in_utterance else self.steps)
 
     def interrupt(self) -> "MouthState":
-        """The utterance is dropped: the next ticks shut the mouth quickly."""
+        """Drop the utterance: the next ticks shut the mouth quickly."""
         if self.phase.is_in_utterance:
             return MouthState(Mouth.EASING, self.strength, _EASE_AFTER_INTERRUPT)
         return self

@@ -77,7 +77,7 @@ class Pipeline:
         self._deadlines.at(slot.deadline_s, deadline_missed)
 
     def withdraw(self, slot: PlannedFrame) -> None:
-        """The slot's mouth is not wanted any more."""
+        """Withdraw the slot's mouth: it is not wanted any more."""
         request = self._requests.pop(slot, None)
         if request is not None:
             self._engine.withdraw(request)
@@ -129,7 +129,7 @@ class Pipeline:
 def _make_access_unit(
     clips: AvatarClips, encoder: Encoder, slot: PlannedFrame
 ) -> tuple[bytes, float]:
-    """The slot's picture, encoded, and how long encoding took.
+    """Return the slot's picture, encoded, and how long encoding took.
 
     Runs in the media pool, one at a time per session.
     """
@@ -143,7 +143,7 @@ def _make_access_unit(
 
 
 def _source_picture(clips: AvatarClips, plan: FramePlan) -> Picture:
-    """The clip's picture, mixed with the one left behind while a cross-fade lasts."""
+    """Return the clip's picture, mixed with the one left behind while a cross-fade lasts."""
     picture = clips[plan.cursor.clip].picture(plan.cursor.index)
     if plan.fade is None:
         return picture

@@ -144,7 +144,7 @@ class Planner:
         self._speech.push(position, pcm, now_s, clip)
 
     def end_speech(self, position: int) -> None:
-        """The utterance ends at ``position``, without waiting for more audio."""
+        """End the utterance at ``position``, without waiting for more audio."""
         self._speech.end_utterance(position)
 
     def change_clip(self, base: ClipRequest) -> None:
@@ -156,7 +156,7 @@ class Planner:
         self._timeline = self._timeline.listen(is_active=is_active)
 
     def start_action(self, clip: str, form: ActionForm) -> None:
-        """ACTION."""
+        """Start the action that the client asked for."""
         self._timeline = self._timeline.start_action(clip, form)
 
     def interrupt(self) -> None:
@@ -165,5 +165,5 @@ class Planner:
         self._timeline = self._timeline.stop_speech()
 
     def require_idr(self) -> None:
-        """An access unit was lost on its way to the gateway."""
+        """Start over with an IDR: an access unit was lost on its way to the gateway."""
         self._timeline = self._timeline.require_idr()

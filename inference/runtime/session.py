@@ -69,7 +69,7 @@ class RenderPipeline(Protocol):
         """
 
     def withdraw(self, slot: PlannedFrame) -> None:
-        """The slot's mouth is no longer wanted."""
+        """Withdraw the slot's mouth: it is no longer wanted."""
 
     def encode(self, session: "WorkerSession", slot: PlannedFrame) -> None:
         """Make the slot's picture and encode it; answered by `WorkerSession.on_encoded`."""
@@ -82,7 +82,7 @@ class SpeechCapacity(Protocol):
     """The capacity of the process as a session sees it."""
 
     def frame_sent(self, lateness_s: float, now_s: float, *, is_repeated: bool = False) -> None:
-        """A frame was sent, so late."""
+        """Count a frame that was sent, so late."""
 
 
 class WorkerSession:
@@ -142,7 +142,7 @@ class WorkerSession:
         self._place_until_s = now_s + RESERVED_S
 
     def start_streaming(self, accepted: SessionAccepted, origin_s: float, now_s: float) -> None:
-        """The gateway accepted: the frame that it names is due at ``origin_s``."""
+        """Start streaming: the frame that the gateway's acceptance names is due at ``origin_s``."""
         base = self._known_request(accepted.clip, is_chosen=accepted.is_clip_chosen)
         self._planner.begin(frame=accepted.next_frame, due_s=origin_s, base=base)
         self._shown_position = accepted.next_position
@@ -214,7 +214,7 @@ class WorkerSession:
         )
 
     def _give_up(self, now_s: float) -> None:
-        """The outbox is too late: start over from its first slot's state, at now."""
+        """Give up the outbox, which is too late: start over from its first slot's state, at now."""
         given_up = self._rollback(self._outbox.oldest)
         log.warning(
             "session %s: frames from %d on were over %.0f s late and are given up",
@@ -236,7 +236,7 @@ class WorkerSession:
         return dropped
 
     def _begin(self, slot: PlannedFrame) -> None:
-        """The planner made it: have made what it needs."""
+        """Have made what a planned slot needs."""
         self._outbox.put(slot)
         slot.spoken_before = self._spoken
         self._spoken = slot.window
@@ -257,12 +257,12 @@ class WorkerSession:
             self._pipeline.render(self, slot)
 
     def on_rendered(self, slot: PlannedFrame, patch: Patch | None) -> None:
-        """The engine made the mouth."""
+        """Take a mouth that the engine made."""
         if slot.awaits_mouth:
             self._encode(slot, patch)
 
     def on_render_failed(self, slot: PlannedFrame, reason: str) -> None:
-        """The engine failed: the base video continues; reported once an utterance."""
+        """Take a failure of the engine: the base video continues; reported once an utterance."""
         self._report_failure(slot, reason)
         if slot.awaits_mouth:
             self._encode(slot, None)
@@ -273,7 +273,7 @@ class WorkerSession:
             self._send(SpeechFailed(claim_id=self.start.claim_id, reason=reason))
 
     def deadline_missed(self, slot: PlannedFrame, now_s: float) -> None:
-        """The engine's time for this slot is over."""
+        """Continue without the engine's mouth: its time for this slot is over."""
         if not slot.awaits_mouth:
             return
         self._pipeline.withdraw(slot)
@@ -327,7 +327,7 @@ class WorkerSession:
             self._pipeline.decode_ahead(self, cursor.clip, cursor.index + 1)
 
     def end_speech(self, end: SpeechEnd) -> None:
-        """The client ended the utterance."""
+        """End the utterance as the client said."""
         if end.generation == self._generation:
             self._planner.end_speech(end.position)
 
@@ -362,13 +362,13 @@ class WorkerSession:
         )
 
     def stop(self) -> None:
-        """The session is over: nothing more comes out of it."""
+        """Stop the session: nothing more comes out of it."""
         self.is_streaming = False
         for slot in self._outbox.drop_from(self._outbox.oldest):
             self._pipeline.withdraw(slot)
 
     def require_idr(self) -> None:
-        """An access unit was lost on its way to the gateway."""
+        """Start over with an IDR: an access unit was lost on its way to the gateway."""
         self._planner.require_idr()
 
     def _known_request(self, name: str | None, *, is_chosen: bool) -> ClipRequest | None:
@@ -376,7 +376,7 @@ class WorkerSession:
         return None if clip is None else ClipRequest(clip, is_chosen=is_chosen)
 
     def _known_clip(self, name: str) -> str | None:
-        """The gateway resolves names against the same manifest; an unknown one is a bug."""
+        """Resolve a name against the manifest, as the gateway did; an unknown one is a bug."""
         try:
             return resolve_clip(self.clips.index, name)
         except KeyError:

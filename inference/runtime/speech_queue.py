@@ -123,11 +123,11 @@ class _Utterance:
         return next(chunk.arrived_s for chunk in self.chunks if chunk.end >= end)
 
     def chunk_at(self, position: int) -> _Chunk | None:
-        """The chunk that a sample came with; None if it has not come."""
+        """Return the chunk that a sample came with; None if it has not come."""
         return next((chunk for chunk in self.chunks if chunk.end > position), None)
 
     def samples(self, begin: int, end: int) -> NDArray[np.int16]:
-        """Samples at positions ``begin`` to ``end``, zeros where there are none."""
+        """Return samples at positions ``begin`` to ``end``, zeros where there are none."""
         window = np.zeros(end - begin, np.int16)
         first, last = max(begin, self.start), min(end, self.end)
         if first < last:
@@ -198,7 +198,7 @@ class SpeechQueue:
         self._last_arrival_s = now_s
 
     def end_utterance(self, position: int) -> None:
-        """The utterance that reaches to ``position`` is complete: nothing of it is awaited."""
+        """Complete the utterance that reaches to ``position``: nothing of it is awaited."""
         for utterance in self._utterances:
             if utterance.end == position:
                 utterance.is_closed = True
@@ -236,7 +236,7 @@ class SpeechQueue:
             self._skipped += surplus
 
     def _pause(self, current: _Utterance) -> int:
-        """Samples of silence from the cursor on; 0 if they are no pause."""
+        """Return samples of silence from the cursor on; 0 if they are no pause."""
         available = (current.end - self._cursor) // _BLOCK * _BLOCK
         if available < MIN_PAUSE_S * SAMPLE_RATE_HZ:
             return 0
@@ -248,7 +248,7 @@ class SpeechQueue:
         return pause if pause >= MIN_PAUSE_S * SAMPLE_RATE_HZ else 0
 
     def poll(self, now_s: float) -> Speech:
-        """What can be shown at ``now_s``. READY promises that `take` succeeds."""
+        """Return what can be shown at ``now_s``. READY promises that `take` succeeds."""
         if not self._utterances:
             return Speech.SILENT
         current = self._utterances[0]
@@ -280,7 +280,7 @@ class SpeechQueue:
         return self._has_begun or age_s >= START_MARGIN_S
 
     def take(self) -> SpeechFrame:
-        """The next frame of the current utterance, padded with zeros at its end."""
+        """Return the next frame of the current utterance, padded with zeros at its end."""
         current, begin = self._utterances[0], self._cursor
         window = current.samples(
             begin - self._context.before, begin + SAMPLES_PER_FRAME + self._context.after

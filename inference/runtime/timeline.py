@@ -131,7 +131,7 @@ class Timeline:
     def start(
         cls, index: ClipIndex, *, frame: int = 0, base: ClipRequest | None = None, seed: int = 0
     ) -> "Timeline":
-        """The state of a new session, or of one taken over from another worker at ``frame``.
+        """Return the state of a new session, or of one taken over from another worker at ``frame``.
 
         Args:
             index: The avatar's clips.
@@ -160,7 +160,7 @@ class Timeline:
         return replace(self, mouth=self.mouth.interrupt(), speech_clip=None)
 
     def rewind(self, before: "Timeline") -> "Timeline":
-        """The state ``before`` some frames that are dropped, with the requests made since."""
+        """Return the state before some dropped frames, ``before``, with the requests made since."""
         has_new_base = self.requests != before.requests
         has_new_action = self.action is not None and not self.action.is_running
         return replace(
@@ -178,15 +178,15 @@ class Timeline:
         return replace(self, frame=max(frame, self.frame), needs_idr=True)
 
     def require_idr(self) -> "Timeline":
-        """The last access unit planned was never sent: the next must stand alone."""
+        """Forget that the last access unit planned was never sent: the next must stand alone."""
         return replace(self, needs_idr=True)
 
     def wanted_clip(self, index: ClipIndex) -> str:
-        """The clip that runs, or will as soon as the running one can be left."""
+        """Return the clip that runs, or will as soon as the running one can be left."""
         return self.action.clip if self.action else self._running_base(index).name
 
     def _running_base(self, index: ClipIndex) -> ClipRequest:
-        """What runs but for an action."""
+        """Return what runs but for an action."""
         if self.speech_clip is not None:
             return self.speech_clip
         if not self._is_attentive(index):
@@ -251,7 +251,7 @@ class Timeline:
     def _next_speech_clip(
         self, index: ClipIndex, mouth: Mouth, clip: ClipRequest | None
     ) -> ClipRequest | None:
-        """The clip under the running utterance: the client's, else a speaking one, else none."""
+        """Return the clip under the running utterance: the client's, a speaking one, or none."""
         if not mouth.is_in_utterance:
             return None
         running = self.speech_clip
@@ -309,7 +309,7 @@ class Timeline:
     def _vary(
         self, base: ClipRequest, left_at: int, index: ClipIndex, is_ready: IsReady
     ) -> "Timeline":
-        """The running clip is left after ``left_at`` frames: repeat it, or let another follow."""
+        """Leave the running clip after ``left_at`` frames: repeat it, or let another follow."""
         state = index[base.name].state
         if base.is_chosen or state == "action":
             return replace(self, cursor=Cursor(base.name, 0), waited=0, leaves_at=None)
@@ -341,7 +341,7 @@ def _advance_fade(timeline: Timeline) -> tuple[Timeline, Fade | None]:
 
 
 def _choose_source(timeline: Timeline, *, is_altered: bool, at_idr: bool) -> tuple[Source, bool]:
-    """The law of the seam: (source, whether live encoding must make an IDR)."""
+    """Apply the law of the seam: (source, whether live encoding must make an IDR)."""
     was_live = timeline.source is Source.LIVE
     if not is_altered and (at_idr or not (was_live or timeline.needs_idr)):
         return Source.CLIP, False

@@ -55,7 +55,7 @@ class Chance:
     """The last transitions, the newest last."""
 
     def draw(self) -> "tuple[float, Chance]":
-        """A number in 0..1, and the source after it."""
+        """Return a number in 0..1, and the source after it."""
         seed = (self.seed * _MULTIPLIER + _INCREMENT) % 2**_BITS
         return (seed >> 11) / 2**53, replace(self, seed=seed)
 

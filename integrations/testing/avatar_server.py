@@ -88,7 +88,7 @@ def _make_server() -> AvatarServer:
 
 @pytest.fixture(scope="session")
 def avatar_server() -> Iterator[AvatarServer]:
-    """A server for all tests that only talk to it."""
+    """Yield a server for all tests that only talk to it."""
     server = _make_server()
     server.start()
     yield server
@@ -97,7 +97,7 @@ def avatar_server() -> Iterator[AvatarServer]:
 
 @pytest.fixture
 def own_avatar_server() -> Iterator[AvatarServer]:
-    """A server that the test may stop; it is to start it."""
+    """Yield a server that the test may stop; it is to start it."""
     server = _make_server()
     yield server
     server.stop()
@@ -122,7 +122,7 @@ class Voice:
 
 @pytest.fixture(scope="session")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Voice:
-    """A sentence by espeak-ng, 22050 Hz; the recording that the server ships without it."""
+    """Return a sentence by espeak-ng, 22050 Hz; the recording that the server ships without it."""
     file = tmp_path_factory.mktemp("voice") / "voice.wav"
     try:
         subprocess.run(["espeak-ng", "-w", file, SPOKEN_TEXT], check=True)

@@ -13,7 +13,7 @@ FOLDER = ROOT / "integrations"
 
 
 def integrations() -> list[str]:
-    """The names of all."""
+    """Return the names of all."""
     return sorted(path.parent.name for path in FOLDER.glob("*/requirements.txt"))
 
 

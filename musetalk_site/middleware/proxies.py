@@ -71,7 +71,10 @@ class TrustedProxies:
         return client
 
     def _tell_once(self, peer: Address) -> None:
-        """A likely mistake of the operator's; what comes from strangers is not worth a line."""
+        """Tell once of a likely mistake of the operator's.
+
+        What strangers send is not worth a line.
+        """
         if peer.is_private and peer not in self._told and len(self._told) < _TOLD_LIMIT:
             self._told.add(peer)
             log.warning(
@@ -82,13 +85,13 @@ class TrustedProxies:
 
 
 def _values(scope: Scope, wanted: bytes) -> list[str]:
-    """The parts of a header that is a list, over all its lines."""
+    """Return the parts of a header that is a list, over all its lines."""
     lines = [value.decode("latin1") for name, value in scope["headers"] if name == wanted]
     return [part.strip() for line in lines for part in line.split(",")]
 
 
 def _address(text: str) -> Address | None:
-    """An address, with or without a port; None if it is none."""
+    """Return an address, with or without a port; None if it is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

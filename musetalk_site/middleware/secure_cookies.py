@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 def secure_cookies_middleware(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Marks the cookies of answers over HTTPS as secure."""
+    """Mark the cookies of answers over HTTPS as secure."""
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -175,7 +175,7 @@ class AppProcess:
             del self._spending[request]
 
     def release_session(self, session: str) -> None:
-        """The session is no longer here."""
+        """Release a session that is no longer here."""
         with contextlib.suppress(PeerGone):  # so are its owners, then
             self._control.send(ReleaseSession(session))
 
@@ -184,11 +184,14 @@ class AppProcess:
         self._ask("refresh")
 
     def numbers_of_others(self) -> list[bytes]:
-        """What the other processes count, as `collection.packed` there; waits, in any thread."""
+        """Return what the other processes count, as `collection.packed` there.
+
+        This waits, in any thread.
+        """
         return self._ask("numbers")
 
     def still(self, session: str) -> bytes | None:
-        """The next IDR of a session of another process; waits, in any thread."""
+        """Return the next IDR of a session of another process; waits, in any thread."""
         return next(iter(self._ask("still", session)), None)
 
     def _ask(self, what: Question, about: str = "") -> list[bytes]:

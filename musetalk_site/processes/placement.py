@@ -69,11 +69,11 @@ class Placement:
     """By session key."""
 
     def process_started(self, process: int) -> None:
-        """A process runs; it is given streams once it reports that it is ready."""
+        """Count a process that runs; it is given streams once it reports that it is ready."""
         self.loads[process] = ProcessLoad()
 
     def process_ended(self, process: int) -> None:
-        """A process is gone, and its sessions with it."""
+        """Forget a process that is gone, and its sessions with it."""
         self.loads.pop(process, None)
         self.owners = {
             session: owner for session, owner in self.owners.items() if owner.process != process
@@ -82,18 +82,18 @@ class Placement:
     def reported(
         self, process: int, *, streams: int, speaking: int, adopted: int, is_ready: bool
     ) -> None:
-        """A process reported its load, and how many streams it has taken over."""
+        """Take in a process's load, and how many streams it has taken over."""
         if load := self.loads.get(process):
             load.streams, load.speaking, load.is_ready = streams, speaking, is_ready
             load.adopted = adopted
 
     def given(self, process: int) -> None:
-        """A stream was sent to a process."""
+        """Count a stream that was sent to a process."""
         if load := self.loads.get(process):
             load.given += 1
 
     def place(self, session: str | None, *, asked: int) -> int:
-        """The process for a new stream.
+        """Return the process for a new stream.
 
         Args:
             session: The key of the session that the stream names.
@@ -108,7 +108,7 @@ class Placement:
     def own(
         self, session: str, user_id: str, process: int, limits: Mapping[str, int] | None = None
     ) -> Ownership:
-        """A connection of ``process`` opens a session.
+        """Take note that a connection of ``process`` opens a session.
 
         Args:
             session: Its key.
@@ -134,7 +134,10 @@ class Placement:
         return sum(holder in owner.holders for key, owner in self.owners.items() if key != session)
 
     def release(self, session: str, process: int) -> None:
-        """A session ended in ``process``; if it is another's by now, it stays there."""
+        """Release a session that ended in ``process``.
+
+        If it is another's by now, it stays there.
+        """
         owner = self.owners.get(session)
         if owner is not None and owner.process == process:
             del self.owners[session]

@@ -65,7 +65,7 @@ class AppOptions:
         listening: int,
         engine_address: Path | None,
     ) -> "AppOptions":
-        """The options of one process among ``count``."""
+        """Return the options of one process among ``count``."""
         return replace(
             self,
             prepares=self.prepares and number == 0,

@@ -96,14 +96,14 @@ class ReadSide:
             self._transport.resumeProducing()
 
     def arrived(self) -> None:
-        """The client sent a message."""
+        """Count a message that the client sent."""
         self._waiting += 1
         if self._waiting >= WAITING_LIMIT and not self._is_held:
             self._is_held = True
             self._transport.pauseProducing()
 
     def taken(self) -> None:
-        """The application took a message."""
+        """Count a message that the application took."""
         self._waiting = max(self._waiting - 1, 0)
         if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
             self._is_held = False

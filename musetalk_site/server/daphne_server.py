@@ -211,7 +211,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             self._no_streams.set()
 
     def kill_all_applications(self) -> Any:
-        """What Twisted waits for before it shuts down."""
+        """Return what Twisted waits for before it shuts down."""
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(), loop=twisted_loop))
 
     def hands_over(self, request: Any) -> bool:

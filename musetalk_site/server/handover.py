@@ -23,14 +23,14 @@ def is_stream(request: Any) -> bool:
 
 
 def session_of(request: Any) -> str | None:
-    """The key of the session that a request names by ``?session=<uuid>``."""
+    """Return the key of the session that a request names by ``?session=<uuid>``."""
     query = request.uri.partition(b"?")[2].decode("ascii", "replace")
     named = parse_qs(query).get("session", [""])[0]
     return key_of(named[:64]) or None
 
 
 def head_of(request: Any) -> bytes:
-    """The request as it came: its line and its headers."""
+    """Return the request as it came: its line and its headers."""
     lines = [b" ".join((request.method, request.uri, request.clientproto))]
     for name, values in request.requestHeaders.getAllRawHeaders():
         lines += [name + b": " + value for value in values]

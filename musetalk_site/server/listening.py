@@ -5,7 +5,7 @@ import socket
 
 
 def cannot_listen(host: str, port: int, error: OSError) -> str:
-    """The sentence for the operator.
+    """Return the sentence for the operator.
 
     Args:
         host: As HOST.

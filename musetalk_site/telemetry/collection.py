@@ -29,10 +29,10 @@ def use(own: Callable[[], Snapshot], others: Callable[[], list[bytes]] = list) -
 
 
 def packed() -> bytes:
-    """The numbers of this process, for another one."""
+    """Return the numbers of this process, for another one."""
     return _encoder.encode(_own())
 
 
 def all_processes() -> list[Snapshot]:
-    """The numbers of each process of this machine."""
+    """Return the numbers of each process of this machine."""
     return [_own(), *map(_decoder.decode, _others())]

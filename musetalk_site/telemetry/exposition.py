@@ -35,7 +35,7 @@ class _Collector:
 
 
 def expose(snapshot: Snapshot) -> bytes:
-    """The text of a scrape."""
+    """Return the text of a scrape."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(snapshot))
     text: bytes = generate_latest(registry)
@@ -77,7 +77,7 @@ def _preparations() -> Snapshot:
 
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
-    """The scrape; for clients with METRICS_TOKEN, or without one for this machine."""
+    """Return the scrape; for clients with METRICS_TOKEN, or without one for this machine."""
     if not settings.METRICS:
         return HttpResponse("METRICS is false.\n", status=404, content_type="text/plain")
     if not _may_scrape(request):

@@ -62,12 +62,12 @@ def labels(**values: str) -> Labels:
 
 
 def counter(name: str, help_: str, values: Mapping[Labels, float] | float) -> Family:
-    """A number that only grows while a process lives."""
+    """Return a number that only grows while a process lives."""
     return Family(name, "counter", help_, _samples(values))
 
 
 def gauge(name: str, help_: str, values: Mapping[Labels, float] | float) -> Family:
-    """A number that goes up and down."""
+    """Return a number that goes up and down."""
     return Family(name, "gauge", help_, _samples(values))
 
 
@@ -86,7 +86,7 @@ def _samples(values: Mapping[Labels, float] | float) -> tuple[Sample, ...]:
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """The sums over all processes, in the order in which names first appear."""
+    """Return the sums over all processes, in the order in which names first appear."""
     merged: dict[str, tuple[Family, dict[Labels, float | Histogram]]] = {}
     for family in (family for snapshot in snapshots for family in snapshot):
         _, sums = merged.setdefault(family.name, (family, {}))

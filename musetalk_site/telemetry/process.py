@@ -24,7 +24,7 @@ from streaming.session.connection_state import State
 def snapshot(
     registry: Registry, report: HostReport | None, stages: StageTimes | None = None
 ) -> Snapshot:
-    """What this process has done and does.
+    """Return what this process has done and does.
 
     Args:
         registry: Its connections.

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 def csv_response(
     name: str, header: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> HttpResponse:
-    """A file of rows.
+    """Return a file of rows.
 
     Args:
         name: Of the file.

@@ -209,7 +209,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
 
     @admin.display(description="now")
     def still(self, record: SessionRecord) -> SafeString:
-        """What it shows now, as a picture that is fetched beside the page."""
+        """Return what it shows now, as a picture that is fetched beside the page."""
         if not record.is_live:
             return SafeString("")
         address = reverse("admin:streaming_sessionrecord_still", args=(record.pk,))
@@ -218,7 +218,10 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         )
 
     def still_of(self, request: HttpRequest, pk: Any) -> HttpResponse:
-        """What a live session shows now; 404 if it shows nothing, or is on another machine."""
+        """Return what a live session shows now.
+
+        It is 404 if it shows nothing, or is on another machine.
+        """
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         record = SessionRecord.objects.filter(pk=pk, ended_at=None).first()
@@ -253,7 +256,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         return TemplateResponse(request, "admin/streaming/sessionrecord/usage.html", context)
 
     def export_all(self, request: HttpRequest) -> HttpResponse:
-        """What the list would show with the same query, all pages of it."""
+        """Return what the list would show with the same query, all pages of it."""
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         found = self._filtered(request)

@@ -39,7 +39,7 @@ class UsageRow:
 
 
 def usage_by_user_and_day(days: int) -> Iterator[UsageRow]:
-    """The last ``days`` days with today, newest first."""
+    """Yield the last ``days`` days with today, newest first."""
     first = timezone.localdate() - timedelta(days=days - 1)
     lasted = ExpressionWrapper(
         Coalesce("ended_at", "recorded_at") - F("started_at"), output_field=DurationField()

@@ -65,7 +65,7 @@ def session_limits(scope: Mapping[str, Any], principal: Principal | None) -> Map
 
 
 def credential_of(scope: Mapping[str, Any]) -> str | None:
-    """The credential that a connection brought with its request; None: none."""
+    """Return the credential that a connection brought with its request; None: none."""
     for name, value in scope.get("headers", ()):
         kind, _, credential = value.decode("latin1").partition(" ")
         if name == b"authorization" and kind.lower() == "bearer":
@@ -77,7 +77,7 @@ def credential_of(scope: Mapping[str, Any]) -> str | None:
 
 
 def unauthorized(message: str) -> ClosingError:
-    """Ends a stream that is not authorized."""
+    """Return the error that ends a stream that is not authorized."""
     return ClosingError("UNAUTHORIZED", message, close_code=CloseCode.UNAUTHORIZED)
 
 
@@ -128,6 +128,6 @@ async def _count(address: str | None, principal: Principal | None) -> None:
 
 
 def _address_of(scope: Mapping[str, Any]) -> str | None:
-    """The client's address; None: not known."""
+    """Return the client's address; None: not known."""
     client = scope.get("client")
     return str(client[0]) if client else None

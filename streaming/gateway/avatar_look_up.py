@@ -14,7 +14,7 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="avatar-look-up")
 
 
 async def look_up(user_id: str) -> AvatarRef:
-    """The user's avatar.
+    """Return the user's avatar.
 
     Args:
         user_id: As the stream's path names them.

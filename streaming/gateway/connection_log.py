@@ -50,7 +50,7 @@ class ConnectionLog:
             yield
 
     def error_sent(self, error: "Error", now_s: float) -> None:
-        """The client is sent an error; the first of a kind in `SAME_ERROR_EVERY_S` gets a line.
+        """Log an error sent to the client: the first of a kind in `SAME_ERROR_EVERY_S` gets a line.
 
         Args:
             error: The message.
@@ -79,7 +79,7 @@ class ConnectionLog:
             self._close_code = code
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """Log that the connection is gone."""
         source = self._source()
         log.info(
             "session %s: connection closed with %s",

@@ -232,7 +232,7 @@ class StreamConsumer(PromptConsumer):
             self._loop.call_soon_threadsafe(self._terminate)
 
     def revoke(self) -> None:
-        """What its credential stands for was withdrawn."""
+        """End it: what its credential stands for was withdrawn."""
         error = admission.unauthorized("The key or the account behind this session was revoked.")
         self._terminating = asyncio.create_task(self._guarded(lambda: self.session.refuse(error)))
 
@@ -257,7 +257,7 @@ class StreamConsumer(PromptConsumer):
         return asyncio.get_running_loop().time()
 
     def _take_from_worker(self, message: LayerMessage) -> None:
-        """A worker of this process sent a message."""
+        """Take a message from a worker of this process."""
         self._from_worker.append(message)
         self._wake.set()
 
@@ -473,7 +473,7 @@ class StreamConsumer(PromptConsumer):
         await self._carry_out(self._conversation.fail())
 
     async def _leave(self) -> None:
-        """The connection is gone."""
+        """Leave after the connection is gone."""
         if self._time_keeper is None:
             return
         self._time_keeper.cancel()
@@ -493,7 +493,7 @@ class StreamConsumer(PromptConsumer):
         self._log.closed()
 
     def _expire(self) -> None:
-        """The client did not come back."""
+        """End a session whose client did not come back."""
         self._expiry = None
         self.session.disconnected()
         registry.leave(self)

@@ -73,13 +73,13 @@ class FrameRelayed(MirrorMessage, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, frame: VideoFrame, sound: FrameSound | None) -> "FrameRelayed":
-        """The message of a frame."""
+        """Return the message of a frame."""
         if sound is None:
             return cls(frame=frame.to_layer())
         return cls(frame=frame.to_layer(), sample_rate=sound.sample_rate, sound=sound.data)
 
     def parts(self) -> tuple[VideoFrame, FrameSound | None]:
-        """The frame, and its sound."""
+        """Return the frame, and its sound."""
         frame = frame_from_layer(self.frame)
         if not isinstance(frame, VideoFrame):
             raise MessageInvalid(f"a frame was due, not {frame.type}")
@@ -132,7 +132,7 @@ _BY_TYPE: dict[str, type[MirrorMessage]] = {
 
 
 def from_layer(message: dict[str, Any]) -> MirrorMessage:
-    """The typed message of a layer dict.
+    """Return the typed message of a layer dict.
 
     Raises:
         MessageInvalid: It is no message of this version.
@@ -146,17 +146,17 @@ def dump_fields(fields: InitSuccessFields) -> bytes:
 
 
 def load_fields(text: bytes) -> InitSuccessFields:
-    """The reverse of `dump_fields`."""
+    """Undo `dump_fields`."""
     return msgspec.json.decode(text, type=InitSuccessFields)
 
 
 def dump_event(event: SpeechStarted | SpeechFinished) -> bytes:
-    """A speech event for another gateway."""
+    """Return a speech event for another gateway."""
     return msgspec.json.encode(event)
 
 
 def load_event(text: bytes) -> SpeechStarted | SpeechFinished:
-    """The reverse of `dump_event`."""
+    """Undo `dump_event`."""
     return _events.decode(text)
 
 

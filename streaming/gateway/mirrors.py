@@ -172,7 +172,7 @@ class Mirrors:
         self._opening: dict[str, asyncio.Lock] = {}
 
     async def find(self, request: WatchSession, user_id: str) -> Audience:
-        """The audience of a session of another machine.
+        """Return the audience of a session of another machine.
 
         Args:
             request: What the watcher sent.

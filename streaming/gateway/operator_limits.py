@@ -6,7 +6,7 @@ from streaming.session.limits import SessionLimits
 
 
 def operator_limits() -> SessionLimits:
-    """The limits of each session."""
+    """Return the limits of each session."""
     return SessionLimits(
         max_queued_speech_s=settings.MAX_QUEUED_SPEECH_S,
         idle_s=settings.SESSION_IDLE_S,

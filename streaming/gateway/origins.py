@@ -23,7 +23,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application that refuses: HTTP 403, before the WebSocket exists."""
+    """Refuse as an ASGI application: HTTP 403, before the WebSocket exists."""
     await receive()
     await send({"type": "websocket.close"})
 

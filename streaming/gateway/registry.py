@@ -74,10 +74,10 @@ class Peers(Protocol):
         """
 
     def release_session(self, session: str) -> None:
-        """The session is no longer in this process."""
+        """Release a session that is no longer in this process."""
 
     def still(self, session: str) -> bytes | None:
-        """The next IDR of a session of another process; waits for that, in any thread."""
+        """Return the next IDR of a session of another process; waits for that, in any thread."""
 
     def refresh(self) -> None:
         """Have the others write down their sessions; waits for that, in any thread."""
@@ -157,11 +157,11 @@ class Registry:
                 raise HolderFull(holder, limit)
 
     def connection_of(self, session_id: str) -> Connection | None:
-        """The connection that has the session, or had it last and waits for another."""
+        """Return the connection that has the session, or had it last and waits for another."""
         return self._by_session_id.get(key_of(session_id))
 
     def move(self, older: Connection, newer: Connection) -> None:
-        """The session of ``older`` continues on ``newer``."""
+        """Move the session of ``older`` to ``newer``, where it continues."""
         self.resumes += 1
         self._connections.discard(older)
         for key, connection in self._by_session_id.items():
@@ -169,7 +169,7 @@ class Registry:
                 self._by_session_id[key] = newer
 
     async def supersede(self, session: str) -> None:
-        """The session with this key was opened in another process."""
+        """Close the session with this key, which was opened in another process."""
         older = self._by_session_id.pop(session, None)
         if older is not None:
             await older.supersede()
@@ -181,7 +181,7 @@ class Registry:
         return len(self._connections)
 
     def metrics(self) -> SessionMetrics:
-        """The sum over all sessions, those that are over included."""
+        """Return the sum over all sessions, those that are over included."""
         total = SessionMetrics()
         total.add(self._past)
         for connection in self:

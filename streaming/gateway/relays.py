@@ -117,7 +117,7 @@ class Relay:
         self._queue.put_nowait(None)
 
     def stop(self) -> None:
-        """The mirror needs nothing any more."""
+        """Stop: the mirror needs nothing any more."""
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -136,7 +136,7 @@ async def send(layer: BaseChannelLayer, channel: str, message: MirrorMessage) ->
 async def take(
     layer: BaseChannelLayer, message: dict[str, Any], session: Session, owner: str
 ) -> None:
-    """A mirror sent a message to the group of this session.
+    """Take a message that a mirror sent to the group of this session.
 
     Args:
         layer: The media layer.

@@ -36,14 +36,14 @@ class SignedTokens:
     """When the session was opened, seconds since 1970."""
 
     def issue(self, session_id: str, number: int) -> str:
-        """The token of the session's connection with this number."""
+        """Return the token of the session's connection with this number."""
         fields = [key_of(session_id), self.user_id, number, round(self.opened_at, 3)]
         token: str = _signer.sign_object(fields)
         return token
 
 
 def check_token(token: str, session_id: str, user_id: str) -> ResumeClaim:
-    """What a token says.
+    """Return what a token says.
 
     Args:
         token: As the client gave it.
@@ -64,7 +64,7 @@ def check_token(token: str, session_id: str, user_id: str) -> ResumeClaim:
 
 
 def refused() -> ProtocolError:
-    """The answer to every token that does not fit; why not is nobody's business."""
+    """Return the answer to every token that does not fit; why not is nobody's business."""
     return invalid_session(
         "The resume_token does not fit this session; send the one of its latest INIT_SUCCESS, or "
         "INIT without one for a new session."

@@ -16,7 +16,7 @@ WITHIN_S = 1.6
 
 
 async def next_idr(registry: Registry, key: str) -> bytes | None:
-    """The next IDR access unit of a session of this process.
+    """Return the next IDR access unit of a session of this process.
 
     Args:
         registry: Of this process.
@@ -42,7 +42,7 @@ async def next_idr(registry: Registry, key: str) -> bytes | None:
 
 
 def next_idr_anywhere(registry: Registry, session_id: str) -> bytes | None:
-    """The same in whichever process of this machine; waits, in a thread of a request."""
+    """Return the next IDR of a session of this machine; waits, in a thread of a request."""
     key = key_of(session_id)
     if registry.connection_of(key) is None:
         return None if registry.peers is None else registry.peers.still(key)

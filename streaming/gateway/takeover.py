@@ -17,7 +17,7 @@ OPENED_ELSEWHERE: Final = "session.opened"
 
 
 def key_of(session_id: str) -> str:
-    """The same for all spellings of a UUID."""
+    """Return the same key for all spellings of a UUID."""
     return session_id.replace("-", "").lower()
 
 
@@ -45,7 +45,7 @@ async def take_over(
 
 
 async def let_go(layer: BaseChannelLayer, session_id: str, channel: str) -> None:
-    """The session is over at ``channel``."""
+    """Let go of a session that is over at ``channel``."""
     try:
         await layer.group_discard(group_of(session_id), channel)
     except Exception as error:  # noqa: BLE001 - as above; groups forget by themselves in the end
@@ -70,5 +70,5 @@ def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> boo
 
 
 def group_of(session_id: str) -> str:
-    """The group of the media layer in which the session's connection listens."""
+    """Return the group of the media layer in which the session's connection listens."""
     return f"session.{key_of(session_id)}"

@@ -11,7 +11,9 @@ _has_warned = False
 
 
 def transport_of(scope: Mapping[str, Any]) -> Any:
-    """The connection's transport, with ``paused`` and ``on_change``; None if the server has none.
+    """Return the connection's transport, with ``paused`` and ``on_change``.
+
+    It is None if the server has none.
 
     Without it, once for all connections, the log says what that means.
     """

@@ -30,7 +30,7 @@ class SignedWatchTokens:
         return self.opening.opened_at
 
     def issue(self, session_id: str) -> str:
-        """A token for the session."""
+        """Return a token for the session."""
         token: str = _signer.sign_object(self._fields(session_id))
         return token
 

@@ -11,7 +11,7 @@ from streaming.session.watcher import Watcher
 
 
 def find_audience(registry: Registry, request: WatchSession, user_id: str) -> Audience:
-    """The audience of a session of this process.
+    """Return the audience of a session of this process.
 
     Args:
         registry: The sessions of this process.

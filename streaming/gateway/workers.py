@@ -36,7 +36,7 @@ class WorkerDirectory:
         """Sessions that were sent to a worker since it announced itself last."""
 
     def hear(self, announcement: WorkerAnnouncement, now_s: float) -> None:
-        """A worker announced itself.
+        """Hear a worker announce itself.
 
         Args:
             announcement: Its state.
@@ -53,12 +53,12 @@ class WorkerDirectory:
         self._heard[announcement.worker] = announcement, now_s
 
     def present(self, now_s: float) -> list[WorkerAnnouncement]:
-        """The workers that announced themselves within `SILENCE_S`."""
+        """Return the workers that announced themselves within `SILENCE_S`."""
         heard = list(self._heard.values())
         return [announcement for announcement, at_s in heard if now_s - at_s < SILENCE_S]
 
     def place(self, now_s: float) -> str | None:
-        """The channel of the worker with the least load, for one session more.
+        """Return the channel of the worker with the least load, for one session more.
 
         Returns:
             None where no worker with room is known: then the claim goes to all.

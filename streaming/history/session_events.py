@@ -9,7 +9,7 @@ from streaming.models import SessionRecord
 
 
 def events_of(records: Iterable[SessionRecord], *, started: Set[UUID]) -> Iterator[Event]:
-    """The starts and ends that records report.
+    """Yield the starts and ends that records report.
 
     Args:
         records: As they are written.

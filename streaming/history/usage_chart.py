@@ -23,7 +23,10 @@ class UsageBar:
 
 
 def use_by_day(days: Iterable[date], *, until: date) -> list[UsageBar]:
-    """The bars of the `SHOWN_DAYS` days that end with ``until``; ``days``: of each session."""
+    """Return the bars of the `SHOWN_DAYS` days that end with ``until``.
+
+    ``days`` has the day of each session.
+    """
     counted = Counter(days)
     shown = [until - timedelta(days=n) for n in reversed(range(SHOWN_DAYS))]
     most = max((counted[day] for day in shown), default=0) or 1

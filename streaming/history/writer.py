@@ -89,12 +89,12 @@ class HistoryWriter:
         self._asked = self._answered = 0
 
     def entered(self) -> None:
-        """A connection was opened."""
+        """Count a connection that was opened."""
         if self._thread is None:
             self.start()
 
     def left(self, connection: Connection) -> None:
-        """A connection was closed."""
+        """Count a connection that was closed."""
         self._gone.put((connection, timezone.now()))
         self._wake.set()
 
@@ -161,7 +161,7 @@ class HistoryWriter:
         connection.close()
 
     def _try(self, step: Callable[[], Result]) -> Result | None:
-        """What ``step`` returns; nothing if it cannot be done now: another time it can."""
+        """Return what ``step`` returns; nothing if it cannot be done now: another time it can."""
         try:
             close_old_connections()
             return step()
@@ -235,7 +235,7 @@ class HistoryWriter:
         self.has_database = True
 
     def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:
-        """What is known of a session; it has one."""
+        """Return what is known of a session; it has one."""
         session, link = connection.session, connection.session.link
         assert link is not None
         metrics, worker = session.metrics, link.last_worker
@@ -274,7 +274,7 @@ class HistoryWriter:
         )
 
     def _close_lost(self) -> None:
-        """Processes that died, and their sessions, which ended when they were last seen."""
+        """Close processes that died, and their sessions, which ended when they were last seen."""
         is_dead = Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
         while not self._dead.empty():
             is_dead |= Q(name=self._dead.get(), is_stopped=False)
@@ -298,7 +298,7 @@ class HistoryWriter:
         log.warning("sessions of processes that died: %d", ended)
 
     def _carry_out_requests(self) -> None:
-        """What operators want of this process and its sessions."""
+        """Carry out what operators want of this process and its sessions."""
         drains = GatewayProcess.objects.filter(id=self._process.id, drain_requested=True).exists()
         if drains != self._registry.drain_requested:
             log.warning("an operator wants %s sessions here", "no new" if drains else "new")

@@ -53,12 +53,12 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def _markdown(docstring: str) -> str:
-    """A docstring as CommonMark, without the indentation of its lines."""
+    """Return a docstring as CommonMark, without the indentation of its lines."""
     return inspect.cleandoc(docstring).replace("``", "`")
 
 
 def resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema itself, where another one is referred to."""
+    """Return the schema itself, where another one is referred to."""
     if "$ref" not in schema:
         return schema
     return schemas()[schema["$ref"].removeprefix(_SCHEMAS)]
@@ -74,7 +74,7 @@ def examples_of(message: MessageType) -> list[Any]:
 
 
 def document(*, host: str, is_secure: bool) -> dict[str, Any]:
-    """The whole document, for a server that answers at ``host`` (with its port)."""
+    """Return the whole document, for a server that answers at ``host`` (with its port)."""
     return {
         "asyncapi": "3.0.0",
         "info": {

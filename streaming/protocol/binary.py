@@ -51,7 +51,10 @@ _UTTERANCE_ID = re.compile(UTTERANCE_ID_PATTERN)
 
 
 def choose_subprotocol(offered: Sequence[str]) -> str | None:
-    """The subprotocol to select of those that the client offers; None: the plain JSON stream."""
+    """Return the subprotocol to select of those that the client offers.
+
+    It is None for the plain JSON stream.
+    """
     for known in (BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL):
         if known in offered:
             return known

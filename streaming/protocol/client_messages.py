@@ -49,7 +49,7 @@ UtteranceId = Annotated[
 
 
 def _whole(*allowed: int, description: str) -> Any:
-    """A whole number: one of ``allowed``, or any from 0 on if there are none."""
+    """Parse a whole number: one of ``allowed``, or any from 0 on if there are none."""
     schema: dict[str, Any] = {"type": "integer"}
     if allowed:
         schema["enum"] = list(allowed)

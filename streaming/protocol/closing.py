@@ -86,7 +86,7 @@ _NO_AVATAR = {
 
 
 def of(error: ClosingError) -> CloseCause:
-    """The end that an error means."""
+    """Return the end that an error means."""
     return CloseCause(_WORDS[error.close_code], error.close_code, error=error)
 
 

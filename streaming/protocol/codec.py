@@ -32,7 +32,7 @@ class _Envelope(msgspec.Struct):
 
 
 def type_of(message: type[ClientMessage] | type[ServerMessage]) -> str:
-    """The message's name on the wire."""
+    """Return the message's name on the wire."""
     return str(message.__struct_config__.tag)
 
 
@@ -79,7 +79,7 @@ def parse(text: str) -> AnyClientMessage:
 
 
 def dump(message: ServerMessage | ClientMessage) -> str:
-    """The JSON text of a message; bytes become base64."""
+    """Return the JSON text of a message; bytes become base64."""
     return _encoder.encode(message).decode()
 
 
@@ -107,7 +107,7 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _explained(encoded: bytes, problem: str) -> ProtocolError:
-    """What is wrong with JSON that is no message, and what its type takes.
+    """Return what is wrong with JSON that is no message, and what its type takes.
 
     May raise what a decoder raises: the text was only read up to the first wrong field.
     """

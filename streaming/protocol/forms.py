@@ -14,7 +14,7 @@ from streaming.protocol.client_messages import ClientMessage
 
 @lru_cache
 def form_of(message: type[ClientMessage]) -> str:
-    """What a message takes, as in ``{"data": {"active": true or false}}``.
+    """Return what a message takes, as in ``{"data": {"active": true or false}}``.
 
     Args:
         message: One of `CLIENT_MESSAGES`.

@@ -294,7 +294,7 @@ SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (
 def frame_message(
     frame: layer.VideoFrame, session_id: str, sound: FrameSound | None = None
 ) -> VideoFrame | ActionFrame:
-    """The client's message of a worker's frame.
+    """Return the client's message of a worker's frame.
 
     Args:
         frame: As the worker sent it.

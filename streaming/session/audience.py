@@ -47,7 +47,7 @@ class WatchTokens(Protocol):
         """When the session was opened, seconds since 1970; its tokens say so."""
 
     def issue(self, session_id: str) -> str:
-        """A token for the session, to be used by many."""
+        """Return a token for the session, to be used by many."""
 
     def admits(self, token: str, session_id: str) -> bool:
         """Whether a token is for this session, and not too old."""
@@ -57,22 +57,22 @@ class AudienceRelay(Protocol):
     """Passes on what an audience is shown, to watchers of another machine."""
 
     def opened(self, fields: InitSuccessFields) -> None:
-        """A worker was found."""
+        """Take note that a worker was found."""
 
     def show(self, frame: VideoFrame, sound: FrameSound | None) -> None:
         """Every frame, in order."""
 
     def tell(self, event: SpeechStarted | SpeechFinished) -> None:
-        """A speech event."""
+        """Tell the watchers of a speech event."""
 
     def require_idr(self) -> None:
         """Another encoder begins."""
 
     def owner_away(self, in_ms: int) -> None:
-        """The owner lost its connection."""
+        """Tell the watchers that the owner lost its connection."""
 
     def end(self, *, is_shutdown: bool) -> None:
-        """The session is over."""
+        """End with the session."""
 
 
 class Audience:
@@ -120,7 +120,7 @@ class Audience:
     # From the session.
 
     def open(self, session_id: str, tokens: WatchTokens, max_watchers: int) -> None:
-        """The owner allows watchers.
+        """Open to watchers, as the owner allows.
 
         Args:
             session_id: The owner's.
@@ -132,7 +132,7 @@ class Audience:
         self.max_watchers = max_watchers
 
     def new_token(self) -> str | None:
-        """What lets others watch; None if nobody may."""
+        """Return what lets others watch; None if nobody may."""
         if self._tokens is None or self._session_id is None:
             return None
         return self._tokens.issue(self._session_id)
@@ -146,7 +146,7 @@ class Audience:
         )
 
     def session_opened(self, fields: InitSuccessFields) -> None:
-        """A worker was found, and this was sent to the owner."""
+        """Take what the owner was sent when a worker was found."""
         if not self.is_open:
             return
         is_first = self._init_success is None
@@ -232,14 +232,14 @@ class Audience:
                 watcher.send(payload)
 
     def owner_away(self, in_ms: int) -> None:
-        """The owner lost its connection; without it the session ends in ``in_ms``."""
+        """Tell that the owner lost its connection; without it the session ends in ``in_ms``."""
         self._is_owner_away = True
         for relay in self.relays:
             relay.owner_away(in_ms)
         self._to_all(self._warning(in_ms))
 
     def end(self, *, is_shutdown: bool) -> None:
-        """The session is over, because the whole server ends or for another reason."""
+        """End with the session, because the whole server ends or for another reason."""
         for relay in self.relays:
             relay.end(is_shutdown=is_shutdown)
         self._relays.clear()
@@ -273,7 +273,7 @@ class Audience:
             watcher.send(self._warning(None))
 
     def leave(self, watcher: Watcher) -> None:
-        """The watcher's connection is gone."""
+        """Leave: the watcher's connection is gone."""
         self._watchers.pop(watcher, None)
 
     # Messages.
@@ -308,7 +308,7 @@ def _text(message: ServerMessage) -> SendPayload:
 
 
 def refused() -> ProtocolError:
-    """The answer to every token that does not fit; why not is nobody's business."""
+    """Return the answer to every token that does not fit; why not is nobody's business."""
     return invalid_session(
         "The watch_token does not fit a session that can be watched here; ask its owner for the "
         "one in INIT_SUCCESS.watch, and connect to the owner's path with ?session=<session_id>."

@@ -78,7 +78,7 @@ class ClaimLoop:
         self._timers.set(Timer.CLAIM, now_s + CLAIM_EVERY_S)
 
     def claimed(self, answer: SessionClaimed) -> bool:
-        """A worker offers to take the session.
+        """Take a worker's offer to take the session.
 
         Returns:
             Whether it is accepted.
@@ -91,7 +91,7 @@ class ClaimLoop:
         return True
 
     def refused(self, answer: SessionRefused, now_s: float) -> None:
-        """A worker cannot take the session; others may.
+        """Take the refusal of a worker that cannot take the session; others may.
 
         Raises:
             ClosingError: The avatar cannot be opened.

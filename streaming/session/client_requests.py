@@ -68,7 +68,7 @@ class ClientRequests:
         self._link.flush_speech()
 
     def _requested_clip(self, wanted: VideoState) -> ClipRequest:
-        """The clip under an utterance.
+        """Return the clip under an utterance.
 
         The state's first clip counts as not chosen: known clients send it with every chunk without
         meaning it.

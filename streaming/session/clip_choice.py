@@ -41,12 +41,12 @@ def clip_names(avatar: Avatar) -> list[str]:
 
 
 def first_clip(avatar: Avatar, state: ClipState) -> Clip:
-    """The clip a state begins with; an idle one for a state the avatar has no clips of."""
+    """Return the clip a state begins with; an idle one for a state the avatar has no clips of."""
     return clip_named(avatar, STANDARD_CLIPS[state][0])
 
 
 def clip_named(avatar: Avatar, name: str) -> Clip:
-    """The clip that will be seen when ``name`` is asked for; see `manifest.resolve_clip`.
+    """Return the clip that will be seen when ``name`` is asked for; see `manifest.resolve_clip`.
 
     ProtocolError for a name that is neither the avatar's nor a standard one.
     """

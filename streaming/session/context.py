@@ -23,7 +23,7 @@ class Negotiated:
 
     @classmethod
     def of(cls, init: InitFields) -> "Negotiated":
-        """What an owner's INIT asks for."""
+        """Return what an owner's INIT asks for."""
         return cls(
             has_1_2=init.speaks_1_2,
             receive=_DEFAULT.receive if init.receive is None else frozenset(init.receive),

@@ -79,11 +79,11 @@ class SpeechInput:
         return _bytes_of(self._resampler.push(mix_down(pcm, channels)))
 
     def flush(self) -> bytes:
-        """The tail of what was converted; more chunks of the utterance may follow."""
+        """Return the tail of what was converted; more chunks of the utterance may follow."""
         return b"" if self._resampler is None else _bytes_of(self._resampler.flush())
 
     def end(self) -> bytes:
-        """The utterance is over: its tail. The next chunk begins another one, of any format."""
+        """End the utterance, with its tail. The next chunk begins another one, of any format."""
         tail = self.flush()
         self._resampler = self._format = None
         return tail
@@ -159,19 +159,24 @@ class SpeechWindow:
         self._arrivals.append((self.accepted, now_s))
 
     def end_utterance(self) -> None:
-        """The utterance ends with the last sample accepted."""
+        """End the utterance with the last sample accepted."""
         if self.accepted > self.shown and (not self._ends or self._ends[-1] < self.accepted):
             self._ends.append(self.accepted)
 
     def take_end(self) -> int | None:
-        """The end that follows the speech sent so far; it counts as sent. None: there is none."""
+        """Return the end that follows the speech sent so far.
+
+        It counts as sent. None if there is none.
+        """
         if self._next_end != self.sent:
             return None
         self._sent_end = self.sent
         return self.sent
 
     def take(self) -> tuple[int, bytes, ClipRequest | None]:
-        """The next piece of speech; it counts as sent. Only if `has_next` and no end is next.
+        """Return the next piece of speech.
+
+        It counts as sent. To be called only if `has_next` and no end is next.
 
         Returns:
             Position of its first sample, PCM, requested clip.
@@ -196,7 +201,7 @@ class SpeechWindow:
         return next(arrived_s for end, arrived_s in self._arrivals if end > position)
 
     def unread(self, position: int) -> None:
-        """The piece at ``position`` could not be sent: it comes next again."""
+        """Take back the piece at ``position``, which could not be sent: it comes next again."""
         self.sent = max(self.shown, min(self.sent, position))
         self._sent_end = min(self._sent_end, self.sent - 1)
 
@@ -288,7 +293,7 @@ class SpeechFeed:
     def take(
         self, claim_id: str, now_s: float = 0.0
     ) -> SpeechInterrupt | AudioChunk | SpeechEnd | None:
-        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        """Count as sent, and return, what the worker of this claim is due now; None: nothing."""
         if self._sent_generation != self.generation:
             self._sent_generation = self.generation
             return SpeechInterrupt(claim_id=claim_id, generation=self.generation)
@@ -308,7 +313,7 @@ class SpeechFeed:
         )
 
     def unread(self, message: AudioChunk | SpeechEnd) -> bool:
-        """A message could not be sent.
+        """Take back a message that could not be sent.
 
         Returns:
             Whether it comes again; False if an interrupt dropped it in the meantime.
@@ -329,11 +334,11 @@ class SpeechFeed:
         first.shown = max(first.shown, min(end, first.end))
 
     def begin(self) -> None:
-        """A worker was accepted, and the acceptance told it the generation."""
+        """Begin with an accepted worker, which knows the generation from the acceptance."""
         self._sent_generation = self.generation
 
     def rewind(self, shown: int | None = None) -> None:
-        """The worker is lost: what was not shown is sent to the next one.
+        """Go back to what was not shown: its worker is lost, and the next one is sent it.
 
         Args:
             shown: Up to here it was, as far as the client knows; None: as far as this side knows.
@@ -354,7 +359,7 @@ class SpeechFeed:
         self._window.drop()
 
     def confirm(self, generation: int, position: int) -> list[InterruptAnswer]:
-        """The worker has shown nothing old from ``position`` on.
+        """Confirm that the worker has shown nothing old from ``position`` on.
 
         Returns:
             The answer of each interrupt up to ``generation`` that was not answered before.

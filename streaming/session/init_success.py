@@ -20,7 +20,7 @@ PROTOCOL_VERSION = "1.2"
 
 
 def init_success(avatar: Avatar, worker: SessionClaimed) -> InitSuccessFields:
-    """The fields for every client."""
+    """Return the fields for every client."""
     return InitSuccessFields(
         model_loaded=worker.is_lipsync_ready,
         available_videos=clip_names(avatar),

@@ -40,7 +40,7 @@ class FrameArrivals:
         return origin_s - self._clock.origin_s
 
     def frame_due_at(self, now_s: float) -> int:
-        """The number of the frame that is due; 0 as long as none has come."""
+        """Return the number of the frame that is due; 0 as long as none has come."""
         return 0 if self._clock is None else self._clock.frame_due_at(now_s)
 
 
@@ -77,7 +77,7 @@ class FrameRelay:
         return self._filter.last_accepted
 
     def resume(self, *, is_binary: bool) -> None:
-        """The client is back, on another connection."""
+        """Continue with a client that is back, on another connection."""
         self._is_binary = is_binary
         self._shown = None
         self.begin()
@@ -125,5 +125,5 @@ class FrameRelay:
         )
 
     def next_frame(self, now_s: float) -> int:
-        """The number of the frame that a worker which begins now is to begin with."""
+        """Return the number of the frame that a worker which begins now is to begin with."""
         return max(self._filter.last_accepted + 1, self._arrivals.frame_due_at(now_s))

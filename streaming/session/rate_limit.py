@@ -50,7 +50,7 @@ class MessageLimit:
         return self._may_report_s if self._ignored else None
 
     def report(self, now_s: float) -> ProtocolError:
-        """The report for the client; the count starts over."""
+        """Return the report for the client, and start the count over."""
         ignored, self._ignored = self._ignored, 0
         self._may_report_s = now_s + REPORT_EVERY_S
         return ProtocolError(

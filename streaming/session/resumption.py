@@ -22,7 +22,7 @@ class ResumeTokens(Protocol):
     """Makes what lets the client of one session resume it."""
 
     def issue(self, session_id: str, number: int) -> str:
-        """The token of the session's connection with this number, from 0."""
+        """Return the token of the session's connection with this number, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ClientState:
 
     @classmethod
     def of(cls, init: InitFields, avatar: Avatar, number: int) -> "ClientState":
-        """What an INIT says.
+        """Return the state that an INIT asks for.
 
         Args:
             init: The client's.

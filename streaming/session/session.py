@@ -150,11 +150,11 @@ class Session:
         return self._context.audience
 
     def text(self, text: str, now_s: float) -> list[Effect]:
-        """The client sent a text message."""
+        """Take a text message of the client."""
         return self._receive(lambda: codec.parse(text), len(text), now_s)
 
     def binary(self, message: bytes, now_s: float) -> list[Effect]:
-        """The client sent a binary message."""
+        """Take a binary message of the client."""
         if self._is_binary:
             return self._receive(
                 lambda: binary.unpack_speech(message, self.session_id), len(message), now_s
@@ -224,7 +224,7 @@ class Session:
     def opened(
         self, avatar: Avatar, now_s: float, known: ClientState | None = None
     ) -> list[Effect]:
-        """The session_id is reserved, and this is the user's avatar.
+        """Begin: the session_id is reserved, and this is the user's avatar.
 
         Args:
             avatar: The user's.
@@ -267,13 +267,13 @@ class Session:
         return self._context.outbox.take()
 
     def id_taken(self, now_s: float) -> list[Effect]:
-        """The session_id is live on another user's connection."""
+        """Refuse a session_id that is live on another user's connection."""
         return self.init_refused(
             invalid_session("This session_id is another user's; propose another, or null."), now_s
         )
 
     def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
-        """The session cannot be opened, resumed or watched so; the client may send another INIT."""
+        """Refuse an INIT that cannot open, resume or watch so; the client may send another."""
         if isinstance(error, ClosingError):
             return self.refuse(error)
         if self.state is State.OPENING:
@@ -307,7 +307,7 @@ class Session:
         return self.is_resumable and self.state in (State.OPEN, State.DETACHED)
 
     def detach(self, *, is_replaced: bool = False) -> list[Effect]:
-        """The session waits for its client, or `is_replaced` and continues at once."""
+        """Wait for the client, or continue at once if it `is_replaced`."""
         assert self.link is not None, "it is open"
         if not is_replaced:
             self.audience.owner_away(round(self._rules.resume_s * 1_000))
@@ -318,7 +318,7 @@ class Session:
         return self._context.outbox.take()
 
     def handed_over(self) -> list[Effect]:
-        """What the connection is sent whose session is resumed on another one."""
+        """Return what the connection is sent whose session is resumed on another one."""
         self._farewell(closing.SUPERSEDED)
         return self._context.outbox.take()
 
@@ -330,7 +330,7 @@ class Session:
     def resume(
         self, init: InitFields, *, reply_channel: str, is_binary: bool, now_s: float
     ) -> list[Effect]:
-        """The client is back, on another connection; `check_resume` allowed it.
+        """Continue with a client that is back on another connection; `check_resume` allowed it.
 
         Args:
             init: What it sent.
@@ -359,7 +359,7 @@ class Session:
         return effects + self._context.outbox.take()
 
     def on_first_worker(self, worker: SessionClaimed) -> None:
-        """The link found a worker: INIT_SUCCESS can be sent."""
+        """Answer INIT now that the link found a worker: INIT_SUCCESS can be sent."""
         assert self.link is not None, "it is the link that calls"
         fields = init_success(self.link.avatar, worker)
         self.audience.session_opened(fields)
@@ -377,7 +377,7 @@ class Session:
         self._context.outbox.to_client(InitSuccess(session_id=self.session_id, data=fields))
 
     def from_worker(self, message: LayerMessage, now_s: float) -> list[Effect]:
-        """A worker sent a message."""
+        """Take a message of a worker."""
         if self.link is not None:
             try:
                 self.link.receive(message, now_s)
@@ -386,11 +386,11 @@ class Session:
         return self._context.outbox.take()
 
     def next_for_worker(self, claim_id: str, now_s: float) -> SendToWorker | None:
-        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        """Count as sent, and return, what the worker of this claim is due now; None: nothing."""
         return None if self.link is None else self.link.next_for_worker(claim_id, now_s)
 
     def undelivered(self, message: LayerMessage, now_s: float) -> list[Effect]:
-        """A message could not be sent to its worker: the channel is full, or the layer gone."""
+        """Take back a message that could not be sent: its channel is full, or the layer gone."""
         if self.link is not None:
             self.link.undelivered(message, now_s)
         return self._context.outbox.take()
@@ -437,17 +437,17 @@ class Session:
         self._context.outbox.is_paused = is_paused
 
     def supersede(self) -> list[Effect]:
-        """The same user opened this session on a newer connection."""
+        """End here: the same user opened this session on a newer connection."""
         self._end(closing.SUPERSEDED)
         return self._context.outbox.take()
 
     def terminate(self) -> list[Effect]:
-        """An operator ends it."""
+        """End it for an operator."""
         self._end(closing.OPERATOR)
         return self._context.outbox.take()
 
     def shut_down(self) -> list[Effect]:
-        """The server shuts down."""
+        """End it with the server."""
         self._end(closing.SERVER_SHUTDOWN)
         return self._context.outbox.take()
 
@@ -457,7 +457,7 @@ class Session:
         return self._context.outbox.take()
 
     def fail(self) -> list[Effect]:
-        """A fault of the server."""
+        """End it after a fault of the server."""
         self._context.outbox.take()  # discard the partially built reply
         self._end(closing.SERVER_FAULT)
         return self._context.outbox.take()

@@ -233,7 +233,7 @@ class SessionSpeech:
     # From the worker.
 
     def begin_frame(self, frame: VideoFrame, now_s: float) -> FrameSound | None:
-        """A frame came: tell the client which utterance starts with it.
+        """Take a frame: tell the client which utterance starts with it.
 
         Args:
             frame: The frame; it is sent next.
@@ -257,7 +257,7 @@ class SessionSpeech:
         return self._track.take(frame.position, frame.samples)
 
     def end_frame(self, frame: VideoFrame, now_s: float) -> None:
-        """The frame was sent: its speech is acknowledged, an utterance may be finished."""
+        """Acknowledge the speech of a frame that was sent; an utterance may be finished."""
         if frame.position is not None:
             self.advance_to(frame.position + frame.samples)
         self._end_if_silent(now_s)
@@ -269,7 +269,7 @@ class SessionSpeech:
         self._tell(self._utterances.settle(self._played_to))
 
     def confirm_interrupt(self, generation: int, position: int, now_s: float) -> None:
-        """The worker has shown nothing old from ``position`` on."""
+        """Confirm that the worker has shown nothing old from ``position`` on."""
         self._answer(self.feed.confirm(generation, position), now_s)
 
     def on_interrupt_timeout(self, now_s: float | None) -> None:
@@ -298,7 +298,7 @@ class SessionSpeech:
     # Resuming.
 
     def detach(self) -> None:
-        """The connection is lost and may come back: speech is held."""
+        """Hold speech while the connection is lost and may come back."""
         self._began_s = None
         self._flush(self._input.flush())
         self.on_interrupt_timeout(None)
@@ -307,7 +307,7 @@ class SessionSpeech:
         self._utterances.truncate(self.window.accepted)
 
     def resume(self, acknowledged_ms: int | None, utterance_id: str | None, now_s: float) -> int:
-        """The client is back: what it did not see is shown again, with its sound.
+        """Continue with a client that is back: what it did not see is shown again, with its sound.
 
         Args:
             acknowledged_ms: ``audio_timestamp`` of the last frame with speech that it received.
@@ -327,7 +327,7 @@ class SessionSpeech:
         return audio_timestamp_ms(self.window.accepted)
 
     def _end_of_frame(self, audio_timestamp: int | None) -> int:
-        """The position after the frame with this ``audio_timestamp``."""
+        """Return the position after the frame with this ``audio_timestamp``."""
         if audio_timestamp is None:
             return 0
         for timestamp, end in reversed(self._ends_shown):
@@ -336,7 +336,7 @@ class SessionSpeech:
         return (audio_timestamp + FRAME_MS) * SAMPLES_PER_MS
 
     def end(self) -> None:
-        """The session is over."""
+        """End with the session."""
         self._tell(self._utterances.finish_all(self._played_to))
 
     # To the client.

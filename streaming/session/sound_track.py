@@ -32,12 +32,12 @@ class _Segment:
         return self.forgotten + len(self.pcm) // BYTES_PER_SAMPLE
 
     def index_of(self, position: int) -> int:
-        """The sample of the sender's rate at a position, within what is kept."""
+        """Return the sample of the sender's rate at a position, within what is kept."""
         index = (position - self.start) * self.sample_rate // SAMPLE_RATE_HZ
         return min(max(index, self.forgotten), self.samples)
 
     def piece(self, position: int, samples: int) -> bytes:
-        """The sound of some samples at 16 kHz."""
+        """Return the sound of some samples at 16 kHz."""
         begin, end = self.index_of(position), self.index_of(position + samples)
         offset = self.forgotten
         return bytes(
@@ -85,7 +85,7 @@ class SoundTrack:
         self._segments[-1].pcm += mix_down(pcm, channels).astype("<i2").tobytes()
 
     def take(self, position: int, samples: int) -> FrameSound | None:
-        """The sound of a frame; what is too long before its end is forgotten.
+        """Return the sound of a frame; what is too long before its end is forgotten.
 
         Args:
             position: First sample at 16 kHz.
@@ -108,7 +108,7 @@ class SoundTrack:
             self._segments[0].forget(position)
 
     def truncate(self, position: int) -> None:
-        """The client sends its speech again from ``position`` on."""
+        """Go back to ``position``, from which the client sends its speech again."""
         while self._segments and self._segments[-1].start >= position:
             self._segments.pop()
         if self._segments:

@@ -25,21 +25,21 @@ class TimeLimits:
         self._is_open = False
 
     def on_message(self, now_s: float) -> None:
-        """The client sent something, or connected."""
+        """Count what the client sent, or that it connected."""
         idle_s = self._rules.idle_s
         if idle_s > 0:
             self._context.timers.set(Timer.IDLE, now_s + idle_s)
             self._context.timers.set(Timer.IDLE_WARNING, now_s + idle_s - warning_s(idle_s))
 
     def opened(self, now_s: float) -> None:
-        """The session is open."""
+        """Enter the open state."""
         self._is_open = True
         if self._rules.max_session_s > 0:
             self._max_session_due_s = now_s + self._rules.max_session_s
         self._start_max_session_timer()
 
     def resumed(self, now_s: float) -> None:
-        """The client is back, on another connection."""
+        """Continue with a client that is back, on another connection."""
         self.on_message(now_s)
         self._start_max_session_timer()
 
@@ -50,13 +50,13 @@ class TimeLimits:
             self._context.timers.set(Timer.MAX_SESSION_WARNING, warned_s)
 
     def token_ends(self, in_s: float, now_s: float) -> None:
-        """The client's credential allows the session for ``in_s`` more."""
+        """Limit the session to ``in_s`` more, as the client's credential does."""
         self._token_warned_s = warning_s(in_s)
         self._context.timers.set(Timer.TOKEN, now_s + in_s)
         self._context.timers.set(Timer.TOKEN_WARNING, now_s + in_s - self._token_warned_s)
 
     def server_ends(self, in_s: float) -> list[Effect]:
-        """The server ends in ``in_s``, and the session with it, unless it is resumed elsewhere."""
+        """End the session with the server in ``in_s``, unless it is resumed elsewhere."""
         if self._is_open:
             self._warn("draining", in_s)
         return self._context.outbox.take()

@@ -63,7 +63,7 @@ class Timers:
         return min(self._due_s.values(), default=None)
 
     def take_due(self, now_s: float) -> tuple[Timer, float] | None:
-        """A timer whose time has come, and when that was; it is stopped. None if there is none."""
+        """Stop a timer whose time has come; returns it and when that was. None if there is none."""
         for timer, due_s in sorted(self._due_s.items(), key=lambda entry: entry[1]):
             if due_s <= now_s:
                 del self._due_s[timer]

@@ -158,12 +158,12 @@ class Utterances:
             )
 
     def extend(self, end: int) -> None:
-        """The newest utterance has samples up to ``end``: the tail of its resampler came."""
+        """Extend the newest utterance up to ``end``: the tail of its resampler came."""
         if self._open:
             self._open[-1].end = max(self._open[-1].end, end)
 
     def close(self) -> None:
-        """What comes next is another utterance."""
+        """Close the utterance: what comes next is another one."""
         if self._open:
             self._open[-1].is_closed = True
 
@@ -173,7 +173,7 @@ class Utterances:
             newest.is_closed = newest.is_timed_out = True
 
     def show(self, start: int, end: int) -> list[UtteranceEvent]:
-        """A frame with the samples from ``start`` to ``end`` is due.
+        """Take a frame that is due with the samples from ``start`` to ``end``.
 
         Returns:
             What is to be sent before the frame: utterances that are over without it, and the one
@@ -199,7 +199,7 @@ class Utterances:
         return events
 
     def drop(self, generation: int) -> None:
-        """An interrupt was accepted: nothing that was accepted so far is shown any more.
+        """Drop everything accepted so far, for an interrupt: nothing of it is shown any more.
 
         Args:
             generation: The interrupt's.
@@ -210,7 +210,7 @@ class Utterances:
                 utterance.dropped_by = generation
 
     def confirm_drop(self, generation: int, position: int) -> list[UtteranceEvent]:
-        """The interrupts up to ``generation`` took effect.
+        """Take note that the interrupts up to ``generation`` took effect.
 
         Args:
             generation: The newest of them.
@@ -227,7 +227,7 @@ class Utterances:
         return events
 
     def finish_all(self, position: int) -> list[UtteranceEvent]:
-        """The session is over: whatever was not shown up to ``position`` is interrupted."""
+        """End with the session: whatever was not shown up to ``position`` is interrupted."""
         self.close()
         events = self.settle(position)
         while self._open:
@@ -235,7 +235,7 @@ class Utterances:
         return events
 
     def rewind(self, position: int, oldest_id: str | None) -> list[UtteranceEvent]:
-        """The client resumes the session; what it was sent last may not have come.
+        """Continue with a client that resumes; what it was sent last may not have come.
 
         Messages arrive in order, so the ends of a first part of the utterances are known to it.
 
@@ -274,7 +274,7 @@ class Utterances:
         return events
 
     def truncate(self, end: int) -> None:
-        """The speech accepted so far ends at ``end``: what is after it comes again."""
+        """Cut the speech accepted so far at ``end``: what is after it comes again."""
         if self._open:
             self._open[-1].end = min(self._open[-1].end, end)
 

@@ -114,7 +114,7 @@ class Watcher:
         self._put(payload)
 
     def held_back(self) -> None:
-        """A frame was not sent."""
+        """Count a frame that was not sent."""
         self._metrics.frames_held_back += 1
 
     def session_ended(self, *, is_shutdown: bool) -> None:
@@ -128,16 +128,16 @@ class Watcher:
     # From the connection.
 
     def take(self) -> list[Effect]:
-        """What is to be sent now."""
+        """Return what is to be sent now."""
         effects, self._effects = self._effects, []
         return effects
 
     def text(self, text: str, now_s: float) -> list[Effect]:
-        """The client sent a text message."""
+        """Take a text message of the client."""
         return self._receive(lambda: codec.parse(text), len(text), now_s)
 
     def binary(self, message: bytes, now_s: float) -> list[Effect]:
-        """The client sent a binary message."""
+        """Take a binary message of the client."""
 
         def parse() -> AnyClientMessage:
             if not self._is_binary:
@@ -195,15 +195,15 @@ class Watcher:
         return self.take()
 
     def terminate(self) -> list[Effect]:
-        """An operator ends it."""
+        """End it for an operator."""
         return self._ended(closing.OPERATOR)
 
     def shut_down(self) -> list[Effect]:
-        """The server shuts down."""
+        """End it with the server."""
         return self._ended(closing.SERVER_SHUTDOWN)
 
     def fail(self) -> list[Effect]:
-        """A fault of the server."""
+        """End it after a fault of the server."""
         self.take()  # discard the partially built reply
         return self._ended(closing.SERVER_FAULT)
 

@@ -75,7 +75,7 @@ class LinkObserver(Protocol):
     """What a link reports to its session."""
 
     def on_first_worker(self, worker: SessionClaimed) -> None:
-        """The session's first worker was accepted."""
+        """Begin with the session's first accepted worker."""
 
 
 class WorkerLink:
@@ -181,7 +181,7 @@ class WorkerLink:
         self._send_action()
 
     def change_listening(self, *, is_active: bool) -> None:
-        """The user began or stopped speaking."""
+        """Begin or end listening, as the user begins or stops speaking."""
         self._is_listening = is_active
         self._send_if_streaming(
             lambda claim_id: ListeningChange(claim_id=claim_id, is_active=is_active)
@@ -197,14 +197,14 @@ class WorkerLink:
             self._context.timers.set(Timer.INTERRUPT, now_s + INTERRUPT_ANSWER_S)
 
     def detach(self) -> None:
-        """The connection is lost: the worker is given back, and speech is held."""
+        """Give back the worker of a lost connection, and hold speech."""
         self._send_stop("the connection is lost")
         self._claims.end()
         self.worker = None
         self._speech.detach()
 
     def resume(self, reply_channel: str, now_s: float) -> None:
-        """The client is back, on another connection.
+        """Continue with a client that is back, on another connection.
 
         Args:
             reply_channel: Where workers answer from now on.
@@ -214,7 +214,7 @@ class WorkerLink:
         self.search(now_s)
 
     def end(self) -> None:
-        """The session is over."""
+        """End with the session."""
         self._send_stop("the session is over")
         self._is_over = True
         self._claims.end()
@@ -240,7 +240,7 @@ class WorkerLink:
                 raise AssertionError(f"{timer} is not the link's")
 
     def receive(self, message: LayerMessage, now_s: float) -> None:
-        """A worker sent a message.
+        """Receive a message that a worker sent.
 
         Raises:
             ClosingError: There can be no session.
@@ -325,7 +325,7 @@ class WorkerLink:
         self.flush_speech()
 
     def next_for_worker(self, claim_id: str, now_s: float) -> SendToWorker | None:
-        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        """Count as sent, and return, what the worker of this claim is due now; None: nothing."""
         worker = self.worker
         if worker is None or worker.claim_id != claim_id:
             return None
@@ -333,7 +333,7 @@ class WorkerLink:
         return None if message is None else SendToWorker(worker.worker_channel, message)
 
     def undelivered(self, message: LayerMessage, now_s: float) -> None:
-        """A message could not be sent to its worker.
+        """Take back a message that could not be sent to its worker.
 
         Speech can wait; a worker that cannot be sent anything else is lost. Another one learns
         everything from its acceptance.

@@ -128,14 +128,14 @@ def _outage_of_layers() -> str:
 
 
 def _worker() -> WorkerHealth | None:
-    """The workers that serve this process's sessions; None if none is known."""
+    """Return the workers that serve this process's sessions; None if none is known."""
     if _embedded is not None:
         return _embedded()
     return _announced() if directory.is_listening else _last_seen()
 
 
 def _announced() -> WorkerHealth | None:
-    """The workers that run apart, as one: what any of them can do can be done."""
+    """Return the workers that run apart, as one: what any of them can do can be done."""
     present = directory.present(time.monotonic())
     if not present:
         return None

@@ -121,7 +121,7 @@ def asyncapi(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def stream(request: HttpRequest, user_id: str) -> HttpResponse:
-    """The answer to a page request for the stream's address (RFC 9110 §15.5.22)."""
+    """Return the answer to a page request for the stream's address (RFC 9110 §15.5.22)."""
     scheme = "wss" if request.is_secure() else "ws"
     text = (
         f"This is a WebSocket: connect to {scheme}://{request.get_host()}{request.path}\n"
@@ -134,7 +134,7 @@ def stream(request: HttpRequest, user_id: str) -> HttpResponse:
 
 @lru_cache
 def _endpoints() -> list[dict[str, Any]]:
-    """What the REST API offers, by its own schema."""
+    """Return what the REST API offers, by its own schema."""
     paths = spectacular_settings.DEFAULT_GENERATOR_CLASS().get_schema()["paths"]
     return [
         {

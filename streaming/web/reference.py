@@ -59,7 +59,7 @@ def _reference(message: MessageType) -> MessageReference:
 
 
 def _fields(schema: dict[str, Any], parent: str = "") -> Iterator[FieldReference]:
-    """The fields of an object, each followed by its own."""
+    """Yield the fields of an object, each followed by its own."""
     owner = resolve(_without_null(schema))
     for name, field in owner.get("properties", {}).items():
         inner = _without_null(field)
@@ -100,7 +100,7 @@ def _form(schema: dict[str, Any]) -> str:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Optional fields that are not given are left out of an example."""
+    """Leave out of an example the optional fields that are not given."""
     if isinstance(value, dict):
         return {
             key: _without_nulls(one)
@@ -111,7 +111,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _prose(text: str) -> SafeString:
-    """A docstring's text as HTML."""
+    """Return a docstring's text as HTML."""
     marked = re.sub(r"`(.+?)`", r"<code>\1</code>", escape(text))
     return mark_safe(marked)  # noqa: S308  our own docstrings, escaped
 

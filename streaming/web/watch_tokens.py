@@ -91,7 +91,7 @@ def _find(session_id: str, subject: str) -> SessionRecord | None:
 
 
 def _watchable(session_id: UUID, subject: str) -> SessionRecord | None:
-    """The live session of this id, if it is the subject's and may be watched."""
+    """Return the live session of this id, if it is the subject's and may be watched."""
     return SessionRecord.objects.filter(
         Q(session_id__iexact=str(session_id)) | Q(session_id__iexact=session_id.hex),
         subject=subject,

@@ -143,7 +143,7 @@ class _Child:
         services.preparation_fail(job_id=self._job_id, reason=reason, error=error)
 
     def _note(self, stage: str, percent: float) -> None:
-        """Called often; the heart writes it down. Ends the work that nobody wants any more."""
+        """Write down from time to time how far it is. End the work that nobody wants any more."""
         self._stage, self._percent = stage, int(percent)
         if self._is_lost.is_set():
             raise services.PreparationLost(str(self._job_id))

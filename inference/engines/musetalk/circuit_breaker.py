@@ -22,11 +22,11 @@ class CircuitBreaker:
         self._too_long = 0
 
     def learned(self, call_s: float) -> None:
-        """Calls are known to take so long."""
+        """Take over how long calls are known to take."""
         self._took_s, self._too_long = call_s, CALLS if call_s > self._limit_s else 0
 
     def took(self, call_s: float) -> None:
-        """The latest call took so long."""
+        """Take in how long the latest call took."""
         self._took_s = call_s
         self._too_long = self._too_long + 1 if call_s > self._limit_s else 0
 

@@ -93,7 +93,7 @@ class DeviceLifecycle:
             raise EngineError(self._recovery.state().message) from None
 
     def fail(self, error: BaseException) -> None:
-        """The device failed: let go of the nets."""
+        """Let go of the nets after a failure of the device."""
         self._recovery.failed(error, time.monotonic())
         self.loaded = None
         log.error("musetalk: %s", self._recovery.state().message, exc_info=error)

@@ -54,7 +54,9 @@ def using(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManager[Any]:
-    """A stream of work of its own, to be entered where the work is given; urgent work goes first.
+    """Return a stream of work of its own, to be entered where the work is given.
+
+    Urgent work goes first.
 
     The same object can be entered repeatedly, by one thread at a time.
     """
@@ -66,7 +68,7 @@ def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManage
 
 
 def layout_of(device: torch.device) -> torch.memory_format:
-    """The memory format of pictures and convolution weights.
+    """Return the memory format of pictures and convolution weights.
 
     Tensor cores and oneDNN want the channels last; Metal computes with the channels first, and has
     had wrong results with the others.
@@ -108,7 +110,7 @@ def limit_memory(device: torch.device, gigabytes: float) -> None:
 
 
 def share_of(gigabytes: float, total_bytes: int) -> float:
-    """The share of a CUDA device's memory that torch may allocate of ``gigabytes`` in all."""
+    """Return the share of a CUDA device's memory that torch may allocate of ``gigabytes``."""
     if gigabytes <= OUTSIDE_TORCH_GB:
         raise EngineUnavailable(
             f"MUSETALK_MEMORY_GB={gigabytes:g} leaves nothing for MuseTalk: CUDA itself takes "

@@ -77,7 +77,9 @@ class MuseTalkEngine:
         storage: Path | None = None,
         prepares: Prepares | None = None,
     ) -> None:
-        """``prepares`` None: "all" on a GPU, which takes seconds for a clip; else "wanted".
+        """Set up.
+
+        ``prepares`` None is "all" on a GPU, which takes seconds for a clip; else "wanted".
 
         ``memory_gb``: the most that is taken of a GPU's memory; 0 is all. ``storage``: the folder
         that prepared clips of avatars outside of it are written to; None: the avatar's own.
@@ -167,7 +169,9 @@ class MuseTalkEngine:
         return self.nets.trouble or EngineState(message=self.preparation.status)
 
     def open_avatar(self, folder: Path, manifest: Manifest) -> MuseTalkAvatar:
-        """What is prepared of the avatar, at once; see `Prepares` for clips that are not yet.
+        """Return what is prepared of the avatar, at once.
+
+        See `Prepares` for clips that are not prepared yet.
 
         Until a clip is prepared its pictures are shown as they are. AvatarInvalid if the files are
         damaged.
@@ -221,7 +225,7 @@ class MuseTalkEngine:
         return clip in cast(MuseTalkAvatar, avatar).clips
 
     def region(self, avatar: LoadedAvatar, clip: str, index: int) -> Rectangle | None:
-        """What is under the patch; None for a picture without a face."""
+        """Return what is under the patch; None for a picture without a face."""
         faces = cast(MuseTalkAvatar, avatar).clips.get(clip)
         if faces is None or not faces.has_face(index):
             return None

@@ -81,7 +81,7 @@ class LoadedModel:
         return buckets.jobs_carried(busy_ms, self._times())
 
     def call_ms(self, sessions: int) -> float:
-        """What a call takes while ``sessions`` are speaking, spread over the frame time."""
+        """Return what a call takes while ``sessions`` are speaking, spread over the frame time."""
         return buckets.call_time(sessions, FRAME_MS, self._times())
 
     def _times(self) -> dict[int, float]:
@@ -197,7 +197,7 @@ def _is_finite(loaded: LoadedModel) -> bool:
 def _measure_all(
     loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
 ) -> None:
-    """What a batch of each bucket takes.
+    """Measure what a batch of each bucket takes.
 
     None larger than one that is too slow for a stream, or that memory is short of.
     """

@@ -30,7 +30,7 @@ _OLD_ATTENTION_NAMES = {
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; EngineUnavailable otherwise."""
+    """Return the JSON object in ``path``; EngineUnavailable otherwise."""
     try:
         config = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -41,7 +41,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The state dict in a ``.safetensors``, ``.pth`` or ``.bin``, memory-mapped where that works.
+    """Read a state dict (``.safetensors``, ``.pth``, ``.bin``), memory-mapped where that works.
 
     Pickled files are read with ``weights_only``: they can hold tensors, not code.
     EngineUnavailable names a file that is missing, truncated or something else.
@@ -87,35 +87,35 @@ def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
 
 
 def published_unet(config: dict[str, Any]) -> nn.Module:
-    """The library's UNet, on the current default device."""
+    """Return the library's UNet, on the current default device."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel.from_config(config)
 
 
 def published_vae(config: dict[str, Any]) -> nn.Module:
-    """The library's VAE."""
+    """Return the library's VAE."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL.from_config(config)
 
 
 def published_whisper(config: dict[str, Any]) -> nn.Module:
-    """The library's Whisper, whole: MuseTalk needs its ``encoder``."""
+    """Return the library's Whisper, whole: MuseTalk needs its ``encoder``."""
     from transformers import WhisperConfig, WhisperModel
 
     return WhisperModel(WhisperConfig(**config))
 
 
 def published_tiny_decoder(config: dict[str, Any]) -> nn.Module:
-    """The library's tiny VAE."""
+    """Return the library's tiny VAE."""
     from diffusers import AutoencoderTiny
 
     return AutoencoderTiny.from_config(config)
 
 
 def _checked(path: Path, module: nn.Module, keep: str = "") -> dict[str, Tensor]:
-    """The checkpoint in ``path`` if it fits ``module`` (only what starts with ``keep``), float32.
+    """Read the checkpoint that fits ``module`` (only what starts with ``keep``), float32.
 
     Folding in the half precision of a small file would round what it adds up.
     """
@@ -155,7 +155,7 @@ class Networks:
         return int(self.whisper.layer_norm.weight.shape[0])
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Networks":
-        """Moved in place; convolution weights laid out as the device likes them.
+        """Move in place; convolution weights are laid out as the device likes them.
 
         Whisper, the VAE's encoder and the face parser keep float32 on their device: the first is a
         hundredth of the work and sets the clamp of the mel, the others run at preparation only.
@@ -222,7 +222,7 @@ def load_networks(tree: ModelTree, *, decoder: Decoder = "sd") -> Networks:
 
 
 def load_encoder(tree: ModelTree) -> Any:
-    """The encoder of the VAE alone, float32 on the CPU, for preparing."""
+    """Return the encoder of the VAE alone, float32 on the CPU, for preparing."""
     config = read_config(tree.vae_config)
     shape = _shape(vae.VaeShape.from_config, tree.vae_config, config)
     with torch.device("meta"):
@@ -244,7 +244,10 @@ def load_decoder(tree: ModelTree, decoder: Literal["taesd", "narrow"]) -> Any:
 
 
 def load_narrow_decoder(tree: ModelTree) -> tuple[Any, vae.VaeShape]:
-    """The decoder of half the channels, and its shape; EngineUnavailable without its files."""
+    """Return the decoder of half the channels, and its shape.
+
+    Raises EngineUnavailable without its files.
+    """
     if tree.narrow_weights is None or tree.narrow_config is None:
         raise EngineUnavailable(
             f"MUSETALK_DECODER=narrow, but {NARROW_FOLDER}/ is not in the model tree: "
@@ -262,7 +265,7 @@ def load_narrow_decoder(tree: ModelTree) -> tuple[Any, vae.VaeShape]:
 
 
 def load_tiny_decoder(tree: ModelTree) -> Any:
-    """The decoder of TAESD; EngineUnavailable without its files."""
+    """Return the decoder of TAESD; EngineUnavailable without its files."""
     if tree.tiny_weights is None or tree.tiny_config is None:
         raise EngineUnavailable("MUSETALK_DECODER=taesd, but taesd/ is not in the model tree")
     config = read_config(tree.tiny_config)

@@ -190,7 +190,7 @@ def _find(root: Path, place: _Place) -> Path | None:
 
 
 def find_tree(root: Path) -> ModelTree:
-    """The tree under ``root``; EngineUnavailable lists what is missing and how to get it."""
+    """Return the tree under ``root``; EngineUnavailable lists what is missing and how to get it."""
     needed = {
         place: _find(root, place)
         for place in (_UNET_CONFIG, _UNET, _VAE_CONFIG, _VAE, _WHISPER_CONFIG, _WHISPER)
@@ -247,7 +247,10 @@ def _pickled(file: WeightFile) -> str | None:
 
 
 def check_file(root: Path, file: WeightFile, *, checksum: bool) -> FileState:
-    """The state of one file; with ``checksum`` its content is read (seconds per gigabyte)."""
+    """Return the state of one file.
+
+    With ``checksum`` its content is read (seconds per gigabyte).
+    """
     path, wanted, size = root / file.path, file.sha256, file.size_bytes
     pickled = _pickled(file)
     if not path.is_file() and pickled and (root / pickled).is_file():
@@ -269,12 +272,12 @@ def check_file(root: Path, file: WeightFile, *, checksum: bool) -> FileState:
 def check_files(
     root: Path, files: Iterable[WeightFile] = FILES, *, checksum: bool = False
 ) -> list[FileState]:
-    """The state of every file."""
+    """Return the state of every file."""
     return [check_file(root, file, checksum=checksum) for file in files]
 
 
 def chosen_files(*, tiny: bool = False) -> tuple[WeightFile, ...]:
-    """The files to fetch: all but the optional ones, unless asked for."""
+    """Return the files to fetch: all but the optional ones, unless asked for."""
     return tuple(file for file in FILES if tiny or file.need != "optional")
 
 

@@ -67,7 +67,7 @@ class RemoteAvatar:
     """While it is being opened."""
 
     def region(self, clip: str, index: int) -> Rectangle | None:
-        """What the engine reads of a picture; None: nothing."""
+        """Return what the engine reads of a picture; None: nothing."""
         regions = self.regions.get(clip)
         if regions is None or index >= len(regions):
             return None
@@ -376,6 +376,6 @@ class EngineProcessClient:
 
 
 def _cut(read_picture: Callable[[], Picture], region: Rectangle) -> tuple[Picture, bytes]:
-    """A picture, and what the engine reads of it. Runs in a pool."""
+    """Return a picture, and what the engine reads of it. Runs in a pool."""
     picture = read_picture()
     return picture, compositor.cut(picture, region).to_bytes()

@@ -206,7 +206,7 @@ def _declining(reason: str) -> MessageStream[RuntimeMessage]:
 
 
 async def _taken(standing_by: "asyncio.Task[_Child]") -> "_Child | None":
-    """The process that stands by, if it was started."""
+    """Return the process that stands by, if it was started."""
     standing_by.cancel()
     with contextlib.suppress(asyncio.CancelledError, OSError):
         return await standing_by

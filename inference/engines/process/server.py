@@ -312,7 +312,7 @@ def _message_of(number: int, result: MouthResult | Exception) -> EngineMessage:
 
 
 def _picture(manifest: Manifest, region: Rectangle | None, planes: bytes) -> Picture:
-    """A picture of which the engine may read ``region``."""
+    """Return a picture of which the engine may read ``region``."""
     profile = manifest.profile
     picture = np.empty((profile.height * 3 // 2, profile.width), np.uint8)
     if region is not None:

@@ -36,7 +36,7 @@ class Renderer(Protocol):
     """Shows a mouth shape on pictures of one avatar."""
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
-        """The patch with this mouth; None where the picture shows it already."""
+        """Return the patch with this mouth; None where the picture shows it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class VisemeEngine:
         return VisemeAvatar(renderer, Rectangle(0, 0, profile.width, profile.height))
 
     def close(self) -> None:
-        """The engine has no threads of its own."""
+        """Do nothing: the engine has no threads of its own."""
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Every clip is."""
@@ -139,7 +139,7 @@ class VisemeEngine:
         return EngineState()
 
     def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
-        """A patch for each job; None where the mouth rests."""
+        """Return a patch for each job; None where the mouth rests."""
         return [self._render(job) for job in jobs]
 
     def _render(self, job: RenderJob) -> Patch | None:

@@ -66,7 +66,7 @@ def log_mels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 def strided(
     rows: NDArray[np.float32], shape: tuple[int, ...], steps: tuple[int, ...], *, first: int = 0
 ) -> NDArray[np.float32]:
-    """A view of each row as an array whose elements may overlap.
+    """Return a view of each row as an array whose elements may overlap.
 
     numpy's sliding windows do the same for ten times the price of the call.
 

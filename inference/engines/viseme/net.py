@@ -93,7 +93,7 @@ class Net:
                 raise EngineUnavailable(f"{path} holds the weights of another net")
 
     def __call__(self, mels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the net hears.
+        """Return what the net hears.
 
         Args:
             mels: float32 ``[windows, steps_needed(frames), MELS]``.

@@ -251,7 +251,10 @@ def _clip_name(text: str) -> str:
 
 
 def _lines_of_stdin() -> "asyncio.Queue[str | None]":
-    """The lines typed, then None. A thread reads them: it may be waiting while the program ends."""
+    """Return the lines typed, then None.
+
+    A thread reads them: it may be waiting while the program ends.
+    """
     lines: asyncio.Queue[str | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 

@@ -14,7 +14,7 @@ DRY_TURNS = 3
 
 
 async def chunks(audio: Audio, size: int, channels: int) -> AsyncIterator[bytes]:
-    """The pieces to send.
+    """Yield the pieces to send.
 
     Args:
         audio: The speech.
@@ -42,7 +42,7 @@ async def chunks(audio: Audio, size: int, channels: int) -> AsyncIterator[bytes]
 async def or_dry(
     pieces: AsyncIterator[bytes], is_dry: Callable[[], bool]
 ) -> AsyncIterator[bytes | None]:
-    """The pieces, and where they pause for too long, None.
+    """Yield the pieces, and where they pause for too long, None.
 
     Args:
         pieces: As `chunks` gives them.

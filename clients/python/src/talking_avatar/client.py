@@ -114,7 +114,7 @@ class AvatarClient:
     def watch(
         cls, server: str, user_id: str, session_id: str, watch_token: str, **options: Any
     ) -> "AvatarClient":
-        """A client that sees and hears another one's session.
+        """Return a client that sees and hears another one's session.
 
         Args:
             server: As for the owner.
@@ -310,7 +310,7 @@ class AvatarClient:
         await self._connection.send(self._state.action(index, with_progress=with_progress))
 
     async def user_speaking(self, *, is_active: bool) -> None:
-        """The user began or stopped speaking: the idle avatar listens."""
+        """Tell the avatar that the user began or stopped speaking: while idle it listens."""
         await self._connection.send(self._state.simple("USER_SPEAKING", active=is_active))
 
     # What comes.
@@ -320,7 +320,7 @@ class AvatarClient:
         return self._queue.events()
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """The frames alone."""
+        """Yield the frames alone."""
         async for event in self.events():
             if isinstance(event, Frame):
                 yield event
@@ -348,7 +348,7 @@ class AvatarClient:
         self._progress.set()
 
     def _drop(self, interrupt: _Interrupt, dropped_ms: int) -> None:
-        """An interrupt is answered: also what its speakers were about to say is over."""
+        """Forget what was to be said before an interrupt, also by its speakers."""
         for utterance in interrupt.speaking:
             if finished := utterance.interrupted():
                 self._queue.publish(finished)
@@ -372,7 +372,7 @@ class AvatarClient:
                 utterance.fail(ConnectionLost("The session was lost, and what was said with it."))
 
     def _finish(self, closed: Closed) -> None:
-        """The session is over: nothing waits any longer."""
+        """End the session: nothing waits any longer."""
         error: AvatarError = closed.error or ConnectionLost(f"The session is over: {closed}.")
         for utterance in (*self._parts.values(), *self._speaking):
             utterance.fail(error)

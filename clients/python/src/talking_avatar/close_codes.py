@@ -16,7 +16,7 @@ MEANINGS = {
 
 
 def in_words(code: int | None) -> str:
-    """The meaning of a code.
+    """Return the meaning of a code.
 
     Args:
         code: As the WebSocket reported it; None: it reported none.

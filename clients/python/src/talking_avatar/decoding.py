@@ -44,7 +44,7 @@ class _Bits:
 
 
 def _nal_heads(access_unit: bytes) -> list[bytes]:
-    """The first bytes of each NAL unit, its header byte first."""
+    """Return the first bytes of each NAL unit, its header byte first."""
     heads, at = [], access_unit.find(b"\x00\x00\x01")
     while at >= 0:
         if head := access_unit[at + 3 : at + 3 + _HEAD_BYTES]:
@@ -69,7 +69,10 @@ class AccessUnitDecoder:
         """What was wrong with the last of them."""
 
     def decode(self, access_unit: bytes) -> VideoFrame | None:
-        """The picture of ``access_unit``; None, and one error more, if it has no whole one."""
+        """Return the picture of ``access_unit``.
+
+        It is None, and an error is counted, if there is no whole one.
+        """
         fault = self._break_in_references(access_unit)
         picture: VideoFrame | None = None
         try:

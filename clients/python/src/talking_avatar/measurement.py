@@ -71,7 +71,10 @@ class StreamReport:
     """ERROR messages by code."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the stream itself; a gap is not, a server may leave pictures out."""
+        """Return what is wrong with the stream itself.
+
+        A gap is no fault: a server may leave pictures out.
+        """
         found = []
         if self.frames == 0:
             found.append("No picture came.")
@@ -127,7 +130,7 @@ class Measurement:
         self.decode_errors = 0
 
     def add_frame(self, frame: Frame) -> None:
-        """The next frame."""
+        """Add the next frame."""
         self._timestamps_ms.append(frame.timestamp_ms)
         self._received_s.append(frame.received_s)
         self._bytes += len(frame.data)
@@ -136,7 +139,7 @@ class Measurement:
             self._latencies_s.append(frame.latency_s)
 
     def add_error(self, code: str) -> None:
-        """An ERROR message with this code."""
+        """Add an ERROR message with this code."""
         self._errors[code] += 1
 
     @property

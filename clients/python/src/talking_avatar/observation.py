@@ -70,7 +70,7 @@ class Observation:
         await asyncio.wait([self._observing], timeout=seconds)
 
     def report(self) -> StreamReport:
-        """What the stream was like so far."""
+        """Return what the stream was like so far."""
         return self._measurement.report(self._client.init_sent_s)
 
     async def _observe(self) -> None:

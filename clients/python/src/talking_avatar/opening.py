@@ -12,7 +12,7 @@ from talking_avatar.wire import BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL
 
 
 def stream_address(server: str, user_id: str, session_id: str | None = None) -> str:
-    """The address of a user's stream.
+    """Return the address of a user's stream.
 
     Args:
         server: ``ws://HOST:PORT``, or with wss, http or https; a path before the stream's is kept.

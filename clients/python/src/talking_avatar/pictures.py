@@ -31,7 +31,10 @@ class PictureDecoder:
         self._decoder = AccessUnitDecoder()
 
     def decode(self, frame: Frame) -> Picture | None:
-        """The frame's picture; None if it has none. Takes a few ms and may run in a thread."""
+        """Return the frame's picture.
+
+        It is None if there is none. This takes a few ms and may run in a thread.
+        """
         decoded = self._decoder.decode(frame.data)
         if decoded is None:
             return None
@@ -40,7 +43,7 @@ class PictureDecoder:
 
 
 async def pictures(client: AvatarClient, *, is_paced: bool = True) -> AsyncIterator[Picture]:
-    """The pictures of a session.
+    """Yield the pictures of a session.
 
     Args:
         client: The session.

@@ -87,7 +87,7 @@ class Recording:
         self._sound.add(at_ms, frame.sound)
 
     def _begin(self, frame: Frame) -> None:
-        """The streams of the file, described by the SPS and PPS of its first picture."""
+        """Begin the streams of the file, described by the SPS and PPS of its first picture."""
         with av.open(io.BytesIO(frame.data), format="h264") as raw:
             self._video = self._container.add_stream_from_template(raw.streams.video[0])
         self._video.time_base = Fraction(1, 90_000)
@@ -111,7 +111,7 @@ class _SoundTrack:
         self._encoded = 0
 
     def add(self, at_ms: int, sound: Sound | None) -> None:
-        """The sound of the frame at this time; its 40 ms are filled up with silence."""
+        """Add the sound of the frame at this time; its 40 ms are filled up with silence."""
         if sound is None:
             self._fill(at_ms + FRAME_MS)
             return

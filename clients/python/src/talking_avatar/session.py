@@ -187,7 +187,10 @@ class SessionState:
         return self._message("STATE_CHANGE", self._asked)
 
     def action(self, index: int, *, with_progress: bool) -> str:
-        """ACTION; its older form is answered by frames that say how far the action has come."""
+        """Have an action shown.
+
+        Its older form is answered by frames that say how far it has come.
+        """
         form: Message = {"action_index": index}
         if with_progress:
             form = {"action_type": f"action_{index}"}
@@ -260,7 +263,7 @@ class SessionState:
         return settled
 
     def _again(self, position: int) -> Iterable[str | bytes]:
-        """The speech from ``position`` on, and the end of the last utterance if it had one."""
+        """Return the speech from ``position`` on, and the last utterance's end if it had one."""
         chunks, self._chunks = self._chunks, deque()
         start = self._accepted - sum(chunk.samples for chunk in chunks)
         last: str | None = None
@@ -283,7 +286,7 @@ class SessionState:
             yield self._message("END_OF_SPEECH", {"utterance_id": last})
 
     def text(self, text: str | bytes, received_s: float = 0.0) -> tuple[str, Message, Event | None]:
-        """A text message came: its type, its data, and the event that it is, if any.
+        """Take a text message: its type, its data, and the event that it is, if any.
 
         Raises:
             ProtocolBroken: It is no message of the protocol.
@@ -306,7 +309,7 @@ class SessionState:
         return type_, data, event
 
     def binary(self, message: bytes, received_s: float = 0.0) -> Frame:
-        """A binary message came: a frame.
+        """Take a binary message, a frame.
 
         Raises:
             ProtocolBroken: It is none.
@@ -337,7 +340,7 @@ class SessionState:
         return None
 
     def _acknowledge(self, position: int) -> None:
-        """What is before ``position`` was shown: it need not be kept."""
+        """Forget what is before ``position``: it was shown and need not be kept."""
         self._shown = max(self._shown, min(position, self._accepted))
         start = self._accepted - sum(chunk.samples for chunk in self._chunks)
         while self._chunks and start + self._chunks[0].samples <= position:
@@ -367,7 +370,7 @@ class SessionState:
         return min(max(seen, 0), utterance.positions) // SAMPLES_PER_MS
 
     def _take_back(self, error: ServerError) -> None:
-        """A chunk that was refused is not kept, and does not count."""
+        """Take back a chunk that was refused: it is not kept, and does not count."""
         for chunk in self._chunks:
             if chunk.number == error.details.get("chunk"):
                 self._chunks.remove(chunk)

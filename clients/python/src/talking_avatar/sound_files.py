@@ -13,7 +13,7 @@ SAMPLE_RATE_HZ = 16_000
 
 
 def read_speech(path: Path, sample_rate: int = SAMPLE_RATE_HZ) -> bytes:
-    """The sound of any file that FFmpeg reads.
+    """Return the sound of any file that FFmpeg reads.
 
     Args:
         path: WAV of any rate and channels, MP3, FLAC …

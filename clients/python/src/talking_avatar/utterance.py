@@ -51,7 +51,7 @@ class Utterance:
         return self.id if self._parts == 1 else f"{self.id}.{self._parts}"
 
     def part_over(self, event: SpeechFinished) -> SpeechFinished | None:
-        """The server said that a part is over; the end of the utterance, if that was it."""
+        """End a part, as the server said; the end of the utterance, if that was it."""
         self._played_ms += event.played_ms
         self._is_part_open = False
         if event.interrupted or self._is_sent:
@@ -75,7 +75,7 @@ class Utterance:
         return SpeechFinished(self.id, self._played_ms, interrupted)
 
     def fail(self, error: Exception) -> None:
-        """It is lost."""
+        """Resolve it as lost."""
         if not self._result.done():
             self.started.set()
             self._result.set_exception(error)
@@ -85,6 +85,6 @@ class Utterance:
 
 
 def _notice(result: "asyncio.Future[Played]") -> None:
-    """An utterance that nobody awaits is no unhandled error."""
+    """Take note of its outcome: an utterance that nobody awaits is no unhandled error."""
     if not result.cancelled():
         result.exception()

@@ -59,7 +59,7 @@ def _send(request: urllib.request.Request) -> str:
 
 
 def _detail(body: bytes) -> str:
-    """What a problem document says."""
+    """Return what a problem document says."""
     try:
         return str(json.loads(body)["detail"])
     except (ValueError, KeyError, TypeError):

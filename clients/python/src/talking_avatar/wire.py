@@ -37,19 +37,19 @@ Message = dict[str, Any]
 
 
 def dump(type_: str, session_id: str, data: Message) -> str:
-    """The text of a message."""
+    """Return the text of a message."""
     return json.dumps({"type": type_, "session_id": session_id, "data": data})
 
 
 def dump_speech(utterance_id: str, pcm: bytes, sample_rate: int, channels: int) -> bytes:
-    """The binary form of a chunk of speech."""
+    """Return the binary form of a chunk of speech."""
     name = utterance_id.encode()
     head = _HEADER.pack(1, _KIND_SPEECH, 0, 0, 0, 0)
     return head + _SPEECH.pack(sample_rate, channels, len(name)) + name + pcm
 
 
 def audio_chunk(pcm: bytes, sample_rate: int, channels: int) -> Message:
-    """A chunk of speech, as a field of a JSON message."""
+    """Return a chunk of speech, as a field of a JSON message."""
     return {
         "format": "pcm_s16le",
         "sample_rate": sample_rate,
@@ -160,7 +160,7 @@ def parse_frame(message: bytes, state: str, clip: str, received_s: float) -> Fra
 
 
 def session_info(data: Message) -> SessionInfo:
-    """What INIT_SUCCESS says of the session.
+    """Return what INIT_SUCCESS says of the session.
 
     Raises:
         ProtocolBroken: Fields are missing.

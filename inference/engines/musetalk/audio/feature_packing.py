@@ -13,5 +13,5 @@ def pack(tokens: NDArray[np.float32], weight: float) -> Features:
 
 
 def unpack(features: Features) -> tuple[NDArray[np.float32], float]:
-    """The inverse of `pack`."""
+    """Undo `pack`."""
     return features[:-1].reshape(TOKENS, -1), float(features[-1])

@@ -39,7 +39,7 @@ class Region(NamedTuple):
 
 
 def region_of(picture: Picture, patch: Rectangle) -> Region:
-    """Views of luma ``[h, w]`` and chroma ``[2, h / 2, w / 2]`` of an I420 picture."""
+    """Return views of luma ``[h, w]`` and chroma ``[2, h / 2, w / 2]`` of an I420 picture."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     chroma = picture[height:].reshape(2, height // 2, width // 2)
     top, left = patch.y // 2, patch.x // 2

@@ -33,7 +33,7 @@ def next_batch(count: int, times: Mapping[int, float]) -> int:
 
 
 def call_time(jobs: int, period: float, times: Mapping[int, float]) -> float:
-    """What a call takes when ``jobs`` jobs come evenly in every ``period``.
+    """Return what a call takes when ``jobs`` jobs come evenly in every ``period``.
 
     Each call takes all jobs that came during the one before. Where that never settles: a call of
     all jobs.

@@ -80,7 +80,7 @@ class Graphs:
         self._warm.add(size)
 
     def get(self, size: int) -> Recorded:
-        """The graph of a batch size, recorded now if it is not yet.
+        """Return the graph of a batch size, recorded now if it is not yet.
 
         Raises RecordingFailed, or torch.OutOfMemoryError.
         """

@@ -67,7 +67,7 @@ class Runner:
         use_operations(self._decoder, chosen)
 
     def bucket(self, count: int) -> int:
-        """The smallest bucket that holds ``count``."""
+        """Return the smallest bucket that holds ``count``."""
         return next(size for size in self.buckets if size >= count)
 
     def next_batch(self, count: int) -> int:

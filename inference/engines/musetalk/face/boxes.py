@@ -33,7 +33,7 @@ class Box(NamedTuple):
 
 
 def landmark_box(points: NDArray[np.float32], bridge_y: float) -> Box | None:
-    """The reference's rule: from chin to as far above the nose bridge, as wide as the points.
+    """Return the reference's rule: chin to as far above the nose bridge, as wide as the points.
 
     ``points`` ``[n, 2]``; ``bridge_y``: height of the nose bridge's third point. The bridge is the
     vertical middle of the box: below it is what is generated and seen. None if there is no
@@ -51,12 +51,12 @@ def mesh_box(points: NDArray[np.float32]) -> Box | None:
 
 
 def with_margin(box: Box, picture_height: int) -> Box:
-    """The box of version 1.5: ten pixels more below, inside the picture."""
+    """Return the box of version 1.5: ten pixels more below, inside the picture."""
     return box._replace(y2=min(box.y2 + MARGIN_BOTTOM_PX, picture_height))
 
 
 def crop_box(box: Box) -> Box:
-    """The square that is parsed and blended, 1.5 times the box; it may leave the picture."""
+    """Return the square that is parsed and blended, 1.5 times the box; it may leave the picture."""
     center_x, center_y = (box.x1 + box.x2) // 2, (box.y1 + box.y2) // 2
     half = int(max(box.width, box.height) // 2 * CROP_EXPAND)
     return Box(center_x - half, center_y - half, center_x + half, center_y + half)

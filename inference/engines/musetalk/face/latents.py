@@ -11,7 +11,7 @@ from inference.engines.musetalk.face.boxes import Box
 
 
 def face_crop(picture_bgr: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """The box's pixels at 256x256, whatever its aspect; uint8 BGR."""
+    """Return the box's pixels at 256x256, whatever its aspect; uint8 BGR."""
     crop = picture_bgr[max(box.y1, 0) : box.y2, max(box.x1, 0) : box.x2]
     resized: NDArray[np.uint8] = cv2.resize(
         crop, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LANCZOS4

@@ -43,7 +43,7 @@ FACE_OVAL = (
 
 
 def square_crop(picture_bgr: NDArray[np.uint8], box: Box) -> Image.Image:
-    """The pixels of ``box``, black where it leaves the picture; RGB."""
+    """Return the pixels of ``box``, black where it leaves the picture; RGB."""
     return Image.fromarray(np.ascontiguousarray(picture_bgr[..., ::-1])).crop(box)
 
 
@@ -94,7 +94,7 @@ def face_region(parsing: NDArray[np.integer], mode: ParsingMode) -> Mask:
 
 
 def oval_region(points: NDArray[np.float32], crop: Box) -> Mask:
-    """The face oval of a mesh ``[468, 2]`` as a region of 512x512 of ``crop``."""
+    """Return the face oval of a mesh ``[468, 2]`` as a region of 512x512 of ``crop``."""
     corner, scale = np.array([crop.x1, crop.y1]), PARSING_SIZE / crop.width
     oval = (points[list(FACE_OVAL)] - corner) * scale
     region = np.zeros((PARSING_SIZE, PARSING_SIZE), np.uint8)

@@ -16,7 +16,7 @@ Bgr = NDArray[np.uint8]
 
 
 def resize_face(face: Bgr, box: Box) -> Bgr:
-    """The decoded 256x256 face at the size of its box: bilinear, no smoothing when it shrinks."""
+    """Resize the decoded 256x256 face to its box: bilinear, no smoothing when it shrinks."""
     resized: Bgr = cv2.resize(face, (box.width, box.height), interpolation=cv2.INTER_LINEAR).astype(
         np.uint8
     )

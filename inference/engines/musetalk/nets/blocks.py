@@ -26,7 +26,7 @@ class GroupNorm(nn.GroupNorm, Fusable):
     def normed_with(
         self, operations: Operations, x: Tensor, *, is_silu: bool, bias: Tensor | None = None
     ) -> Tensor:
-        """The same of ``x + bias``."""
+        """Return the same of ``x + bias``."""
         return operations.group_norm(x, self, bias=bias, is_silu=is_silu)
 
 

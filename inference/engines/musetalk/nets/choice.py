@@ -128,13 +128,13 @@ def allowed_error(found: Tensor, dtype: torch.dtype) -> float:
 
 
 def largest_error(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference; not a number counts as infinitely large."""
+    """Return the largest difference; not a number counts as infinitely large."""
     off = (found.float() - wanted.float()).abs().max()
     return float(off) if bool(off.isfinite()) else float("inf")
 
 
 def milliseconds(work: Callable[[], object], device: torch.device) -> float:
-    """What a call takes when many follow each other."""
+    """Return what a call takes when many follow each other."""
     for _ in range(WARM_UPS):
         work()
     best = float("inf")
@@ -177,7 +177,7 @@ def only(name: str) -> Operations:
 
 
 def choose(trials: list[Trial]) -> Operations | None:
-    """The kernels that are kept beside plain torch; None if none is.
+    """Return the kernels that are kept beside plain torch; None if none is.
 
     Who writes a tensor finds its moments for the norm's kernel alone: without that one, `add` and
     `interleave` are plain too.

@@ -45,12 +45,12 @@ _MOST_CHANNELS_OF_PIXELS = 256
 
 
 def _tile_of(count: int) -> int:
-    """The largest power of two up to `_TILE` that divides ``count``."""
+    """Return the largest power of two up to `_TILE` that divides ``count``."""
     return min(count & -count, _TILE)
 
 
 def _power_from(count: int) -> int:
-    """The smallest power of two from ``count`` on."""
+    """Return the smallest power of two from ``count`` on."""
     return 1 << (count - 1).bit_length()
 
 

@@ -32,7 +32,7 @@ def keep(x: Tensor, moments: Moments) -> Tensor:
 
 
 def moments_of(x: Tensor) -> Moments | None:
-    """What is kept of ``x``."""
+    """Return what is kept of ``x``."""
     found: Moments | None = _kept.get(x)
     return found
 

@@ -45,12 +45,12 @@ class Operations:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The operations, in order."""
+        """Return the operations, in order."""
         return tuple(field.name for field in fields(cls))
 
 
 def to_pixels(decoded: Tensor) -> Tensor:
-    """A decoder's -1..1 ``[B, 3, H, W]`` → uint8, rounded half to even, same layout (RGB)."""
+    """Convert a decoder's -1..1 ``[B, 3, H, W]`` to uint8 (RGB), rounded half to even."""
     return ((decoded.float() / 2 + 0.5).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
 
 

@@ -52,13 +52,16 @@ class TinyDecoder(nn.Module):
         return self.layers(torch.tanh(latents / 3) * 3) * 2 - 1
 
     def to_bytes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as uint8, and per picture whether all was finite."""
+        """Return the same as uint8, and per picture whether all was finite."""
         decoded = self(latents)
         return to_pixels(decoded), all_finite(decoded)
 
 
 def decoder_checkpoint(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The decoder's part of the published state dict. The convolutions without bias upsample."""
+    """Return the decoder's part of the published state dict.
+
+    The convolutions without bias upsample.
+    """
     ours: dict[str, Tensor] = {}
     for key, value in checkpoint.items():
         if not key.startswith("decoder."):

@@ -43,7 +43,7 @@ class UNetShape:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "UNetShape":
-        """Raises ValueError, naming the entry, for a config that this net cannot be."""
+        """Read a config; ValueError, naming the entry, for one that this net cannot be."""
         fixed = {
             "act_fn": "silu",
             "center_input_sample": False,
@@ -216,7 +216,7 @@ def time_embedding(checkpoint: dict[str, Tensor], channels: int, timestep: int) 
 
 
 def fold_checkpoint(checkpoint: dict[str, Tensor], timestep: int = 0) -> dict[str, Tensor]:
-    """The published state dict (686 tensors) → this net's, with ``timestep`` folded in.
+    """Convert the published state dict (686 tensors), with ``timestep`` folded in.
 
     Raises KeyError for a tensor that is missing.
     """

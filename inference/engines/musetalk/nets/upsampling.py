@@ -28,7 +28,7 @@ class Upsampler(Fusable):
 
 
 def fold(weight: Tensor) -> Tensor:
-    """The published ``[C, C, 3, 3]`` → ``[4 * C, C, 2, 2]``.
+    """Return the published ``[C, C, 3, 3]`` → ``[4 * C, C, 2, 2]``.
 
     Even and odd rows, in each even and odd columns.
     """

@@ -36,7 +36,7 @@ class VaeShape:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "VaeShape":
-        """Raises ValueError, naming the entry, for a config that this net cannot be."""
+        """Read a config; ValueError, naming the entry, for one that this net cannot be."""
         stages = len(config.get("block_out_channels", ()))
         fixed = {
             "act_fn": "silu",
@@ -160,7 +160,7 @@ class Decoder(Fusable):
         return self.conv_out(self.conv_norm_out(self._before_the_norm(latents), is_silu=True))
 
     def to_bytes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as uint8, and per picture whether all was finite."""
+        """Return the same as uint8, and per picture whether all was finite."""
         x = self._before_the_norm(latents)
         return (self.operations or PLAIN).pixels(x, self.conv_norm_out, self.conv_out)
 
@@ -197,7 +197,7 @@ class Encoder(nn.Module):
 
 
 def fold_checkpoint(checkpoint: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The published state dict (248 tensors) → that of ``part``, "decoder" or "encoder".
+    """Convert the published state dict (248 tensors) to that of ``part``, "decoder" or "encoder".
 
     The latents' scale is folded into the decoder's first convolution.
     """

@@ -28,7 +28,7 @@ class WhisperShape:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WhisperShape":
-        """Raises ValueError, naming the entry, for a config that this net cannot be."""
+        """Read a config; ValueError, naming the entry, for one that this net cannot be."""
         fixed = {
             "encoder_layers": HIDDEN_STATES - 1,
             "num_mel_bins": MEL_BINS,
@@ -101,7 +101,7 @@ class WhisperEncoder(nn.Module):
 
 
 def encoder_checkpoint(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's part of a published state dict, without its prefix."""
+    """Return the encoder's part of a published state dict, without its prefix."""
     return {
         key.partition("encoder.")[2]: value
         for key, value in checkpoint.items()

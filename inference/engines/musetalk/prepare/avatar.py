@@ -80,7 +80,7 @@ class FaceClip:
 
 
 def kept_in(avatar_folder: Path, storage: Path | None) -> Path:
-    """The folder whose ``musetalk`` holds an avatar's prepared clips.
+    """Return the folder whose ``musetalk`` holds an avatar's prepared clips.
 
     Args:
         avatar_folder: The asset folder.
@@ -95,12 +95,12 @@ def kept_in(avatar_folder: Path, storage: Path | None) -> Path:
 
 
 def clip_folder(kept: Path, clip: str) -> Path:
-    """The folder of one clip; ``kept`` as from `kept_in`."""
+    """Return the folder of one clip; ``kept`` as from `kept_in`."""
     return kept / "musetalk" / clip
 
 
 def read_clip(kept: Path, clip: str, frames: int, avatar_version: str) -> FaceClip | None:
-    """The clip's files, mapped; None if they are not there or of another avatar version.
+    """Return the clip's files, mapped; None if they are not there or of another avatar version.
 
     AvatarInvalid if they are damaged.
     """

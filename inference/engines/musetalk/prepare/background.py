@@ -71,7 +71,7 @@ class BackgroundPreparation:
             self._work()
 
     def hurry(self, avatar: MuseTalkAvatar, clip: str) -> str:
-        """This clip is wanted: prepare it next, also if it was only offered.
+        """Prepare this clip next, also if it was only offered: it is wanted.
 
         Answers how it stands, for people.
         """

@@ -66,7 +66,10 @@ def prepare_clip(
 
 
 def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
-    """The meshes that the avatar's preparation kept, ``[frames, 468, 2]``; None if it kept none."""
+    """Return the meshes that the avatar's preparation kept, ``[frames, 468, 2]``.
+
+    It is None if none were kept.
+    """
     path = landmarks_path(folder, entry.name)
     try:
         meshes = np.load(path, allow_pickle=False)
@@ -88,7 +91,7 @@ def _unwatched() -> None:
 def find_meshes(
     pictures: list[Picture], before_each: Callable[[], None] = _unwatched
 ) -> NDArray[np.float32]:
-    """The meshes of the face that is seen, NaN where none is: 4 ms a picture.
+    """Return the meshes of the face that is seen, NaN where none is: 4 ms a picture.
 
     Args:
         pictures: I420.

@@ -33,7 +33,7 @@ class Missing:
 def missing_clips(
     folder: Path, manifest: Manifest, storage: Path | None = None
 ) -> Iterator[Missing]:
-    """What an avatar lacks, see `kept_in`; AvatarInvalid if what it has is damaged."""
+    """Yield what an avatar lacks, see `kept_in`; AvatarInvalid if what it has is damaged."""
     kept = kept_in(folder, storage)
     for entry in manifest.clips:
         if read_clip(kept, entry.name, entry.frames, manifest.version) is None:
@@ -43,7 +43,10 @@ def missing_clips(
 def load_preparer(
     model_path: Path, device: str, say: Callable[[str], object] = lambda _: None
 ) -> ClipPreparer:
-    """The nets that preparing needs; EngineUnavailable if a file or the device is missing."""
+    """Return the nets that preparing needs.
+
+    Raises EngineUnavailable if a file or the device is missing.
+    """
     tree, where = find_tree(model_path), find_device(device)
     face_parsing = None
     if tree.face_parsing is None:

@@ -38,7 +38,7 @@ def to_bgr(picture: Picture) -> NDArray[np.uint8]:
 
 
 def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Rectangle, Mask]:
-    """The rectangle that blending can change, even-aligned, and the mask over it.
+    """Return the rectangle that blending can change, even-aligned, and the mask over it.
 
     ``mask`` covers the crop box. Outside the face box the blending pastes the picture on itself, so
     there the mask does not count.

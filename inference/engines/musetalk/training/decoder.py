@@ -59,7 +59,7 @@ class Training:
         )
 
     def facts(self) -> list[str]:
-        """What is trained and judged with, in words."""
+        """Return what is trained and judged with, in words."""
         spoken = 0 if self.context is None else len(self.context)
         return [
             f"{sum(len(clip.frames) for clip in self.clips)} faces of {len(self.clips)} clips to "

@@ -44,7 +44,7 @@ class Progress:
 
 
 def rate_at(recipe: Recipe, step: int, took_s: float) -> float:
-    """The learning rate: a linear start, then half a cosine to zero over steps or time."""
+    """Return the learning rate: a linear start, then half a cosine to zero over steps or time."""
     done = max(step / recipe.steps, took_s / recipe.limit_s)
     falling = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     warm_up_steps = min(recipe.warm_up_steps, max(1, recipe.steps // 10))

@@ -40,12 +40,12 @@ class Quality:
 
 
 def mouth_of(pictures: Tensor) -> Tensor:
-    """The part of ``[B, C, 256, 256]`` that shows the mouth."""
+    """Return the part of ``[B, C, 256, 256]`` that shows the mouth."""
     return pictures[:, :, *MOUTH]
 
 
 def depths(encoder: Any, pictures: Tensor) -> list[Tensor]:
-    """The encoder's features of pictures in -1..1 after each of its stages."""
+    """Return the encoder's features of pictures in -1..1 after each of its stages."""
     x, found = encoder.conv_in(pictures), []
     for stage in encoder.down_blocks:
         for resnet in stage.resnets:
@@ -69,7 +69,7 @@ def _unit(features: Tensor) -> Tensor:
 
 
 def psnr_db(square_error: float) -> float:
-    """The peak signal-to-noise ratio for a mean square error in levels of 255."""
+    """Return the peak signal-to-noise ratio for a mean square error in levels of 255."""
     return math.inf if square_error == 0 else 10 * math.log10(255**2 / square_error)
 
 
@@ -88,7 +88,7 @@ def compare(
     encoder: Any,
     batches: Sequence[Tensor],
 ) -> Quality:
-    """``decoder`` against ``teacher`` on batches of latents, all on one device."""
+    """Compare ``decoder`` with ``teacher`` on batches of latents, all on one device."""
     squares = mouth_squares = distance = mean = 0.0
     most = 0
     with torch.inference_mode():

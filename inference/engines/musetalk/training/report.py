@@ -20,7 +20,7 @@ def table(rows: Sequence[Quality]) -> str:
 
 
 def written(rows: Sequence[Quality], facts: Sequence[str]) -> str:
-    """The whole report.
+    """Return the whole report.
 
     Args:
         rows: The decoders.

@@ -81,7 +81,7 @@ def split(clips: Sequence[FaceLatents]) -> tuple[list[FaceLatents], list[FaceLat
 
 
 def speech_context(whisper: Any, recordings: Sequence[Path], device: torch.device) -> Tensor | None:
-    """What the UNet attends to for each frame of sound files, ``[frames, 50, width]``.
+    """Return what the UNet attends to for each frame of sound files, ``[frames, 50, width]``.
 
     None if there are no files.
     """
@@ -126,7 +126,7 @@ class Sampler:
         self._shares = counts / counts.sum()
 
     def draw(self, count: int) -> Tensor:
-        """The latents of ``count`` faces."""
+        """Return the latents of ``count`` faces."""
         numbers = self._random.choice(len(self._clips), count, p=self._shares)
         rows = [self._row(self._clips[number]) for number in numbers]
         kept = torch.from_numpy(np.stack(rows)).float().to(self._device)

@@ -122,7 +122,7 @@ class MouthAtlas:
         return cls(geometry, arrays)
 
     def mouth(self, shape: MouthShape) -> Mouth:
-        """The mouth of ``shape``, continuous in all its values."""
+        """Return the mouth of ``shape``, continuous in all its values."""
         texels, measure = self._blend(shape)
         height, half = self._height, self._height // 2
         luma = texels[:height].astype(np.float32)
@@ -188,7 +188,7 @@ class MouthAtlas:
         upper: float,
         lower: float,
     ) -> Pixels:
-        """These rows of the mouth's inside, opaque, YUV ``[3, rows, width]``."""
+        """Return these rows of the mouth's inside, opaque, YUV ``[3, rows, width]``."""
         seen = np.empty((3, rows.stop - rows.start, self._width), np.float32)
         seen[:] = np.array(_CAVITY_YUV, np.float32)[:, None, None]
         gap = max(lower - upper, 0.0)
@@ -241,7 +241,7 @@ class MouthAtlas:
 
 
 def _rows_of(opening: Pixels) -> slice:
-    """The rows in which there is an opening: an even number from an even one on."""
+    """Return the rows in which there is an opening: an even number from an even one on."""
     seen = np.flatnonzero(cv2.reduce(opening, 1, cv2.REDUCE_MAX))
     if not seen.size:
         return slice(0, 0)
@@ -255,7 +255,7 @@ def halve(plane: Pixels) -> Pixels:
 
 
 def _bracket(axis: list[float], value: float) -> tuple[int, int, float]:
-    """The neighbors of ``value`` on ``axis`` and its place between them, 0..1."""
+    """Return the neighbors of ``value`` on ``axis`` and its place between them, 0..1."""
     high = min(max(int(np.searchsorted(axis, value)), 1), len(axis) - 1)
     low = high - 1
     weight = (value - axis[low]) / (axis[high] - axis[low])

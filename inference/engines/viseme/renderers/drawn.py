@@ -74,7 +74,7 @@ class DrawnMouth:
         return cls(MouthAtlas.open(home), placements)
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
-        """The lower face of ``picture``, frame ``index`` of ``clip``, with its mouth as ``shape``.
+        """Draw the lower face of ``picture``, frame ``index`` of ``clip``, its mouth as ``shape``.
 
         None if the shape is the closed mouth that the picture shows already.
         """
@@ -107,7 +107,7 @@ class DrawnMouth:
         )
 
     def _box(self, placement: Affine, width: int, height: int) -> tuple[int, int, int, int]:
-        """The even rectangle of the picture that the atlas' region falls into."""
+        """Return the even rectangle of the picture that the atlas' region falls into."""
         left, top, right, bottom = self._atlas.geometry.region
         corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
         placed = corners @ placement[:, :2].T + placement[:, 2]
@@ -168,7 +168,7 @@ class DrawnMouth:
 
 @lru_cache(maxsize=256)
 def _grid(width: int, height: int) -> Shift:
-    """The coordinates of each pixel: float32 ``[1, width]`` and ``[height, 1]``."""
+    """Return the coordinates of each pixel: float32 ``[1, width]`` and ``[height, 1]``."""
     return np.arange(width, dtype=np.float32)[None], np.arange(height, dtype=np.float32)[:, None]
 
 
@@ -207,13 +207,13 @@ def _placing(texel: float, left: float, top: float) -> Affine:
 
 
 def _double(shift: Pixels) -> Pixels:
-    """A movement in half resolution, in full resolution."""
+    """Return a movement in half resolution, in full resolution."""
     size = (2 * shift.shape[1], 2 * shift.shape[0])
     return np.asarray(cv2.resize(2 * shift, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _bend(pixels: Pixels, source: Shift) -> Pixels:
-    """What is at ``source`` (x, y), for each pixel; a new array."""
+    """Return what is at ``source`` (x, y), for each pixel; a new array."""
     bent = cv2.remap(pixels, *source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(bent, np.float32)
 

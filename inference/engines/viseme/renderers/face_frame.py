@@ -68,7 +68,10 @@ class FaceFrame:
 
 
 def face_frame(landmarks: Floats) -> FaceFrame | None:
-    """The frame of a face from its landmarks, float32 ``[468, 2]`` in pixels; None if unusable."""
+    """Return the frame of a face from its landmarks, float32 ``[468, 2]`` in pixels.
+
+    It is None if they are unusable.
+    """
     if not np.isfinite(landmarks).all():
         return None
     eyes = landmarks[_EYES[1]] - landmarks[_EYES[0]]

@@ -107,7 +107,7 @@ def paint_interior(
 def _place(
     texture: Floats, to_face: NDArray[np.float64], y: float, size: tuple[int, int]
 ) -> Floats:
-    """The texture over the rectangle, its anchor line at height ``y`` of the face."""
+    """Return the texture over the rectangle, its anchor line at height ``y`` of the face."""
     to_texture = to_face * _DENSITY
     to_texture[0, 2] += _HALF_WIDTH * _DENSITY - 0.5
     to_texture[1, 2] += (_HEIGHT / 2 - y) * _DENSITY - 0.5
@@ -173,7 +173,7 @@ def _row_of_teeth(
 def _tooth(
     canvas: NDArray[np.uint8], x: tuple[float, float], y: tuple[float, float], value: int
 ) -> None:
-    """A rectangle with round corners at its tip, ``y[1]``."""
+    """Fill a rectangle with round corners at its tip, ``y[1]``."""
     left, right = sorted(x)
     root, tip = y
     radius = min(0.22 * (right - left), abs(tip - root) / 2)

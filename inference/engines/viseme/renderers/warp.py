@@ -83,7 +83,7 @@ class WarpedMouth:
         return cls(landmarks)
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
-        """The region around the mouth with ``shape`` on it.
+        """Return the region around the mouth with ``shape`` on it.
 
         None where the picture is right as it is: the shape is the rest pose, or the picture shows
         no face. ``picture`` is frame ``index`` of ``clip``.
@@ -244,14 +244,14 @@ def _blend(
 
 
 def _to_face(face: _Face, x: int, y: int) -> NDArray[np.float64]:
-    """The affine map ``[2, 3]`` to face coordinates from pixels counted from ``x, y``."""
+    """Return the affine map ``[2, 3]`` to face coordinates from pixels counted from ``x, y``."""
     to_picture = face.frame.to_picture.astype(np.float64)
     to_picture[:, 2] -= (x, y)
     return np.asarray(cv2.invertAffineTransform(to_picture), np.float64)
 
 
 def _to_table(field: WarpField) -> NDArray[np.float64]:
-    """The affine map ``[2, 3]`` from face coordinates to the warp table's columns and rows."""
+    """Return the affine map ``[2, 3]`` from face coordinates to the warp table's."""
     across = (COLUMNS - 1) / (2 * REACH)
     down = (ROWS - 1) / (field.y_high - field.y_low)
     return np.array([[across, 0, REACH * across], [0, down, -field.y_low * down]])
@@ -275,7 +275,7 @@ def _resample(table: Floats, from_pixels: NDArray[np.float64], size: tuple[int, 
 
 
 def _half_size(samples: Floats) -> Floats:
-    """The mean of each 2x2 block."""
+    """Return the mean of each 2x2 block."""
     size = (samples.shape[1] // 2, samples.shape[0] // 2)
     return np.asarray(cv2.resize(samples, size, interpolation=cv2.INTER_AREA), np.float32)
 

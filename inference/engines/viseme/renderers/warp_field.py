@@ -83,7 +83,7 @@ def awakeness(shape: MouthShape) -> float:
 
 
 def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
-    """The warp that gives ``face`` the mouth ``shape``."""
+    """Return the warp that gives ``face`` the mouth ``shape``."""
     awake = awakeness(shape)
     width = 1 + _SPREAD * shape.wide - _ROUND * shape.round - _OPEN_NARROWS * shape.open
     # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
@@ -170,7 +170,7 @@ def _fade(t: Floats) -> Floats:
 
 
 def _dome(x: Floats, left: float, right: float, power: float) -> Floats:
-    """The opening's profile: 1 in the middle of the mouth, 0 at its corners and outside."""
+    """Return the opening's profile: 1 in the middle of the mouth, 0 at its corners and outside."""
     across = np.where(x < 0, x / left, x / right)
     return np.asarray(np.clip(1 - np.square(across), 0, 1) ** power, np.float32)
 

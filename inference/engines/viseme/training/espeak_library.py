@@ -78,7 +78,7 @@ class Espeak:
     def speak(
         self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
     ) -> tuple[NDArray[np.int16], list[tuple[int, str]]]:
-        """Samples at ``rate_hz``, and each phoneme's first sample and IPA name."""
+        """Return samples at ``rate_hz``, and each phoneme's first sample and IPA name."""
         self._pieces.clear()
         self._events.clear()
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:

@@ -82,7 +82,7 @@ def talk(name: str, say: Callable[[str], speech.Speech], sentences: Sequence[str
 
 
 def heard(engine: VisemeEngine, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mouth shapes of an utterance, float32 ``[frames, 7]``."""
+    """Return the mouth shapes of an utterance, float32 ``[frames, 7]``."""
     frames = len(samples) // SAMPLES_PER_FRAME
     padded = np.pad(
         samples[: frames * SAMPLES_PER_FRAME], (engine.context.before, engine.context.after)

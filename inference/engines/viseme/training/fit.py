@@ -107,7 +107,7 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
 
 
 def _shown_opening(outputs: Tensor) -> Tensor:
-    """The opening after the gate: so the fit knows that closing is not its regression's work."""
+    """Return the opening after the gate, so that closing is not left to the regression."""
     start, end = _CLOSED_RAMP
     rise = ((torch.sigmoid(outputs[..., net.CLOSED]) - start) / (end - start)).clamp(0, 1)
     return outputs[..., 0] * (1 - rise * rise * (3 - 2 * rise))

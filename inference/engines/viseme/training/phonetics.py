@@ -116,7 +116,7 @@ class Truth:
 
 
 def truth(speech: Speech, frames: int) -> Truth:
-    """What the mouth does in the first ``frames`` frames of an utterance."""
+    """Return what the mouth does in the first ``frames`` frames of an utterance."""
     steps = frames * _STEPS_PER_FRAME
     values = np.zeros((steps, 7))
     weights = np.full(steps, _SILENCE.weight)
@@ -145,7 +145,7 @@ def truth(speech: Speech, frames: int) -> Truth:
 
 
 def targets_of(symbol: str, *, arpabet: bool = False) -> list[tuple[float, Target]]:
-    """The targets of a phoneme one after the other, each with its share of the duration."""
+    """Return the targets of a phoneme one after the other, each with its share of the duration."""
     if arpabet:
         symbol = _ARPABET.get(symbol.lower().rstrip("0123456789"), "")
     plain = "".join(
@@ -188,7 +188,7 @@ def _smoothed(curves: NDArray[np.float64], width_s: float) -> NDArray[np.float64
 
 
 def _held(indicator: NDArray[np.float64], by_frame: tuple[int, int]) -> NDArray[np.float64]:
-    """A closure in frames: its share of each, but all of the frame that has most of it."""
+    """Return a closure in frames: its share of each, but all of the frame that has most of it."""
     curve = _smoothed(indicator[:, None], _CLOSURE_SMOOTH_S)[:, 0]
     frames = curve.reshape(by_frame).mean(1)
     edges = np.flatnonzero(np.diff(np.pad(indicator, 1)))

@@ -28,7 +28,7 @@ sentences. The truth is the mouth opening computed from the phonemes
 
 
 def written(engine: VisemeEngine, machine: str) -> str:
-    """The report of a loaded engine, as Markdown."""
+    """Return the report of a loaded engine, as Markdown."""
     talks = evaluation.talks()
     scored = [
         evaluation.score(engine, talk, other)

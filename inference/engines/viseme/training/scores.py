@@ -25,7 +25,7 @@ def correlation(opening: Curve, truth: Curve) -> float:
 
 
 def best_lag(opening: Curve, truth: Curve) -> tuple[int, float]:
-    """The delay in frames at which the opening follows best (positive: it is late), and r there."""
+    """Return the delay in frames of the best correlation (late: positive), and r there."""
     scored = []
     for lag in range(-_MOST_LAG, _MOST_LAG + 1):
         late = opening[max(lag, 0) : len(opening) + min(lag, 0)]

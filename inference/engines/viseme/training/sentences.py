@@ -60,12 +60,12 @@ def _words() -> dict[str, list[str]]:
 
 
 def languages() -> list[str]:
-    """The languages there are words for, English first."""
+    """Return the languages there are words for, English first."""
     return list(_words())
 
 
 def training_sentence(language: str, random: Random) -> str:
-    """A few words, with a comma now and then, and an end."""
+    """Return a few words, with a comma now and then, and an end."""
     words = _words()[language]
     may_invent = language in _SPELLED_AS_ENGLISH
     spoken = [

@@ -154,7 +154,7 @@ def _with_closures(phonemes: list[Phoneme], samples: NDArray[np.float32]) -> lis
 
 
 def _released(start_s: float, release_s: float, end_s: float, symbol: str) -> list[Phoneme]:
-    """A stop that opens at ``release_s``; what follows is breath, or an affricate's hiss."""
+    """Return a stop that opens at ``release_s``; what follows is breath, or an affricate's hiss."""
     if end_s - release_s < _BURST_S:
         return [Phoneme(start_s, end_s, symbol)]
     after = symbol[1:] if symbol[1:2] in tuple("ʃʒɕʑszf") else "h"
@@ -177,7 +177,7 @@ def _closure_before_s(samples: NDArray[np.float32], burst_s: float) -> float:
 
 
 def padded(speech: Speech, before_s: float, after_s: float) -> Speech:
-    """The same utterance with silence around it."""
+    """Return the same utterance with silence around it."""
     before = round(before_s * SAMPLE_RATE_HZ)
     after = round(after_s * SAMPLE_RATE_HZ)
     moved = tuple(
@@ -189,7 +189,7 @@ def padded(speech: Speech, before_s: float, after_s: float) -> Speech:
 
 
 def resized(speech: Speech, factor: float) -> Speech:
-    """The same utterance by a larger (factor > 1) or smaller head: slower and lower, or not."""
+    """Return the utterance by a larger (factor > 1: slower and lower) or smaller head."""
     count = round(len(speech.samples) * factor)
     places = np.arange(count) / factor
     samples = np.interp(places, np.arange(len(speech.samples)), speech.samples)

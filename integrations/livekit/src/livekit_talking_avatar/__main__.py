@@ -31,7 +31,7 @@ OPTIONAL = {
 
 
 def environment(connection: Connection) -> dict[str, str]:
-    """The variables by which a worker is started."""
+    """Return the variables by which a worker is started."""
     values = {
         "LIVEKIT_URL": connection.livekit_url,
         "LIVEKIT_TOKEN": connection.livekit_token,

@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_sample_rate(sample_rate: int) -> None:
-    """Raises ValueError where the server does not offer the rate."""
+    """Raise ValueError where the server does not offer the rate."""
     if sample_rate not in SAMPLE_RATES:
         offered = ", ".join(map(str, SAMPLE_RATES))
         raise ValueError(f"sample_rate={sample_rate} is not offered: take one of {offered}.")
@@ -155,7 +155,7 @@ class AvatarVideoGenerator(VideoGenerator):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def user_speaking(self, *, is_active: bool) -> None:
-        """The user began or stopped speaking: the idle avatar listens."""
+        """Tell the avatar that the user began or stopped speaking: while idle it listens."""
         with contextlib.suppress(AvatarError):
             await self._client.user_speaking(is_active=is_active)
 
@@ -234,7 +234,7 @@ class AvatarVideoGenerator(VideoGenerator):
                 return
 
     def _go_without_picture(self, segment: Segment, reason: str) -> None:
-        """The voice of this segment, from here on, is heard without lips."""
+        """Let the voice of this segment, from here on, be heard without lips."""
         if segment is not self._segment or segment.is_detached:
             return
         logger.warning("voice continues without picture: %s", reason)
@@ -299,7 +299,7 @@ class AvatarVideoGenerator(VideoGenerator):
                 pass
 
     def _shown_segment(self) -> Segment | None:
-        """The segment that frames show now; None while they may show what was dropped."""
+        """Return the segment that frames show now; None while they may show what was dropped."""
         segment = self._segment
         if segment is None or segment.is_detached or self._unanswered_interrupts:
             return None
@@ -338,7 +338,7 @@ class AvatarVideoGenerator(VideoGenerator):
                 return AudioSegmentEnd()
 
     def _hand_on(self) -> None:
-        """The runner handed on what it took last."""
+        """Take note that the runner handed on what it took last."""
         delivered, self._delivered = self._delivered, None
         self._is_handed_on.set()
         if delivered is not None:

@@ -15,7 +15,10 @@ class PictureDecoder:
         """Of the last picture."""
 
     def decode(self, access_unit: bytes) -> Picture | None:
-        """The unit's picture; None: it is damaged. Takes milliseconds and may run in a thread."""
+        """Return the unit's picture.
+
+        It is None if the unit is damaged. This takes milliseconds and may run in a thread.
+        """
         try:
             decoded = self._codec.decode(av.Packet(access_unit))
         except av.FFmpegError:

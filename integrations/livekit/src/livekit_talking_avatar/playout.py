@@ -71,7 +71,7 @@ class Playout:
         self._is_ending = False
 
     def add(self, picture: Picture, voice: bytes, now_s: float) -> None:
-        """A picture came, with the voice that it shows; empty: it shows none."""
+        """Add a picture with the voice that it shows; empty: it shows none."""
         if not voice:
             silent = [one for one in self._pictures if one.is_silent]
             if len(silent) >= MAX_SILENT:
@@ -104,7 +104,10 @@ class Playout:
                 waiting.due_s, waiting.is_silent = now_s, True
 
     def next(self, now_s: float) -> Voice | Picture | SegmentEnd | float:
-        """What leaves now; else the time until which nothing does (inf: until more is added)."""
+        """Return what leaves now.
+
+        Otherwise it is the time until which nothing does (inf: until more is added).
+        """
         voice_due_s = self._voice_due_s(now_s)
         if voice_due_s <= now_s:
             return self._take_voice(now_s)

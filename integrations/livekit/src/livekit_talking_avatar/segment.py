@@ -96,7 +96,7 @@ class Segment:
         return False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The voice of the next utterance, as it comes."""
+        """Yield the voice of the next utterance, as it comes."""
         utterance = _Utterance(self._said, self._said)
         self._sending = utterance
         self._unstarted.append(utterance)
@@ -112,19 +112,19 @@ class Segment:
             await self._news.wait()
 
     def settle(self, played_ms: int) -> None:
-        """The utterance of `pieces` is over; what was not played of it belongs to the next one."""
+        """Settle the utterance of `pieces`: what was not played of it belongs to the next one."""
         assert self._sending is not None, "it was sent"
         self._said = self._played_to(self._sending, played_ms)
 
     # From the server.
 
     def start(self, utterance_id: str) -> None:
-        """The next frames show this utterance."""
+        """Start this utterance: the next frames show it."""
         if utterance_id != self._shown_id and self._unstarted:
             self._shown, self._shown_id = self._unstarted.popleft(), utterance_id
 
     def show(self, position_ms: int) -> bytes:
-        """A frame came that shows speech.
+        """Take a frame that shows speech.
 
         Args:
             position_ms: Of the frame in all speech of the session.
@@ -141,7 +141,7 @@ class Segment:
         return self._take(min(utterance.start + shown, utterance.sent))
 
     def finish(self, utterance_id: str, played_ms: int) -> bytes:
-        """An utterance is over; returns the voice that was played and not heard yet."""
+        """End an utterance; returns the voice that was played and not heard yet."""
         if self._shown is None or utterance_id != self._shown_id:
             return b""
         utterance, self._shown = self._shown, None

@@ -18,7 +18,7 @@ class VoiceFormat:
         self._from_rate = sample_rate
 
     def convert(self, frame: rtc.AudioFrame) -> bytes:
-        """The frame as s16le, mono, at the rate of this object."""
+        """Return the frame as s16le, mono, at the rate of this object."""
         samples = np.frombuffer(frame.data, np.int16)
         if frame.num_channels > 1:
             samples = samples.reshape(-1, frame.num_channels).mean(axis=1).astype(np.int16)
@@ -34,7 +34,7 @@ class VoiceFormat:
         return rest + _joined(self._resampler.push(bytearray(pcm)))
 
     def flush(self) -> bytes:
-        """What the conversion holds back; the next frame begins another one."""
+        """Return what the conversion holds back; the next frame begins another one."""
         resampler, self._resampler = self._resampler, None
         return b"" if resampler is None else _joined(resampler.flush())
 

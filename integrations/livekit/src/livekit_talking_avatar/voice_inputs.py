@@ -112,7 +112,7 @@ class LocalVoice(AudioOutput, AudioReceiver):
         self._queue.put(frame)
 
     def flush(self) -> None:
-        """The segment has ended."""
+        """End the segment."""
         super().flush()
         if self._is_in_segment:
             self._is_in_segment = False
@@ -128,11 +128,11 @@ class LocalVoice(AudioOutput, AudioReceiver):
         self.on_playback_finished(playback_position=position_s, interrupted=is_interrupted)
 
     def notify_playback_finished(self, playback_position: float, interrupted: bool) -> None:
-        """The runner ended a segment."""
+        """Take note that the runner ended a segment."""
         self._queue.finished(playback_position, is_interrupted=interrupted)
 
     def notify_playback_started(self) -> None:
-        """The runner began a segment."""
+        """Take note that the runner began a segment."""
         self.on_playback_started(created_at=time.time())  # noqa: TID251  # LiveKit's clock
 
     def __aiter__(self) -> AsyncIterator[rtc.AudioFrame | AudioSegmentEnd]:
@@ -155,7 +155,7 @@ class _Stream:
     is_cleared: bool = False
 
     async def next(self) -> bytes:
-        """What comes next; nothing: it has ended."""
+        """Return what comes next; nothing: it has ended."""
         chunk = asyncio.ensure_future(anext(self.reader, b""))
         over = asyncio.create_task(self.is_over.wait())
         try:
@@ -282,11 +282,11 @@ class RoomVoice(AudioReceiver):
     # To the agent.
 
     def notify_playback_started(self) -> None:
-        """The runner began a segment."""
+        """Take note that the runner began a segment."""
         self._reports.put_nowait((PLAYBACK_STARTED, ""))
 
     def notify_playback_finished(self, playback_position: float, interrupted: bool) -> None:
-        """The runner ended a segment."""
+        """Take note that the runner ended a segment."""
         self._queue.finished(playback_position, is_interrupted=interrupted)
 
     def _report_end(self, position_s: float, is_interrupted: bool) -> None:

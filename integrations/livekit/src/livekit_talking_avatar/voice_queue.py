@@ -34,7 +34,7 @@ class VoiceQueue:
         """Whether the runner has taken voice of a segment that has not ended."""
 
     def begin_segment(self) -> None:
-        """A segment begins; its voice follows."""
+        """Begin a segment; its voice follows."""
         self._unfinished += 1
         self._is_empty = True
 
@@ -67,7 +67,7 @@ class VoiceQueue:
             self._finish_unknown()
 
     def finished(self, position_s: float, *, is_interrupted: bool) -> None:
-        """The runner ended a segment."""
+        """Take note that the runner ended a segment."""
         self._unfinished -= 1
         if not is_interrupted:
             self._is_playing = False

@@ -85,7 +85,7 @@ class RealtimeAvatar:
                 pass
 
     async def interrupt(self) -> None:
-        """The user interrupts by other means than the voice, as by a button."""
+        """Interrupt by other means than the user's voice, as by a button."""
         if self._response_id is not None:
             await self._send({"type": "response.cancel", "response_id": self._response_id})
             self._response_id = None

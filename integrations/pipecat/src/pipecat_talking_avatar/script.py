@@ -29,7 +29,7 @@ class _Voice:
     """Samples of each channel that were not shown."""
 
     def rest(self) -> TTSAudioRawFrame:
-        """A frame of what was not shown."""
+        """Return a frame of what was not shown."""
         frame = self.frame
         at = len(frame.audio) - self.left * 2 * frame.num_channels
         rest = TTSAudioRawFrame(
@@ -81,7 +81,7 @@ class Script:
         return None
 
     def begin(self, segment: Segment) -> None:
-        """The voice that comes next is in this segment."""
+        """Put the voice that comes next into this segment."""
         self._parts.append(_Part(segment))
 
     def add_voice(self, frame: TTSAudioRawFrame) -> None:
@@ -90,7 +90,7 @@ class Script:
         self._parts[-1].entries.append(_Voice(frame, samples))
 
     def add(self, frame: Frame) -> None:
-        """A frame that is to leave when what is before it was shown."""
+        """Add a frame that is to leave when what is before it was shown."""
         self._parts[-1].entries.append(frame)
 
     def shown(self, samples: int) -> list[Frame]:
@@ -115,7 +115,7 @@ class Script:
         return due
 
     def over(self) -> list[Frame]:
-        """The server showed the oldest segment to its end.
+        """Take note that the server showed the oldest segment to its end.
 
         Returns:
             The frames whose turn it is; voice among them is of a later segment that is lost.
@@ -126,7 +126,7 @@ class Script:
         return [one for one in part.entries if not isinstance(one, _Voice)] + self._lost_ones()
 
     def lose(self, segment: Segment) -> list[Frame]:
-        """The server will not show this segment.
+        """Take note that the server will not show this segment.
 
         Returns:
             The frames whose turn it is.
@@ -137,7 +137,7 @@ class Script:
         return self._lost_ones()
 
     def lose_all(self) -> list[Frame]:
-        """The server shows nothing more.
+        """Take note that the server shows nothing more.
 
         Returns:
             All voice that was not shown, and what waited, in order.
@@ -147,7 +147,7 @@ class Script:
         return due
 
     def _lost_ones(self) -> list[Frame]:
-        """The oldest segments, as long as they are lost and nothing is added to them any more."""
+        """Return the oldest segments that are lost and to which nothing is added any more."""
         due: list[Frame] = []
         while self._parts and self._parts[0].is_lost:
             part = self._parts[0]
@@ -175,5 +175,5 @@ class Script:
 
 
 def _unlipped(part: _Part) -> list[Frame]:
-    """What is left of a segment, its voice included."""
+    """Return what is left of a segment, its voice included."""
     return [one.rest() if isinstance(one, _Voice) else one for one in part.entries]

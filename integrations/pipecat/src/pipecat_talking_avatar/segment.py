@@ -28,6 +28,6 @@ class Segment:
             self._pieces.put_nowait(None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The voice."""
+        """Yield the voice."""
         while (piece := await self._pieces.get()) is not None:
             yield piece

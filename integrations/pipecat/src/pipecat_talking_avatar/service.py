@@ -136,7 +136,7 @@ class TalkingAvatarService(AIService):
         self._speaking_task = self.create_task(self._speak_all())
 
     async def stop(self, frame: EndFrame) -> None:
-        """The pipeline ends: first everything that was said is shown."""
+        """Stop with the pipeline, after everything that was said is shown."""
         self._end_segment()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._script.unheard_s + DRAIN_BEYOND_S):
@@ -148,7 +148,7 @@ class TalkingAvatarService(AIService):
         await self._end()
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """The pipeline ends at once."""
+        """Stop at once with the pipeline."""
         await super().cancel(frame)
         await self._end()
 
@@ -203,7 +203,7 @@ class TalkingAvatarService(AIService):
             self._script.add(frame)
 
     def _meet_output(self) -> None:
-        """The output is ready for pictures: show them as it shows them."""
+        """Show pictures as the output, which is ready for them, shows them."""
         self._is_output_ready = True
         after: FrameProcessor | None = self.next
         while after is not None and not isinstance(after, BaseOutputTransport):
@@ -239,7 +239,7 @@ class TalkingAvatarService(AIService):
         segment.add(frame.audio)
 
     async def _converted(self, frame: TTSAudioRawFrame) -> TTSAudioRawFrame:
-        """The frame as one channel at a rate that the server takes."""
+        """Return the frame as one channel at a rate that the server takes."""
         samples = np.frombuffer(frame.audio, np.int16).reshape(-1, frame.num_channels)
         audio = samples.mean(axis=1).round().astype(np.int16).tobytes()
         rate = frame.sample_rate
@@ -252,7 +252,7 @@ class TalkingAvatarService(AIService):
         return converted
 
     async def _end_resampled(self) -> None:
-        """What the converter still holds is the segment's last voice."""
+        """Add what the converter still holds: the segment's last voice."""
         tail = await self._resampler.flush()
         if tail and self._segment is not None and self._segment.is_open:
             self._script.add_voice(TTSAudioRawFrame(tail, CONVERTED_RATE, 1))
@@ -318,7 +318,7 @@ class TalkingAvatarService(AIService):
             await self._lose(segment, error)
 
     async def _lose(self, segment: Segment, error: AvatarError) -> None:
-        """The segment is heard without lips."""
+        """Have the segment heard without lips."""
         if segment is self._segment:
             self._end_segment()
         segment.end()
