@@ -24,6 +24,7 @@ from benchmarks.speaking import (
     speaking_pictures,
     stream_from_a_server,
 )
+from inference import process_settings
 from inference.engines.viseme.engine import VisemeEngine
 from inference.faces.mesh import FaceMesh
 from talking_avatar import AvatarError
@@ -100,6 +101,7 @@ def print_table(table: dict[str, Score]) -> None:
 
 
 def main() -> int:
+    process_settings.for_streams()
     parser = argparse.ArgumentParser(description="Score lip-sync on the decoded stream.")
     parser.add_argument("--avatar", type=Path, default=PRESENTER, help="asset folder")
     parser.add_argument("--server", help="ws://HOST:PORT of a running server")

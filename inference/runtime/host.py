@@ -18,7 +18,6 @@ otherwise ignored.
 import asyncio
 import logging
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -75,9 +74,6 @@ COUNT_EVERY_S = 0.02
 
 DRAIN_S = 3.0
 """How long `Host.drain` may take."""
-
-SWITCH_INTERVAL_S = 0.001
-"""How long a pool thread may keep the GIL from the loop."""
 
 _ORIGIN_SLOTS = 8
 
@@ -186,7 +182,6 @@ class Host:
 
     async def run(self) -> None:
         """Keep time, until cancelled."""
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._observe_cost(self._clock.now_s(), self._cpu_s(), self._frame_counts())
         await self._deadlines.run()
 

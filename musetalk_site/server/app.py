@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from channels.layers import BaseChannelLayer, get_channel_layer
 from django.conf import settings
 from django.core.management.base import CommandError
-from threadpoolctl import threadpool_limits
 
+from inference import process_settings
 from inference.cores import available_cores
 from inference.messages import MEDIA_LAYER
 
@@ -100,8 +100,7 @@ class _App:
     """The parts of a serving process, and the order in which they start and end."""
 
     def __init__(self, options: AppOptions, on_listening: Callable[[], None]) -> None:
-        # Threads of BLAS within a call only wait for each other, and for other processes.
-        threadpool_limits(1, user_api="blas")
+        process_settings.for_streams()
         # Twisted's reactor is installed by these imports, so no other command should make them.
         from avatars_app.preparation_runner import PreparationRunner
         from avatars_app.upload_admission import check_large_body

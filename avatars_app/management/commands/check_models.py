@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from inference import process_settings
 from inference.engines.musetalk import weights
 from inference.errors import EngineUnavailable
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         try:
             tree = weights.find_tree(root)
             if options["load"]:
+                process_settings.for_networks()
                 from inference.engines.musetalk.networks import load_decoder, load_networks
 
                 load_networks(tree)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from avatars_app.selectors import library
+from inference import process_settings
 from inference.errors import AvatarError, EngineUnavailable
 
 TELL_EVERY_S = 1.0
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--check", action="store_true", help="only say what is missing")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        process_settings.for_networks()
         try:
             from inference.engines.musetalk.prepare import offline
         except ImportError as error:

@@ -12,9 +12,3 @@ decoder of fewer channels.
 `engine`, `weights`, `avatar` and `boxes` do without torch; what needs it is imported when an engine
 loads.
 """
-
-import os
-
-# On a CPU torch's threads otherwise spin while they wait for each other, and keep decoding and
-# encoding from the cores: five times slower beside a stream. Read when torch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from inference.assets.manifest import Manifest
 from inference.cores import available_cores
@@ -83,10 +81,6 @@ class VisemeEngine:
         Raises:
             EngineUnavailable: the weights are missing or not of this version.
         """
-        # The host makes a call for each core. Threads of BLAS and OpenCV within a call only wait
-        # for each other: with two of them hearing a frame costs twice the CPU time.
-        threadpool_limits(1, user_api="blas")
-        cv2.setNumThreads(1)
         self._net = net.Net(self._weights)
         if self._net.after != self.context.after:
             raise EngineUnavailable(

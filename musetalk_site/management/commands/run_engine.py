@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from inference import malloc
+from inference import malloc, process_settings
 from inference.engines.engine_selection import import_networks, musetalk_engine
 from inference.engines.in_process import InProcessEngine
 from inference.engines.process.launcher import UNAVAILABLE_STATUS
@@ -52,6 +52,7 @@ class Command(BaseCommand):
         )
         for inherited in (listening, launcher):
             inherited.set_inheritable(False)
+        process_settings.for_networks()
         import_networks()
         if not launcher.recv(1):  # or the word to begin
             _end(0)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from inference import process_settings
 from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 from musetalk_site import event_loop
@@ -47,6 +48,7 @@ class Command(CheckedCommand):
                 "A worker of its own needs CHANNEL_REDIS_URL; without Redis "
                 "`.venv/bin/python manage.py serve` works alone."
             )
+        process_settings.for_streams()
         from musetalk_site.asgi import application
         from musetalk_site.process_end import end_process
 

@@ -13,6 +13,7 @@ import re
 from multiprocessing import get_context
 from pathlib import Path
 
+from inference import process_settings
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import LOOK_AHEAD, VisemeEngine
 from inference.engines.viseme.training import report
@@ -49,6 +50,7 @@ def main() -> None:
             pool.apply(train, settings)
     start_log()
     _log.info("scoring voices, a language and sounds that were held out")
+    process_settings.for_streams()  # the report says what a frame takes
     engine = VisemeEngine(chosen.weights, look_ahead)
     engine.load()
     chosen.report.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,36 @@
+"""What is set for a whole process: threads of libraries, the interpreter's switching.
+
+Such settings reach code that never asked for them. So only commands make them, first thing, and no
+module does when it is imported or used.
+"""
+
+import os
+import sys
+
+SWITCH_INTERVAL_S = 0.001
+"""The event loop waits at most so long for the GIL; the interpreter's own 5 ms, several times a
+frame, would make frames late."""
+
+
+def for_streams() -> None:
+    """Set what a process with live sessions needs.
+
+    The host makes a call for each core. Threads of BLAS and OpenCV within a call only wait for each
+    other: with two of them, hearing a frame costs twice the processor time.
+    """
+    # Not at the top: an engine process, which has another setting, does without these libraries.
+    import cv2
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
+    cv2.setNumThreads(1)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def for_networks() -> None:
+    """Set what a process needs that runs torch; to be called before torch is imported.
+
+    On a CPU its threads otherwise spin while they wait for each other, and keep decoding and
+    encoding from the cores: five times slower beside a stream.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

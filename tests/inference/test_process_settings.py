@@ -1,0 +1,57 @@
+"""Settings of a whole process are made by commands: a module that is imported makes none."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from threadpoolctl import threadpool_info
+
+from inference import process_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("avatars_app", "inference", "musetalk_site", "streaming")
+PROCESS_WIDE = {"setswitchinterval", "setNumThreads", "threadpool_limits", "setdlopenflags"}
+MAY = {
+    "inference/process_settings.py",
+    "avatars_app/preparation_limits.py",  # of the process of one preparation, called by its command
+}
+
+
+def test_streams_have_one_thread_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "setswitchinterval", lambda interval_s: None)
+    before = cv2.getNumThreads()
+    try:
+        process_settings.for_streams()
+        assert cv2.getNumThreads() == 1
+        assert {
+            pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+        } <= {1}
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_nothing_else_sets_them() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "attr", None) or getattr(node.func, "id", None)) in PROCESS_WIDE
+    }
+    assert found <= MAY
+
+
+def test_importing_the_engines_changes_no_variable() -> None:
+    code = (
+        "import os, cv2; before = dict(os.environ);"  # OpenCV sets some of its own
+        "import inference.engines.musetalk, inference.engines.viseme.engine;"
+        "print(before == dict(os.environ))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "True"
