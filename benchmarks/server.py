@@ -7,9 +7,12 @@ server which runs already; then what can only be read from its process (CPU, mem
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,8 +20,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,6 +40,29 @@ _POLL_S = 0.1
 
 class ServerFailed(Exception):
     """The server did not start, or ended by itself; the message has the end of its log."""
+
+
+@cache
+def _migrated_database() -> Path:
+    """Return a new database, which this process makes once: to migrate one takes seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="avatar-database-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "db.sqlite3"
+    _manage("migrate", "--verbosity", "0", environment={"DATABASE_URL": f"sqlite:///{path}"})
+    return path
+
+
+def new_database(folder: Path) -> str:
+    """Make a migrated SQLite database in a folder.
+
+    Returns:
+        Its URL.
+    """
+    path = folder / "db.sqlite3"
+    template = sqlite3.connect(_migrated_database())
+    with closing(template), closing(sqlite3.connect(path)) as made:
+        template.backup(made)
+    return f"sqlite:///{path}"
 
 
 class ProcessTree:
@@ -85,7 +112,6 @@ class ServerProcess:
         self.port = free_port()
         environment = {
             **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
             "AVATARS_DIR": str(folder / "avatars"),
             "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
             "SECRET_KEY": "of a server that lives for minutes",
@@ -93,12 +119,15 @@ class ServerProcess:
             **self._environment,
         }
         try:
-            self._run("migrate", "--verbosity", "0", environment=environment)
+            if "DATABASE_URL" in self._environment:
+                _manage("migrate", "--verbosity", "0", environment=environment)
+            else:
+                environment["DATABASE_URL"] = new_database(folder)
             if self.before_start is not None:
                 self.before_start(environment)
             with self._log_path.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [*_manage("serve"), "--host", "127.0.0.1", "--port", str(self.port)],
+                    [*_command("serve"), "--host", "127.0.0.1", "--port", str(self.port)],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,
@@ -165,13 +194,6 @@ class ServerProcess:
                 pass
             pause.wait(_POLL_S)
         raise ServerFailed(f"Not ready within {self.start_timeout_s:g} s.\n{self.log_end()}")
-
-    def _run(self, *arguments: str, environment: dict[str, str]) -> None:
-        done = subprocess.run(
-            _manage(*arguments), cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise ServerFailed(f"manage.py {arguments[0]} failed.\n{done.stderr[-2_000:]}")
 
 
 class RunningServer:
@@ -248,8 +270,24 @@ def server_under_test(options: argparse.Namespace, **environment: str) -> Iterat
         sys.exit(f"{failure}")
 
 
-def _manage(*arguments: str) -> list[str]:
+def _command(*arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+
+def _manage(*arguments: str, environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        _command(*arguments),
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ServerFailed(f"manage.py {arguments[0]} failed.\n{done.stderr[-2_000:]}")
 
 
 def free_port() -> int:

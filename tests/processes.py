@@ -18,18 +18,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def make_database(folder: Path) -> str:
-    """The URL of a new, migrated SQLite file."""
-    url = f"sqlite:///{folder / 'db.sqlite3'}"
-    migrating = Process(
-        *("manage.py", "migrate", "--verbosity", "0"),
-        env={"DJANGO_SETTINGS_MODULE": "musetalk_site.settings", "DATABASE_URL": url},
-    )
-    assert migrating.wait(60) == 0, migrating.output
-    migrating.kill()
-    return url
-
-
 def make_superuser(database_url: str, name: str, password: str) -> None:
     """Make an account that may do everything in the admin."""
     making = Process(

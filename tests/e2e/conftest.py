@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import ServerProcess
+from benchmarks.server import ServerProcess, new_database
 from tests.e2e.talking import Server
-from tests.processes import Process, free_port, make_database
+from tests.processes import Process, free_port
 
 Start = Callable[..., Process]
 
@@ -24,7 +24,7 @@ def server() -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The database of all tests' processes, unless a module has one of its own."""
-    return make_database(tmp_path_factory.mktemp("database"))
+    return new_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture

@@ -13,16 +13,17 @@ import jwt
 import pytest
 import websockets
 
+from benchmarks.server import new_database
 from talking_avatar import AvatarClient, SessionRefused
 from tests.e2e.talking import Server, Stream
-from tests.processes import Process, make_database
+from tests.processes import Process
 
 SECRET = "a secret of thirty-two bytes or more"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> str:
-    return make_database(tmp_path)
+    return new_database(tmp_path)
 
 
 @pytest.fixture

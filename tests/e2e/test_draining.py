@@ -7,15 +7,15 @@ import time
 import pytest
 import websockets
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Stream
-from tests.processes import make_database
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 async def test_sessions_continue_until_their_time_is_over(serve, tmp_path, processes: str) -> None:
-    server = serve("--processes", processes, DRAIN_S="4", DATABASE_URL=make_database(tmp_path))
+    server = serve("--processes", processes, DRAIN_S="4", DATABASE_URL=new_database(tmp_path))
     server.process.wait_for("takes sessions" if processes == "1" else "2 processes are ready")
     async with server.stream("ann") as old:
         await old.wait_for("INIT_SUCCESS")

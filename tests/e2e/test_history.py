@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.server import new_database
 from streaming.history.writer import WRITE_EVERY_S
 from tests.e2e.talking import Server
-from tests.processes import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -32,7 +32,7 @@ WISH_AN_END = (
 
 @pytest.fixture
 def database(tmp_path: Path) -> dict[str, str]:
-    return {"DATABASE_URL": make_database(tmp_path)}
+    return {"DATABASE_URL": new_database(tmp_path)}
 
 
 @pytest.fixture

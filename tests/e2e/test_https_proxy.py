@@ -11,10 +11,10 @@ from urllib.error import URLError
 
 import pytest
 
+from benchmarks.server import new_database
 from tests.e2e import https_proxy
 from tests.e2e.https_proxy import Browser, Certificate, HttpsProxy
 from tests.e2e.talking import Server
-from tests.processes import make_database
 from tests.videos import write_sound
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -32,7 +32,7 @@ Before = Callable[[Server], HttpsProxy]
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Not the one that all tests share, in which nobody has an account."""
-    return make_database(tmp_path_factory.mktemp("database"))
+    return new_database(tmp_path_factory.mktemp("database"))
 
 
 @pytest.fixture(scope="session")

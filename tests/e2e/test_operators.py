@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Server
-from tests.processes import make_database, make_superuser
+from tests.processes import make_superuser
 
 LIST = "/admin/streaming/sessionrecord/"
 PROCESSES = "/admin/streaming/gatewayprocess/"
@@ -48,7 +49,7 @@ class Browser:
 async def test_what_is_shown_now_and_its_end(
     serve: Callable[..., Server], tmp_path: Path, processes: str
 ) -> None:
-    database = make_database(tmp_path)
+    database = new_database(tmp_path)
     make_superuser(database, "admin", "secret")
     server = serve("--processes", processes, DATABASE_URL=database)
     if processes == "2":
@@ -76,7 +77,7 @@ async def test_what_is_shown_now_and_its_end(
 async def test_a_drained_process_gets_no_more_sessions(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    database = make_database(tmp_path)
+    database = new_database(tmp_path)
     make_superuser(database, "admin", "secret")
     server = serve("--processes", "2", DATABASE_URL=database)
     server.process.wait_for("2 processes are ready")

@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Server
-from tests.processes import make_database
 from tests.videos import person, write_sound, write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -49,7 +49,7 @@ def avatars_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh_database(tmp_path: Path) -> dict[str, str]:
     """Not the one that all tests share: these look at every row."""
-    return {"DATABASE_URL": make_database(tmp_path)}
+    return {"DATABASE_URL": new_database(tmp_path)}
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ import psutil
 import pytest
 import websockets
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Server, Stream
-from tests.processes import make_database
 
 COUNT = 3
 
 
 @pytest.fixture
 def server(serve: Callable[..., Server], tmp_path) -> Server:
-    running: Server = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
+    running: Server = serve("--processes", str(COUNT), DATABASE_URL=new_database(tmp_path))
     running.process.wait_for(f"{COUNT} processes are ready")
     return running
 
@@ -163,7 +163,7 @@ async def test_a_killed_supervisor_leaves_no_process_behind(server: Server) -> N
 def test_processes_that_cannot_start_end_the_command(start, tmp_path):
     process = start(
         *("manage.py", "serve", "--host", "127.0.0.1", "--port", "0", "--processes", "2"),
-        DATABASE_URL=make_database(tmp_path),
+        DATABASE_URL=new_database(tmp_path),
         ENGINE="musetalk",
         MODEL_PATH=str(tmp_path),
     )

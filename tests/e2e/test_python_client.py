@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.server import new_database
 from talking_avatar import (
     AvatarClient,
     ConnectionLost,
@@ -30,7 +31,6 @@ from talking_avatar import (
 from talking_avatar.pictures import pictures
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
-from tests.processes import make_database
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "clients" / "python"
@@ -143,7 +143,7 @@ async def test_a_lost_connection_is_found_again(server: Server) -> None:
 async def test_a_killed_process_costs_no_speech(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
     server.process.wait_for("2 processes are ready")
     async with AvatarClient(address(server), "ann") as avatar:
         for _ in range(3):

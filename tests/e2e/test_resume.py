@@ -14,9 +14,9 @@ import psutil
 import pytest
 import websockets
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
-from tests.processes import make_database
 
 Message = dict[str, Any]
 SECOND = b"\x20\x01\xe0\xfe" * 8_000
@@ -205,7 +205,7 @@ COUNT = 2
 
 @pytest.fixture
 def many(serve: Callable[..., Server], tmp_path) -> Server:
-    running: Server = serve("--processes", str(COUNT), DATABASE_URL=make_database(tmp_path))
+    running: Server = serve("--processes", str(COUNT), DATABASE_URL=new_database(tmp_path))
     running.process.wait_for(f"{COUNT} processes are ready")
     return running
 

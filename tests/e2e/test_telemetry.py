@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.server import new_database
 from tests.e2e.talking import Server
-from tests.processes import make_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def numbers(server: Server) -> dict[str, float]:
 async def test_the_numbers_of_all_processes(
     serve: Callable[..., Server], tmp_path: Path, processes: str
 ) -> None:
-    server = serve("--processes", processes, DATABASE_URL=make_database(tmp_path))
+    server = serve("--processes", processes, DATABASE_URL=new_database(tmp_path))
     if processes == "2":
         server.process.wait_for("2 processes are ready")
     async with server.stream("ann") as ann, server.stream("bob") as bob:
@@ -126,7 +126,7 @@ def test_who_may_read_the_numbers(serve: Callable[..., Server]) -> None:
 
 
 async def test_probes(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve(SPEAKING_PLACES="1", DATABASE_URL=make_database(tmp_path))
+    server = serve(SPEAKING_PLACES="1", DATABASE_URL=new_database(tmp_path))
     server.process.wait_for("takes sessions")
     assert ask(server, "/readyz") == 200
     assert ask(server, "/livez") == 200

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import websockets
 
-from benchmarks.server import ServerProcess
+from benchmarks.server import ServerProcess, new_database
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
-from tests.processes import Process, make_database
+from tests.processes import Process
 
 pytestmark = pytest.mark.slow
 
@@ -217,7 +217,7 @@ def _watch_by_hand(stuck: socket.socket, host: str, session_id: str, token: str)
 
 @pytest.fixture
 def two_processes(serve: Callable[..., Server], tmp_path: Any) -> Server:
-    running: Server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    running: Server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
     running.process.wait_for("2 processes are ready")
     return running
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from standardwebhooks import Webhook
 
+from benchmarks.server import new_database
 from tests.certificates import Certificate
 from tests.e2e.talking import Server
-from tests.processes import make_database
 from tests.webhook_receiver import receiving
 
 TYPES = ("session.started", "session.ended")
@@ -35,7 +35,7 @@ async def test_sessions_of_all_processes_are_reported(
             WEBHOOK_SECRET=SECRET,
             WEBHOOK_PRIVATE_TARGETS="true",
             SSL_CERT_FILE=str(certificate.chain),
-            DATABASE_URL=make_database(tmp_path),
+            DATABASE_URL=new_database(tmp_path),
         )
         server.process.wait_for("2 processes are ready")
         receiver.status = 500  # each is sent twice
@@ -74,7 +74,7 @@ async def test_this_machine_is_no_target_by_default(
             WEBHOOK_URL=receiver.url,
             WEBHOOK_SECRET=SECRET,
             SSL_CERT_FILE=str(certificate.chain),
-            DATABASE_URL=make_database(tmp_path),
+            DATABASE_URL=new_database(tmp_path),
         )
         async with server.stream("ann") as stream:
             await stream.frames(2)

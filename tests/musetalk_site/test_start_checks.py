@@ -10,10 +10,10 @@ import pytest
 from django.core.checks import run_checks
 
 from avatars_app.models import Avatar
+from benchmarks.server import new_database
 from musetalk_site import start_checks
 from musetalk_site.engine_requirements import requirements_file
 from musetalk_site.environment import BASE_DIR, CannotStart
-from tests.processes import make_database
 
 
 def test_avatars_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch) -> None:
@@ -66,7 +66,7 @@ def test_tokens_are_checked_in_one_way(settings) -> None:
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return make_database(tmp_path_factory.mktemp("database"))
+    return new_database(tmp_path_factory.mktemp("database"))
 
 
 def _run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
