@@ -7,12 +7,14 @@ it is not a success any more, so a preparation that failed is answered with 422.
 import uuid
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from avatars_app import selectors
 from avatars_app.exceptions import PreparationFailed
 from avatars_app.models import Avatar
 from avatars_app.views import (
@@ -27,7 +29,7 @@ from avatars_app.views import (
     UploadThrottle,
     refuse_before_reading,
 )
-from inference.assets.names import NAME
+from inference.assets.names import NAME, NAME_RULE
 
 ESTIMATED_TIME_S = 90
 """For half a minute of video on two cores."""
@@ -36,8 +38,16 @@ ESTIMATED_TIME_S = 90
 class OldUploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(help_text="A video of one person.")
     user_id = serializers.RegexField(
-        rf"\A{NAME.pattern}\Z", required=False, help_text="Whose avatar; without it, a new name."
+        rf"\A{NAME.pattern}\Z",
+        required=False,
+        error_messages={"invalid": f"user_id must be {NAME_RULE}."},
+        help_text="Whose avatar; without it, a new name.",
     )
+
+    def validate_file(self, file: "UploadedFile[Any]") -> "UploadedFile[Any]":
+        if (file.content_type or "").startswith("audio/"):
+            raise serializers.ValidationError("This is sound: send a video of one person.")
+        return file
 
 
 class OldUploadAnswerSerializer(serializers.Serializer[Any]):
@@ -53,6 +63,15 @@ class OldStatusSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
     stage = serializers.CharField()
     progress = serializers.IntegerField(help_text="Percent.")
+    avatar_videos = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Its clips, once it is completed."
+    )
+    processing_time = serializers.FloatField(
+        required=False, help_text="Seconds that it took, where it was made here."
+    )
+    available_for_testing = serializers.BooleanField(
+        required=False, help_text="Whether a stream can show it, once it is completed."
+    )
 
 
 class OldView(AvatarView):
@@ -121,4 +140,20 @@ class ProcessingStatusView(OldView):
             "stage": avatar.stage,
             "progress": avatar.percent,
         }
+        if not avatar.is_in_progress:
+            answer |= _completed(avatar)
         return Response(OldStatusSerializer(answer).data)
+
+
+def _completed(avatar: Avatar) -> dict[str, Any]:
+    """What is said besides of an avatar that is ready or disabled."""
+    shown = selectors.shown_avatar(avatar.user_id, with_disabled=True)
+    manifest = None if shown is None else shown.manifest
+    answer: dict[str, Any] = {
+        "avatar_videos": [] if manifest is None else manifest.clip_names(),
+        "available_for_testing": manifest is not None and avatar.status == Avatar.Status.READY,
+    }
+    if avatar.started_at is not None and avatar.heartbeat_at is not None:
+        took = avatar.heartbeat_at - avatar.started_at
+        answer["processing_time"] = round(took.total_seconds(), 1)
+    return answer

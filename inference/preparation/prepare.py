@@ -34,6 +34,7 @@ from inference.preparation.quiet import Hush
 from inference.preparation.report import ClipReport, ContactSheet, findings_to_list
 from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
 from inference.preparation.store import PictureStore
+from inference.preparation.titles import titles
 from inference.timing import FRAMES_PER_SECOND
 
 Stage = Literal["look", "choose", "take", "cut", "show"]
@@ -132,7 +133,7 @@ class _Clip:
     landmarks: NDArray[np.float32]
     exits: list[int]
     report: ClipReport
-    title: str = ""
+    title: str
 
 
 def _make_clips(
@@ -159,9 +160,12 @@ def _make_clips(
             for done, (index, picture) in enumerate(material.pictures(wanted)):
                 store.put(index, hush.shut(index, picture))
                 meter.tell("take", done / len(wanted))
+            called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
             made = [
-                _clip(name, stretch, mixes, choice, appearance, quiet, store)
-                for name, stretch, mixes in zip(names, choice.stretches, clips, strict=True)
+                _clip(name, title, stretch, mixes, choice, appearance, quiet, store)
+                for name, title, stretch, mixes in zip(
+                    names, called, choice.stretches, clips, strict=True
+                )
             ]
             _write(made, material, assets, meter)
         finally:
@@ -175,6 +179,7 @@ def _standard_names(stretches: list[Stretch]) -> list[str]:
 
 def _clip(
     name: str,
+    title: str,
     stretch: Stretch,
     mixes: list[cutting.Mix],
     choice: Choice,
@@ -209,6 +214,7 @@ def _clip(
         landmarks=np.stack([mix.landmarks(landmarks) for mix in mixes]),
         exits=exits,
         report=report,
+        title=title,
     )
 
 

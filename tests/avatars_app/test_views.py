@@ -4,12 +4,14 @@ import errno
 import io
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import av
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from avatars_app import services, uploads
 from avatars_app.models import Avatar
@@ -238,8 +240,27 @@ def test_older_clients_without_a_name_get_one(client):
 
 
 def test_a_finished_one_is_completed_for_older_clients(client, ready):
+    begun = timezone.now()
+    Avatar.objects.update(started_at=begun, heartbeat_at=begun + timedelta(seconds=12.5))
     said = client.get("/processing_status/ann").json()
     assert (said["status"], said["progress"]) == ("completed", 100)
+    assert said["avatar_videos"] == ["idle_0", "speaking_0"]
+    assert said["available_for_testing"] is True
+    assert said["processing_time"] == 12.5
+    services.avatar_disable(avatar=ready)
+    said = client.get("/processing_status/ann").json()
+    assert said["available_for_testing"] is False
+
+
+def test_a_wrong_name_has_the_same_words_for_older_clients(client):
+    older = client.post("/upload_video", {"file": video(), "user_id": "../x"}).json()["detail"]
+    newer = client.post("/prepare_avatar/a.b", {"video": video()}).json()["detail"]
+    assert newer in older
+
+
+def test_sound_is_no_video_for_older_clients(client):
+    sound = SimpleUploadedFile("speech.wav", b"RIFF", content_type="audio/wav")
+    assert_problem(client.post("/upload_video", {"file": sound}), 400, "video of one person")
 
 
 def test_the_schema_is_valid_and_without_warnings():

@@ -36,10 +36,10 @@ FIRST_PICTURE_LIMIT_MS = 3_000
 WAIT_MS = 10_000
 
 
-def wav(pcm: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> bytes:
+def wav(pcm: "np.ndarray[tuple[int], np.dtype[np.int16]]", channels: int = 1) -> bytes:
     content = io.BytesIO()
     with wave.open(content, "wb") as file:
-        file.setparams((1, 2, 16_000, len(pcm), "NONE", ""))
+        file.setparams((channels, 2, 16_000, len(pcm) // channels, "NONE", ""))
         file.writeframes(pcm.tobytes())
     return content.getvalue()
 
@@ -138,6 +138,23 @@ def test_a_file_is_spoken_and_another_is_refused(studio: Studio) -> None:
     nothing = {"name": "no.wav", "mimeType": "audio/wav", "buffer": b"no sound at all"}
     chooser.set_input_files(nothing)  # type: ignore[arg-type]
     expect(studio.page.get_by_role("alert").filter(visible=True)).to_contain_text("no sound file")
+
+
+def test_a_side_that_is_inverted_is_said_and_does_not_silence_the_other(studio: Studio) -> None:
+    ah = sung_ah(600)
+    content = wav(np.stack([ah, -ah], axis=1).ravel(), channels=2)
+    speech = {"name": "ah.wav", "mimeType": "audio/wav", "buffer": content}
+    studio.page.locator("#file").set_input_files(speech)  # type: ignore[arg-type]
+    expect(studio.page.locator("#message")).to_contain_text("inverted")
+    loudest = studio.page.evaluate(
+        """async (bytes) => {
+            const { decodeSpeech } = await import("/static/avatar/index.js");
+            const pcm = await decodeSpeech(new Uint8Array(bytes).buffer, () => {});
+            return pcm.reduce((most, sample) => Math.max(most, sample), 0);
+        }""",
+        list(content),
+    )
+    assert loudest > 0.8 * ah.max()
 
 
 def test_the_microphone_is_heard_and_seen(studio: Studio, context: BrowserContext) -> None:

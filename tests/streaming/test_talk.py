@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from streaming.protocol.errors import ProtocolError
 from tests.clients.python.fake_avatar_server import Manners, fake_avatar_server
-from tests.clients.python.test_sound_files import write_wav
+from tests.clients.python.test_sound_files import tone, write_sound, write_wav
 
 
 async def talk(server, *arguments):
@@ -37,6 +37,14 @@ async def test_it_speaks_records_and_measures(tmp_path, fast):
         assert sum(1 for _ in container.decode(video=0)) >= 45
     if fast:
         assert "audio to frame       -" in printed
+
+
+async def test_it_warns_of_a_side_that_is_inverted(tmp_path):
+    left = tone(seconds=0.4)
+    speech = write_sound(tmp_path / "speech.wav", [left, -left], 16_000)
+    async with fake_avatar_server() as server:
+        printed = await talk(server, "--audio-file", speech)
+    assert f"Warning: {speech} has one side inverted" in printed
 
 
 async def test_it_takes_commands_from_the_keyboard(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 /** Speech as the avatar hears it: 16 kHz, mono, 16 bit. */
 
 import { SAMPLE_RATE_HZ } from "./frame.js";
+import { mixed } from "./mixing.js";
 
 /** @param {Float32Array} samples -1 to 1 @returns {Int16Array<ArrayBuffer>} */
 export function toPcm(samples) {
@@ -17,12 +18,14 @@ export function fromPcm(pcm, into) {
 
 /**
  * Speech of any file that this browser can decode.
- * @param {Blob | ArrayBuffer} file @returns {Promise<Int16Array<ArrayBuffer>>}
+ * @param {Blob | ArrayBuffer} file
+ * @param {(sentence: string) => void} [warn] called if one side of it is inverted
+ * @returns {Promise<Int16Array<ArrayBuffer>>}
  * @throws {Error} with a sentence, if it is no sound that the browser knows
  */
-export async function decodeSpeech(file) {
+export async function decodeSpeech(file, warn = console.warn) {
   const bytes = file instanceof Blob ? await file.arrayBuffer() : file;
-  // Decoding resamples to the context's rate; mixing to one channel is left to the graph.
+  // Decoding resamples to the context's rate.
   const decoder = new OfflineAudioContext(1, 1, SAMPLE_RATE_HZ);
   let decoded;
   try {
@@ -32,11 +35,5 @@ export async function decodeSpeech(file) {
       "This is no sound file that your browser can decode. WAV, MP3, FLAC and OGG work mostly everywhere.",
     );
   }
-  if (decoded.numberOfChannels === 1) return toPcm(decoded.getChannelData(0));
-  const mixer = new OfflineAudioContext(1, decoded.length, SAMPLE_RATE_HZ);
-  const source = mixer.createBufferSource();
-  source.buffer = decoded;
-  source.connect(mixer.destination);
-  source.start();
-  return toPcm((await mixer.startRendering()).getChannelData(0));
+  return toPcm(await mixed(decoded, SAMPLE_RATE_HZ, warn));
 }

@@ -2,6 +2,7 @@
 
 import { SAMPLE_RATE_HZ } from "./frame.js";
 import { samplesOf } from "./binary.js";
+import { mixed } from "./mixing.js";
 import { toPcm } from "./pcm.js";
 
 /** What every server of version 1.2 takes; others are resampled here. */
@@ -48,15 +49,7 @@ export const isSamples = (speech) =>
  */
 export async function fromAudioBuffer(buffer) {
   const sampleRate = rateFor(buffer.sampleRate);
-  if (sampleRate === buffer.sampleRate && buffer.numberOfChannels === 1)
-    return { pcm: toPcm(buffer.getChannelData(0)), sampleRate };
-  const length = Math.max(1, Math.ceil(buffer.duration * sampleRate));
-  const mixer = new OfflineAudioContext(1, length, sampleRate);
-  const source = mixer.createBufferSource();
-  source.buffer = buffer;
-  source.connect(mixer.destination);
-  source.start();
-  return { pcm: toPcm((await mixer.startRendering()).getChannelData(0)), sampleRate };
+  return { pcm: toPcm(await mixed(buffer, sampleRate, console.warn)), sampleRate };
 }
 
 /** Cuts a stream of samples, or of bytes in any pieces, into whole frames of 40 ms. Pure. */

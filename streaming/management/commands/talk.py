@@ -95,7 +95,7 @@ class Command(BaseCommand):
         **_django: Any,
     ) -> list[str]:
         """Hold the conversation and print its report; returns what went wrong."""
-        speech = read_speech(audio_file) if audio_file else b""
+        speech = read_speech(audio_file, warn=self._warn) if audio_file else b""
         receive = ["video", "events", *(["audio"] if output else [])]
         with ExitStack() as files:
             async with AvatarClient(server, user_id, receive=receive, reconnects=False) as client:
@@ -125,6 +125,8 @@ class Command(BaseCommand):
                 progress.end()
         for line in report.lines():
             self._say(line)
+        for sentence in observation.warnings:
+            self._warn(sentence)
         if recording:
             self._say(f"{'video':<20} {output}, {recording.pictures} pictures")
         return problems + report.problems()
@@ -158,7 +160,9 @@ class Command(BaseCommand):
         try:
             match words:
                 case ["speak", name]:
-                    await speaker.say(await asyncio.to_thread(read_speech, Path(name)))
+                    await speaker.say(
+                        await asyncio.to_thread(read_speech, Path(name), warn=self._warn)
+                    )
                 case ["state", state, *clip] if len(clip) <= 1:
                     await client.change_state(state, *clip)
                 case ["action", "1" | "2" as index]:
@@ -185,6 +189,9 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         self.stdout.write(line)
+
+    def _warn(self, sentence: str) -> None:
+        self._say(f"Warning: {sentence}")
 
 
 class _Speaker:

@@ -20,6 +20,8 @@ export class Composer {
   #gate = new SpeechGate();
   #isHeld = false;
   #isOpen = false;
+  /** @param {string} sentence */
+  #warn = (sentence) => this.#say(sentence, true);
 
   /**
    * @param {import("../avatar/client.js").AvatarClient} client
@@ -117,7 +119,7 @@ export class Composer {
           const response = await fetch(/** @type {string} */ (button.dataset.sample));
           if (!response.ok)
             throw new Error(`The sample could not be loaded (HTTP ${response.status}).`);
-          return decodeSpeech(await response.arrayBuffer());
+          return decodeSpeech(await response.arrayBuffer(), this.#warn);
         });
       });
     const own = buttons.find(({ lang }) => lang === navigator.language.slice(0, 2)) ?? buttons[0];
@@ -131,7 +133,7 @@ export class Composer {
     const input = element("file", HTMLInputElement);
     const stage = element("stage", HTMLElement);
     /** @param {File | undefined | null} file */
-    const speak = (file) => file && this.#speak(file.name, () => decodeSpeech(file));
+    const speak = (file) => file && this.#speak(file.name, () => decodeSpeech(file, this.#warn));
     input.addEventListener("change", () => {
       speak(input.files?.[0]);
       input.value = "";

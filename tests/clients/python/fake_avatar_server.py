@@ -73,6 +73,8 @@ class Manners:
     stops_after_frames: int | None = None
     says_first: str | None = None
     """Raw text that comes before the first frame."""
+    says_before_frame: dict[int, str] = field(default_factory=dict)
+    """Raw texts that come later."""
     received: list[AnyClientMessage] = field(default_factory=list)
 
 
@@ -104,6 +106,8 @@ class _Session:
         encoder, origin_s, frame = Encoder(PROFILE), loop.time(), 0
         while frame != self.manners.stops_after_frames:
             await asyncio.sleep(origin_s + frame * FRAME_S - loop.time())
+            if text := self.manners.says_before_frame.get(frame):
+                await self.socket.send(text)
             position = await self._next_position()
             access_unit = encoder.encode(_picture(frame, is_speaking=position is not None))
             fields = FrameFields(

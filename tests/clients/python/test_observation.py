@@ -6,6 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from streaming.protocol.codec import dump
+from streaming.protocol.errors import ProtocolError
+from streaming.protocol.server_messages import Error
 from talking_avatar import AvatarClient, ConnectionLost, StateChanged, as_spoken
 from talking_avatar.observation import Observation
 from tests.clients.python.fake_avatar_server import Manners, fake_avatar_server
@@ -72,3 +75,24 @@ async def test_a_server_that_ends_in_the_middle_is_a_problem():
         assert client.unshown_ms > 250
     assert not observation.is_open
     assert any("code 4500" in problem for problem in observation.problems)
+
+
+@pytest.mark.parametrize(("seldom_s", "is_warning"), [(10.0, False), (0.2, True)])
+async def test_a_mouth_that_was_late_once_in_much_speech_is_a_warning(
+    monkeypatch, seldom_s, is_warning
+):
+    monkeypatch.setattr("talking_avatar.observation.SELDOM_S", seldom_s)
+    late = ProtocolError("PROCESSING_ERROR", "The server is too busy.", reason="engine_late")
+    said = dump(Error.of(late, None))
+    async with (
+        fake_avatar_server(Manners(says_before_frame={8: said})) as server,
+        client_of(server) as client,
+        Observation(client) as observation,
+    ):
+        await (await client.speak(SPEECH))
+        await observation.wait(0.1)
+    found, empty = observation.warnings, observation.problems
+    if not is_warning:
+        found, empty = empty, found
+    assert empty == []
+    assert ["too busy" in sentence for sentence in found] == [True]

@@ -1,6 +1,7 @@
 import math
 import wave
 
+import av
 import numpy as np
 import pytest
 
@@ -71,3 +72,123 @@ def test_silence_of_no_length_and_folders_are_said(tmp_path):
 def test_another_rate_may_be_asked_for(tmp_path):
     path = write_wav(tmp_path / "a.wav")
     assert abs(len(read_speech(path, 24_000)) // 2 - 12_000) <= 20
+
+
+def tone(rate_hz=16_000, seconds=1.0, hz=TONE_HZ):
+    """float32 ``[n]``, half the full scale."""
+    return 0.5 * np.sin(2 * math.pi * hz * np.arange(int(rate_hz * seconds)) / rate_hz)
+
+
+def write_sound(path, channels, rate_hz, *, codec="pcm_s16le"):
+    """``channels``: float arrays of one length."""
+    pcm = (np.stack(channels, axis=1) * 32_767).astype(np.int16)
+    layout = "mono" if len(channels) == 1 else "stereo"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts = rate_hz, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def heard(path):
+    """What is read, float32 ``[n]``, and the warnings."""
+    warnings = []
+    pcm = read_speech(path, warn=warnings.append)
+    return np.frombuffer(pcm, "<i2") / 32_768, warnings
+
+
+def joined(path, *parts):
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def overwritten(path, at, size):
+    content = bytearray(path.read_bytes())
+    start = int(at * len(content))
+    content[start : start + size] = np.random.default_rng(3).bytes(size)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "rates_hz"),
+    [
+        ("mp3", "libmp3lame", (22_050, 44_100)),
+        ("aac", "aac", (44_100, 22_050)),
+    ],
+)
+def test_pieces_of_two_formats_are_read_to_the_end(tmp_path, ending, codec, rates_hz):
+    before, after = rates_hz
+    first = write_sound(tmp_path / f"a.{ending}", [tone(before)], before, codec=codec)
+    second = write_sound(tmp_path / f"b.{ending}", [tone(after)] * 2, after, codec=codec)
+
+    sound, warnings = heard(joined(tmp_path / f"both.{ending}", first, second))
+
+    assert len(sound) / 16_000 == pytest.approx(2.0, abs=0.15)
+    for part in np.array_split(sound, 4):
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        assert np.argmax(spectrum) * 16_000 / len(part) == pytest.approx(TONE_HZ, abs=8)
+    changes = [line for line in warnings if "changes" in line]
+    assert len(changes) == 1
+    assert f"from {before} Hz mono to {after} Hz stereo at 1." in changes[0]
+
+
+def test_joined_pieces_of_one_format_are_one(tmp_path):
+    piece = write_sound(tmp_path / "a.ogg", [tone(48_000)], 48_000, codec="libopus")
+
+    sound, warnings = heard(joined(tmp_path / "both.ogg", piece, piece))
+
+    assert len(sound) / 16_000 == pytest.approx(2.0, abs=0.05)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("mp3", "libmp3lame"), ("flac", "flac"), ("aac", "aac")]
+)
+def test_damage_costs_what_is_damaged(tmp_path, ending, codec):
+    path = write_sound(tmp_path / f"a.{ending}", [tone(seconds=4)], 16_000, codec=codec)
+
+    sound, warnings = heard(overwritten(path, 0.5, 700))
+
+    assert 2.5 < len(sound) / 16_000 < 4.2
+    assert np.abs(sound[-8_000:]).max() > 0.3
+    assert len(warnings) == 1
+    assert "is damaged at " in warnings[0]
+
+
+@pytest.mark.parametrize("ending", ["flac", "mp3", "wav", "ogg"])
+def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path, ending):
+    codec = {"mp3": "libmp3lame", "wav": "pcm_s16le", "ogg": "libopus"}.get(ending, ending)
+    path = write_sound(tmp_path / f"a.{ending}", [tone(seconds=4)], 16_000, codec=codec)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+
+    sound, _ = heard(path)
+
+    assert 1.5 < len(sound) / 16_000 < 3.0
+
+
+def test_a_side_that_is_inverted_does_not_silence_the_other(tmp_path):
+    noise = np.random.default_rng(5).normal(0, 0.02, 16_000)
+    path = write_sound(tmp_path / "a.wav", [tone(), -tone() + noise], 16_000)
+
+    sound, warnings = heard(path)
+
+    assert np.abs(sound).max() > 0.4
+    assert len(warnings) == 1
+    assert "inverted" in warnings[0]
+
+
+@pytest.mark.parametrize("right", [tone(), tone(hz=630), np.zeros(16_000), 0.1 * tone()])
+def test_other_stereo_is_mixed(tmp_path, right):
+    sound, warnings = heard(write_sound(tmp_path / "a.wav", [tone(), right], 16_000))
+
+    assert warnings == []
+    assert sound == pytest.approx((tone() + right) / 2, abs=1e-3)
+
+
+def test_a_whole_file_has_no_warning(tmp_path):
+    for ending, codec in (("mp3", "libmp3lame"), ("flac", "flac"), ("ogg", "libopus")):
+        path = write_sound(tmp_path / f"a.{ending}", [tone(24_000)], 24_000, codec=codec)
+        assert heard(path)[1] == []

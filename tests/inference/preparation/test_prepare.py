@@ -65,6 +65,12 @@ def test_the_face_stands_upright_at_its_size_and_landmarks_fit_the_pictures(prep
             assert 200 < np.linalg.norm(marks[index, 10] - marks[index, 152]) < 280
 
 
+def test_every_clip_has_a_title_of_its_own(prepared):
+    titles = [entry.title for entry in manifest.read(prepared).clips]
+    assert all(titles)
+    assert len(set(titles)) == len(titles)
+
+
 def test_all_clips_begin_alike_and_seams_are_no_larger_than_steps(prepared):
     clips = opened(prepared)
     first = clips["idle_0"].picture(0).astype(int)

@@ -148,6 +148,11 @@ class Measurement:
         return len(self._timestamps_ms)
 
     @property
+    def speech_s(self) -> float:
+        """How much speech was shown."""
+        return self._speech_frames * FRAME_MS / 1_000
+
+    @property
     def lateness_s(self) -> list[float]:
         """Of each frame."""
         return lateness_s(self._timestamps_ms, self._received_s)

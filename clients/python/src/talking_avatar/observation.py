@@ -15,6 +15,9 @@ from talking_avatar.events import Closed, Event, Frame, ServerError
 from talking_avatar.measurement import Measurement, StreamReport
 from talking_avatar.recording import Recording
 
+SELDOM_S = 10.0
+"""A server that was too busy for some mouths once in so much speech did well enough."""
+
 
 class Observation:
     """Takes all events of an entered client, as a context manager, and reports on the stream."""
@@ -35,8 +38,8 @@ class Observation:
             is_paced: Speech is sent as it is spoken; otherwise no latency is reported.
             on_event: Called with every event, after it was counted.
         """
-        self.problems: list[str] = []
-        """Sentences on what went wrong."""
+        self._problems: list[str] = []
+        self._late: list[str] = []
         self._client = client
         self._recording = recording
         self._on_event = on_event
@@ -64,6 +67,20 @@ class Observation:
         """Whether events still come."""
         return self._observing is not None and not self._observing.done()
 
+    @property
+    def problems(self) -> list[str]:
+        """Sentences on what went wrong."""
+        return [*self._problems, *([] if self._is_seldom_late else self._late)]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on what was not as it should be, but seldom: mouths that were late."""
+        return list(self._late) if self._is_seldom_late else []
+
+    @property
+    def _is_seldom_late(self) -> bool:
+        return len(self._late) * SELDOM_S <= self._measurement.speech_s
+
     async def wait(self, seconds: float) -> None:
         """Wait until the time is over or the session ends."""
         assert self._observing is not None, "it was entered"
@@ -84,9 +101,10 @@ class Observation:
                 self._take_frame(event)
             case ServerError():
                 self._measurement.add_error(event.code)
-                self.problems.append(f"The server reported {event}")
+                is_late = event.details.get("reason") == "engine_late"
+                (self._late if is_late else self._problems).append(f"The server reported {event}")
             case Closed():
-                self.problems.append(f"The stream ended: {event}.")
+                self._problems.append(f"The stream ended: {event}.")
             case _:
                 pass
 

@@ -1,23 +1,43 @@
-"""Sound files → speech to send. Needs PyAV: ``talking-avatar[video]``."""
+"""Sound files → speech to send. Needs PyAV: ``talking-avatar[video]``.
 
+Files are read as players read them: what is damaged is left out, and a rate or a layout that
+changes in the middle (joined pieces of a synthesizer) is followed. Both are warnings.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 from av.error import FFmpegError
+from numpy.typing import NDArray
 
-from talking_avatar.audio import BYTES_PER_SAMPLE
 from talking_avatar.errors import SoundUnreadable
+
+log = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ = 16_000
 """What the server works at."""
+_INVERTED = -0.5
+"""Correlation of two channels below which their mean is at least 6 dB quieter than each."""
+
+_LEAST_PART_S = 0.1
+"""A part of another format that is shorter is no warning."""
+_LEAST_GAP_S = 0.01
 
 
-def read_speech(path: Path, sample_rate: int = SAMPLE_RATE_HZ) -> bytes:
+def read_speech(
+    path: Path, sample_rate: int = SAMPLE_RATE_HZ, *, warn: Callable[[str], None] = log.warning
+) -> bytes:
     """Return the sound of any file that FFmpeg reads.
 
     Args:
         path: WAV of any rate and channels, MP3, FLAC …
         sample_rate: Hz, of the result.
+        warn: Called with a sentence if the file is damaged, changes its rate or channels, or is
+            stereo with one side inverted (then one side is taken).
 
     Returns:
         s16le, mono.
@@ -33,18 +53,128 @@ def read_speech(path: Path, sample_rate: int = SAMPLE_RATE_HZ) -> bytes:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise SoundUnreadable(f"{path} has no sound in it.")
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=sample_rate)
-            parts = [
-                bytes(resampled.planes[0])[: resampled.samples * BYTES_PER_SAMPLE]
-                for frame in [*container.decode(audio=0), None]  # None flushes the resampler
-                for resampled in resampler.resample(frame)
-            ]
+            sound = _Sound(path, sample_rate, warn)
+            # Its parser drops damaged frames without a word, but their numbers are then missing.
+            is_numbered = container.streams.audio[0].codec_context.name == "flac"
+            for frame in _whole_frames(container, sound.skip):
+                if is_numbered:
+                    sound.check_time(frame)
+                sound.add(frame)
     except PermissionError:
         raise SoundUnreadable(f"{path} may not be read.") from None
     except (FFmpegError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise SoundUnreadable(f"{path} is not a sound file: {why}.") from None
-    pcm = b"".join(parts)
-    if not pcm:
-        raise SoundUnreadable(f"{path} has no sound in it.")
-    return pcm
+        raise SoundUnreadable(f"{path} is not a sound file: {_words(error)}.") from None
+    return sound.pcm()
+
+
+def _whole_frames(
+    container: av.container.InputContainer, skip: Callable[[FFmpegError], None]
+) -> Iterator[av.AudioFrame]:
+    """The frames of the first audio stream that can be decoded; ``skip`` is called for others."""
+    stream = container.streams.audio[0]
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = stream.decode(packet)
+        except FFmpegError as error:
+            skip(error)
+            continue
+        yield from frames
+
+
+class _Sound:
+    """Gathers frames of one file as mono of one rate, and what is wrong with them."""
+
+    def __init__(self, path: Path, rate: int, warn: Callable[[str], None]) -> None:
+        self._path, self._rate, self._warn = path, rate, warn
+        self._format: tuple[int, str, str] | None = None
+        self._begun_s = 0.0
+        self._formats: list[tuple[float, str]] = []
+        self._resampler: av.AudioResampler | None = None
+        self._pieces: list[NDArray[np.int16]] = []
+        self._parts: list[NDArray[np.int16]] = []
+        self._seconds = 0.0
+        self._due_s: float | None = None
+        self._damage_s: list[float] = []
+        self._error: FFmpegError | None = None
+
+    def skip(self, error: FFmpegError) -> None:
+        """Something could not be decoded."""
+        self._error = error
+        self._note_damage()
+
+    def check_time(self, frame: av.AudioFrame) -> None:
+        """Before adding a frame: whether others are missing before it."""
+        if frame.time is not None:
+            if self._due_s is not None and frame.time > self._due_s + _LEAST_GAP_S:
+                self._note_damage()
+            self._due_s = frame.time + frame.samples / frame.sample_rate
+
+    def _note_damage(self) -> None:
+        if not self._damage_s or self._damage_s[-1] != self._seconds:
+            self._damage_s.append(self._seconds)
+
+    def add(self, frame: av.AudioFrame) -> None:
+        changed = frame.sample_rate, frame.layout.name, frame.format.name
+        if changed != self._format:
+            self._end_part()
+            self._format, self._begun_s = changed, self._seconds
+            layout = "stereo" if frame.layout.nb_channels == 2 else "mono"
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=self._rate)
+        self._seconds += frame.samples / frame.sample_rate
+        self._resample(frame)
+
+    def pcm(self) -> bytes:
+        """All of it, s16le; SoundUnreadable if there is nothing."""
+        self._end_part()
+        pcm = b"".join(part.astype("<i2").tobytes() for part in self._parts)
+        if not pcm and self._error is not None:
+            raise SoundUnreadable(f"{self._path} is not a sound file: {_words(self._error)}.")
+        if not pcm:
+            raise SoundUnreadable(f"{self._path} has no sound in it.")
+        for (_, before), (second, after) in pairwise(self._formats):
+            if before != after:
+                self._warn(f"{self._path} changes from {before} to {after} at {second:.1f} s.")
+        if self._damage_s:
+            first, *more = self._damage_s
+            places = f" and in {len(more)} more places" if more else ""
+            self._warn(f"{self._path} is damaged at {first:.1f} s{places}: that was left out.")
+        return pcm
+
+    def _resample(self, frame: av.AudioFrame | None) -> None:
+        """Take a frame of this part; None flushes the resampler."""
+        if self._resampler is not None:
+            self._pieces += [
+                np.asarray(piece.to_ndarray(), np.int16).reshape(-1, piece.layout.nb_channels)
+                for piece in self._resampler.resample(frame)
+            ]
+
+    def _end_part(self) -> None:
+        self._resample(None)
+        # A decoder that changes gives a frame that is half of each format.
+        if self._format is not None and self._seconds - self._begun_s > _LEAST_PART_S:
+            rate, layout, _ = self._format
+            self._formats.append((self._begun_s, f"{rate} Hz {layout}"))
+        if self._pieces:
+            part = np.concatenate(self._pieces)
+            self._pieces.clear()
+            self._parts.append(part[:, 0] if part.shape[1] == 1 else self._mixed(part))
+
+    def _mixed(self, part: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Stereo, int16 ``[n, 2]``, as one channel ``[n]``."""
+        left, right = part.T.astype(np.float32)
+        energies = float(left @ left), float(right @ right)
+        if left @ right < _INVERTED * np.sqrt(energies[0] * energies[1]):
+            self._warn(
+                f"{self._path} has one side inverted: mixed, its two channels would cancel each"
+                " other, so one of them was taken."
+            )
+            return part[:, int(energies[1] > energies[0])]
+        return np.asarray(part.astype(np.int32).sum(axis=1) // 2, np.int16)
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")

@@ -100,8 +100,12 @@ class BackgroundPreparation:
             if self._at_work is None:
                 return ""
             task, done, count = self._at_work
-            text = f"Preparing {task}: {done} of {count} pictures"
-            return f"{text}, {len(self._queue)} clips wait." if self._queue else f"{text}."
+            text = f"Preparing {task}"
+            if count:
+                text += f": {done} of {count} pictures"
+            if waiting := len(self._queue):
+                text += f", {waiting} {'clip waits' if waiting == 1 else 'clips wait'}"
+            return f"{text}."
 
     def close(self, timeout_s: float) -> None:
         """Drop what is queued, and end the thread after the picture in progress.

@@ -415,7 +415,7 @@ def test_preparing_tells_how_far_it_is_and_why_it_fails(monkeypatch):
     )
     preparation.join(10)
     assert told[0] == (
-        "Preparing idle_0 of me: 1 of 2 pictures, 1 clips wait.",
+        "Preparing idle_0 of me: 1 of 2 pictures, 1 clip waits.",
         "idle_0 is being prepared: 1 of 2 pictures",
     )
     assert len(told) == background.MOST_TRIES
