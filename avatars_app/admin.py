@@ -237,7 +237,10 @@ def _actions_for(avatar: Avatar) -> list[tuple[str, str]]:
 class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     """Keys of back ends: shown whole once, when they are made."""
 
-    list_display = ("name", "prefix", "role", "avatars", "last_used_at", "uses", "revoked_at")
+    list_display = (
+        *("name", "prefix", "role", "avatars", "made_by", "last_used_at", "uses"),
+        *("revoked_at", "revoked_by"),
+    )
     list_filter = ("role", ("revoked_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "prefix")
     fields = ("name", "role", "avatars")
@@ -248,6 +251,7 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             super().save_model(request, obj, form, change)
             return
         key, obj.prefix, obj.digest = make_key()
+        obj.made_by = request.user.get_username()
         super().save_model(request, obj, form, change)
         self.message_user(
             request,
@@ -255,13 +259,27 @@ class ApiKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             messages.WARNING,
         )
 
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        """For the audit: from what to what, not only that a field changed."""
+        if add:
+            return super().construct_change_message(request, form, formsets, add)
+        changes = (
+            f"{name} from {form.initial.get(name)!r} to {form.cleaned_data[name]!r}"
+            for name in form.changed_data
+        )
+        return f"Changed {', '.join(changes)}." if form.changed_data else "Saved unchanged."
+
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False  # a key that is only revoked stays in the record
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         good = list(queryset.filter(revoked_at=None))
-        queryset.filter(revoked_at=None).update(revoked_at=timezone.now())
+        queryset.filter(revoked_at=None).update(
+            revoked_at=timezone.now(), revoked_by=request.user.get_username()
+        )
         for key in good:
             self.log_change(request, key, "Revoked.")
         self.message_user(request, f"Revoked: {len(good)}; their sessions end within seconds.")

@@ -146,9 +146,13 @@ class ApiKey(models.Model):
         help_text="The user_ids whose streams it may open, with spaces between; none: all.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    made_by = models.CharField(
+        max_length=150, blank=True, editable=False, help_text="The account in the admin."
+    )
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     uses = models.PositiveBigIntegerField(default=0, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_by = models.CharField(max_length=150, blank=True, editable=False)
 
     class Meta:
         verbose_name = "API key"

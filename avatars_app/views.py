@@ -1,5 +1,6 @@
 """The API of avatars: have one made, see how far it is, look at what there is."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -36,6 +37,8 @@ from inference.assets.manifest import STATES
 from inference.assets.mp4_export import clip_video, thumbnail
 from inference.assets.names import NAME, NAME_PATTERN, NAME_RULE
 from inference.errors import AvatarError
+
+log = logging.getLogger(__name__)
 
 USER_ID = OpenApiParameter(
     "user_id",
@@ -108,7 +111,7 @@ class AvatarView(APIView):
         """Queue the upload; the refusal that fits if that cannot be."""
         principal = principal_of_request(self.request)
         try:
-            return services.avatar_receive(
+            avatar = services.avatar_receive(
                 user_id=user_id,
                 may_replace=may_replace(self.request),
                 requested_by="" if principal is None else principal.subject,
@@ -124,6 +127,15 @@ class AvatarView(APIView):
             raise AvatarConflict(_BUSY) from None
         except services.AvatarDisabled:
             raise AvatarConflict(_DISABLED) from None
+        log.info("avatar %s: uploaded by %s", user_id, _sender(self.request))
+        return avatar
+
+
+def _sender(request: Request) -> str:
+    """Who sent a request, for the log."""
+    principal = principal_of_request(request)
+    address = request.META.get("REMOTE_ADDR", "")
+    return address if principal is None else f"{principal.subject} at {address}"
 
 
 class PreparationView(AvatarView):
@@ -180,8 +192,11 @@ class PreparationView(AvatarView):
     )
     def delete(self, request: Request, user_id: str) -> Response:
         avatar = _row(user_id)
-        if not services.avatar_cancel(avatar=avatar):
+        if services.avatar_cancel(avatar=avatar):
+            log.info("avatar %s: preparation cancelled by %s", user_id, _sender(request))
+        else:
             services.avatar_remove(avatar=avatar)
+            log.info("avatar %s: removed by %s", user_id, _sender(request))
         return Response(status=204)
 
 

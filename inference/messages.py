@@ -127,6 +127,8 @@ class AudioChunk(LayerMessage, frozen=True, kw_only=True):
     """The client chose ``clip``; otherwise the worker varies the clips of its state."""
     age_ms: int = 0
     """How long ago it came to the gateway: more than a moment after a gap only."""
+    trace: str = ""
+    """The span that it belongs to, as a W3C traceparent; empty: none."""
 
 
 class SpeechEnd(LayerMessage, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from channels.worker import Worker
 from django.conf import settings
 
-from inference import malloc
+from inference import malloc, tracing
 from inference.assets.clips import DEFAULT_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
@@ -58,6 +58,8 @@ from inference.runtime.calibration import (
 from inference.runtime.clock import MonotonicClock
 from inference.runtime.host import Host, HostReport
 from inference.runtime.learned_places import LearnedPlaces
+from inference.runtime.speech_spans import SpeechSpans
+from inference.runtime.worker_outbox import HandOver
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,8 @@ GIVE_MEMORY_BACK_EVERY_S = 60.0
 _BEGIN = "worker.begin"
 """Makes the consumer, and with it the private channel, before there is a claim."""
 _HOST_IN_SCOPE = "inference.runtime.host"
+_TAKE_IN_SCOPE = "inference.take"
+"""What takes the messages of sessions: the host, maybe behind something that looks at them."""
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -82,6 +86,7 @@ class InferenceConsumer(AsyncConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.host: Host = scope[_HOST_IN_SCOPE]
+        self.take: Callable[[LayerMessage], None] = scope[_TAKE_IN_SCOPE]
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -102,10 +107,10 @@ class InferenceConsumer(AsyncConsumer):
             log.warning("ignored: %s", error)
             return
         if isinstance(typed, SessionStart):
-            link.listen(self.channel_name, self.host.submit, self.host.reserve_place)
+            link.listen(self.channel_name, self.take, self.host.reserve_place)
             self.host.claim(typed, worker_channel=self.channel_name)
         else:
-            self.host.submit(typed)
+            self.take(typed)
 
 
 class ClaimListener(Worker):
@@ -211,10 +216,17 @@ class InferenceWorker:
             return  # `drain` was called while it loaded
         places = await self._places(engine)
         await self._warm_up()
-        host = self._host = self._make_host(engine, media_pool, places)
+        tracer = tracing.tracer()
+        spans = None if tracer is None else SpeechSpans(tracer, self.name)
+        hand_over = link.send if spans is None else spans.handing_over(link.send)
+        host = self._host = self._make_host(engine, media_pool, places, hand_over)
+        in_scope = {
+            _HOST_IN_SCOPE: host,
+            _TAKE_IN_SCOPE: host.submit if spans is None else spans.receiving(host.submit),
+        }
 
         async def with_host(scope: Any, receive: Any, send: Any) -> None:
-            await self._application({**scope, _HOST_IN_SCOPE: host}, receive, send)
+            await self._application({**scope, **in_scope}, receive, send)
 
         listener = ClaimListener(with_host, [INFERENCE_CHANNEL], _layer(CLAIM_LAYER))
         self._spawn(host.run(), "host")
@@ -291,7 +303,11 @@ class InferenceWorker:
         return pool
 
     def _make_host(
-        self, engine: EngineAccess, media_pool: Executor, places: int | LearnedPlaces | None
+        self,
+        engine: EngineAccess,
+        media_pool: Executor,
+        places: int | LearnedPlaces | None,
+        hand_over: HandOver,
     ) -> Host:
         layer = _layer(MEDIA_LAYER)
 
@@ -307,7 +323,7 @@ class InferenceWorker:
             name=self.name,
             cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
-            hand_over=link.send,
+            hand_over=hand_over,
             speech_share=settings.SPEECH_SHARE,
             places=places,
         )

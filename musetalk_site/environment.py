@@ -119,6 +119,13 @@ def _https_url(text: str) -> str:
     raise _Refused("an address that begins with https://")
 
 
+def _url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme in {"http", "https"} and url.hostname:
+        return text
+    raise _Refused("an address that begins with http:// or https://")
+
+
 def _one_of(*allowed: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
     def read(text: str) -> str:
         if fold(text) in allowed:
@@ -288,6 +295,7 @@ VARIABLES: dict[str, Variable] = {
     "WEBHOOK_PRIVATE_TARGETS": Variable("false", _flag),
     "METRICS": Variable("true", _flag),
     "METRICS_TOKEN": Variable("", _text),
+    "TRACES_URL": Variable("", _url),
     "LOG_LEVEL": Variable(
         "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper)
     ),

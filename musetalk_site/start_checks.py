@@ -16,6 +16,7 @@ from avatars_app.access.jwt_tokens import public_key
 from avatars_app.models import Avatar
 from inference.errors import AvatarInvalid, AvatarNotFound
 from musetalk_site.environment import CannotStart, SettingInvalid
+from musetalk_site.telemetry.spans import missing_packages
 
 KEY_SOURCES = ("AUTH_JWKS_URL", "AUTH_PUBLIC_KEY", "AUTH_SECRET")
 
@@ -36,6 +37,7 @@ class CheckedCommand(BaseCommand):
         check_default_avatar(settings.DEFAULT_AVATAR)
         check_keys()
         check_webhooks()
+        check_spans()
         super().check(*args, **kwargs)  # type: ignore[arg-type]  # passed on as it came
 
 
@@ -102,6 +104,16 @@ def check_keys() -> None:
         raise SettingInvalid(
             "AUTH_PUBLIC_KEY", str(path), "a public key in PEM, for RS256 or ES256"
         ) from None
+
+
+def check_spans() -> None:
+    """Raise CannotStart if spans are wanted and cannot be made."""
+    missing = missing_packages() if settings.TRACES_URL else []
+    if missing:
+        raise CannotStart(
+            f"TRACES_URL is set, but {' and '.join(missing)} cannot be imported: "
+            "`.venv/bin/pip install -r requirements-tracing.txt`, or empty it."
+        )
 
 
 def check_webhooks() -> None:

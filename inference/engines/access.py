@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from inference import tracing
 from inference.assets.manifest import Manifest
 from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
 from inference.errors import InferenceError
@@ -32,6 +33,8 @@ class MouthRequest:
     strength: float
     deadline_s: float
     """When it is of no use any more, on the monotonic clock."""
+    trace: str = ""
+    """The context of the span that it is a part of; empty: of none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +54,29 @@ def failure_reason(error: Exception) -> str:
 
 Answer = Callable[[MouthResult | Exception], None]
 """Called once on the event loop, unless the request was withdrawn."""
+
+
+def traced(name: str, request: MouthRequest, answer: Answer) -> tuple[str, Answer]:
+    """Begin the span of a request that is a part of one.
+
+    Args:
+        name: Of the span.
+        request: Some request.
+        answer: Its answer.
+
+    Returns:
+        The context of the span, or an empty one, and an answer that ends it.
+    """
+    tracer = tracing.tracer() if request.trace else None
+    if tracer is None:
+        return "", answer
+    span = tracer.begin(name, parent=request.trace, clip=request.clip)
+
+    def answer_and_end(result: MouthResult | Exception) -> None:
+        span.end(outcome=failure_reason(result) if isinstance(result, Exception) else "made")
+        answer(result)
+
+    return span.context, answer_and_end
 
 
 class EngineAccess(Protocol):

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from inference.assets.manifest import Manifest
-from inference.engines.access import Answer, MouthRequest, MouthResult
+from inference.engines.access import Answer, MouthRequest, MouthResult, traced
 from inference.engines.base import Engine, EngineState, LoadedAvatar, RenderJob
 from inference.engines.batcher import Batcher
 from inference.metrics import CallMetrics
@@ -84,7 +84,7 @@ class InProcessEngine:
         return self.engine.state()
 
     def submit(self, request: MouthRequest, answer: Answer) -> None:
-        self._answers[request] = answer
+        _, self._answers[request] = traced("engine.mouth", request, answer)
         self._batcher.submit(request, request.deadline_s)
         self._start_calls()
 

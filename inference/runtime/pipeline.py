@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
 
+from inference import tracing
 from inference.assets.clips import AvatarClips
 from inference.engines.access import EngineAccess, MouthRequest, MouthResult, failure_reason
 from inference.engines.base import RenderRefusal
@@ -67,6 +68,9 @@ class Pipeline:
             window=slot.window,
             strength=slot.plan.strength,
             deadline_s=slot.deadline_s,
+            trace=tracing.begun.get(session.start.claim_id, "")
+            if slot.plan.begins_utterance
+            else "",
         )
         self._engine.submit(request, partial(self._take_result, session, slot))
 

@@ -26,6 +26,7 @@ from inference.messages import MEDIA_LAYER
 if TYPE_CHECKING:
     from inference.worker import Application, InferenceWorker
     from musetalk_site.processes.app_process import AppProcess
+    from musetalk_site.redis_leases import RedisLeases
     from streaming.web.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
@@ -107,12 +108,14 @@ class _App:
         from avatars_app.webhooks.sender import WebhookSender
         from musetalk_site.asgi import application
         from musetalk_site.server.daphne_server import StreamServer
+        from musetalk_site.telemetry.spans import Spans
         from musetalk_site.watchdog import Watchdog
         from streaming.gateway.registry import registry
         from streaming.gateway.revocation import RevocationWatch
         from streaming.gateway.workers import WorkerListener
         from streaming.history.writer import writer
 
+        self._spans = Spans(settings.TRACES_URL, settings.VERSION)
         self._options = options
         self._on_listening = on_listening
         self._registry = registry
@@ -128,6 +131,7 @@ class _App:
         self._webhooks = WebhookSender() if options.is_first else None
         self._worker = self._make_worker(application) if options.has_worker else None
         self._app_process = self._make_app_process(options.descriptors)
+        self._leases: RedisLeases | None = None
         self._publish_numbers()
         self._share_limits()
         self.server = StreamServer(
@@ -199,21 +203,26 @@ class _App:
         )
 
     def _share_limits(self) -> None:
-        """Count what holders do for all processes together."""
+        """Count what holders do and have for all processes together."""
         from avatars_app.access import holder_limits
+        from musetalk_site.redis_leases import RedisLeases
         from musetalk_site.redis_rates import RedisRates
 
         if settings.CHANNEL_REDIS_URL:
             holder_limits.use(RedisRates(settings.CHANNEL_REDIS_URL).spend)
+            self._leases = self._registry.leases = RedisLeases(settings.CHANNEL_REDIS_URL)
         elif self._app_process is not None:
             holder_limits.use(self._app_process.spend)
 
     async def _start(self) -> None:
         self._on_listening()
+        self._spans.start()
         if self._app_process is not None:
             self._app_process.start()
             self._registry.peers = self._app_process
         _connect_to_redis()
+        if self._leases is not None:
+            self._leases.start()
         if settings.CHANNEL_REDIS_URL and self._worker is None:
             self._worker_listener.start()
         self._writer.start()
@@ -247,10 +256,13 @@ class _App:
             await self._worker.drain()
         if self._webhooks is not None:
             await self._webhooks.stop()
+        if self._leases is not None:
+            await self._leases.stop()
         await asyncio.to_thread(self._writer.stop)
         if self._app_process is not None:
             self._registry.peers = None
             await self._app_process.stop()
+        await asyncio.to_thread(self._spans.stop)
         self._watchdog.stop()
         log.info("ended")
 

@@ -12,6 +12,7 @@ Knows nothing of Daphne; of a transport only that it can be paused, in Twisted's
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ REST_S = 0.1
 """For how long a client that sends too many messages is not read from."""
 WAITING_LIMIT = 64
 """How many messages of a client may wait; what one read from its socket brought still comes."""
+WAITING_LIMIT_BYTES = 2 * 1024 * 1024
+"""How many bytes the messages of a client that wait may have together; the same holds."""
 
 
 class WriteSide:
@@ -67,7 +70,7 @@ class Readable(Protocol):
 
 
 class ReadSide:
-    """How many of a client's messages wait to be worked on; too many, and it is not read from."""
+    """The messages of a client that wait to be worked on; too much, and it is not read from."""
 
     def __init__(
         self, transport: Readable, call_later: Callable[[float, Callable[[], None]], object]
@@ -80,7 +83,9 @@ class ReadSide:
         """
         self._transport = transport
         self._call_later = call_later
-        self._waiting = 0
+        self._waiting: deque[int] = deque()
+        """The sizes of the messages, oldest first."""
+        self._waiting_bytes = 0
         self._is_held = self._is_resting = False
 
     def rest(self) -> None:
@@ -95,17 +100,24 @@ class ReadSide:
         if not self._is_held:
             self._transport.resumeProducing()
 
-    def arrived(self) -> None:
+    def arrived(self, size_bytes: int) -> None:
         """Count a message that the client sent."""
-        self._waiting += 1
-        if self._waiting >= WAITING_LIMIT and not self._is_held:
+        self._waiting.append(size_bytes)
+        self._waiting_bytes += size_bytes
+        is_much = len(self._waiting) >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES
+        if is_much and not self._is_held:
             self._is_held = True
             self._transport.pauseProducing()
 
     def taken(self) -> None:
         """Count a message that the application took."""
-        self._waiting = max(self._waiting - 1, 0)
-        if self._waiting <= WAITING_LIMIT // 2 and self._is_held:
+        if self._waiting:
+            self._waiting_bytes -= self._waiting.popleft()
+        is_little = (
+            len(self._waiting) <= WAITING_LIMIT // 2
+            and self._waiting_bytes <= WAITING_LIMIT_BYTES // 2
+        )
+        if is_little and self._is_held:
             self._is_held = False
             if not self._is_resting:
                 self._transport.resumeProducing()

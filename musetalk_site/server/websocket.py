@@ -123,7 +123,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
         super().onMessage(payload, isBinary)
         self._messages_in_read += 1
-        self.read_side.arrived()
+        self.read_side.arrived(len(payload))
         if not self._messages.take(1, time.monotonic()):
             self.read_side.rest()
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from avatars_app.access.principal import Principal
 from inference.messages import SessionClaimed
+from streaming.gateway.leases import Leases, NoLeases
 from streaming.gateway.mirrors import mirrors
 from streaming.gateway.takeover import key_of
 from streaming.protocol.errors import HolderFull, SessionIdTaken
@@ -100,6 +101,8 @@ class Registry:
         self.watcher: RegistryObserver | None = None
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
+        self.leases: Leases = NoLeases()
+        """What holders have on all machines together."""
         self._connections: set[Connection] = set()
         self._by_session_id: dict[str, Connection] = {}
         self._past = SessionMetrics()
@@ -126,8 +129,7 @@ class Registry:
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             del self._by_session_id[key]
-            if self.peers is not None:
-                self.peers.release_session(key)
+            self._release(key)
         if self.watcher is not None:
             self.watcher.left(connection)
 
@@ -138,17 +140,36 @@ class Registry:
             SessionIdTaken: Another user has it.
             HolderFull: Its subject or its address has as many others as it may have.
         """
-        key = key_of(session_id)
+        key, limits = key_of(session_id), connection.session_limits
         if self.peers is not None:
-            await self.peers.own_session(key, connection.owner, connection.session_limits)
+            await self.peers.own_session(key, connection.owner, limits)
         else:
-            self._check_limits(key, connection.session_limits)
+            self._check_limits(key, limits)
         older = self._by_session_id.get(key)
         if older is not None and older.owner != connection.owner:
             raise SessionIdTaken
-        self._by_session_id[key] = connection
+        self._by_session_id[key] = connection  # from here on nobody else gets it
+        full = await self.leases.take(_member(key), limits)
+        if full is not None:
+            self._take_back(key, older)
+            raise HolderFull(full, limits[full])
         if older is not None and older is not connection:
             await older.supersede()
+
+    def _take_back(self, key: str, older: Connection | None) -> None:
+        """A reservation was refused: the session is whose it was."""
+        if older in self._connections:
+            assert older is not None, "it is a connection"
+            self._by_session_id[key] = older
+            return
+        del self._by_session_id[key]
+        if self.peers is not None:
+            self.peers.release_session(key)
+
+    def _release(self, key: str) -> None:
+        self.leases.give_back(_member(key))
+        if self.peers is not None:
+            self.peers.release_session(key)
 
     def _check_limits(self, key: str, limits: Mapping[str, int]) -> None:
         others = [each for other, each in self._by_session_id.items() if other != key]
@@ -172,6 +193,7 @@ class Registry:
         """Close the session with this key, which was opened in another process."""
         older = self._by_session_id.pop(session, None)
         if older is not None:
+            self.leases.give_back(_member(session))
             await older.supersede()
 
     def __iter__(self) -> Iterator[Connection]:
@@ -201,6 +223,11 @@ class Registry:
         """Refuse new connections, and close those that are open with 4012."""
         self.is_closing = True
         await asyncio.gather(*(connection.shut_down() for connection in self))
+
+
+def _member(key: str) -> str:
+    """How a session's lease names it."""
+    return f"session:{key}"
 
 
 def _worker_of(connection: Connection) -> SessionClaimed | None:

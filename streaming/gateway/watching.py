@@ -1,10 +1,13 @@
 """How a connection finds the session that it wants to watch."""
 
+import uuid
 from collections.abc import Callable
 
 from streaming.gateway.mirrors import mirrors
 from streaming.gateway.registry import Registry
-from streaming.session.audience import Audience, refused
+from streaming.gateway.takeover import key_of
+from streaming.protocol.errors import ProtocolError
+from streaming.session.audience import Audience, full, refused
 from streaming.session.effects import WatchSession
 from streaming.session.session import Session
 from streaming.session.watcher import Watcher
@@ -55,14 +58,26 @@ async def watch(
         audience = find_audience(registry, request, own.user_id)
     else:
         audience = await mirrors.find(request, own.user_id)
+    member, holder = f"watcher:{uuid.uuid4().hex}", f"watchers:{key_of(request.session_id)}"
+    if await registry.leases.take(member, {holder: audience.max_watchers}) is not None:
+        raise full(audience.max_watchers)
+
+    def closed(watcher: Watcher) -> None:
+        audience.leave(watcher)
+        registry.leases.give_back(member)
+
     watcher = Watcher(
         request.session_id,
         request.init,
         is_binary=is_binary,
         metrics=own.metrics,
         on_news=on_news,
-        on_closed=audience.leave,
+        on_closed=closed,
         now_s=now_s,
     )
-    audience.join(watcher)
+    try:
+        audience.join(watcher)
+    except ProtocolError:
+        registry.leases.give_back(member)
+        raise
     return watcher

@@ -259,13 +259,7 @@ class Audience:
         if not self.is_open:
             raise refused()
         if len(self._watchers) >= self.max_watchers:
-            raise ProtocolError(
-                "RATE_LIMIT_EXCEEDED",
-                f"{len(self._watchers)} watch this session already, and at most "
-                f"{self.max_watchers} may: try again later.",
-                reason="watchers",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
+            raise full(self.max_watchers)
         self._watchers[watcher] = None
         if self._init_success is not None:
             watcher.send(self._init_success)
@@ -305,6 +299,16 @@ class Audience:
 
 def _text(message: ServerMessage) -> SendPayload:
     return SendPayload(codec.dump(message))
+
+
+def full(max_watchers: int) -> ProtocolError:
+    """The answer to one watcher more than may watch a session."""
+    return ProtocolError(
+        "RATE_LIMIT_EXCEEDED",
+        f"{max_watchers} watch this session already, and no more may: try again later.",
+        reason="watchers",
+        retry_after_ms=RETRY_AFTER_MS,
+    )
 
 
 def refused() -> ProtocolError:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from inference import tracing
 from inference.messages import LateAudio
 from streaming.protocol.client_messages import InitFields, ReceiveKind
 from streaming.protocol.errors import ProtocolError
@@ -46,6 +47,8 @@ class SessionContext:
     """None before INIT."""
     negotiated: Negotiated = _DEFAULT
     audience: Audience = field(default_factory=Audience)
+    tracer: tracing.Tracer | None = field(default_factory=tracing.tracer)
+    """Makes spans of utterances; None: nobody wants any."""
 
     def error(self, error: ProtocolError) -> None:
         """Send the client an ERROR and count it."""

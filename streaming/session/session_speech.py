@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from inference.assets.clip_index import ClipRequest
-from inference.messages import VideoFrame
+from inference.messages import AudioChunk, LayerMessage, VideoFrame
 from inference.timing import (
     BYTES_PER_SAMPLE,
     FRAME_MS,
@@ -47,6 +47,7 @@ from streaming.session.incoming_speech import (
 )
 from streaming.session.sound_track import SoundTrack
 from streaming.session.timers import Timer
+from streaming.session.utterance_spans import UtteranceSpans
 from streaming.session.utterances import Finished, Started, UtteranceEvent, Utterances
 
 MAX_ENDS_SHOWN = KEPT_SHOWN // SAMPLES_PER_FRAME + 1
@@ -97,6 +98,8 @@ class SessionSpeech:
         self._end_of_speech_s = end_of_speech_s
         self._input = SpeechInput()
         self._utterances = Utterances()
+        tracer = context.tracer
+        self._spans = None if tracer is None else UtteranceSpans(tracer)
         self._track = SoundTrack(kept=KEPT_SHOWN if is_resumable else 0)
         self._request: ClipRequest | None = None
         self._chunks = 0
@@ -159,6 +162,8 @@ class SessionSpeech:
         self._request = request
         self._queue(pcm, now_s)
         self._utterances.accept(utterance_id, start, self.window.accepted)
+        if self._spans is not None and (current := self._utterances.current) is not None:
+            self._spans.accepted(current, start, self._context.session_id)
         self._last_chunk_s = now_s
         self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
         self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
@@ -230,7 +235,14 @@ class SessionSpeech:
             self._utterances.time_out()
             self._tell(self._utterances.settle(self._played_to))
 
-    # From the worker.
+    # To and from the worker.
+
+    def next_for_worker(self, claim_id: str, now_s: float) -> LayerMessage | None:
+        """What the worker of this claim is to be sent now; it counts as sent. None: nothing."""
+        message = self.feed.take(claim_id, now_s)
+        if self._spans is not None and isinstance(message, AudioChunk):
+            return self._spans.marked(message)
+        return message
 
     def begin_frame(self, frame: VideoFrame, now_s: float) -> FrameSound | None:
         """Take a frame: tell the client which utterance starts with it.
@@ -342,6 +354,8 @@ class SessionSpeech:
     # To the client.
 
     def _tell(self, events: list[UtteranceEvent]) -> None:
+        if self._spans is not None:
+            self._spans.happened(events)
         negotiated = self._context.negotiated
         if not negotiated.has_1_2:
             return

@@ -329,7 +329,7 @@ class WorkerLink:
         worker = self.worker
         if worker is None or worker.claim_id != claim_id:
             return None
-        message = self._speech.feed.take(claim_id, now_s)
+        message = self._speech.next_for_worker(claim_id, now_s)
         return None if message is None else SendToWorker(worker.worker_channel, message)
 
     def undelivered(self, message: LayerMessage, now_s: float) -> None:

@@ -206,6 +206,37 @@ async def test_sessions_of_one_subject_are_bounded(
         await stream.socket.close()
 
 
+async def test_sessions_of_one_subject_are_bounded_over_all_machines(
+    start: Callable[..., Process], serve: Callable[..., Server], database: str, redis_url: str
+) -> None:
+    shared = {
+        "CHANNEL_REDIS_URL": redis_url,
+        "SECRET_KEY": "one of all machines",
+        "DATABASE_URL": database,
+    }
+    start("manage.py", "runworker", "inference", **shared).wait_for("takes sessions")
+    limits = {"AUTH": "true", "AUTH_SECRET": SECRET, "MAX_SESSIONS_PER_SUBJECT": "2"}
+    here, there = (serve("--no-worker", **shared, **limits) for _ in range(2))
+    ann = token(f"ann-{os.getpid()}", avatars=["ann"])
+    one, answer = await opened(here, "ann", ann)
+    assert answer["type"] == "INIT_SUCCESS"
+    two, answer = await opened(there, "ann", ann)
+    assert answer["type"] == "INIT_SUCCESS"
+    for server in (here, there):
+        details = await too_many(*await opened(server, "ann", ann))
+        assert details == {"reason": "sessions_per_subject", "retry_after_ms": 5_000}
+    await one.send("CLOSE")
+    await one.end()
+    three, answer = await opened(there, "ann", ann)
+    assert answer["type"] == "INIT_SUCCESS"
+    await too_many(*await opened(here, "ann", ann))
+    for stream in (one, two, three):
+        await stream.socket.close()
+    for server in (here, there):
+        assert await asyncio.to_thread(server.process.end) == 0
+        assert "Traceback" not in server.process.output, server.process.output[-3_000:]
+
+
 async def test_an_address_is_bounded_if_the_settings_say_so(
     serve: Callable[..., Server], database: str
 ) -> None:

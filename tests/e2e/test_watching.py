@@ -273,3 +273,29 @@ async def test_gateways_of_several_machines_relay_a_session_over_redis(
         assert await asyncio.to_thread(machine.process.end) == 0
         assert "Traceback" not in machine.process.output, machine.process.output[-3_000:]
         assert "was destroyed" not in machine.process.output, machine.process.output[-3_000:]
+
+
+async def test_so_many_may_watch_a_session_on_all_machines_together(
+    start: Callable[..., Process], serve: Callable[..., Server], redis_url: str
+) -> None:
+    shared = {"CHANNEL_REDIS_URL": redis_url, "SECRET_KEY": "one of all machines"}
+    start("manage.py", "runworker", "inference", **shared).wait_for("takes sessions")
+    machines = [serve("--no-worker", MAX_WATCHERS="2", **shared) for _ in range(2)]
+    here, there = (f"ws://127.0.0.1:{machine.port}" for machine in machines)
+    async with (
+        owned(here) as (owner, token),
+        watching(here, owner, token) as one,
+        watching(there, owner, token) as two,
+    ):
+        for address in (here, there):
+            async with connected(address, owner.session_id) as third:
+                await third.send("INIT", user_id=USER, role="watch", watch_token=token)
+                refused = (await third.next())["data"]
+                assert refused["code"] == "RATE_LIMIT_EXCEEDED"
+                assert refused["details"]["reason"] == "watchers"
+                assert refused["details"]["retry_after_ms"] > 0
+        await asyncio.gather(one.see(5), two.see(5))
+        await two.send("CLOSE")
+        await two.until("CLOSE_ACK")
+        async with watching(here, owner, token) as three:
+            await three.see(5)

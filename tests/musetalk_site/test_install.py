@@ -34,6 +34,7 @@ def test_an_including_file_counts_for_those_it_includes() -> None:
         "requirements-dev.txt",
         "requirements.txt",
         "requirements-core.txt",
+        "requirements-tracing.txt",
     }
     assert core.items() <= everything.items()
 

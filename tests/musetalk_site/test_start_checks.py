@@ -14,6 +14,7 @@ from benchmarks.server import new_database
 from musetalk_site import start_checks
 from musetalk_site.engine_requirements import requirements_file
 from musetalk_site.environment import BASE_DIR, CannotStart
+from musetalk_site.telemetry import spans
 
 
 def test_avatars_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch) -> None:
@@ -98,6 +99,17 @@ def test_serve_says_it_in_one_line(database_url: str, variables: dict[str, str],
     assert stopped.stderr.startswith(f"Cannot start: {said}")
     assert stopped.stderr.count("\n") == 1
     assert stopped.stdout == ""
+
+
+def test_spans_need_their_packages(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_checks.check_spans()
+    settings.TRACES_URL = "http://localhost:4318/v1/traces"
+    start_checks.check_spans()
+    monkeypatch.setattr(spans, "_PACKAGES", ("no_such_package.at_all", "no_such_package"))
+    with pytest.raises(CannotStart, match=r"pip install -r requirements-tracing\.txt"):
+        start_checks.check_spans()
+    settings.TRACES_URL = ""
+    start_checks.check_spans()
 
 
 def _warnings(tag: str) -> set[str]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
-from inference.engines.access import Answer, MouthRequest, MouthResult
+from inference.engines.access import Answer, MouthRequest, MouthResult, traced
 from inference.engines.base import EngineState, LoadedAvatar, RenderRefusal
 from inference.engines.process.messages import (
     AvatarOpened,
@@ -81,6 +81,8 @@ class _Waiting:
 
     request: MouthRequest
     answer: Answer
+    trace: str
+    """The context of its span; empty: it has none."""
     picture: Picture | None = None
 
 
@@ -270,10 +272,11 @@ class EngineProcessClient:
             return
         number = next(self._numbers)
         self._number_of[request] = number
-        waiting = self._waiting[number] = _Waiting(request, answer)
+        trace, answer = traced("engine.request", request, answer)
+        waiting = self._waiting[number] = _Waiting(request, answer, trace)
         region = cast(RemoteAvatar, request.avatar).region(request.clip, request.index)
         if region is None:
-            self._submit(number, request, b"")
+            self._submit(number, waiting, b"")
             return
 
         def done(future: "asyncio.Future[tuple[Picture, bytes]]") -> None:
@@ -285,11 +288,12 @@ class EngineProcessClient:
                 answer(error if isinstance(error, Exception) else RuntimeError(repr(error)))
                 return
             waiting.picture, planes = future.result()
-            self._submit(number, request, planes)
+            self._submit(number, waiting, planes)
 
         loop.run_in_executor(self._pool, _cut, request.read_picture, region).add_done_callback(done)
 
-    def _submit(self, number: int, request: MouthRequest, planes: bytes) -> None:
+    def _submit(self, number: int, waiting: _Waiting, planes: bytes) -> None:
+        request = waiting.request
         self._send(
             Submit(
                 number,
@@ -300,6 +304,7 @@ class EngineProcessClient:
                 request.deadline_s,
                 request.window.pcm.tobytes(),
                 planes,
+                waiting.trace,
             )
         )
 

@@ -44,6 +44,8 @@ class Submit(FromRuntime, frozen=True):
     region: bytes = b""
     """What the engine reads of the picture, as `inference.media.types.Patch.to_bytes`; may be
     empty."""
+    trace: str = ""
+    """The context of its span; empty: it has none."""
 
 
 class Withdraw(FromRuntime, frozen=True):

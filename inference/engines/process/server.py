@@ -288,6 +288,7 @@ class EngineServer:
             window=AudioWindow(np.frombuffer(message.window, "<i2"), frames=1),
             strength=message.strength,
             deadline_s=message.deadline_s,
+            trace=message.trace,
         )
         self._engine.submit(request, partial(self._answer, runtime, number))
 

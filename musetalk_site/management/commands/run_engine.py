@@ -26,6 +26,7 @@ from inference.engines.process.launcher import UNAVAILABLE_STATUS
 from inference.engines.process.server import EngineServer
 from inference.errors import EngineUnavailable
 from musetalk_site import event_loop
+from musetalk_site.telemetry.spans import Spans
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.engine import MuseTalkEngine
@@ -90,6 +91,7 @@ async def _serve(engine: "MuseTalkEngine", listening: socket.socket) -> None:
         avatar_pool=ThreadPoolExecutor(AVATAR_THREADS, "avatars"),
         now_s=time.monotonic,
     )
+    Spans(settings.TRACES_URL, settings.VERSION).start()  # it ends with those who are answered
     server = EngineServer(access, version=settings.VERSION)
     serving = asyncio.create_task(server.run(listening))
     log.info("the engine process takes requests")

@@ -62,9 +62,12 @@ class Command(CheckedCommand):
 async def _work_until_told_to_end(application: "Application", *, prepares: bool) -> None:
     from avatars_app.preparation_runner import PreparationRunner
     from inference.worker import InferenceWorker
+    from musetalk_site.telemetry.spans import Spans
     from musetalk_site.watchdog import Watchdog
 
     watchdog = Watchdog()
+    spans = Spans(settings.TRACES_URL, settings.VERSION)
+    spans.start()
     told = asyncio.Event()
     faults: list[str] = []
 
@@ -91,6 +94,7 @@ async def _work_until_told_to_end(application: "Application", *, prepares: bool)
         await preparation_runner.stop()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
+    await asyncio.to_thread(spans.stop)
     watchdog.stop()
     if faults:
         raise CommandError(f"Ended by a fault: {faults[0]}")

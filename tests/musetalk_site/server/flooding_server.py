@@ -3,7 +3,7 @@
 The application at /echo says back what it hears. At /flood it sends pictures of 50 kB without
 waiting, but leaves them out while the transport says that it is paused, and reports how many it
 sent and left out when the client asks. At /raise it raises at the first message. At /slow it takes
-ten milliseconds for each message.
+ten milliseconds for each message. At /stuck it reads nothing.
 """
 
 import asyncio
@@ -31,6 +31,8 @@ async def application(scope, receive, send):
     try:
         if scope["path"] == "/flood":
             await flood(scope["extensions"][TRANSPORT_EXTENSION], receive, send)
+        if scope["path"] == "/stuck":
+            await asyncio.Event().wait()
         while (message := await receive())["type"] == "websocket.receive":
             if scope["path"] == "/raise":
                 raise RuntimeError("a fault in the application")

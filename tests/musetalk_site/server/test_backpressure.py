@@ -5,7 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from musetalk_site.server import backpressure
-from musetalk_site.server.backpressure import WAITING_LIMIT, ReadSide, WriteSide
+from musetalk_site.server.backpressure import (
+    WAITING_LIMIT,
+    WAITING_LIMIT_BYTES,
+    ReadSide,
+    WriteSide,
+)
 
 
 def test_only_changes_are_reported() -> None:
@@ -60,10 +65,10 @@ def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
     transport = Transport()
     side = ReadSide(transport, transport.call_later)
     for _ in range(WAITING_LIMIT - 1):
-        side.arrived()
+        side.arrived(10)
     assert transport.steps == []
     for _ in range(10):  # what one read from the socket brought still comes
-        side.arrived()
+        side.arrived(10)
     assert transport.steps == ["pause"]
     for _ in range(WAITING_LIMIT // 2 + 8):
         side.taken()
@@ -73,7 +78,24 @@ def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
     for _ in range(WAITING_LIMIT):
         side.taken()
     for _ in range(WAITING_LIMIT):
-        side.arrived()
+        side.arrived(10)
+    assert transport.steps == ["pause", "resume", "pause"]
+
+
+def test_few_messages_that_are_large_are_as_much_as_many_small_ones() -> None:
+    transport = Transport()
+    side = ReadSide(transport, transport.call_later)
+    large_bytes = WAITING_LIMIT_BYTES // 4
+    for _ in range(3):
+        side.arrived(large_bytes)
+    assert transport.steps == []
+    side.arrived(large_bytes)
+    assert transport.steps == ["pause"]
+    side.taken()
+    assert transport.steps == ["pause"], "three quarters still wait"
+    side.taken()
+    assert transport.steps == ["pause", "resume"]
+    side.arrived(2 * large_bytes)
     assert transport.steps == ["pause", "resume", "pause"]
 
 
@@ -88,7 +110,7 @@ def test_a_client_that_sends_too_much_is_left_alone_for_a_while() -> None:
 
     side.rest()
     for _ in range(WAITING_LIMIT):
-        side.arrived()
+        side.arrived(10)
     transport.wake()
     assert transport.steps[-1] == "pause", "its messages still wait"
     side.rest()
@@ -103,7 +125,7 @@ async def test_messages_count_as_taken_and_nothing_else_does() -> None:
     transport = Transport()
     side = ReadSide(transport, transport.call_later)
     for _ in range(WAITING_LIMIT):
-        side.arrived()
+        side.arrived(10)
     events = iter(["websocket.connect", *["websocket.receive"] * (WAITING_LIMIT // 2)])
 
     async def receive() -> dict[str, str]:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import websockets
 from tests.processes import Process, free_port
 
 pytestmark = pytest.mark.slow
+UPGRADE = (
+    b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 SCRIPT = str(Path(__file__).with_name("flooding_server.py"))
 
 
@@ -73,8 +78,31 @@ async def test_a_client_that_sends_too_fast_waits_and_loses_nothing(
             assert await client.recv() == f"{n:010}"
             largest_bytes = max(largest_bytes, server.memory_bytes())
         await sending
-    # 64 messages wait at most, which are 16 MB; all of them would be 100 MB.
-    assert largest_bytes - before_bytes < 40_000_000
+    # 2 MiB wait at most, beside what is on its way; all of them would be 100 MB, and 64 16 MB.
+    assert largest_bytes - before_bytes < 12_000_000
+
+
+async def test_a_client_is_read_no_further_while_two_megabytes_of_it_wait(
+    server: Process, port: int
+) -> None:
+    """Beyond it the client's bytes stay in the kernels of both sides, and then with the client."""
+    sock = socket.create_connection(("127.0.0.1", port))
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, UPGRADE.replace(b"/echo", b"/stuck"))
+    assert b"101" in await loop.sock_recv(sock, 4_096)
+    size_bytes = 1_000_000
+    message = struct.pack(">BBQ", 0x81, 0x80 | 127, size_bytes) + bytes(4) + b"x" * size_bytes
+    before_bytes = server.memory_bytes()
+    taken_bytes = 0
+    with contextlib.suppress(TimeoutError):
+        while taken_bytes < 50_000_000:  # until a second passes in which nothing is taken
+            async with asyncio.timeout(1):
+                await loop.sock_sendall(sock, message)
+            taken_bytes += len(message)
+    sock.close()
+    assert taken_bytes > 2_000_000
+    assert server.memory_bytes() - before_bytes < 12_000_000
 
 
 async def test_a_client_that_reads_misses_nothing(server: Process, port: int) -> None:
@@ -129,10 +157,7 @@ async def test_a_flood_of_small_frames_ends_its_own_connection_alone(
     """Each frame costs its sender 6 bytes, and the server more than that."""
     opcodes = {"ping": b"\x89", "pong": b"\x8a", "fragment": b"\x00"}
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    writer.write(UPGRADE)
     assert b"101" in await reader.readuntil(b"\r\n\r\n")
     begin = b"\x01\x80\0\0\0\0" if opcode == "fragment" else b""
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as other:
@@ -153,10 +178,7 @@ async def test_a_flood_of_small_frames_ends_its_own_connection_alone(
 
 async def test_a_flood_of_tiny_messages_holds_up_nobody(server: Process, port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        b"GET /echo HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    writer.write(UPGRADE)
     assert b"101" in await reader.readuntil(b"\r\n\r\n")
     async with websockets.connect(f"ws://127.0.0.1:{port}/echo") as other:
         writer.write(100_000 * b"\x81\x82\0\0\0\0{}")

@@ -89,6 +89,55 @@ async def test_a_holder_has_no_more_sessions_than_it_may():
     await registry.reserve(f"{3:032}", FakeConnection())
 
 
+class FakeLeases:
+    """What all machines know together."""
+
+    def __init__(self) -> None:
+        self.full: str | None = None
+        self.taken: dict[str, dict[str, int]] = {}
+
+    async def take(self, member: str, limits: Mapping[str, int]) -> str | None:
+        if self.full is None:
+            self.taken[member] = dict(limits)
+        return self.full
+
+    def give_back(self, member: str) -> None:
+        self.taken.pop(member, None)
+
+
+async def test_sessions_are_counted_with_those_of_other_machines():
+    registry, first, second = Registry(), FakeConnection(), FakeConnection()
+    registry.peers = peers = FakePeers()
+    registry.leases = leases = FakeLeases()
+    key = SESSION_ID.replace("-", "")
+    for connection in (first, second):
+        connection.session_limits = {"subject:ann": 2}
+        registry.enter(connection)
+    await registry.reserve(SESSION_ID, first)
+    assert leases.taken == {f"session:{key}": {"subject:ann": 2}}
+    leases.full = "subject:ann"
+    with pytest.raises(HolderFull) as full:
+        await registry.reserve("1" * 32, second)
+    assert (full.value.holder, full.value.limit) == ("subject:ann", 2)
+    assert peers.released == ["1" * 32]
+    assert registry.connection_of("1" * 32) is None
+    with pytest.raises(HolderFull):
+        await registry.reserve(SESSION_ID, second)
+    assert registry.connection_of(SESSION_ID) is first
+    assert not first.was_superseded
+    registry.leave(first)
+    assert leases.taken == {}
+
+
+async def test_a_lease_is_given_up_to_the_process_that_opened_the_session():
+    registry, connection = Registry(), FakeConnection()
+    registry.leases = leases = FakeLeases()
+    registry.enter(connection)
+    await registry.reserve(SESSION_ID, connection)
+    await registry.supersede(SESSION_ID.replace("-", ""))
+    assert leases.taken == {}
+
+
 async def test_a_session_is_owned_among_all_processes():
     registry, connection = Registry(), FakeConnection()
     registry.peers = peers = FakePeers()

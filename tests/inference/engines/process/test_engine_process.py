@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from inference.errors import AvatarInvalid, EngineError, EngineUnavailable
 from inference.media.types import AudioWindow, Patch
 from tests.factories import make_avatar
 from tests.fakes import HeldPool, InlinePool, LoudnessEngine
+from tests.recorded_spans import recorded_spans
 
 VERSION = "1"
 
@@ -159,6 +160,19 @@ async def test_a_mouth_is_the_same_as_in_one_process(machine: Machine) -> None:
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(result.picture, picture())
     np.testing.assert_array_equal(machine.engine.windows[-1].samples, request.window.samples)
+
+
+async def test_a_span_has_a_part_in_the_engine_process(machine: Machine) -> None:
+    client = await machine.runtime()
+    avatar = await open_ada(client, machine)
+    await until(lambda: client.is_ready(avatar, "idle_0"))
+    with recorded_spans() as spans:
+        whole = spans.tracer.begin("worker's")
+        await ask(client, replace(a_request(avatar), trace=whole.context))
+        await ask(client, a_request(avatar))
+        whole.end()
+    assert spans.names == ["engine.mouth", "engine.request", "worker's"]
+    assert spans.path(spans.ended[0]) == ["engine.mouth", "engine.request", "worker's"]
 
 
 async def test_runtimes_share_batches(machine: Machine) -> None:
