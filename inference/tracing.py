@@ -51,5 +51,5 @@ def use(tracer: Tracer | None) -> None:
 
 
 def tracer() -> Tracer | None:
-    """What makes spans; None: nobody wants any."""
+    """What makes spans; None: no spans are made."""
     return _tracer

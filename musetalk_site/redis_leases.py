@@ -110,7 +110,7 @@ class RedisLeases:
         return None
 
     def give_back(self, member: str) -> None:
-        """As `Leases.give_back`; the server is told beside."""
+        """As `Leases.give_back`; it happens beside."""
         holders = self._held.pop(member, None)
         if holders is not None and not self._is_lost:
             giving = asyncio.create_task(self._tell_given_back(member, holders))

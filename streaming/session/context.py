@@ -48,7 +48,7 @@ class SessionContext:
     negotiated: Negotiated = _DEFAULT
     audience: Audience = field(default_factory=Audience)
     tracer: tracing.Tracer | None = field(default_factory=tracing.tracer)
-    """Makes spans of utterances; None: nobody wants any."""
+    """Makes spans of utterances; None: no spans are made."""
 
     def error(self, error: ProtocolError) -> None:
         """Send the client an ERROR and count it."""

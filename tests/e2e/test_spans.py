@@ -134,7 +134,7 @@ async def test_the_parts_of_an_utterance_over_gateway_worker_and_engine(
     assert (spans["utterance"].process != spans["engine.mouth"].process) is is_apart
 
 
-async def test_a_collector_that_is_away_is_one_line_and_costs_no_frame(
+async def test_a_collector_that_cannot_be_reached_is_one_line_and_costs_no_frame(
     serve: Callable[..., Server],
 ) -> None:
     port = free_port()
