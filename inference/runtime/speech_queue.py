@@ -17,13 +17,11 @@ look-ahead that is a frame time overdue: what is missing then counts as zeros. A
 frame is held back until all that it needs is ``START_MARGIN_S`` old: a client that sends in step
 with the clock, give or take a few ms, then never runs dry right after the start.
 
-*Late speech.* A gap (a lost worker, an overloaded one) makes everything after it late. A chunk is
-due when it arrives, or when the one before it was shown, whichever is later; an utterance is *live*
-while its chunks arrive no more than `LIVE_S` before they are due. Live speech that is shown more
-than `LATE_S` after
-it was due is brought back into step: by default where nobody hears it, by leaving out all but
-`KEPT_PAUSE_S` of a pause; with ``late_audio="drop"`` at once. Speech that was sent ahead of time is
-never shortened.
+*Late speech.* A gap (a lost worker, an overloaded one, a client that was held up) makes everything
+after it late. `due_times` says when a chunk is due; an utterance is *live* while its chunks arrive
+no more than `LIVE_S` before that. Live speech that is shown more than `LATE_S` after it was due is
+brought back into step: by default where nobody hears it, by leaving out all but `KEPT_PAUSE_S` of a
+pause; with ``late_audio="drop"`` at once. Speech that was sent ahead of time is never shortened.
 
 Pure: time is an argument, in seconds of the caller's monotonic clock.
 """
@@ -38,12 +36,11 @@ from numpy.typing import NDArray
 from inference.assets.clip_index import ClipRequest
 from inference.media.types import AudioContext, AudioWindow
 from inference.messages import LateAudio
+from inference.runtime.due_times import LIVE_S, DueTimes
 from inference.timing import BYTES_PER_SAMPLE, FRAME_S, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 START_MARGIN_S = 0.008
 
-LIVE_S = 0.3
-"""Speech that arrived longer before it was due was sent ahead of time, as a synthesizer does."""
 LATE_S = 0.5
 """Delay from which on live speech is brought back into step."""
 IN_STEP_S = 0.1
@@ -85,7 +82,7 @@ class SpeechFrame:
         return self.position + self.received
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Chunk:
     end: int
     """Position after its last sample."""
@@ -163,8 +160,7 @@ class SpeechQueue:
         self._cursor = 0
         self._has_begun = False
         self._last_arrival_s = 0.0
-        self._shown_by_s = 0.0
-        """When all that arrived would have been shown, had nothing been late."""
+        self._due_times = DueTimes(may_be_microphone=late_audio == "drop")
         self._skipped = 0
 
     def push(
@@ -190,12 +186,20 @@ class SpeechQueue:
             self._utterances.append(last)
         if clip is not None and (not last.clips or last.clips[-1][1] != clip):
             last.clips.append((position, clip))
-        due_s = max(now_s, self._shown_by_s)
-        self._shown_by_s = due_s + len(pcm) / (BYTES_PER_SAMPLE * SAMPLE_RATE_HZ)
+        if (earlier_s := self._due_times.take_back(now_s)) > 0:
+            self._bring_forward(earlier_s)
+        due_s = self._due_times.due(now_s, len(pcm) / (BYTES_PER_SAMPLE * SAMPLE_RATE_HZ))
         start = last.end
         last.pcm += pcm
         last.chunks.append(_Chunk(end=last.end, arrived_s=now_s, due_s=due_s, start=start))
         self._last_arrival_s = now_s
+
+    def _bring_forward(self, earlier_s: float) -> None:
+        """What came since the latest gap was due earlier."""
+        for utterance in self._utterances:
+            for chunk in utterance.chunks:
+                if chunk.arrived_s >= self._due_times.resumed_s:
+                    chunk.due_s -= earlier_s
 
     def end_utterance(self, position: int) -> None:
         """Complete the utterance that reaches to ``position``: nothing of it is awaited."""
@@ -207,7 +211,7 @@ class SpeechQueue:
         """Forget everything; what comes next is a new utterance."""
         self._utterances.clear()
         self._has_begun = False
-        self._shown_by_s = 0.0
+        self._due_times.interrupt()
         self._skipped = 0
 
     @property

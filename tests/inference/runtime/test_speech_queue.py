@@ -248,6 +248,35 @@ def test_late_live_speech_is_dropped_at_once_where_that_is_wanted() -> None:
     assert positions[0] == skipped
 
 
+def test_a_microphone_that_was_held_up_is_in_step_again() -> None:
+    speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
+    microphone(speech, "x" * 50)
+    positions, skipped = shown(speech, 10.06)
+    assert (len(positions), skipped) == (50, 0)
+    assert speech.poll(13.0) is Speech.ENDED
+    for number in range(50, 100):  # two seconds, all at once
+        speech.push(number * FRAME, LOUD, 14.0)
+    positions, skipped = shown(speech, 14.01)
+    assert skipped == pytest.approx(1.9 * 16_000, abs=2 * FRAME)
+    assert positions[0] == 50 * FRAME + skipped
+
+
+def test_a_long_stall_is_taken_back_as_its_speech_comes() -> None:
+    """The gateway sends two seconds at most, and more as they are shown or skipped."""
+    speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
+    microphone(speech, "x" * 50)
+    shown(speech, 10.06)
+    now_s, skipped, sent = 20.0, 0, 50
+    while sent < 250:
+        for number in range(sent, sent + 50):
+            speech.push(number * FRAME, LOUD, 20.0)
+        sent += 50
+        _, more = shown(speech, now_s)
+        skipped += more
+        now_s += 0.1
+    assert skipped > 7 * 16_000
+
+
 def test_a_skip_is_reported_again_after_an_undone_take() -> None:
     speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
     microphone(speech, "x" * 50)

@@ -1,0 +1,98 @@
+"""When speech is due: of microphones that are held up, and of synthesizers that run ahead."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.runtime.due_times import DueTimes
+
+CHUNK_S = 0.04
+
+
+class Client:
+    """Sends chunks of 40 ms, and keeps what was answered as the queue does."""
+
+    def __init__(self, *, may_be_microphone: bool = True) -> None:
+        self.times = DueTimes(may_be_microphone=may_be_microphone)
+        self.due_s: list[float] = []
+        self._arrived_s: list[float] = []
+
+    def send(self, now_s: float) -> None:
+        earlier_s = self.times.take_back(now_s)
+        for number, arrived_s in enumerate(self._arrived_s):
+            if arrived_s >= self.times.resumed_s:
+                self.due_s[number] -= earlier_s
+        self.due_s.append(self.times.due(now_s, CHUNK_S))
+        self._arrived_s.append(now_s)
+
+    def speak(self, chunks: int, from_s: float) -> float:
+        """In step; when the next chunk would come."""
+        for number in range(chunks):
+            self.send(from_s + number * CHUNK_S)
+        return from_s + chunks * CHUNK_S
+
+    def burst(self, chunks: int, at_s: float) -> None:
+        for _ in range(chunks):
+            self.send(at_s)
+
+
+def test_in_step_it_is_due_when_it_arrives() -> None:
+    client = Client()
+    client.speak(50, 10.0)
+    assert client.due_s == pytest.approx([10.0 + n * CHUNK_S for n in range(50)])
+
+
+def test_what_a_microphone_sends_after_it_was_held_up_was_due_during_the_gap() -> None:
+    client = Client()
+    held_s = client.speak(50, 10.0)
+    resumed_s = held_s + 50 * CHUNK_S
+    client.burst(51, resumed_s)
+    client.speak(25, resumed_s + CHUNK_S)
+    assert client.due_s == pytest.approx([10.0 + n * CHUNK_S for n in range(126)])
+
+
+def test_nothing_is_due_before_the_gap_began() -> None:
+    client = Client()
+    held_s = client.speak(50, 10.0)
+    client.burst(100, held_s + 1.0)
+    assert client.due_s[50:] == pytest.approx([held_s + n * CHUNK_S for n in range(100)])
+
+
+def test_who_has_not_spoken_in_step_is_a_synthesizer() -> None:
+    client = Client()
+    client.burst(50, 10.0)
+    client.burst(50, 20.0)
+    assert client.due_s[-1] == pytest.approx(20.0 + 49 * CHUNK_S)
+
+
+def test_who_ran_ahead_must_speak_in_step_again_first() -> None:
+    client = Client()
+    held_s = client.speak(50, 10.0)
+    client.burst(50, held_s)
+    client.burst(50, held_s + 10.0)
+    assert client.due_s[-1] == pytest.approx(held_s + 10.0 + 49 * CHUNK_S)
+
+
+def test_speech_that_may_wait_is_never_brought_forward() -> None:
+    client = Client(may_be_microphone=False)
+    held_s = client.speak(50, 10.0)
+    client.burst(50, held_s + 2.0)
+    assert client.due_s[-1] == pytest.approx(held_s + 2.0 + 49 * CHUNK_S)
+
+
+def test_a_pause_before_speech_in_step_makes_nothing_late() -> None:
+    client = Client()
+    paused_s = client.speak(50, 10.0)
+    client.speak(50, paused_s + 5.0)
+    assert client.due_s[50:] == pytest.approx([paused_s + 5.0 + n * CHUNK_S for n in range(50)])
+
+
+@given(st.lists(st.floats(0, 3), max_size=60), st.booleans())
+def test_speech_is_due_in_order_and_never_overlaps(gaps_s: list[float], may_be: bool) -> None:
+    client = Client(may_be_microphone=may_be)
+    now_s = client.speak(40, 10.0)
+    for gap_s in gaps_s:
+        now_s += gap_s if gap_s > 1 else 0.0
+        client.send(now_s)
+    steps = [b - a for a, b in zip(client.due_s, client.due_s[1:], strict=False)]
+    assert all(step >= CHUNK_S - 1e-6 for step in steps)
