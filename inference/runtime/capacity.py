@@ -6,7 +6,8 @@ late all the same: a neighbor may take the processor away. What is refused costs
 message; what is taken beyond capacity costs everybody their sound.
 
 Idle sessions cost next to nothing. They are refused only where frames are so late that the
-process cannot carry those it has.
+process cannot carry those it has. A process whose latest frames were late is not sent more streams
+(`is_very_late`), for longer than it refuses those that come.
 """
 
 from collections import deque
@@ -21,6 +22,10 @@ LATE_SHARE = 0.1
 VERY_LATE_SHARE = 0.1
 """More very late frames than this: no session is admitted."""
 WINDOW_S = 2.0
+LONG_WINDOW_S = 10.0
+LONG_LATE_SHARE = 0.01
+"""More very late frames than this in the long window: its 99th percentile is very late, and the
+process is not ready for more."""
 _BUCKET_S = 0.25
 _MIN_FRAMES = 50
 """With fewer frames in the window a share says nothing."""
@@ -61,19 +66,15 @@ class Capacity:
         """
         if not self._buckets or now_s - self._buckets[-1].begin_s >= _BUCKET_S:
             self._buckets.append(_Bucket(now_s))
-            self._forget(now_s)
         bucket = self._buckets[-1]
         bucket.frames += 1
         bucket.late += is_repeated or lateness_s > LATE_S
         bucket.very_late += lateness_s > VERY_LATE_S
 
-    def _forget(self, now_s: float) -> None:
-        while self._buckets and now_s - self._buckets[0].begin_s > WINDOW_S:
+    def _lately(self, now_s: float, window_s: float) -> list[_Bucket]:
+        while self._buckets and now_s - self._buckets[0].begin_s > LONG_WINDOW_S:
             self._buckets.popleft()
-
-    def _share_is_above(self, late: int, share: float) -> bool:
-        frames = sum(bucket.frames for bucket in self._buckets)
-        return frames >= _MIN_FRAMES and late > share * frames
+        return [bucket for bucket in self._buckets if now_s - bucket.begin_s <= window_s]
 
     def may_speak(self, speaking: int, now_s: float) -> bool:
         """Whether a session more may begin to speak.
@@ -99,14 +100,22 @@ class Capacity:
         places = self._places()
         if places is not None and (sessions + 1) * self._speech_share > max(places, 1):
             return f"{sessions} sessions reserve parts of {max(places, 1)} places to speak"
-        return "frames are late already" if self.is_very_late(now_s) else None
+        buckets = self._lately(now_s, WINDOW_S)
+        if _share_is_above(sum(b.very_late for b in buckets), buckets, VERY_LATE_SHARE):
+            return "frames are late already"
+        return None
 
     def is_late(self, now_s: float) -> bool:
         """Whether so many frames are late that no session more may begin to speak."""
-        self._forget(now_s)
-        return self._share_is_above(sum(b.late for b in self._buckets), LATE_SHARE)
+        buckets = self._lately(now_s, WINDOW_S)
+        return _share_is_above(sum(b.late for b in buckets), buckets, LATE_SHARE)
 
     def is_very_late(self, now_s: float) -> bool:
-        """Whether frames are so late that no session more can be carried."""
-        self._forget(now_s)
-        return self._share_is_above(sum(b.very_late for b in self._buckets), VERY_LATE_SHARE)
+        """Whether the 99th percentile of the last 10 s was very late: no place for more streams."""
+        buckets = self._lately(now_s, LONG_WINDOW_S)
+        return _share_is_above(sum(b.very_late for b in buckets), buckets, LONG_LATE_SHARE)
+
+
+def _share_is_above(late: int, buckets: list[_Bucket], share: float) -> bool:
+    frames = sum(bucket.frames for bucket in buckets)
+    return frames >= _MIN_FRAMES and late > share * frames

@@ -1,7 +1,7 @@
 """Who may speak, and who is admitted."""
 
 from inference.runtime.calibration import CalibrationFile
-from inference.runtime.capacity import LATE_S, VERY_LATE_S, WINDOW_S, Capacity
+from inference.runtime.capacity import LATE_S, LONG_WINDOW_S, VERY_LATE_S, WINDOW_S, Capacity
 
 
 def test_places_are_counted():
@@ -28,6 +28,26 @@ def test_a_process_that_is_late_recovers_by_itself():
     assert capacity.refusal(0, 1.0) == "frames are late already"
     assert capacity.may_speak(1, 1.0 + WINDOW_S + 0.3)
     assert capacity.refusal(0, 1.0 + WINDOW_S + 0.3) is None
+
+
+def test_a_process_is_not_sent_more_streams_while_its_99th_percentile_is_late():
+    capacity = Capacity(lambda: 10)
+    for frame in range(1_000):  # 2 % of ten seconds
+        capacity.frame_sent(VERY_LATE_S + 0.05 if frame % 50 == 0 else 0.0, frame * 0.01)
+    assert capacity.is_very_late(10.0)
+    assert capacity.refusal(0, 10.0) is None, "what comes all the same is admitted"
+    for frame in range(1_000):
+        capacity.frame_sent(0.0, 10.0 + frame * 0.01)
+        was_late = capacity.is_very_late(10.0 + frame * 0.01)
+    assert not was_late
+    assert not capacity.is_very_late(10.0 + LONG_WINDOW_S + 0.5)
+
+
+def test_half_a_percent_of_late_frames_is_no_hindrance():
+    capacity = Capacity(lambda: 10)
+    for frame in range(1_000):
+        capacity.frame_sent(VERY_LATE_S + 0.05 if frame % 200 == 0 else 0.0, frame * 0.01)
+    assert not capacity.is_very_late(10.0)
 
 
 def test_a_single_late_frame_says_nothing():
