@@ -50,6 +50,8 @@ KEPT_PAUSE_S = 0.12
 PAUSE_LEVEL = 32_768 * 10 ** (-45 / 20)
 """RMS below which 10 ms are silent: -45 dB of full scale."""
 _BLOCK = SAMPLE_RATE_HZ // 100
+KEPT_SAMPLES = 2 * SAMPLE_RATE_HZ
+"""What was taken is kept for so long, to be undone: frames wait no longer until they are sent."""
 
 
 class Speech(Enum):
@@ -156,6 +158,8 @@ class SpeechQueue:
         self._look_ahead_s = context.after / SAMPLE_RATE_HZ
         self._end_of_speech_s = end_of_speech_ms / 1000
         self._utterances: deque[_Utterance] = deque()
+        self._ended: deque[_Utterance] = deque()
+        """Those that ended lately: frames of them may be undone. Ascending."""
         self._late_audio = late_audio
         self._cursor = 0
         self._has_begun = False
@@ -210,6 +214,7 @@ class SpeechQueue:
     def interrupt(self) -> None:
         """Forget everything; what comes next is a new utterance."""
         self._utterances.clear()
+        self._ended.clear()
         self._has_begun = False
         self._due_times.interrupt()
         self._skipped = 0
@@ -262,7 +267,9 @@ class SpeechQueue:
             current.is_closed = True
         if current.is_closed and left <= 0:
             had_begun, self._has_begun = self._has_begun, False
-            self._utterances.popleft()
+            self._ended.append(self._utterances.popleft())
+            while self._ended[0].end < self._cursor - KEPT_SAMPLES:
+                self._ended.popleft()
             if self._utterances:
                 self._cursor = self._utterances[0].start
             return Speech.ENDED if had_begun else self.poll(now_s)
@@ -304,15 +311,17 @@ class SpeechQueue:
 
     def unread(self, frame: SpeechFrame, *, is_first: bool) -> None:
         """Undo the latest takes back to ``frame``; ``is_first``: it began its utterance."""
+        while self._ended and self._ended[-1].end > frame.position:
+            self._utterances.appendleft(self._ended.pop())
         self._cursor = frame.position
         self._skipped = frame.skipped
         self._has_begun = not is_first
 
     def _forget_taken(self, current: _Utterance) -> None:
-        """Drop what is further back than the context, now and then; two seconds stay for undo."""
+        """Drop what is further back than the context, now and then; some stays for undo."""
         while current.chunks and current.chunks[0].end < self._cursor:
             current.chunks.popleft()
-        keep_from = self._cursor - self._context.before - 2 * SAMPLE_RATE_HZ
+        keep_from = self._cursor - self._context.before - KEPT_SAMPLES
         surplus = keep_from - current.start
         if surplus > 25 * SAMPLES_PER_FRAME:
             del current.pcm[: surplus * BYTES_PER_SAMPLE]

@@ -190,6 +190,54 @@ def test_speech_after_an_explicit_end_is_another_utterance() -> None:
     assert speech.poll(10.08) is Speech.READY
 
 
+def test_frames_of_an_utterance_that_ended_can_be_undone() -> None:
+    """As when a process was held up: what it had planned is too late, and is planned again."""
+    speech = queue()
+    speech.push(0, pcm(3 * FRAME), 10.0)
+    speech.end_utterance(3 * FRAME)
+    frames = [speech.take() for _ in range(3)]
+    assert speech.poll(10.2) is Speech.ENDED
+    assert not speech.has_speech
+    speech.unread(frames[1], is_first=False)
+    assert speech.has_speech
+    again = []
+    while speech.poll(11.3) is Speech.READY:
+        again.append(speech.take())
+    assert [frame.position for frame in again] == [FRAME, 2 * FRAME]
+    for one, other in zip(frames[1:], again, strict=True):
+        np.testing.assert_array_equal(one.window.pcm, other.window.pcm)
+    assert not speech.has_speech
+
+
+def test_several_utterances_that_ended_are_undone_in_order() -> None:
+    speech = queue()
+    for number in range(3):
+        speech.push(number * FRAME, pcm(FRAME), 10.0)
+        speech.end_utterance((number + 1) * FRAME)
+    frames = []
+    while (state := speech.poll(10.1)) is not Speech.SILENT:
+        if state is Speech.READY:
+            frames.append(speech.take())
+    speech.unread(frames[1], is_first=True)
+    states = []
+    while (state := speech.poll(11.1)) is not Speech.SILENT:
+        states.append(state)
+        if state is Speech.READY:
+            assert speech.take().position == len(states) // 2 * FRAME + FRAME
+    assert states == [Speech.READY, Speech.ENDED] * 2
+
+
+def test_what_was_interrupted_does_not_come_back() -> None:
+    speech = queue()
+    speech.push(0, pcm(FRAME), 10.0)
+    speech.end_utterance(FRAME)
+    frame = speech.take()
+    assert speech.poll(10.1) is Speech.ENDED
+    speech.interrupt()
+    speech.unread(frame, is_first=True)
+    assert speech.poll(10.2) is Speech.SILENT
+
+
 LOUD, QUIET = np.full(FRAME, 8_000, "<i2").tobytes(), np.zeros(FRAME, "<i2").tobytes()
 
 
