@@ -12,7 +12,7 @@ from typing import Any
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor
 
-from musetalk_site.server import backpressure
+from musetalk_site.server import backpressure, prompt_writes
 from musetalk_site.server.backpressure import ReadSide, WriteSide
 from streaming.session.rate_limit import Bucket
 
@@ -79,7 +79,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if sync or chopsize or self.send_queue or self.state != self.STATE_OPEN:
             super().sendData(data, sync, chopsize)
             return
-        self.transport.write(data)
+        prompt_writes.write(self.transport, data)
         self.trafficStats.outgoingOctetsWireLevel += len(data)
 
     def onMessageEnd(self) -> None:  # noqa: N802  named by Autobahn
