@@ -16,8 +16,11 @@ SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FRAMES_PER_SECOND
 SAMPLES_PER_MS = SAMPLE_RATE_HZ // 1_000
 BYTES_PER_SAMPLE = 2
 
-ENCODING_S = 0.012
-"""Time kept before a frame is due for pasting, encoding and sending it."""
+GRID_S = FRAME_S / 8
+"""Frames are due at multiples of this on the monotonic clock. What is to happen some of these
+before happens together with what is due for other sessions, and one wake-up serves both."""
+ENCODING_S = 2 * GRID_S
+"""Time kept before a frame is due for pasting, encoding and sending it: 10 ms."""
 
 
 def frame_timestamp_ms(frame: int) -> int:

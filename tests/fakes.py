@@ -108,7 +108,7 @@ class LoudnessEngine:
     name = "loudness"
     max_batch = 4
     concurrency = 1
-    lead_s = 0.028
+    lead_s = 0.03
     capacity: int | None = None
 
     def __init__(self, *, after: int = 0) -> None:

@@ -174,6 +174,11 @@ class AvatarClips:
     def __getitem__(self, name: str) -> Clip:
         return self._clips[name]
 
+    @property
+    def gop(self) -> int:
+        """Frames from one IDR to the next, at most."""
+        return self.manifest.profile.gop
+
 
 def _check_profile(manifest: Manifest, profile: VideoProfile) -> None:
     ours = {name: getattr(profile, name) for name in profile.__dataclass_fields__}

@@ -53,7 +53,8 @@ def failure_reason(error: Exception) -> str:
 
 
 Answer = Callable[[MouthResult | Exception], None]
-"""Called once on the event loop, unless the request was withdrawn."""
+"""Called once in a pool's thread, which it may use to finish the picture. It is not called for
+what was withdrawn while it was queued."""
 
 
 def traced(name: str, request: MouthRequest, answer: Answer) -> tuple[str, Answer]:
@@ -79,8 +80,18 @@ def traced(name: str, request: MouthRequest, answer: Answer) -> tuple[str, Answe
     return span.context, answer_and_end
 
 
-class EngineAccess(Protocol):
-    """What a host needs. Lives on one event loop; only `open_avatar` takes time."""
+class MouthMaker(Protocol):
+    """What a live stream needs of an engine."""
+
+    def submit(self, request: MouthRequest, answer: Answer) -> None:
+        """Queue a request."""
+
+    def withdraw(self, request: MouthRequest) -> None:
+        """Forget a request that is still queued; nothing happens if it is not."""
+
+
+class EngineAccess(MouthMaker, Protocol):
+    """What a host needs. Asked from one event loop; only `open_avatar` takes time."""
 
     name: str
     context: AudioContext
@@ -116,12 +127,6 @@ class EngineAccess(Protocol):
 
     def is_ready(self, avatar: LoadedAvatar, clip: str) -> bool:
         """Whether mouths can be made on a clip now."""
-
-    def submit(self, request: MouthRequest, answer: Answer) -> None:
-        """Queue a request."""
-
-    def withdraw(self, request: MouthRequest) -> None:
-        """Forget a request that is still queued; nothing happens if it is not."""
 
     def state(self) -> EngineState:
         """How the engine is."""

@@ -1,12 +1,14 @@
 """An engine in this process: its calls run in a pool, most urgent requests first.
 
-While the engine works, requests gather (see `batcher`). The estimate of a call's time lets the
+While the engine works, requests gather (see `batcher`), and the thread that ends a call begins the
+next one: the event loop is asked for nothing in between. The estimate of a call's time lets the
 batcher pass over what cannot be finished in time.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -21,9 +23,11 @@ log = logging.getLogger(__name__)
 _DECAY = 1.1
 """The estimate is a decaying minimum: each slower call raises it by at most 10 %."""
 
+_Call = list[tuple[MouthRequest, Answer]]
+
 
 class InProcessEngine:
-    """Implements `access.EngineAccess`. Lives on one event loop."""
+    """Implements `access.EngineAccess`. Asked from one event loop; answers from its pool."""
 
     def __init__(
         self, engine: Engine, *, pool: Executor, avatar_pool: Executor, now_s: Callable[[], float]
@@ -32,7 +36,7 @@ class InProcessEngine:
 
         Args:
             engine: The engine.
-            pool: Where its calls run; ``engine.concurrency`` threads.
+            pool: Where its calls run, and their answers; ``engine.concurrency`` threads.
             avatar_pool: Where its avatars are opened.
             now_s: The clock.
         """
@@ -42,9 +46,11 @@ class InProcessEngine:
         self._pool = pool
         self._avatar_pool = avatar_pool
         self._now_s = now_s
+        self._lock = threading.Lock()
+        """Held for what follows: the loop submits, the pool's threads take."""
         self._batcher: Batcher[MouthRequest] = Batcher(concurrency=engine.concurrency)
         self._answers: dict[MouthRequest, Answer] = {}
-        self.calls = CallMetrics()
+        self._calls = CallMetrics()
         self._call_s = 0.0
         """The shortest call, lately: underestimating makes a frame late, overestimating skips
         frames that would have made it."""
@@ -68,6 +74,11 @@ class InProcessEngine:
     def waiting(self) -> int:
         return len(self._batcher)
 
+    @property
+    def calls(self) -> CallMetrics:
+        with self._lock:
+            return self._calls.copy()
+
     async def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
@@ -84,52 +95,58 @@ class InProcessEngine:
         return self.engine.state()
 
     def submit(self, request: MouthRequest, answer: Answer) -> None:
-        _, self._answers[request] = traced("engine.mouth", request, answer)
-        self._batcher.submit(request, request.deadline_s)
-        self._start_calls()
+        _, answer = traced("engine.mouth", request, answer)
+        with self._lock:
+            self._answers[request] = answer
+            self._batcher.submit(request, request.deadline_s)
+            call = self._next_call()
+        if call:
+            self._pool.submit(self._work, call)
 
     def withdraw(self, request: MouthRequest) -> None:
-        if self._answers.pop(request, None) is not None:
-            self._batcher.withdraw(request)
+        with self._lock:
+            if self._answers.pop(request, None) is not None:
+                self._batcher.withdraw(request)
 
-    def _start_calls(self) -> None:
-        while requests := self._batcher.start_call(
+    def _next_call(self) -> _Call:
+        """Take what is to be made now; empty: nothing, or all threads are busy."""
+        requests = self._batcher.start_call(
             self.engine.max_batch, end_s=self._now_s() + self._call_s
-        ):
-            answers = [self._answers.pop(request) for request in requests]
-            future = asyncio.get_running_loop().run_in_executor(
-                self._pool, _call, self.engine, requests
-            )
+        )
+        return [(request, self._answers.pop(request)) for request in requests]
 
-            def done(
-                future: "asyncio.Future[list[MouthResult]]",
-                answers: list[Answer] = answers,
-                began_s: float = self._now_s(),
-            ) -> None:
+    def _work(self, call: _Call) -> None:
+        """Make call after call, until nothing waits. Runs in the engine's pool."""
+        while call:
+            results = self._make([request for request, _ in call])
+            for (_, answer), result in zip(call, results, strict=True):
+                try:
+                    answer(result)
+                except Exception:  # the thread continues for the other sessions
+                    log.exception("a mouth could not be handed over")
+            with self._lock:
                 self._batcher.end_call()
-                took_s = self._now_s() - began_s
-                self.calls.sizes.count(len(answers))
-                self.calls.durations.count(took_s)
-                self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
-                self._hand_out(answers, future)
-                self._start_calls()
+                call = self._next_call()
 
-            future.add_done_callback(done)
+    def _make(self, requests: Sequence[MouthRequest]) -> Sequence[MouthResult | Exception]:
+        began_s = self._now_s()
+        try:
+            return _call(self.engine, requests)
+        except Exception as error:
+            log.exception("the %s engine failed", self.name, extra={"engine": self.name})
+            return [error] * len(requests)
+        finally:
+            self._count(len(requests), self._now_s() - began_s)
 
-    def _hand_out(self, answers: list[Answer], future: "asyncio.Future[list[MouthResult]]") -> None:
-        error = future.exception()
-        if error is None:
-            for answer, result in zip(answers, future.result(), strict=True):
-                answer(result)
-            return
-        log.error("the %s engine failed", self.name, exc_info=error, extra={"engine": self.name})
-        failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
-        for answer in answers:
-            answer(failure)
+    def _count(self, mouths: int, took_s: float) -> None:
+        with self._lock:
+            self._calls.sizes.count(mouths)
+            self._calls.durations.count(took_s)
+            self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
 
 
-def _call(engine: Engine, requests: list[MouthRequest]) -> list[MouthResult]:
-    """Extract features for all, then render all. Runs in the engine's pool."""
+def _call(engine: Engine, requests: Sequence[MouthRequest]) -> list[MouthResult]:
+    """Extract features for all, then render all."""
     features = engine.listen([request.window for request in requests])
     pictures = [request.read_picture() for request in requests]
     made = engine.render(

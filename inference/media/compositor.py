@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from inference.media.types import Patch, Picture, Rectangle
 
 Plane = NDArray[np.uint8]
+Planes = tuple[Plane, Plane, Plane]
+"""Y at full size, U and V at half of it each."""
 
 
 def cross_fade(outgoing: Picture, incoming: Picture, weight: float) -> Picture:
@@ -28,25 +30,43 @@ def paste(picture: Picture, patch: Patch) -> Picture:
 
 def paste_into(picture: Picture, patch: Patch) -> None:
     """Put ``patch`` over ``picture``."""
+    _paste(planes_of(picture), patch)
+
+
+def draw(canvas: Planes, picture: Picture, patch: Patch | None) -> None:
+    """Put ``picture`` on a canvas of its size, and ``patch`` over it; None: nothing."""
+    for plane, source in zip(canvas, planes_of(picture), strict=True):
+        np.copyto(plane, source)
+    if patch is not None:
+        _paste(canvas, patch)
+
+
+def cut(picture: Picture, rectangle: Rectangle) -> Patch:
+    """Return what ``picture`` shows there: views of it."""
+    return Patch(rectangle.x, rectangle.y, *_under(planes_of(picture), rectangle))
+
+
+def planes_of(picture: Picture) -> Planes:
+    """Return views of the three planes."""
+    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
+    # The chroma planes are [height // 2, width // 2] each, packed row after row below the Y plane.
+    u_plane, v_plane = picture[height:].reshape(2, height // 2, width // 2)
+    return picture[:height], u_plane, v_plane
+
+
+def _paste(planes: Planes, patch: Patch) -> None:
     for under, over in zip(
-        _planes(picture, patch.rectangle),
+        _under(planes, patch.rectangle),
         (patch.y_plane, patch.u_plane, patch.v_plane),
         strict=True,
     ):
         under[:] = over
 
 
-def cut(picture: Picture, rectangle: Rectangle) -> Patch:
-    """Return what ``picture`` shows there: views of it."""
-    return Patch(rectangle.x, rectangle.y, *_planes(picture, rectangle))
-
-
-def _planes(picture: Picture, rectangle: Rectangle) -> tuple[Plane, Plane, Plane]:
-    """Return views of the three planes under a rectangle."""
-    height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    # The chroma planes are [height // 2, width // 2] each, packed row after row below the Y plane.
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
+def _under(planes: Planes, rectangle: Rectangle) -> Planes:
+    """Return the parts of planes that a rectangle covers."""
     left, top = rectangle.x, rectangle.y
     right, bottom = left + rectangle.width, top + rectangle.height
-    u_plane, v_plane = chroma[:, top // 2 : bottom // 2, left // 2 : right // 2]
-    return picture[top:bottom, left:right], u_plane, v_plane
+    y_plane, *chroma = planes
+    u_plane, v_plane = (plane[top // 2 : bottom // 2, left // 2 : right // 2] for plane in chroma)
+    return y_plane[top:bottom, left:right], u_plane, v_plane

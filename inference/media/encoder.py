@@ -9,10 +9,13 @@ timeline wants one, or when the GOP is full, and nowhere else.
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
+from inference.media import compositor
+from inference.media.compositor import Planes
 from inference.media.profile import VideoProfile
-from inference.media.types import Picture
+from inference.media.types import Patch, Picture
 
 _IDR_QUALITY = 3.5
 """x264's ipratio, usually 1.4: how much finer an IDR is encoded than what refers to it. The better
@@ -35,25 +38,43 @@ class Encoder:
     def __init__(self, profile: VideoProfile) -> None:
         self._profile = profile
         self._codec = _codec(profile, _FIRST_IDR_QUALITY)
+        self._frame = av.VideoFrame(profile.width, profile.height, "yuv420p")
+        """What x264 is given each time: it has made its own copy when `encode` returns."""
+        self._canvas = _planes(self._frame)
         self._pictures = 0
         self._pictures_in_group = 0
 
-    def encode(self, picture: Picture, *, idr: bool = False) -> bytes:
-        """Return the access unit of ``picture`` (I420, uint8 ``[height * 3 // 2, width]``).
+    def encode(self, picture: Picture, patch: Patch | None = None, *, idr: bool = False) -> bytes:
+        """Return the access unit of a picture.
 
-        The first one is always an IDR; ``idr`` forces another.
+        Args:
+            picture: I420, uint8 ``[height * 3 // 2, width]``.
+            patch: What is seen over it; None: nothing.
+            idr: It must be an IDR, as the first one always is.
         """
         if self._pictures and (idr or self._pictures_in_group == self._profile.gop):
             # Nothing refers across an IDR, and x264 cannot change its ipratio: another takes over.
             self._codec = _codec(self._profile, _IDR_QUALITY)
             self._pictures_in_group = 0
-        frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
+        compositor.draw(self._canvas, picture, patch)
+        frame = self._frame
         frame.pts = self._pictures
         frame.time_base = self._codec.time_base
         self._pictures += 1
         self._pictures_in_group += 1
         # zerolatency: exactly one packet per picture
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
+
+
+def _planes(frame: av.VideoFrame) -> Planes:
+    """Return the planes of a frame, to be written to."""
+    y_plane, u_plane, v_plane = (
+        np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+            : plane.height, : plane.width
+        ]
+        for plane in frame.planes
+    )
+    return y_plane, u_plane, v_plane
 
 
 def _codec(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:

@@ -9,6 +9,8 @@ mouth          the state of the mouth
 speech_queue   PCM in, frame-aligned windows out
 frame_queue    planned frames on their way out
 concealment    what replaces a mouth that is late
+mouth_pace     how many mouths are made while frames are late
+live_stream    a session's live frames: its requests and their outcomes
 pipeline       engine calls, pictures, encoding, off the event loop
 deadlines      what happens when
 clock          the monotonic clock

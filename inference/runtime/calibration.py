@@ -22,7 +22,6 @@ from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.engines.base import Engine, RenderJob, RenderRefusal
 from inference.errors import AvatarError
-from inference.media import compositor
 from inference.media.encoder import Encoder
 from inference.media.profile import VideoProfile
 from inference.media.types import AudioWindow
@@ -134,6 +133,4 @@ def _speaking_frames(
         features = engine.listen([window])[0][0]
         job = RenderJob(avatar=opened, clip=name, index=index, picture=picture, features=features)
         made = engine.render([job])[0]
-        if made is not None and not isinstance(made, RenderRefusal):
-            picture = compositor.paste(picture, made)
-        yield encoder.encode(picture)
+        yield encoder.encode(picture, None if isinstance(made, RenderRefusal) else made)

@@ -1,17 +1,26 @@
 """What is to happen when, and the one loop that waits for it.
 
 Deadlines are absolute moments: the loop never sleeps for "a period", so lateness does not add up.
+
+Waking up costs as much as many an event, so there are as few turns as can be: what is due within
+`EARLY_S` happens in the same one, and what other threads hand over waits for the next one, unless
+that would be too late.
 """
 
 import asyncio
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from inference.runtime.clock import Clock
 
 Event = Callable[[float], None]
 """Called with the moment at which it happens, which may be later than it was wanted."""
+
+EARLY_S = 0.001
+"""Timers of event loops are no finer: one that comes a little early would only be set again."""
 
 
 class DeadlineQueue:
@@ -22,6 +31,8 @@ class DeadlineQueue:
         self._events: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
         self._wake = asyncio.Event()
+        self._handed_over: deque[Event] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def at(self, when_s: float, event: Event) -> None:
         """Let ``event`` happen at ``when_s``; at once if that has passed."""
@@ -29,13 +40,35 @@ class DeadlineQueue:
         if self._events[0][0] == when_s:
             self._wake.set()
 
+    def hand_over(self, event: Event, *, by_s: float) -> None:
+        """Let ``event`` happen on the loop; from any thread.
+
+        Args:
+            event: What is to happen, before all that is due.
+            by_s: A moment for which something was put down with `at`: the event happens then at
+                the latest, at once if that has passed.
+        """
+        self._handed_over.append(event)
+        # Looked at after the event is there: a turn at ``by_s`` or later finds it.
+        if self._loop is not None and self._clock.now_s() >= by_s - EARLY_S:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake.set)
+
     async def run(self) -> None:
         """Keep time, until cancelled. An event that raises ends it."""
+        self._loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            now_s = self._clock.now_s()
-            while self._events and self._events[0][0] <= now_s:
-                _, _, event = heapq.heappop(self._events)
-                event(now_s)
-                now_s = self._clock.now_s()
+            self._take_turn()
             await self._clock.wait(self._wake, self._events[0][0] if self._events else None)
+
+    def _take_turn(self) -> None:
+        while True:
+            now_s = self._clock.now_s()
+            if self._handed_over:
+                self._handed_over.popleft()(now_s)
+            elif self._events and self._events[0][0] <= now_s + EARLY_S:
+                when_s, _, event = heapq.heappop(self._events)
+                event(max(now_s, when_s))
+            else:
+                return

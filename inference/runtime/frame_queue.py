@@ -1,31 +1,20 @@
 """Planned frames on their way to the gateway.
 
-A planned frame is in a `PlannedFrame` until it is due, and slots leave the `FrameQueue` in
-order::
+A planned frame is in a `PlannedFrame` until it is due, and they leave the `FrameQueue` in order::
 
-    plan ──▶ CLIP ─────────────────────────────────────▶ ready ──▶ due ──▶ sent
-        └──▶ LIVE ──▶ rendering ──▶ encoding ──▶ ready ──┘
-                          └─ cut off: the last mouth ─┘
-
-Mouths may be made in any order. Pictures are encoded one after the other and as planned, because
-each refers to the one before.
+    plan ──▶ CLIP ────────────────────▶ ready ──▶ due ──▶ sent
+        └──▶ LIVE ──▶ the live stream ──▶ ready ──┘
 
 Pure: no clock, no pools.
 """
 
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from inference.media.types import AudioWindow, Patch, Picture
+from inference.media.types import AudioWindow
+from inference.runtime.mouth import Mouth
 from inference.runtime.speech_queue import SpeechFrame
 from inference.runtime.timeline import FramePlan, Source, Timeline
-
-
-class Phase(Enum):
-    RENDERING = auto()
-    ENCODING = auto()
-    READY = auto()
 
 
 @dataclass(slots=True, eq=False)
@@ -41,16 +30,12 @@ class PlannedFrame:
     speech: SpeechFrame | None
     spoken_before: AudioWindow | None = None
     """The last sound before it: a mouth without sound of its own is made from that."""
-    phase: Phase = Phase.RENDERING
-    access_unit: bytes = b""
+    access_unit: bytes | None = None
+    """None: it is not encoded yet."""
     is_idr: bool = False
     is_dropped: bool = False
-    has_missed_deadline: bool = False
+    is_repeated: bool = False
     """Its mouth was not made in time: something stands in for it."""
-    picture: Picture | None = None
-    """The source picture, where the engine has seen it."""
-    patch: Patch | None = None
-    """The mouth to be pasted over it; None: its own."""
 
     @property
     def window(self) -> AudioWindow | None:
@@ -58,60 +43,57 @@ class PlannedFrame:
         return self.spoken_before if self.speech is None else self.speech.window
 
     @property
-    def awaits_mouth(self) -> bool:
-        """Whether the engine's answer still matters."""
-        return self.phase is Phase.RENDERING and not self.is_dropped
+    def needs_mouth(self) -> bool:
+        """Whether an engine has to make its mouth: it is not the source picture's."""
+        is_open = self.plan.mouth is not Mouth.CLOSED and self.window is not None
+        return is_open and self.plan.source is Source.LIVE
 
     @property
-    def was_seen_by_encoder(self) -> bool:
-        """Whether a later picture may refer to this one's."""
-        return self.plan.source is Source.LIVE and self.phase is not Phase.RENDERING
+    def begins_stretch(self) -> bool:
+        """Whether it is encoded, and the frame before it was not."""
+        return self.plan.source is Source.LIVE and self.before.source is Source.CLIP
 
 
 class FrameQueue:
-    """The slots of one session, in the order of their frames."""
+    """The frames of one session that were planned and not sent, in order."""
 
     def __init__(self) -> None:
-        self._slots: deque[PlannedFrame] = deque()
+        self._frames: deque[PlannedFrame] = deque()
 
-    def put(self, slot: PlannedFrame) -> None:
-        self._slots.append(slot)
+    def put(self, frame: PlannedFrame) -> None:
+        self._frames.append(frame)
 
     @property
     def oldest(self) -> PlannedFrame | None:
-        return self._slots[0] if self._slots else None
+        return self._frames[0] if self._frames else None
 
     @property
     def newest(self) -> PlannedFrame | None:
-        return self._slots[-1] if self._slots else None
+        return self._frames[-1] if self._frames else None
 
     @property
     def first_spoken(self) -> PlannedFrame | None:
-        """The first slot with speech."""
-        return next((slot for slot in self._slots if slot.speech), None)
-
-    @property
-    def next_to_encode(self) -> PlannedFrame | None:
-        """The slot whose picture is the encoder's next; None if its mouth is not there yet."""
-        slot = next((slot for slot in self._slots if slot.phase is not Phase.READY), None)
-        return slot if slot is not None and slot.phase is Phase.ENCODING else None
+        """The first frame with speech."""
+        return next((frame for frame in self._frames if frame.speech), None)
 
     def lateness_s(self, now_s: float) -> float:
-        """How long ago the oldest slot was due; not above 0 if nothing is late."""
-        return now_s - self._slots[0].due_s if self._slots else 0.0
+        """How long ago the oldest frame was due; not above 0 if nothing is late."""
+        return now_s - self._frames[0].due_s if self._frames else 0.0
 
     def take_due(self, now_s: float) -> PlannedFrame | None:
-        """Return the oldest slot, if it is due and ready."""
-        if self._slots and self._slots[0].phase is Phase.READY and self._slots[0].due_s <= now_s:
-            return self._slots.popleft()
+        """Return the oldest frame, if it is due and ready."""
+        if self._frames:
+            oldest = self._frames[0]
+            if oldest.access_unit is not None and oldest.due_s <= now_s:
+                return self._frames.popleft()
         return None
 
     def drop_from(self, first: PlannedFrame | None) -> list[PlannedFrame]:
-        """Drop ``first``, one of the outbox's, and all behind it; they are returned in order."""
+        """Drop ``first``, one of the queue's, and all behind it; they are returned in order."""
         if first is None:
             return []
         dropped: list[PlannedFrame] = []
         while not dropped or dropped[-1] is not first:
-            dropped.append(self._slots.pop())
+            dropped.append(self._frames.pop())
             dropped[-1].is_dropped = True
         return dropped[::-1]

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 Everything that is due stands in one `DeadlineQueue`: a session's tick (plan the next frame), a
 frame, or the moment to stop waiting for the engine. Sessions are spread over the 40 ms, so that
-they do not all burst at once. Long work runs in the pools of the `pipeline`.
+they do not all burst at once, but on a grid of 5 ms, so that one wake-up serves many. Long work
+runs in the pools of the `pipeline`.
 
 The host depends on neither Django nor Channels: messages go out through ``deliver`` and come in
 through `Host.submit`, which never blocks. A fault in one session ends that session, tells its
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from inference.assets.clips import PictureCache
+from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.engines.access import EngineAccess
 from inference.engines.base import EngineState
@@ -54,11 +55,13 @@ from inference.runtime.capacity import Capacity
 from inference.runtime.clock import Clock
 from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.learned_places import OBSERVE_EVERY_S, LearnedPlaces
+from inference.runtime.live_stream import LiveStream, Outcome, TakeOutcome
+from inference.runtime.mouth_pace import MouthPace
 from inference.runtime.pipeline import Pipeline
 from inference.runtime.session import WorkerSession
 from inference.runtime.speech_queue import SpeechQueue
 from inference.runtime.worker_outbox import Deliver, HandOver, WorkerOutbox
-from inference.timing import FRAME_S
+from inference.timing import FRAME_S, GRID_S
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ COUNT_EVERY_S = 0.02
 DRAIN_S = 3.0
 """How long `Host.drain` may take."""
 
-_ORIGIN_SLOTS = 8
+_ORIGINS = round(FRAME_S / GRID_S)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +86,7 @@ class _Hosted:
     """A session, and where its messages go."""
 
     session: WorkerSession
+    clips: AvatarClips
     outbox: WorkerOutbox
 
 
@@ -151,21 +155,20 @@ class Host:
             cache=cache or PictureCache(),
             profile=profile,
             pool=media_pool,
-            in_use=lambda: [hosted.session.clips for hosted in self._hosted.values()],
+            in_use=lambda: [hosted.clips for hosted in self._hosted.values()],
         )
         self._pipeline = Pipeline(
             engine=engine,
             media_pool=media_pool,
             profile=profile,
-            clock=clock,
             deadlines=self._deadlines,
-            guard=self._guard,
         )
         self._places = places
         """How many sessions can speak at once, where the engine does not know; None: not known."""
         self._cpu_s = cpu_s
         """Processor time of this process."""
         self._capacity = Capacity(self._engine_places, speech_share=speech_share)
+        self._pace = MouthPace()
         self.channel = ""
         """Where this worker takes messages of its own, claims included; empty: not known."""
         self.has_channel = asyncio.Event()
@@ -350,24 +353,34 @@ class Host:
             await self._refuse(start, "avatar", str(error))
             return
         outbox = WorkerOutbox(start, self._deliver, self._hand_over)
+
+        def open_stream(take: TakeOutcome) -> LiveStream:
+            def take_guarded(outcome: Outcome, now_s: float) -> None:
+                with self._guard(session):
+                    take(outcome, now_s)
+
+            return self._pipeline.open_stream(
+                start.claim_id, opened.clips, opened.avatar, take_guarded
+            )
+
         session = WorkerSession(
             start,
             opened.clips,
-            opened.avatar,
             SpeechQueue(
                 self._engine.context,
                 end_of_speech_ms=self._end_of_speech_ms,
                 late_audio=start.late_audio,
             ),
-            self._pipeline,
+            open_stream,
             outbox.put,
             worker_channel=worker_channel,
             lead_s=self._engine.lead_s,
             is_ready=partial(self._engine.is_ready, opened.avatar),
             capacity=self._capacity,
+            pace=self._pace,
             may_speak=self._may_speak,
         )
-        self._hosted[start.claim_id] = _Hosted(session, outbox)
+        self._hosted[start.claim_id] = _Hosted(session, opened.clips, outbox)
         self._spawn(outbox.send_all(on_loss=session.require_idr))
         outbox.put(self._offer(session))
         session.last_message_s = self._clock.now_s()
@@ -427,15 +440,16 @@ class Host:
         self._deadlines.at(session.last_message_s + GATEWAY_SILENCE_S, check)
 
     def _free_origin(self, now_s: float) -> float:
-        """Return a moment within the next frame time at which the fewest other sessions are due."""
-        width_s = FRAME_S / _ORIGIN_SLOTS
-
-        def slot(moment_s: float) -> int:
-            return round(moment_s / width_s) % _ORIGIN_SLOTS
-
-        taken = Counter(slot(s.clock.origin_s) for s in self._sessions() if s.is_streaming)
-        moments = [now_s + step * width_s for step in range(_ORIGIN_SLOTS)]
-        return min(moments, key=lambda moment_s: (taken[slot(moment_s)], moment_s))
+        """Return the moment of the grid, from the last one on, when the fewest others are due."""
+        taken = Counter(
+            round(session.clock.origin_s / GRID_S) % _ORIGINS
+            for session in self._sessions()
+            if session.is_streaming
+        )
+        first = math.floor(now_s / GRID_S + 1e-6)
+        return GRID_S * min(
+            range(first, first + _ORIGINS), key=lambda step: (taken[step % _ORIGINS], step)
+        )
 
     def _end(self, session: WorkerSession, farewell: LayerMessage | None) -> None:
         hosted = self._hosted.pop(session.start.claim_id, None)

@@ -107,10 +107,15 @@ class Planner:
             speech=taken,
         )
 
-    def rollback(self, slots: Sequence[PlannedFrame]) -> None:
-        """Drop these planned frames, the newest ones, in order; their speech waits again."""
+    def rollback(self, slots: Sequence[PlannedFrame], *, was_encoded: bool) -> None:
+        """Drop these planned frames, the newest ones, in order; their speech waits again.
+
+        Args:
+            slots: The frames.
+            was_encoded: Whether an encoder saw one of them, so that later pictures may refer to it.
+        """
         self._timeline = self._timeline.rewind(slots[0].before)
-        if any(slot.was_seen_by_encoder for slot in slots):
+        if was_encoded:
             self._timeline = self._timeline.require_idr()
         for slot in slots:
             if slot.speech is not None:

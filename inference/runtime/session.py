@@ -2,18 +2,19 @@
 
 Theory of operation
 -------------------
-A frame is planned shortly before it is due, by as much as the engine needs (`planner`),
-and is in a slot until it leaves for the gateway (`frame_queue`). In between its mouth and its
-picture are made, and that may take too long:
+A frame is planned shortly before it is due, by as much as the engine needs (`planner`), and waits
+until it leaves for the gateway (`frame_queue`). In between the session's live stream (`pipeline`)
+makes its mouth and its picture, and that may take too long:
 
-* A slot whose engine result is not there shortly before it is due is *cut off*: an utterance that
-  was to begin is planned again, a frame later; else another mouth stands in (`concealment`).
-* An interrupt takes back every slot with speech that has not left, and plans those frames again
-  from the state before them. Where an encoder had already seen such a picture, the next is an IDR.
+* A frame whose mouth is not there shortly before it is due is *cut off*: an utterance that was to
+  begin is planned again, a frame later; else another mouth stands in (`concealment`).
+* An interrupt takes back every frame with speech that has not left, and plans it again from the
+  state before. Where an encoder had already seen such a picture, the next is an IDR.
+* Where frames leave late, some mouths are not even begun (`mouth_pace`).
 * Frames that have been due for more than a second are given up, sound put back, and the numbers
   jump to now.
 
-Everything here runs on the host's event loop; the work itself is done in the pipeline's pools.
+Pure: time is an argument, and the work is done by the live stream.
 """
 
 import logging
@@ -21,11 +22,8 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from inference.assets.clip_index import ClipRequest, resolve_clip
-from inference.assets.clips import AvatarClips
-from inference.engines.base import LoadedAvatar
-from inference.media.encoder import Encoder
-from inference.media.types import AudioWindow, Patch
+from inference.assets.clip_index import ClipIndex, ClipRequest, resolve_clip
+from inference.media.types import AudioWindow
 from inference.messages import (
     ActionStart,
     AudioChunk,
@@ -42,12 +40,13 @@ from inference.messages import (
     VideoFrame,
 )
 from inference.metrics import FrameMetrics
-from inference.runtime.concealment import ErrorConcealment
-from inference.runtime.frame_queue import FrameQueue, Phase, PlannedFrame
+from inference.runtime.concealment import StartDelay
+from inference.runtime.frame_queue import FrameQueue, PlannedFrame
+from inference.runtime.live_stream import Encoded, MouthLate, NotEncoded, OpenStream, Outcome
 from inference.runtime.mouth import Mouth
 from inference.runtime.planner import Planner
 from inference.runtime.speech_queue import SpeechQueue
-from inference.runtime.timeline import IsReady, Source
+from inference.runtime.timeline import FramePlan, IsReady, Source
 from inference.timing import FrameClock
 
 log = logging.getLogger(__name__)
@@ -58,24 +57,40 @@ MAX_LATE_S = 1.0
 """A frame later than this is given up."""
 
 
-class RenderPipeline(Protocol):
-    """The pipeline as a session sees it."""
+class ClipFrames(Protocol):
+    """A clip as a session sees it."""
 
-    def render(self, session: "WorkerSession", slot: PlannedFrame) -> None:
-        """Have the engine make the slot's mouth.
+    def access_unit(self, index: int) -> bytes:
+        """Return one frame, as it was encoded at preparation."""
 
-        Answered by `WorkerSession.on_rendered` or `WorkerSession.on_render_failed`; when the time
-        for that is over, `WorkerSession.deadline_missed` is called.
-        """
+    def is_idr(self, index: int) -> bool:
+        """Say whether that frame stands alone."""
 
-    def withdraw(self, slot: PlannedFrame) -> None:
-        """Withdraw the slot's mouth: it is no longer wanted."""
 
-    def encode(self, session: "WorkerSession", slot: PlannedFrame) -> None:
-        """Make the slot's picture and encode it; answered by `WorkerSession.on_encoded`."""
+class SessionClips(Protocol):
+    """An avatar's clips as a session sees them."""
 
-    def decode_ahead(self, session: "WorkerSession", clip: str, index: int) -> None:
-        """Have the pictures around ``index`` decoded before they are needed."""
+    @property
+    def index(self) -> ClipIndex:
+        """What there is."""
+
+    @property
+    def gop(self) -> int:
+        """Frames from one IDR to the next, at most."""
+
+    def __getitem__(self, name: str) -> ClipFrames:
+        """Return one of them."""
+
+
+class Pace(Protocol):
+    """How many mouths the process makes, as a session sees it."""
+
+    @property
+    def every(self) -> int:
+        """Of so many mouths one is made."""
+
+    def frame_sent(self, lateness_s: float, now_s: float) -> None:
+        """Count a frame that was sent, so late."""
 
 
 class SpeechCapacity(Protocol):
@@ -91,32 +106,32 @@ class WorkerSession:
     def __init__(
         self,
         start: SessionStart,
-        clips: AvatarClips,
-        avatar: LoadedAvatar,
+        clips: SessionClips,
         speech: SpeechQueue,
-        stage: RenderPipeline,
+        open_stream: OpenStream,
         send: Callable[[LayerMessage], None],
         *,
         worker_channel: str,
         lead_s: float,
         is_ready: IsReady = lambda _: True,
         capacity: SpeechCapacity,
+        pace: Pace,
         may_speak: Callable[[float], bool] = lambda now_s: True,
     ) -> None:
         self.start = start
         self.worker_channel = worker_channel
         self.clips = clips
-        self.avatar = avatar
         self.metrics = FrameMetrics()
-        self.encoder: Encoder | None = None
-        self.is_encoding = False
         self.is_streaming = False
         self.last_message_s = 0.0
         """When the gateway's last message came."""
         self._capacity = capacity
+        self._pace = pace
+        self._mouths_repeated = 0
+        """Since the last one was asked of the engine."""
         self._may_speak = may_speak
         self._place_until_s = 0.0
-        self._pipeline = stage
+        self._stream = open_stream(self.take_outcome)
         self._send = send
         self._planner = Planner(
             clips.index,
@@ -125,8 +140,8 @@ class WorkerSession:
             seed=zlib.crc32(start.session_id.encode()),
             is_ready=is_ready,
         )
-        self._outbox = FrameQueue()
-        self._concealment = ErrorConcealment()
+        self._frames = FrameQueue()
+        self._start_delay = StartDelay()
         self._spoken: AudioWindow | None = None
         """The sound of the newest planned mouth: held or eased ones show it."""
         self._shown_position = 0
@@ -167,7 +182,7 @@ class WorkerSession:
     def tick(self, now_s: float) -> None:
         """Plan the next frame; skip ahead if more than `MAX_LATE_S` behind."""
         self.flush(now_s)
-        if self._outbox.lateness_s(now_s) > MAX_LATE_S:
+        if self._frames.lateness_s(now_s) > MAX_LATE_S:
             self._give_up(now_s)
         elif now_s - self.next_tick_s > MAX_LATE_S:
             self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
@@ -175,13 +190,12 @@ class WorkerSession:
 
     def flush(self, now_s: float) -> None:
         """Send the slots that are due and ready, in order."""
-        while (slot := self._outbox.take_due(now_s)) is not None:
+        while (slot := self._frames.take_due(now_s)) is not None:
             self._send_frame(slot, now_s)
 
     def _send_frame(self, slot: PlannedFrame, now_s: float) -> None:
         plan = slot.plan
-        if plan.source is Source.CLIP:
-            self.encoder = None
+        assert slot.access_unit is not None, "it was taken because it is ready"
         if slot.speech is not None:
             self._shown_position = slot.speech.end
             if slot.speech.skipped:
@@ -195,8 +209,10 @@ class WorkerSession:
                 )
             self.metrics.spoken += 1
         self.metrics.sent += 1
-        self.metrics.lateness.count(now_s - slot.due_s)
-        self._capacity.frame_sent(now_s - slot.due_s, now_s, is_repeated=slot.has_missed_deadline)
+        lateness_s = now_s - slot.due_s
+        self.metrics.lateness.count(lateness_s)
+        self._pace.frame_sent(lateness_s, now_s)
+        self._capacity.frame_sent(lateness_s, now_s, is_repeated=slot.is_repeated)
         self._send(
             VideoFrame(
                 claim_id=self.start.claim_id,
@@ -214,8 +230,8 @@ class WorkerSession:
         )
 
     def _give_up(self, now_s: float) -> None:
-        """Give up the outbox, which is too late: start over from its first slot's state, at now."""
-        given_up = self._rollback(self._outbox.oldest)
+        """Start over at now, from the state of the first slot that waits: it is too late."""
+        given_up = self._rollback(self._frames.oldest)
         log.warning(
             "session %s: frames from %d on were over %.0f s late and are given up",
             self.start.session_id,
@@ -227,94 +243,84 @@ class WorkerSession:
 
     def _rollback(self, first: PlannedFrame | None) -> list[PlannedFrame]:
         """Drop ``first`` and all behind it, and return to the state before them."""
-        dropped = self._outbox.drop_from(first)
-        for slot in dropped:
-            self._pipeline.withdraw(slot)
+        dropped = self._frames.drop_from(first)
         if dropped:
+            was_encoded = self._stream.withdraw(dropped)
             self._spoken = dropped[0].spoken_before
-            self._planner.rollback(dropped)
+            self._planner.rollback(dropped, was_encoded=was_encoded)
         return dropped
 
     def _begin(self, slot: PlannedFrame) -> None:
-        """Have made what a planned slot needs."""
-        self._outbox.put(slot)
+        """Have made what a slot needs that was planned."""
+        self._frames.put(slot)
         slot.spoken_before = self._spoken
         self._spoken = slot.window
         plan, clip, index = slot.plan, slot.plan.cursor.clip, slot.plan.cursor.index
         if plan.source is Source.CLIP:
             slot.access_unit = self.clips[clip].access_unit(index)
             slot.is_idr = self.clips[clip].is_idr(index)
-            slot.phase = Phase.READY
+            if slot.before.source is Source.LIVE:
+                self._stream.end_stretch()
             return
-        self._pipeline.decode_ahead(self, clip, index + self.clips.manifest.profile.gop)
+        self._stream.decode_ahead(clip, index + self.clips.gop)
         if (wanted := self._planner.wanted_clip) != clip:
-            self._pipeline.decode_ahead(self, wanted, 0)
+            self._stream.decode_ahead(wanted, 0)
         if plan.mouth is Mouth.HOLDING:
             self.metrics.held += 1
-        if plan.mouth is Mouth.CLOSED or slot.window is None:
-            self._encode(slot, None)
-        else:
-            self._pipeline.render(self, slot)
+        self._stream.submit(slot, repeats_mouth=self._repeats_mouth(plan))
 
-    def on_rendered(self, slot: PlannedFrame, patch: Patch | None) -> None:
-        """Take a mouth that the engine made."""
-        if slot.awaits_mouth:
-            self._encode(slot, patch)
+    def _repeats_mouth(self, plan: FramePlan) -> bool:
+        """Say whether the process has no time for this mouth."""
+        is_needed = plan.begins_utterance or not plan.mouth.is_in_utterance
+        if is_needed or self._mouths_repeated + 1 >= self._pace.every:
+            self._mouths_repeated = 0
+            return False
+        self._mouths_repeated += 1
+        return True
 
-    def on_render_failed(self, slot: PlannedFrame, reason: str) -> None:
-        """Take a failure of the engine: the base video continues; reported once an utterance."""
-        self._report_failure(slot, reason)
-        if slot.awaits_mouth:
-            self._encode(slot, None)
+    def take_outcome(self, outcome: Outcome, now_s: float) -> None:
+        """Take what became of a frame from the live stream.
+
+        Raises:
+            Exception: There can be no picture: what the stream met ends the session.
+        """
+        match outcome:
+            case Encoded():
+                self._on_encoded(outcome, now_s)
+            case MouthLate(slot):
+                self._on_mouth_late(slot, now_s)
+            case NotEncoded(error):
+                raise error
+
+    def _on_encoded(self, encoded: Encoded, now_s: float) -> None:
+        slot = encoded.frame
+        if slot.is_dropped:
+            return
+        slot.access_unit, slot.is_idr = encoded.access_unit, encoded.is_idr
+        slot.is_repeated = encoded.is_repeated
+        if encoded.is_repeated:
+            self.metrics.skipped += 1
+        if encoded.failure is not None:
+            self._report_failure(slot, encoded.failure)
+        if slot.needs_mouth and (encoded.failure is not None or not encoded.is_repeated):
+            self._start_delay.reset()
+        self.flush(now_s)
 
     def _report_failure(self, slot: PlannedFrame, reason: str) -> None:
+        """Report, once an utterance, that the base video continues without lips."""
         if slot.plan.begins_utterance or not self._has_reported_failure:
             self._has_reported_failure = True
             self._send(SpeechFailed(claim_id=self.start.claim_id, reason=reason))
 
-    def deadline_missed(self, slot: PlannedFrame, now_s: float) -> None:
-        """Continue without the engine's mouth: its time for this slot is over."""
-        if not slot.awaits_mouth:
+    def _on_mouth_late(self, slot: PlannedFrame, now_s: float) -> None:
+        if not (slot.plan.begins_utterance and self._start_delay.delay()):
+            self._stream.cut_off(slot)
             return
-        self._pipeline.withdraw(slot)
-        if slot.plan.begins_utterance and self._concealment.delay_start():
-            dropped = self._rollback(slot)
-            self.metrics.delayed_starts += 1
-            self._begin(self._planner.plan_in_silence(now_s))
-            for _ in dropped[1:]:
-                self._begin(self._planner.plan(now_s))
-            return
-        self.metrics.skipped += 1
-        slot.has_missed_deadline = True
-        self._encode(slot, None)
-
-    def _encode(self, slot: PlannedFrame, patch: Patch | None) -> None:
-        slot.phase, slot.patch = Phase.ENCODING, patch
-        self._encode_next()
-
-    def _encode_next(self) -> None:
-        if self.is_encoding:
-            return
-        slot = self._outbox.next_to_encode
-        if slot is None:
-            return
-        if not slot.has_missed_deadline:
-            self._concealment.made(slot.patch)
-        else:
-            if not self._concealment.repeat(begins_utterance=slot.plan.begins_utterance):
-                self._report_failure(slot, "engine_late")
-            slot.patch = self._concealment.patch
-        self.is_encoding = True
-        self._pipeline.encode(self, slot)
-
-    def on_encoded(
-        self, slot: PlannedFrame, access_unit: bytes, *, is_idr: bool, now_s: float
-    ) -> None:
-        self.is_encoding = False
-        slot.access_unit, slot.is_idr, slot.phase = access_unit, is_idr, Phase.READY
-        slot.picture = slot.patch = None
-        self._encode_next()
-        self.flush(now_s)
+        dropped = self._rollback(slot)
+        self.metrics.delayed_starts += 1
+        self._begin(self._planner.plan_in_silence(now_s))
+        for _ in dropped[1:]:
+            self._begin(self._planner.plan(now_s))
 
     def push_audio(self, chunk: AudioChunk, now_s: float) -> None:
         """Speech came from the gateway."""
@@ -324,7 +330,7 @@ class WorkerSession:
         arrived_s = now_s - chunk.age_ms / 1_000
         self._planner.push_audio(chunk.position, chunk.pcm, arrived_s, request)
         if cursor := self._planner.idle_cursor:
-            self._pipeline.decode_ahead(self, cursor.clip, cursor.index + 1)
+            self._stream.decode_ahead(cursor.clip, cursor.index + 1)
 
     def end_speech(self, end: SpeechEnd) -> None:
         """End the utterance as the client said."""
@@ -347,9 +353,9 @@ class WorkerSession:
 
     def interrupt(self, interrupt: SpeechInterrupt, now_s: float) -> None:
         self._generation = interrupt.generation
-        dropped = self._rollback(self._outbox.first_spoken)
+        dropped = self._rollback(self._frames.first_spoken)
         self._planner.interrupt()
-        self._concealment.reset()
+        self._start_delay.reset()
         for _ in dropped:
             self._begin(self._planner.plan_in_silence(now_s))
         self._has_reported_failure = False
@@ -364,8 +370,8 @@ class WorkerSession:
     def stop(self) -> None:
         """Stop the session: nothing more comes out of it."""
         self.is_streaming = False
-        for slot in self._outbox.drop_from(self._outbox.oldest):
-            self._pipeline.withdraw(slot)
+        self._stream.withdraw(self._frames.drop_from(self._frames.oldest))
+        self._stream.end_stretch()
 
     def require_idr(self) -> None:
         """Start over with an IDR: an access unit was lost on its way to the gateway."""

@@ -94,7 +94,7 @@ class EngineProcessClient:
 
         Args:
             address: Of the engine process's socket.
-            pool: Where pictures are decoded and cut.
+            pool: Where pictures are decoded and cut, and requests are answered.
             version: Of this software.
         """
         self._address = address
@@ -208,7 +208,7 @@ class EngineProcessClient:
         waiting, self._waiting = self._waiting, {}
         self._number_of.clear()
         for each in waiting.values():
-            each.answer(EngineError(RESTARTING))
+            self._answer(each.answer, EngineError(RESTARTING))
 
     def _send(self, message: msgspec.Struct) -> None:
         if self._stream is not None:
@@ -265,10 +265,9 @@ class EngineProcessClient:
         return clip in cast(RemoteAvatar, avatar).regions
 
     def submit(self, request: MouthRequest, answer: Answer) -> None:
-        loop = asyncio.get_running_loop()
         if self._stream is None or self._stream.unsent_bytes > MAX_UNSENT_BYTES:
             reason = RESTARTING if self._stream is None else "engine_late"
-            loop.call_soon(answer, EngineError(self._gone or reason))
+            self._answer(answer, EngineError(self._gone or reason))
             return
         number = next(self._numbers)
         self._number_of[request] = number
@@ -285,12 +284,17 @@ class EngineProcessClient:
                 return
             if (error := future.exception()) is not None:
                 del self._waiting[number], self._number_of[request]
-                answer(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+                failure = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                self._answer(answer, failure)
                 return
             waiting.picture, planes = future.result()
             self._submit(number, waiting, planes)
 
+        loop = asyncio.get_running_loop()
         loop.run_in_executor(self._pool, _cut, request.read_picture, region).add_done_callback(done)
+
+    def _answer(self, answer: Answer, result: MouthResult | Exception) -> None:
+        self._pool.submit(answer, result)
 
     def _submit(self, number: int, waiting: _Waiting, planes: bytes) -> None:
         request = waiting.request
@@ -371,13 +375,14 @@ class EngineProcessClient:
         del self._number_of[waiting.request]
         match message:
             case Failed(_, reason):
-                waiting.answer(EngineError(reason))
+                self._answer(waiting.answer, EngineError(reason))
             case Refused(_, reason):
-                waiting.answer(MouthResult(RenderRefusal(reason), waiting.picture))
+                refusal = RenderRefusal(reason)
+                self._answer(waiting.answer, MouthResult(refusal, waiting.picture))
             case Made(_, x, y, width, height, planes):
                 place = Rectangle(x, y, width, height)
                 made = Patch.from_bytes(place, planes) if planes else None
-                waiting.answer(MouthResult(made, waiting.picture))
+                self._answer(waiting.answer, MouthResult(made, waiting.picture))
 
 
 def _cut(read_picture: Callable[[], Picture], region: Rectangle) -> tuple[Picture, bytes]:

@@ -290,19 +290,26 @@ class EngineServer:
             deadline_s=message.deadline_s,
             trace=message.trace,
         )
-        self._engine.submit(request, partial(self._answer, runtime, number))
+        loop = asyncio.get_running_loop()
 
-    def _answer(self, runtime: _Runtime, number: int, result: MouthResult | Exception) -> None:
+        def answer(result: MouthResult | Exception) -> None:
+            message = _message_of(number, result)
+            loop.call_soon_threadsafe(self._answer, runtime, number, message)
+
+        self._engine.submit(request, answer)
+
+    def _answer(self, runtime: _Runtime, number: int, message: EngineMessage) -> None:
         if runtime.requests.pop(number, None) is None:
             return  # withdrawn while it was made
         if runtime.stream.unsent_bytes > MAX_UNSENT_BYTES:
             log.warning("a runtime does not read: disconnecting it")
             runtime.stream.close()
             return
-        runtime.stream.send(_message_of(number, result))
+        runtime.stream.send(message)
 
 
 def _message_of(number: int, result: MouthResult | Exception) -> EngineMessage:
+    """What a runtime is sent. Runs in the engine's pool, as it copies pixels."""
     if isinstance(result, Exception):
         return Failed(number, failure_reason(result))
     if isinstance(result.made, RenderRefusal):

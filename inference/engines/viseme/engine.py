@@ -20,7 +20,7 @@ from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.silence_gate import mouth_shapes
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch, Picture, Rectangle
-from inference.timing import SAMPLES_PER_FRAME
+from inference.timing import GRID_S, SAMPLES_PER_FRAME
 
 LOOK_AHEAD = 640
 """Samples after a frame that the net hears; measured in docs/visemes.md."""
@@ -51,7 +51,7 @@ class VisemeEngine:
 
     name = "viseme"
     max_batch = 1
-    lead_s = 0.028
+    lead_s = 6 * GRID_S
     capacity: int | None = None
 
     def __init__(

@@ -1,14 +1,15 @@
 """What happens when, on a held clock."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 
 import pytest
 
-from inference.runtime.deadlines import DeadlineQueue
-from tests.fakes import ManualClock
+from inference.runtime.deadlines import EARLY_S, DeadlineQueue
+from tests.fakes import ManualClock, settle
 
 START_S = 100.0
 
@@ -94,3 +95,65 @@ async def test_after_a_stall_all_that_is_due_happens_late(
     clock.stall(2.5)
     await clock.advance(0)
     assert happened == [102.5, 102.5]
+
+
+async def test_what_is_due_at_almost_the_same_moment_happens_in_one_turn(
+    clock: ManualClock, deadlines: DeadlineQueue
+) -> None:
+    happened: list[tuple[float, float]] = []
+    for after_s in (1.0, 1.0 + EARLY_S / 2, 1.0 + 3 * EARLY_S):
+        deadlines.at(START_S + after_s, lambda now_s: happened.append((clock.now_s(), now_s)))
+    await clock.advance(2)
+    assert [at_s for at_s, _ in happened] == pytest.approx([101.0, 101.0, 101.0 + 3 * EARLY_S])
+    told = [now_s for _, now_s in happened]
+    assert told == pytest.approx([101.0, 101.0 + EARLY_S / 2, 101.0 + 3 * EARLY_S])
+
+
+async def test_what_a_thread_hands_over_happens_before_what_it_is_for(
+    clock: ManualClock, deadlines: DeadlineQueue
+) -> None:
+    happened: list[str] = []
+    deadlines.at(START_S + 1, lambda now_s: happened.append("due"))
+    await settle()
+    thread = threading.Thread(
+        target=deadlines.hand_over,
+        args=(lambda now_s: happened.append("handed over"),),
+        kwargs={"by_s": START_S + 1},
+    )
+    thread.start()
+    thread.join()
+    await settle()
+    assert happened == [], "nobody was woken for it"
+    await clock.advance(1)
+    assert happened == ["handed over", "due"]
+
+
+async def test_what_a_thread_hands_over_too_late_happens_at_once(
+    clock: ManualClock, deadlines: DeadlineQueue
+) -> None:
+    happened: list[float] = []
+    await clock.advance(2)
+    thread = threading.Thread(
+        target=deadlines.hand_over, args=(happened.append,), kwargs={"by_s": START_S + 1}
+    )
+    thread.start()
+    thread.join()
+    came = asyncio.Event()
+    deadlines.at(START_S + 1, lambda now_s: came.set())  # behind what was handed over
+    await asyncio.wait_for(came.wait(), 5)
+    assert happened == [102.0]
+
+
+async def test_what_is_handed_over_after_the_loop_is_closed_is_forgotten(
+    clock: ManualClock,
+) -> None:
+    deadlines = DeadlineQueue(clock)
+    other = asyncio.new_event_loop()
+
+    def run_and_close() -> None:
+        with suppress(TimeoutError):
+            other.run_until_complete(asyncio.wait_for(deadlines.run(), 0.01))
+        other.close()
+
+    await asyncio.to_thread(run_and_close)
+    deadlines.hand_over(lambda now_s: None, by_s=START_S - 1)

@@ -4,7 +4,7 @@ import pytest
 
 from inference.assets.clip_index import ClipInfo, ClipRequest
 from inference.media.types import AudioContext
-from inference.runtime.frame_queue import Phase, PlannedFrame
+from inference.runtime.frame_queue import PlannedFrame
 from inference.runtime.mouth import Mouth
 from inference.runtime.planner import MIN_RENDER_S, Planner
 from inference.runtime.speech_queue import SpeechQueue
@@ -62,7 +62,7 @@ def test_what_is_taken_back_is_planned_again_with_its_speech(planner: Planner) -
     plan(planner, 1)
     hear(planner, 3)
     first = plan(planner, 3)
-    planner.rollback(first)
+    planner.rollback(first, was_encoded=False)
     again = plan(planner, 3)
     assert [slot.plan for slot in again] == [slot.plan for slot in first]
     assert [slot.speech.position for slot in again] == [0, 640, 1_280]
@@ -72,8 +72,7 @@ def test_after_a_picture_that_the_encoder_saw_the_next_must_stand_alone(planner:
     plan(planner, 1)
     hear(planner, 3)
     slots = plan(planner, 3)
-    slots[1].phase = Phase.ENCODING
-    planner.rollback(slots[1:])
+    planner.rollback(slots[1:], was_encoded=True)
     assert planner.plan(planner.next_tick_s).plan.must_be_idr
 
 
@@ -81,7 +80,7 @@ def test_an_utterance_that_cannot_begin_waits_a_frame(planner: Planner) -> None:
     hear(planner, 1)
     (slot,) = plan(planner, 1)
     assert slot.plan.begins_utterance
-    planner.rollback([slot])
+    planner.rollback([slot], was_encoded=False)
     silent = planner.plan_in_silence(planner.next_tick_s)
     assert (silent.plan.frame, silent.plan.source, silent.speech) == (100, Source.CLIP, None)
     (slot,) = plan(planner, 1)
@@ -92,7 +91,7 @@ def test_an_utterance_that_cannot_begin_waits_a_frame(planner: Planner) -> None:
 def test_an_interrupt_forgets_what_was_taken_back(planner: Planner) -> None:
     hear(planner, 10)
     slots = plan(planner, 4)
-    planner.rollback(slots[2:])
+    planner.rollback(slots[2:], was_encoded=False)
     planner.interrupt()
     again = plan(planner, 2)
     assert [slot.plan.mouth for slot in again] == [Mouth.EASING, Mouth.CLOSED]
@@ -103,7 +102,7 @@ def test_requests_outlive_what_is_taken_back(planner: Planner) -> None:
     slots = plan(planner, 2)
     planner.change_clip(ClipRequest("idle_1"))
     planner.start_action("action_1", "v1.1")
-    planner.rollback(slots)
+    planner.rollback(slots, was_encoded=False)
     assert planner.wanted_clip == "action_1"
     seen = [slot.plan.cursor.clip for slot in plan(planner, 150)]
     assert seen[-1] == "idle_1"
