@@ -286,6 +286,7 @@ VARIABLES: dict[str, Variable] = {
     "MAX_SESSIONS_PER_SUBJECT": Variable("100", _whole(0, 100_000)),
     "MAX_CONNECTIONS_PER_SUBJECT": Variable("120", _whole(0, 100_000)),
     "MAX_UPLOADS_PER_SUBJECT": Variable("60", _whole(0, 100_000)),
+    "MAX_QUEUED_SPEECH_PER_SUBJECT_S": Variable("1800", _whole(0, 1_000_000, " of seconds")),
     "MAX_PREPARATIONS_PER_SUBJECT": Variable("5", _whole(0, 100_000)),
     "MAX_SESSIONS_PER_ADDRESS": Variable("0", _whole(0, 100_000)),
     "MAX_CONNECTIONS_PER_ADDRESS": Variable("0", _whole(0, 100_000)),

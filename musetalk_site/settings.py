@@ -69,6 +69,7 @@ STREAM_TOKEN_S: int = _values["STREAM_TOKEN_S"]
 MAX_SESSIONS_PER_SUBJECT: int = _values["MAX_SESSIONS_PER_SUBJECT"]
 MAX_CONNECTIONS_PER_SUBJECT: int = _values["MAX_CONNECTIONS_PER_SUBJECT"]
 MAX_UPLOADS_PER_SUBJECT: int = _values["MAX_UPLOADS_PER_SUBJECT"]
+MAX_QUEUED_SPEECH_PER_SUBJECT_S: int = _values["MAX_QUEUED_SPEECH_PER_SUBJECT_S"]
 MAX_PREPARATIONS_PER_SUBJECT: int = _values["MAX_PREPARATIONS_PER_SUBJECT"]
 MAX_SESSIONS_PER_ADDRESS: int = _values["MAX_SESSIONS_PER_ADDRESS"]
 MAX_CONNECTIONS_PER_ADDRESS: int = _values["MAX_CONNECTIONS_PER_ADDRESS"]
@@ -104,6 +105,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "musetalk_site.middleware.request_ids.request_ids_middleware",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "musetalk_site.middleware.static_files.StaticFilesMiddleware",

@@ -52,6 +52,8 @@ from musetalk_site.processes.messages import (
     SupersedeSession,
 )
 from musetalk_site.processes.placement import Placement
+from musetalk_site.telemetry import collection
+from musetalk_site.telemetry.families import restarts
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Supervisor:
         self._rates = RateCounter()
         self._processes: dict[int, _Process] = {}
         self._restarts: defaultdict[int, RestartLimit] = defaultdict(RestartLimit)
+        self._deaths = 0
         self._failure: str | None = None
         self._end = asyncio.Event()
         self._lives: set[asyncio.Task[None]] = set()
@@ -212,6 +215,7 @@ class Supervisor:
         return status
 
     def _count_death(self, number: int, status: int) -> None:
+        self._deaths += 1
         if self._restarts[number].count_death(time.monotonic()):
             self._fail(
                 f"process {number} ended {DEATHS} times within {DEATHS_WITHIN_S:.0f} s, the "
@@ -285,6 +289,9 @@ class Supervisor:
             ),
         )
         self._questions[number] = question
+        if message.what == "numbers":  # our own are among the others'
+            own = collection.pack((restarts(self._deaths),))
+            self._send(self._processes[asker.number], AnswerOfOther(message.request, own))
         for other in list(others):
             if not self._send(self._processes[other], Asked(number, message.what, message.about)):
                 others.discard(other)

@@ -28,6 +28,11 @@ def use(own: Callable[[], Snapshot], others: Callable[[], list[bytes]] = list) -
     _own, _others = own, others
 
 
+def pack(snapshot: Snapshot) -> bytes:
+    """Pack numbers for another process."""
+    return _encoder.encode(snapshot)
+
+
 def packed() -> bytes:
     """Return the numbers of this process, for another one."""
     return _encoder.encode(_own())

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from django.conf import settings
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 from prometheus_client import CollectorRegistry
@@ -67,10 +68,8 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _preparations() -> Snapshot:
-    statuses = Avatar.objects.values_list("status", flat=True)
-    counts = dict.fromkeys(Avatar.Status.values, 0)
-    for status in statuses:
-        counts[status] += 1
+    found = Avatar.objects.order_by().values_list("status").annotate(Count("pk"))
+    counts = dict.fromkeys(Avatar.Status.values, 0) | dict(found)
     values = {labels(status=status): float(count) for status, count in counts.items()}
     return (gauge("avatars", "Avatars by the status of their preparation.", values),)
 

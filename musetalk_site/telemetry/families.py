@@ -79,6 +79,13 @@ def histogram(name: str, help_: str, values: Mapping[Labels, Histogram] | Histog
     return Family(name, "histogram", help_, samples)
 
 
+def restarts(count: int) -> Family:
+    """Make the number of processes that were started again."""
+    return counter(
+        "process_restarts_total", "Serving processes that ended and were replaced.", count
+    )
+
+
 def _samples(values: Mapping[Labels, float] | float) -> tuple[Sample, ...]:
     if isinstance(values, Mapping):
         return tuple(Sample(each, float(value)) for each, value in values.items())

@@ -16,6 +16,7 @@ from musetalk_site.telemetry.families import (
     gauge,
     histogram,
     labels,
+    restarts,
 )
 from streaming.gateway.registry import Registry
 from streaming.session.connection_state import State
@@ -50,6 +51,11 @@ def _gateway(registry: Registry) -> Snapshot:
         ),
         counter("connections_total", "WebSocket connections accepted.", registry.connections_ever),
         counter(
+            "session_starts_total",
+            "Sessions by the outcome of their start: a worker took it, or why none did.",
+            {labels(outcome=outcome): count for outcome, count in registry.starts().items()},
+        ),
+        counter(
             "sessions_ended_total",
             "Sessions that ended, by the cause.",
             {labels(cause=cause): count for cause, count in registry.ended.items()},
@@ -62,6 +68,14 @@ def _gateway(registry: Registry) -> Snapshot:
             metrics.frames_held_back,
         ),
         counter("video_bytes_total", "Bytes of H.264 sent.", metrics.video_bytes),
+        counter(
+            "websocket_bytes_total",
+            "Bytes of messages, without the frames around them.",
+            {
+                labels(direction="in"): metrics.received_bytes,
+                labels(direction="out"): metrics.sent_bytes,
+            },
+        ),
         counter("speech_seconds_total", "Speech accepted.", metrics.samples / 16_000),
         counter("messages_received_total", "Messages of clients.", metrics.messages),
         counter("workers_lost_total", "Workers that sessions lost.", metrics.workers_lost),
@@ -89,15 +103,21 @@ def _gateway(registry: Registry) -> Snapshot:
 
 
 def _sessions(registry: Registry) -> dict[Labels, float]:
-    states = Counter({"speaking": 0, "idle": 0, "waiting": 0, "detached": 0})
+    found: Counter[tuple[str, str]] = Counter()
     for connection in registry:
-        session = connection.session
+        session, link = connection.session, connection.session.link
+        if link is None:
+            continue
+        state = "speaking" if link.queued_ms else "idle"
         if session.state is State.DETACHED:
-            states["detached"] += 1
-        elif session.link is not None:
-            speaks = "speaking" if session.link.queued_ms else "idle"
-            states["waiting" if session.link.worker is None else speaks] += 1
-    return {labels(state=state): count for state, count in states.items()}
+            state = "detached"
+        elif link.worker is None:
+            state = "waiting"
+        found[state, link.last_worker.engine if link.last_worker else ""] += 1
+    for state in ("speaking", "idle", "waiting", "detached"):
+        if not any(state == each for each, _ in found):
+            found[state, ""] = 0
+    return {labels(state=state, engine=engine): count for (state, engine), count in found.items()}
 
 
 def _worker(report: HostReport) -> Snapshot:
@@ -176,6 +196,7 @@ def _process() -> Snapshot:
     used = resource.getrusage(resource.RUSAGE_SELF)
     process = labels(process=f"{platform.node()}:{os.getpid()}")
     return (
+        restarts(0),  # the supervisor counts them, where there is one
         counter(
             "process_cpu_seconds_total", "Processor time.", {process: used.ru_utime + used.ru_stime}
         ),

@@ -1,6 +1,7 @@
 """What the log says of a connection: the context of its lines, the errors it was sent, its end."""
 
 import logging
+import uuid
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ class ConnectionLog:
 
 def _fields_of(source: Source) -> Callable[[], dict[str, Any]]:
     # Tasks copy the context in which they begin and may outlive the connection: held weakly.
-    reference = weakref.ref(source)
+    reference, request = weakref.ref(source), uuid.uuid4().hex[:12]
 
     def fields() -> dict[str, Any]:
         source = reference()
@@ -108,6 +109,7 @@ def _fields_of(source: Source) -> Callable[[], dict[str, Any]]:
         session, link = source.session, source.session.link
         worker = None if link is None else link.last_worker
         known = {
+            "request": request,
             "session": session.session_id,
             "user": session.user_id,
             "avatar": None if link is None else link.avatar.folder,

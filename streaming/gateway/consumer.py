@@ -42,6 +42,7 @@ from streaming.gateway.operator_limits import operator_limits
 from streaming.gateway.prompt_consumer import PromptConsumer
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
+from streaming.gateway.subject_speech import bound_speech
 from streaming.gateway.transport import transport_of
 from streaming.gateway.turns import turn
 from streaming.gateway.watch_tokens import SignedWatchTokens
@@ -344,10 +345,9 @@ class StreamConsumer(PromptConsumer):
     async def _send_payload(self, payload: str | bytes) -> None:
         if self._is_gone:
             return
-        if isinstance(payload, bytes):
-            await self.send(bytes_data=payload)
-        else:
-            await self.send(text_data=payload)
+        self.session.metrics.sent_bytes += len(payload)
+        kind = "text" if isinstance(payload, str) else "bytes"
+        await self.base_send({"type": "websocket.send", kind: payload})  # type: ignore[arg-type]
 
     async def _watch(self, request: WatchSession) -> None:
         """Watch the session of another connection, if the token allows that."""
@@ -412,6 +412,7 @@ class StreamConsumer(PromptConsumer):
                 init, claim = resumed
                 known = ClientState.of(init, avatar, claim.number)
             self._todo.extend(self.session.opened(avatar, self._now_s(), known))
+            bound_speech(self.session, registry, self.principal)
 
     async def _resume(self, session_id: str, init: InitFields) -> None:
         """Continue the session: the one that waits here, or as the client knows it."""

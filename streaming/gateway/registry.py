@@ -15,6 +15,9 @@ from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.metrics import SessionMetrics
 from streaming.session.session import Session
 
+STARTED = "started"
+"""The outcome of a start where a worker took the session."""
+
 
 class Connection(Protocol):
     """What the registry knows of a consumer."""
@@ -96,6 +99,7 @@ class Registry:
         self.connections_ever = 0
         self.resumes = 0
         """Sessions that continued on another connection."""
+        self._starts: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         """Sessions that ended, by cause."""
         self.watcher: RegistryObserver | None = None
@@ -124,6 +128,8 @@ class Registry:
             return
         self._connections.remove(connection)
         self._past.add(connection.session.metrics)
+        if outcome := _start_of(connection):
+            self._starts[outcome] += 1
         if connection.session.link is not None:
             self.ended[connection.session.close_cause or "disconnected"] += 1
         self._last_worker = _worker_of(connection) or self._last_worker
@@ -210,6 +216,10 @@ class Registry:
             total.add(connection.session.metrics)
         return total
 
+    def starts(self) -> Counter[str]:
+        """Count sessions that a worker took, and those that none did, by the reason."""
+        return self._starts + Counter(outcome for c in self if (outcome := _start_of(c)) == STARTED)
+
     def last_worker(self) -> SessionClaimed | None:
         """One that took a session of this process; None if none ever did."""
         return next(filter(None, map(_worker_of, self)), self._last_worker)
@@ -223,6 +233,14 @@ class Registry:
         """Refuse new connections, and close those that are open with 4012."""
         self.is_closing = True
         await asyncio.gather(*(connection.shut_down() for connection in self))
+
+
+def _start_of(connection: Connection) -> str | None:
+    """What became of a session's start; None: it had none, as of a connection that watches."""
+    session = connection.session
+    if session.link is None:
+        return session.close_cause
+    return STARTED if session.link.last_worker else session.close_cause or "disconnected"
 
 
 def _member(key: str) -> str:

@@ -28,6 +28,7 @@ Pure: no clock, no channel.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -254,6 +255,15 @@ class SpeechWindow:
             del self._pcm[(self.accepted - self._base) * BYTES_PER_SAMPLE :]
             self.shown = min(self.shown, self.accepted)
             self.sent = min(self.sent, self.accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRoom:
+    """What may wait of several sessions together."""
+
+    limit_s: float
+    queued_elsewhere: Callable[[], int]
+    """Samples that wait in the other sessions."""
 
 
 @dataclass(slots=True)

@@ -11,6 +11,9 @@ class SessionMetrics(MetricsSum):
     """Of one session, or of many. ``samples`` are those of accepted speech."""
 
     messages: int = 0
+    received_bytes: int = 0
+    """Of the client's messages, as they are in their frames."""
+    sent_bytes: int = 0
     samples: int = 0
     frames_sent: int = 0
     frames_held_back: int = 0
@@ -26,3 +29,8 @@ class SessionMetrics(MetricsSum):
     """From the first chunk of an utterance that waits for no other one to its first frame."""
     interrupts: DurationHistogram = field(default_factory=DurationHistogram)
     """From INTERRUPT to INTERRUPTED."""
+
+    def received(self, size_bytes: int) -> None:
+        """Count a message of the client."""
+        self.messages += 1
+        self.received_bytes += size_bytes

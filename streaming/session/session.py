@@ -179,7 +179,7 @@ class Session:
         """Whether the client's message is parsed; otherwise it counts as ignored."""
         if self.state is State.CLOSED:
             return False
-        self.metrics.messages += 1
+        self.metrics.received(size_bytes)
         self.time_limits.on_message(now_s)
         is_admitted = self._limit.admits(size_bytes, now_s)
         if (report_s := self._limit.report_s) is not None:

@@ -13,6 +13,7 @@ Pure: time is an argument.
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from inference.assets.clip_index import ClipRequest
 from inference.messages import AudioChunk, LayerMessage, VideoFrame
@@ -40,6 +41,7 @@ from streaming.session.context import SessionContext
 from streaming.session.incoming_speech import (
     KEPT_SHOWN,
     InterruptAnswer,
+    SharedRoom,
     SpeechFeed,
     SpeechInput,
     SpeechWindow,
@@ -56,6 +58,8 @@ TAIL_S = 0.06
 
 
 RETRY_WHEN_NO_PLACE_MS = 1_000
+NEVER_SHARED_S = 2
+"""So much speech of a session may wait whatever waits in others."""
 
 
 def _no_place() -> ProtocolError:
@@ -93,6 +97,8 @@ class SessionSpeech:
         self.feed = SpeechFeed(self.window)
         self.may_speak: Callable[[], bool] = lambda: True
         """Whether an utterance may begin."""
+        self.shared_room: SharedRoom | None = None
+        """What may wait of this session and others together; None: any amount."""
         self._context = context
         self._max_queued_s = max_queued_s
         self._end_of_speech_s = end_of_speech_s
@@ -169,16 +175,29 @@ class SessionSpeech:
         self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
 
     def _check_room(self, samples: int) -> None:
-        queued, limit_s = self.window.queued, self._max_queued_s
+        queued = self.window.queued
+        self._check_limit(samples, queued, self._max_queued_s)
+        # What is spoken as it is heard waits nowhere for long: the others need not be asked.
+        if self.shared_room is not None and queued + samples > NEVER_SHARED_S * SAMPLE_RATE_HZ:
+            room = self.shared_room
+            everywhere = queued + room.queued_elsewhere()
+            self._check_limit(samples, everywhere, room.limit_s, reason="speech_per_subject")
+
+    def _check_limit(self, samples: int, queued: int, limit_s: float, **reason: str) -> None:
         surplus = queued + samples - int(limit_s * SAMPLE_RATE_HZ)
         if surplus <= 0:
             return
-        details = {"queued_ms": audio_timestamp_ms(queued), "limit_ms": int(limit_s * 1_000)}
+        details: dict[str, Any] = {
+            "queued_ms": audio_timestamp_ms(queued),
+            "limit_ms": int(limit_s * 1_000),
+            **reason,
+        }
         if self._context.negotiated.has_1_2:
             details["retry_after_ms"] = audio_timestamp_ms(surplus)
+        whose = " in all sessions of this subject" if reason else ""
         raise ProtocolError(
             "RATE_LIMIT_EXCEEDED",
-            f"{details['queued_ms']} ms of speech wait to be shown and this chunk has "
+            f"{details['queued_ms']} ms of speech wait to be shown{whose} and this chunk has "
             f"{audio_timestamp_ms(samples)} ms, but at most {details['limit_ms']} ms may wait: it "
             f"was not accepted, send it again in {audio_timestamp_ms(surplus)} ms.",
             **details,

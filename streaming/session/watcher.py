@@ -151,7 +151,7 @@ class Watcher:
     ) -> list[Effect]:
         if self.is_closed:
             return []
-        self._metrics.messages += 1
+        self._metrics.received(size_bytes)
         is_admitted = self._limit.admits(size_bytes, now_s)
         if (report_s := self._limit.report_s) is not None:
             self._timers.set(Timer.IGNORED, report_s)

@@ -1,6 +1,7 @@
 """Probes and numbers of real servers."""
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -43,11 +45,17 @@ async def test_the_numbers_of_all_processes(
             pass
         for _ in range(3):  # from whichever process answers
             found = await asyncio.to_thread(numbers, server)
-            states = {
-                state: found[f'talking_avatar_sessions{{"state": "{state}"}}']
-                for state in ("speaking", "idle", "waiting", "detached")
-            }
-            assert sum(states.values()) == 2, states
+            sessions = {name: n for name, n in found.items() if "avatar_sessions{" in name}
+            for state in ("speaking", "idle", "waiting", "detached"):
+                assert any(f'"state": "{state}"' in name for name in sessions), sessions
+            assert sum(n for name, n in sessions.items() if '"engine": "viseme"' in name) == 2
+            assert found['talking_avatar_session_starts_total{"outcome": "started"}'] == 2
+            received, sent = (
+                found[f'talking_avatar_websocket_bytes_total{{"direction": "{direction}"}}']
+                for direction in ("in", "out")
+            )
+            assert sent > found["talking_avatar_video_bytes_total{}"] > 0 < received
+            assert found["talking_avatar_process_restarts_total{}"] == 0
             assert found["talking_avatar_connections_total{}"] == 2
             assert found["talking_avatar_frames_sent_total{}"] >= 20
             assert found["talking_avatar_engine_healthy" + '{"engine": "viseme"}'] == int(processes)
@@ -64,6 +72,21 @@ async def test_the_numbers_of_all_processes(
     assert found["talking_avatar_engine_batch_mouths_sum{}"] >= calls
     names = [name for name in found if name.startswith("talking_avatar_process_cpu_seconds")]
     assert len(names) == int(processes)
+
+
+async def test_a_process_that_was_replaced_is_counted(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    server.process.wait_for("2 processes are ready")
+    psutil.Process(server.process.pid).children()[0].kill()
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(OSError):  # the one that answers may be the one that died
+                found = await asyncio.to_thread(numbers, server)
+                if found["talking_avatar_process_restarts_total{}"] == 1:
+                    break
+            await asyncio.sleep(0.2)
 
 
 async def test_errors_and_ends_are_counted(serve: Callable[..., Server]) -> None:
@@ -97,6 +120,8 @@ async def test_the_log_in_json_joins_what_happened_to_a_session(
     of_session = [line for line in lines if line.get("session") == session]
     assert {line["user"] for line in of_session} == {"ann"}
     assert {line["address"] for line in of_session} == {"127.0.0.1"}
+    assert len({line["request"] for line in of_session if "request" in line}) == 1
+    assert all("request" in line for line in of_session if line["logger"].startswith("streaming"))
     [sent] = [line for line in of_session if line.get("code") == "INVALID_MESSAGE"]
     assert (sent["avatar"], sent["engine"]) == ("presenter", "viseme")
     [closed] = [line for line in of_session if "close_code" in line]

@@ -197,6 +197,23 @@ def test_counters_outlive_their_sessions():
     assert (len(registry), registry.connections_ever) == (1, 2)
 
 
+def test_starts_are_counted_by_their_outcome():
+    registry = Registry()
+    taken, waiting, refused, watching = (FakeConnection() for _ in range(4))
+    for connection in (taken, waiting, refused, watching):
+        registry.enter(connection)
+    taken.gateway.start()
+    waiting.gateway.init()
+    refused.gateway.opens_at_once = False
+    refused.gateway.init()
+    refused.gateway.do(refused.session.avatar_missing("none", 0))
+    assert registry.starts() == {"started": 1}, "of the others it is not known yet"
+    for connection in (taken, waiting, refused, watching):
+        connection.gateway.do(connection.session.disconnected())
+        registry.leave(connection)
+    assert registry.starts() == {"started": 1, "disconnected": 1, "no_avatar": 1}
+
+
 def test_the_last_worker_is_remembered():
     registry = Registry()
     assert registry.last_worker() is None

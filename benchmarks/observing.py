@@ -1,0 +1,195 @@
+"""``python -m benchmarks.observing [--idle 100] [--speaking 4] [--pairs 4] [--seconds 12]``
+
+What it costs a server to be observed. Two servers run: one with METRICS, scraped every five
+seconds, which is far more often than Prometheus does by default, and with its log in JSON; one
+without either. They carry the same sessions in turns, so that what else the machine does counts for
+both, and what is compared is the processor time of each pair.
+
+Both count what they do, since the admin and /sessions want that too: what a frame's counting costs
+is measured apart, and so is what one scrape and one line of the log cost.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import statistics
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+
+from benchmarks.load import CLIENT_START_S, SESSIONS_A_SECOND, WARM_UP_S, ClientWork, run_clients
+from benchmarks.server import ServerProcess, add_json_argument
+from benchmarks.speech import speech
+from benchmarks.verdict import Verdict
+from inference.metrics import FrameMetrics
+from inference.timing import FRAME_S
+from musetalk_site.logs import logging_settings
+from streaming.session.metrics import SessionMetrics
+
+WANTED_PERCENT = 2.0
+SCRAPE_EVERY_S = 5.0
+SCRAPES = 50
+ON = {"METRICS": "true", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+OFF = {"METRICS": "false", "LOG_FORMAT": "text", "LOG_LEVEL": "CRITICAL"}
+_TRIES = 20_000
+
+
+class Scraper:
+    """Reads a server's /metrics every `SCRAPE_EVERY_S`, in a thread of its own."""
+
+    def __init__(self, server: ServerProcess) -> None:
+        self._server = server
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(SCRAPE_EVERY_S):
+            scrape(self._server)
+
+
+def scrape(server: ServerProcess) -> int:
+    """Read /metrics; how many bytes it has."""
+    address = f"http://127.0.0.1:{server.port}/metrics"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return len(answer.read())
+
+
+def run_once(server: ServerProcess, options: argparse.Namespace) -> float:
+    """Carry the sessions for a while; the cores that the server took."""
+    counts = ((options.idle, False), (options.speaking, True))
+    of = options.idle + options.speaking
+    works = [
+        ClientWork(server.address, "benchmark", 0, count, of, is_speaking, options.seconds + 4)
+        for count, is_speaking in counts
+        if count
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(works), mp_context=context) as pool:
+        futures = [pool.submit(run_clients, work) for work in works]
+        threading.Event().wait(of / SESSIONS_A_SECOND + WARM_UP_S + CLIENT_START_S)
+        began_s, cpu_s = time.monotonic(), server.tree.cpu_s()
+        threading.Event().wait(options.seconds)
+        cores = (server.tree.cpu_s() - cpu_s) / (time.monotonic() - began_s)
+        frames = sum(report.frames for future in futures for report in future.result().reports)
+    due = of * (options.seconds + 4) / FRAME_S
+    if frames < 0.9 * due:
+        print(
+            f"only {frames} of {due:.0f} frames came: the machine does not carry this", flush=True
+        )
+    return cores
+
+
+def best_us(work: Callable[[], object], rounds: int = 7) -> float:
+    """Processor time of one call, of the best round."""
+    times = []
+    for _ in range(rounds):
+        began_s = time.process_time()
+        for _ in range(_TRIES):
+            work()
+        times.append(time.process_time() - began_s)
+    return min(times) / _TRIES * 1e6
+
+
+def counting_us() -> float:
+    """What is counted of one frame that is made, sent, and shows speech."""
+    made, sent = FrameMetrics(), SessionMetrics()
+
+    def count() -> None:
+        made.spoken += 1
+        made.sent += 1
+        made.lateness.count(0.003)
+        sent.frames_sent += 1
+        sent.video_bytes += 5_000
+        sent.lateness.count(0.003)
+
+    return best_us(count)
+
+
+def line_us(form: str) -> float:
+    """One line of the log, but for its writing."""
+    settings = logging_settings("INFO", "json" if form == "json" else "text")
+    line = settings["formatters"]["line"]
+    formatter = line["()"](
+        foreign_pre_chain=line["foreign_pre_chain"], processors=line["processors"]
+    )
+    record = logging.LogRecord(
+        "streaming.gateway",
+        logging.INFO,
+        __file__,
+        1,
+        "session %s: connection opened",
+        ("x",),
+        None,
+    )
+    return best_us(lambda: formatter.format(record), rounds=3)
+
+
+def measure(options: argparse.Namespace) -> Verdict:
+    """Compare, in turns."""
+    verdict = Verdict("observing")
+    verdict.notes.append(
+        f"{options.idle} idle and {options.speaking} speaking sessions, {options.pairs} pairs of "
+        f"runs of {options.seconds:g} s, a scrape every {SCRAPE_EVERY_S:g} s, {speech().source}"
+    )
+    places = {"SPEAKING_PLACES": "10000"}
+    with ExitStack() as stack:
+        on = stack.enter_context(ServerProcess(**ON, **places))
+        off = stack.enter_context(ServerProcess(**OFF, **places))
+        cores: dict[ServerProcess, list[float]] = {on: [], off: []}
+        for pair in range(options.pairs):
+            for server in (on, off) if pair % 2 == 0 else (off, on):
+                with ExitStack() as scraping:
+                    if server is on:
+                        scraping.enter_context(Scraper(on))
+                    cores[server].append(run_once(server, options))
+            print(
+                f"pair {pair + 1}: {cores[on][-1]:.4f} and {cores[off][-1]:.4f} cores", flush=True
+            )
+        before_s = on.tree.cpu_s()
+        size_bytes = [scrape(on) for _ in range(SCRAPES)][-1]
+        scrape_ms = (on.tree.cpu_s() - before_s) / SCRAPES * 1_000
+        lines = len(on.log().splitlines())
+    more = [100 * (a / b - 1) for a, b in zip(cores[on], cores[off], strict=True)]
+    verdict.at_most(
+        "more with metrics and JSON, median", WANTED_PERCENT, statistics.median(more), "%"
+    )
+    spread = statistics.stdev(more) / len(more) ** 0.5 if len(more) > 1 else None
+    verdict.told("its standard error", spread, "%")
+    verdict.told("cores, with", statistics.median(cores[on]))
+    verdict.told("cores, without", statistics.median(cores[off]))
+    verdict.told("one scrape", scrape_ms, "ms")
+    share = scrape_ms / 1_000 / SCRAPE_EVERY_S / statistics.median(cores[off]) * 100
+    verdict.at_most("scrapes alone, of what the server takes", WANTED_PERCENT, share, "%")
+    verdict.told("bytes of one", size_bytes)
+    verdict.told("lines of the log in all runs", lines)
+    verdict.told("one line in JSON", line_us("json"), "µs")
+    verdict.told("one line for people", line_us("text"), "µs")
+    verdict.told("counting a frame", counting_us(), "µs")
+    return verdict
+
+
+def main() -> int:
+    """Measure, and print a table; the exit status."""
+    parser = argparse.ArgumentParser(description="What does it cost to be observed?")
+    parser.add_argument("--idle", type=int, default=100)
+    parser.add_argument("--speaking", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=4, help="of runs, with and without")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of each run")
+    add_json_argument(parser)
+    options = parser.parse_args()
+    return measure(options).conclude(options.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
