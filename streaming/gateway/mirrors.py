@@ -143,6 +143,7 @@ class Mirror:
         while not self.is_over:
             await asyncio.sleep(RENEW_EVERY_S)
             if not len(self.audience):
+                self.is_over = True  # who comes now needs another mirror
                 await self._send(WatchDropped(channel=self._channel))
                 self._end()
             elif loop.time() - self._heard_s > settings.RESUME_S + SILENCE_S:

@@ -32,6 +32,12 @@ def find_audience(registry: Registry, request: WatchSession, user_id: str) -> Au
     return owner.session.audience
 
 
+async def _find(registry: Registry, request: WatchSession, user_id: str) -> Audience:
+    if registry.connection_of(request.session_id) is not None:
+        return find_audience(registry, request, user_id)
+    return await mirrors.find(request, user_id)
+
+
 async def watch(
     registry: Registry,
     request: WatchSession,
@@ -54,10 +60,7 @@ async def watch(
     Raises:
         ProtocolError: The token does not fit, or too many watch.
     """
-    if registry.connection_of(request.session_id) is not None:
-        audience = find_audience(registry, request, own.user_id)
-    else:
-        audience = await mirrors.find(request, own.user_id)
+    audience = await _find(registry, request, own.user_id)
     member, holder = f"watcher:{uuid.uuid4().hex}", f"watchers:{key_of(request.session_id)}"
     if await registry.leases.take(member, {holder: audience.max_watchers}) is not None:
         raise full(audience.max_watchers)
@@ -76,6 +79,8 @@ async def watch(
         now_s=now_s,
     )
     try:
+        if not audience.is_open:  # a mirror that nobody watched ended in the meantime
+            audience = await _find(registry, request, own.user_id)
         audience.join(watcher)
     except ProtocolError:
         registry.leases.give_back(member)

@@ -77,7 +77,7 @@ async def test_the_numbers_of_all_processes(
 async def test_a_process_that_was_replaced_is_counted(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = serve("--processes", "2", DATABASE_URL=make_database(tmp_path))
+    server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
     server.process.wait_for("2 processes are ready")
     psutil.Process(server.process.pid).children()[0].kill()
     async with asyncio.timeout(60):

@@ -227,3 +227,50 @@ async def test_a_resumed_session_is_still_watched():
         async with connected() as another:
             await watch(another, resumed["data"]["watch"]["token"])
             await another.receive_types("INIT_SUCCESS")
+
+
+class FakeLeases:
+    """Those of all machines, of which a test knows the answer."""
+
+    def __init__(self):
+        self.full = None
+        self.taken = {}
+        self.on_take = lambda: None
+
+    async def take(self, member, limits):
+        self.on_take()
+        if self.full is None:
+            self.taken[member] = dict(limits)
+        return self.full
+
+    def give_back(self, member):
+        self.taken.pop(member, None)
+
+
+async def test_watchers_are_counted_with_those_of_other_machines(registry):
+    registry.leases = leases = FakeLeases()
+    async with watched_conversation() as (_, _, token), connected() as one, connected() as two:
+        session = dict(leases.taken)
+        await watch(one, token)
+        await one.receive_types("INIT_SUCCESS")
+        [holders] = [taken for name, taken in leases.taken.items() if name not in session]
+        assert holders == {f"watchers:{SESSION_ID.replace('-', '')}": 100}
+        leases.full = "watchers"
+        await watch(two, token)
+        [error] = await two.receive_types("ERROR")
+        assert error["data"]["details"]["reason"] == "watchers"
+        await one.send_message("CLOSE")
+        await one.receive_types("CLOSE_ACK")
+        assert leases.taken.keys() == session.keys()
+
+
+async def test_a_watcher_that_is_refused_after_all_is_not_counted(registry):
+    registry.leases = leases = FakeLeases()
+    async with watched_conversation() as (_, _, token), connected() as one:
+        before = set(leases.taken)
+        audience = registry.connection_of(SESSION_ID).session.audience
+        leases.on_take = lambda: audience.end(is_shutdown=False)
+        await watch(one, token)
+        [error] = await one.receive_types("ERROR")
+        assert error["data"]["code"] == "INVALID_SESSION"
+        assert set(leases.taken) == before
