@@ -1,7 +1,6 @@
 """A clock you can hold, pools without threads, and an engine that shows the sound's loudness."""
 
 import asyncio
-import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -18,37 +17,43 @@ MOUTH = (slice(300, 340), slice(220, 292))
 """Rows and columns of the rectangle that `LoudnessEngine` paints."""
 
 
+class ManualTimer:
+    """A call that `ManualClock` makes."""
+
+    def __init__(self, when_s: float, callback: Callable[[], None]) -> None:
+        self.when_s, self.callback, self.is_cancelled = when_s, callback, False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
 class ManualClock:
     """Time passes when a test says so."""
 
     def __init__(self) -> None:
         self._now_s = 100.0
-        self._waits: dict[int, tuple[float, asyncio.Event]] = {}
-        self._order = itertools.count()
+        self._timers: list[ManualTimer] = []
 
     def now_s(self) -> float:
         return self._now_s
 
-    async def wait(self, wake: asyncio.Event, until_s: float | None) -> None:
-        number = next(self._order)
-        if until_s is not None:
-            self._waits[number] = (until_s, wake)
-        try:
-            await wake.wait()
-        finally:
-            self._waits.pop(number, None)
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> ManualTimer:
+        timer = ManualTimer(when_s, callback)
+        self._timers.append(timer)
+        return timer
 
     async def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, stopping at each moment that a task waits for."""
+        """Let ``seconds`` pass, stopping at each moment for which there is a timer."""
         target_s = self._now_s + seconds
         await settle()
         while True:
-            due = [(until_s, wake) for until_s, wake in self._waits.values() if until_s <= target_s]
-            if not due:
+            self._timers = [timer for timer in self._timers if not timer.is_cancelled]
+            first = min(self._timers, key=lambda timer: timer.when_s, default=None)
+            if first is None or first.when_s > target_s:
                 break
-            until_s, wake = min(due, key=lambda wait: wait[0])
-            self._now_s = max(self._now_s, until_s)
-            wake.set()
+            self._timers.remove(first)
+            self._now_s = max(self._now_s, first.when_s)
+            first.callback()
             await settle()
         self._now_s = target_s
         await settle()

@@ -2,17 +2,26 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextvars import Context
 from typing import Protocol
 
 
+class Timer(Protocol):
+    """A call that will be made."""
+
+    def cancel(self) -> None:
+        """Forget it."""
+
+
 class Clock(Protocol):
-    """A monotonic clock that can be waited on."""
+    """A monotonic clock with timers."""
 
     def now_s(self) -> float:
         """Seconds since some fixed moment."""
 
-    async def wait(self, wake: asyncio.Event, until_s: float | None) -> None:
-        """Return once ``wake`` is set or ``until_s`` has come; None waits for ``wake`` alone."""
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> Timer:
+        """Have ``callback`` called on the running event loop at a moment, at once if it passed."""
 
 
 class MonotonicClock:
@@ -21,13 +30,8 @@ class MonotonicClock:
     def now_s(self) -> float:
         return time.monotonic()
 
-    async def wait(self, wake: asyncio.Event, until_s: float | None) -> None:
-        if until_s is None:
-            await wake.wait()
-            return
-        # A timer that sets the event is much cheaper than `wait_for`, which makes a task each time.
-        timer = asyncio.get_running_loop().call_later(until_s - self.now_s(), wake.set)
-        try:
-            await wake.wait()
-        finally:
-            timer.cancel()
+    def call_at(self, when_s: float, callback: Callable[[], None]) -> Timer:
+        # What one session's work sets would otherwise log with that session's fields, for ever.
+        return asyncio.get_running_loop().call_later(
+            max(when_s - self.now_s(), 0.0), callback, context=Context()
+        )

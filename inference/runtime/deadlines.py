@@ -1,6 +1,6 @@
-"""What is to happen when, and the one loop that waits for it.
+"""What is to happen when, and the one timer that waits for it.
 
-Deadlines are absolute moments: the loop never sleeps for "a period", so lateness does not add up.
+Deadlines are absolute moments: nothing waits for "a period", so lateness does not add up.
 
 Waking up costs as much as many an event, so there are as few turns as can be: what is due within
 `EARLY_S` happens in the same one, and what other threads hand over waits for the next one, unless
@@ -10,11 +10,12 @@ that would be too late.
 import asyncio
 import heapq
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from inference.runtime.clock import Clock
+from inference.runtime.clock import Clock, Timer
 
 Event = Callable[[float], None]
 """Called with the moment at which it happens, which may be later than it was wanted."""
@@ -30,15 +31,20 @@ class DeadlineQueue:
         self._clock = clock
         self._events: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
-        self._wake = asyncio.Event()
         self._handed_over: deque[Event] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        """Set while it runs, as what follows."""
+        self._ended: asyncio.Future[None] | None = None
+        self._timer: Timer | None = None
+        self._timer_s = math.inf
+        """When the timer begins the next turn."""
+        self._is_in_turn = False
 
     def at(self, when_s: float, event: Event) -> None:
         """Let ``event`` happen at ``when_s``; at once if that has passed."""
         heapq.heappush(self._events, (when_s, next(self._order), event))
-        if self._events[0][0] == when_s:
-            self._wake.set()
+        if when_s < self._timer_s:
+            self._set_timer()
 
     def hand_over(self, event: Event, *, by_s: float) -> None:
         """Let ``event`` happen on the loop; from any thread.
@@ -50,19 +56,38 @@ class DeadlineQueue:
         """
         self._handed_over.append(event)
         # Looked at after the event is there: a turn at ``by_s`` or later finds it.
-        if self._loop is not None and self._clock.now_s() >= by_s - EARLY_S:
+        loop = self._loop
+        if loop is not None and self._clock.now_s() >= by_s - EARLY_S:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._wake.set)
+                loop.call_soon_threadsafe(self._take_turn)
 
     async def run(self) -> None:
         """Keep time, until cancelled. An event that raises ends it."""
         self._loop = asyncio.get_running_loop()
-        while True:
-            self._wake.clear()
+        self._ended = self._loop.create_future()
+        try:
             self._take_turn()
-            await self._clock.wait(self._wake, self._events[0][0] if self._events else None)
+            await self._ended
+        finally:
+            self._loop = self._ended = None
+            self._stop_timer()
 
     def _take_turn(self) -> None:
+        """Let happen what is due, and set the timer for what is not."""
+        if self._ended is None or self._ended.done() or self._is_in_turn:
+            return
+        self._is_in_turn = True
+        self._stop_timer()
+        try:
+            self._let_happen()
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._ended.set_exception(error)
+            return
+        finally:
+            self._is_in_turn = False
+        self._set_timer()
+
+    def _let_happen(self) -> None:
         while True:
             now_s = self._clock.now_s()
             if self._handed_over:
@@ -72,3 +97,15 @@ class DeadlineQueue:
                 event(max(now_s, when_s))
             else:
                 return
+
+    def _set_timer(self) -> None:
+        if self._loop is None or self._is_in_turn or not self._events:
+            return
+        self._stop_timer()
+        self._timer_s = self._events[0][0]
+        self._timer = self._clock.call_at(self._timer_s, self._take_turn)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_s = None, math.inf

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from inference.runtime.clock import MonotonicClock
 from inference.runtime.deadlines import EARLY_S, DeadlineQueue
 from tests.fakes import ManualClock, settle
 
@@ -157,3 +158,39 @@ async def test_what_is_handed_over_after_the_loop_is_closed_is_forgotten(
 
     await asyncio.to_thread(run_and_close)
     deadlines.hand_over(lambda now_s: None, by_s=START_S - 1)
+
+
+async def test_a_fault_of_an_event_ends_it(clock: ManualClock) -> None:
+    deadlines = DeadlineQueue(clock)
+
+    def fault(now_s: float) -> None:
+        raise ZeroDivisionError
+
+    deadlines.at(START_S + 1, fault)
+    running = asyncio.get_running_loop().create_task(deadlines.run())
+    await clock.advance(2)
+    with pytest.raises(ZeroDivisionError):
+        await running
+
+
+async def test_the_machines_clock_keeps_the_order_of_events() -> None:
+    clock = MonotonicClock()
+    deadlines = DeadlineQueue(clock)
+    running = asyncio.get_running_loop().create_task(deadlines.run())
+    await settle()
+    happened: list[tuple[int, float]] = []
+    done = asyncio.Event()
+    begin_s = clock.now_s()
+
+    def note(number: int, now_s: float) -> None:
+        happened.append((number, now_s))
+
+    for number in (3, 1, 2, 0):
+        deadlines.at(begin_s + 0.03 * number, partial(note, number))
+    deadlines.at(begin_s + 0.12, lambda now_s: done.set())
+    await asyncio.wait_for(done.wait(), 5)
+    assert [number for number, _ in happened] == [0, 1, 2, 3]
+    assert all(at_s >= begin_s + 0.03 * number for number, at_s in happened)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
