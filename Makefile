@@ -70,9 +70,9 @@ coverage: setup packages ## run all tests, and say which lines they reach
 chaos: setup packages ## attack and break it, at full scale, and print a table
 	@.venv/bin/python -m tests.chaos
 
-presenter: python ## redraw the shipped presenter
+presenter: python ## redraw the shipped presenters
 	@$(INSTALL) requirements-drawing.txt
-	.venv/bin/python -m inference.presenter --output avatars_app/presenter --sheet docs/presenter.png
+	.venv/bin/python -m inference.presenter --output avatars_app --sheet docs/presenter.png
 
 train: setup ## retrain the viseme net (needs espeak-ng and flite)
 	.venv/bin/python -m inference.engines.viseme.training

@@ -4,7 +4,7 @@ messages     what crosses the channel layer
 worker       the consumer at the edge of the channel layers
 runtime      a process's sessions: which frame is due, and how it is made in time
 preparation  people's videos become avatars
-presenter    draws the shipped avatar; a tool
+presenter    draws the shipped avatars; a tool
 engines      what makes lips: viseme on a CPU, MuseTalk on a GPU
 assets       the folder of an avatar: manifest, clips
 faces        face detection and landmarks

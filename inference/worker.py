@@ -198,7 +198,10 @@ class InferenceWorker:
     async def start(self) -> None:
         """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
         choice = choose_engine(
-            engine=settings.ENGINE, model_path=settings.MODEL_PATH, cores=self._cores
+            engine=settings.ENGINE,
+            model_path=settings.MODEL_PATH,
+            cores=self._cores,
+            has_emphasis=settings.EMPHASIS,
         )
         media_pool = self._make_pool(self._cores, "media")
         self._engine = RuntimeEngine(
@@ -209,6 +212,7 @@ class InferenceWorker:
             version=settings.VERSION,
             command=engine_process_command(settings.BASE_DIR / "manage.py"),
             address=self._engine_address,
+            has_emphasis=settings.EMPHASIS,
         )
         try:
             engine = await self._engine.open(choice, is_required=settings.ENGINE == "musetalk")

@@ -264,6 +264,7 @@ VARIABLES: dict[str, Variable] = {
     "RESUME_S": Variable("30", _whole(0, 3_600, " of seconds")),
     "MAX_WATCHERS": Variable("100", _whole(0, 10_000)),
     "MAX_QUEUED_SPEECH_S": Variable("60", _whole(2, 3_600, " of seconds")),
+    "EMPHASIS": Variable("true", _flag),
     "END_OF_SPEECH_MS": Variable("240", _whole(80, 5_000, " of milliseconds")),
     "HISTORY_DAYS": Variable("90", _whole(0, 36_500, " of days")),
     "OPEN_UPLOADS": Variable("false", _flag),

@@ -72,6 +72,7 @@ def test_an_empty_value_means_the_default() -> None:
         ("DEVICE", "cuda:1", "cuda:1"),
         ("DEFAULT_AVATAR", "none", ""),
         ("USE_FLOAT16", "off", False),
+        ("EMPHASIS", "false", False),
         ("DEBUG", "1", True),
         ("AVATARS_DIR", "/srv/avatars", Path("/srv/avatars")),
         ("CHANNEL_REDIS_URL", "unix:///run/redis.sock", "unix:///run/redis.sock"),

@@ -30,26 +30,29 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(*, engine: str, model_path: Path, cores: int = 1) -> EngineChoice:
+def choose_engine(
+    *, engine: str, model_path: Path, cores: int = 1, has_emphasis: bool = True
+) -> EngineChoice:
     """Choose an engine; auto tries MuseTalk if its weights and packages are there.
 
     Args:
         engine: auto, viseme or musetalk.
         model_path: The folder of MuseTalk's weights.
         cores: How many cores an engine of the CPU may keep busy.
+        has_emphasis: Whether its faces accompany speech by brows, nods and blinks.
 
     Raises:
         EngineUnavailable: MuseTalk is required and cannot run here.
     """
     if engine == "viseme":
-        return viseme("as ENGINE says", cores)
+        return viseme("as ENGINE says", cores, has_emphasis=has_emphasis)
     missing = _missing_for_musetalk(model_path)
     if missing is None:
         reason = "as ENGINE says" if engine == "musetalk" else "its weights are there"
         return EngineChoice(None, reason)
     if engine == "musetalk":
         raise EngineUnavailable(f"ENGINE=musetalk, but {missing.details}")
-    return viseme(f"because {missing.summary}", cores)
+    return viseme(f"because {missing.summary}", cores, has_emphasis=has_emphasis)
 
 
 def may_be_musetalk(engine: str, model_path: Path) -> bool:
@@ -57,11 +60,11 @@ def may_be_musetalk(engine: str, model_path: Path) -> bool:
     return engine != "viseme" and _missing_for_musetalk(model_path) is None
 
 
-def viseme(reason: str, cores: int) -> EngineChoice:
+def viseme(reason: str, cores: int, *, has_emphasis: bool = True) -> EngineChoice:
     """Return the engine that runs everywhere."""
     from inference.engines.viseme.engine import VisemeEngine
 
-    return EngineChoice(VisemeEngine(concurrency=cores), reason)
+    return EngineChoice(VisemeEngine(concurrency=cores, has_emphasis=has_emphasis), reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class RuntimeEngine:
         version: str,
         command: Command,
         address: Path | None = None,
+        has_emphasis: bool = True,
     ) -> None:
         """Prepare to open.
 
@@ -45,6 +46,7 @@ class RuntimeEngine:
             version: Of this software.
             command: The command line of an engine process.
             address: Of an engine process that was started elsewhere; None: one is started here.
+            has_emphasis: As for `choose_engine`.
         """
         self._make_pool = make_pool
         self._media_pool = media_pool
@@ -53,6 +55,7 @@ class RuntimeEngine:
         self._version = version
         self._command = command
         self._address = address
+        self._has_emphasis = has_emphasis
         self._opening: asyncio.Task[EngineAccess] | None = None
         self._launcher: EngineLauncher | None = None
         self._client: EngineProcessClient | None = None
@@ -91,7 +94,8 @@ class RuntimeEngine:
             await self._close_process()
             if is_required:
                 raise
-            return await self._open(viseme(f"because {error}", self._cores), is_required=True)
+            substitute = viseme(f"because {error}", self._cores, has_emphasis=self._has_emphasis)
+            return await self._open(substitute, is_required=True)
 
     async def _open_here(self, engine: Engine) -> EngineAccess:
         self.local = engine

@@ -1,4 +1,4 @@
-"""The shipped presenter, drawn by code alone.
+"""The shipped presenters, drawn by code alone.
 
-Drawing her needs `requirements-drawing.txt`; showing her does not.
+Drawing them needs `requirements-drawing.txt`; showing them does not.
 """

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from inference.engines.viseme.renderers.atlas import AtlasGeometry
 from inference.engines.viseme.shape import MouthShape
 from inference.presenter import head, lips, teeth
+from inference.presenter.look import Look
 from inference.presenter.paint import MARGIN, SCALE, Draw, Rgba, coverage, paint, spline, to_array
+from inference.presenter.places import MOUTH
 
 OPENS = [0.0, 0.07, 0.16, 0.30, 0.50, 0.75, 1.0]
 WIDES = [-1.0, 0.0, 1.0]
@@ -22,8 +24,8 @@ _FINE = 4
 _WIDTH, _HEIGHT = 128, 100
 """Texels."""
 _HALF_WIDTH = 32.0
-_LEFT = head.MOUTH[0] - _WIDTH / _SCALE / 2
-_TOP = head.MOUTH[1] - 28.0
+_LEFT = MOUTH[0] - _WIDTH / _SCALE / 2
+_TOP = MOUTH[1] - 28.0
 
 _COVER = (206, 248, 308, 306)
 _JAW = (164, 236, 350, 384)
@@ -45,14 +47,15 @@ class Atlas:
     arrays: dict[str, NDArray[np.generic]]
 
 
-def make() -> Atlas:
-    texels, measures = _all_lips()
+def make(look: Look) -> Atlas:
+    """The atlas of ``look``'s mouth."""
+    texels, measures = _all_lips(look)
     return Atlas(
         geometry=AtlasGeometry(
             scale=_SCALE,
             left=_LEFT,
             top=_TOP,
-            center_x=head.MOUTH[0],
+            center_x=MOUTH[0],
             half_width=_HALF_WIDTH,
             opens=OPENS,
             wides=WIDES,
@@ -73,7 +76,7 @@ def make() -> Atlas:
                     for draw in (teeth.draw_upper_teeth, teeth.draw_lower_teeth, teeth.draw_tongue)
                 ]
             ),
-            "cover": _cover(),
+            "cover": _cover(look),
             "jaw": _jaw(),
         },
     )
@@ -87,28 +90,28 @@ def _rows() -> list[list[list[MouthShape]]]:
     return [*plain, tuck, press]
 
 
-def _all_lips() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def _all_lips(look: Look) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """uint8 ``[rows, wides, rounds, 3.5 * height, width]`` and their measures ``[..., 3]``."""
     rows = _rows()
-    texels = [[[_entry(shape) for shape in line] for line in table] for table in rows]
-    measures = [[[_measure(shape) for shape in line] for line in table] for table in rows]
+    texels = [[[_entry(look, shape) for shape in line] for line in table] for table in rows]
+    measures = [[[_measure(look, shape) for shape in line] for line in table] for table in rows]
     return np.array(texels, np.uint8), np.array(measures, np.float32)
 
 
-def _measure(shape: MouthShape) -> tuple[float, float, float]:
-    curves = lips.contours(shape, lips.REST_SMILE)
+def _measure(look: Look, shape: MouthShape) -> tuple[float, float, float]:
+    curves = lips.contours(look.mouth, shape, lips.REST_SMILE)
     middle = len(curves.upper_inner) // 2
     return (
         curves.half_width,
-        float(curves.upper_inner[middle, 1]) - head.MOUTH[1],
-        float(curves.lower_inner[middle, 1]) - head.MOUTH[1],
+        float(curves.upper_inner[middle, 1]) - MOUTH[1],
+        float(curves.lower_inner[middle, 1]) - MOUTH[1],
     )
 
 
-def _entry(shape: MouthShape) -> NDArray[np.uint8]:
-    curves = lips.contours(shape, lips.REST_SMILE)
+def _entry(look: Look, shape: MouthShape) -> NDArray[np.uint8]:
+    curves = lips.contours(look.mouth, shape, lips.REST_SMILE)
     stretch = _HALF_WIDTH / curves.half_width
-    painted = _render(lambda canvas: lips.draw_lips(canvas, shape, lips.REST_SMILE), stretch)
+    painted = _render(lambda canvas: lips.draw_lips(canvas, look, shape, lips.REST_SMILE), stretch)
     yuv = _to_yuv(painted)
     hole = _render(
         lambda canvas: canvas.drawPath(lips.opening(curves), paint("FFFFFF", blur=0.3)), stretch
@@ -131,9 +134,9 @@ def _render(draw: Draw, stretch: float) -> NDArray[np.float32]:
     canvas = surface.getCanvas()
     canvas.clear(0)
     canvas.scale(_SCALE * _FINE, _SCALE * _FINE)
-    canvas.translate(head.MOUTH[0] - _LEFT, -_TOP)
+    canvas.translate(MOUTH[0] - _LEFT, -_TOP)
     canvas.scale(stretch, 1)
-    canvas.translate(-head.MOUTH[0], 0)
+    canvas.translate(-MOUTH[0], 0)
     draw(canvas)
     fine = to_array(surface).astype(np.float32) / 255
     return np.asarray(cv2.resize(fine, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA), np.float32)
@@ -146,10 +149,10 @@ def _to_yuv(rgba: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.concatenate([yuv, alpha], axis=2), np.float32)
 
 
-def _cover() -> NDArray[np.uint8]:
+def _cover(look: Look) -> NDArray[np.uint8]:
     """Skin to hide the closed lips with, and the shadows that belong to them."""
-    bare: Rgba = head.face()
-    curves = lips.contours(MouthShape(), 1.3)
+    bare: Rgba = head.face(look)
+    curves = lips.contours(look.mouth, MouthShape(), 1.3)
     hull = np.concatenate([curves.upper_outer, curves.lower_outer[::-1]])
     path = spline([(float(x), float(y)) for x, y in hull], closed=True)
     mask = coverage(path)

@@ -3,6 +3,7 @@
 import numpy as np
 import skia
 
+from inference.presenter.look import Room
 from inference.presenter.paint import SIDE, Rgba, linear, paint, radial, texture
 
 
@@ -10,35 +11,26 @@ def _rect(left: float, top: float, right: float, bottom: float) -> skia.Rect:
     return skia.Rect.MakeLTRB(left, top, right, bottom)
 
 
-def room() -> Rgba:
+def room(look: Room) -> Rgba:
     """Return a texture without transparency."""
 
     def draw(canvas: skia.Canvas) -> None:
         everywhere = _rect(-60, -60, SIDE + 60, SIDE + 60)
         canvas.drawRect(
             everywhere,
-            paint(shader=linear((0, 0), (512, 512), ("E9E2D8", "CFC6BC", "9C9690"), (0, 0.5, 1))),
+            paint(shader=linear((0, 0), (512, 512), look.wall, (0, 0.5, 1))),
         )
         # window with daylight
-        canvas.drawRect(_rect(-60, -40, 108, 330), paint("F7FAFA", 0.95, blur=16))
+        canvas.drawRect(_rect(-60, -40, 108, 330), paint(look.window, 0.95, blur=16))
         canvas.drawRect(_rect(50, -40, 58, 330), paint("C9C4BC", 0.6, blur=7))
         canvas.drawRect(_rect(-60, 140, 108, 147), paint("C9C4BC", 0.5, blur=7))
-        canvas.drawRect(_rect(112, -60, 150, 400), paint("E4D9CB", 0.8, blur=14))
+        canvas.drawRect(_rect(112, -60, 150, 400), paint(look.curtain, 0.8, blur=14))
         # shelf with books, and a lamp
-        canvas.drawRect(_rect(378, 60, 600, 74), paint("8A6C55", 0.75, blur=8))
-        canvas.drawRect(_rect(378, 212, 600, 226), paint("7D604A", 0.8, blur=8))
+        canvas.drawRect(_rect(378, 60, 600, 74), paint(look.shelf[0], 0.75, blur=8))
+        canvas.drawRect(_rect(378, 212, 600, 226), paint(look.shelf[1], 0.8, blur=8))
         random = np.random.default_rng(2)
         x = 388.0
-        for tone in (
-            "B86F52",
-            "3F6470",
-            "D9B98C",
-            "6E7F6A",
-            "9E4A3E",
-            "C9CDC8",
-            "31505C",
-            "C99A5B",
-        ):
+        for tone in look.books:
             width = float(random.uniform(10, 20))
             tall = float(random.uniform(62, 100))
             canvas.drawRect(_rect(x, 212 - tall, x + width, 212), paint(tone, 0.75, blur=6))
@@ -51,12 +43,13 @@ def room() -> Rgba:
             leaf.quadTo(70 + 60 * np.sin(angle - 0.25), 380 - 80 * np.cos(angle), *tip)
             leaf.quadTo(70 + 50 * np.sin(angle + 0.3), 390 - 60 * np.cos(angle), 70, 420)
             canvas.drawPath(
-                leaf.detach(), paint("55704F" if angle < 0.2 else "6E8A5E", 0.55, blur=7)
+                leaf.detach(),
+                paint(look.leaves[0] if angle < 0.2 else look.leaves[1], 0.55, blur=7),
             )
         # table edge and floor light
         canvas.drawRect(_rect(-60, 430, 600, 600), paint("6B5748", 0.42, blur=26))
         for cx, cy, r, tone, alpha in (
-            (452, 146, 46, "FFDFA8", 0.55), (452, 146, 18, "FFF6DC", 0.85),
+            (452, 146, 46, look.lamp[0], 0.55), (452, 146, 18, look.lamp[1], 0.85),
             (350, 40, 13, "FFF1D6", 0.35),
             (404, 300, 17, "FFE3B8", 0.28), (486, 330, 24, "FFD9A2", 0.22),
             (130, 70, 12, "FFFFFF", 0.35),

@@ -1,10 +1,11 @@
-"""Shoulders and clothes: a blouse under an open jacket, modelled like the skin."""
+"""Shoulders and clothes: a top under an open jacket, modelled like the skin."""
 
 import numpy as np
 import skia
 from numpy.typing import NDArray
 
 from inference.presenter import relief
+from inference.presenter.look import Clothes
 from inference.presenter.paint import (
     Field,
     Rgba,
@@ -17,24 +18,10 @@ from inference.presenter.paint import (
     texture,
     with_alpha,
 )
-
-JACKET = (
-    (0.00, "061318"),
-    (0.25, "0F2A33"),
-    (0.50, "1D4A57"),
-    (0.72, "34707C"),
-    (1.00, "83B4B6"),
-)
-BLOUSE = (
-    (0.00, "8E7A6E"),
-    (0.30, "C6B4A6"),
-    (0.55, "E6DACE"),
-    (0.78, "F7F0E8"),
-    (1.00, "FFFFFF"),
-)
+from inference.presenter.tones import Stops, Tones
 
 
-def cloth(height: Field, stops: tuple[tuple[float, str], ...], weave: float) -> NDArray[np.float32]:
+def cloth(height: Field, stops: Stops, weave: float) -> NDArray[np.float32]:
     """Lit fabric, colors 0..1; ``weave`` is the grain of the threads."""
     random = np.random.default_rng(7)
     grain = random.normal(0, 1, height.shape).astype(np.float32)
@@ -67,6 +54,16 @@ SHOULDERS = (
 )  # fmt: skip
 
 
+def _on_body() -> skia.Path:
+    """Shoulders and neck: shadows of the clothes fall there, and not on the room behind."""
+    neck = ((192, 300), (321, 300), (321, 380), (192, 380))
+    return skia.Op(
+        spline(SHOULDERS, closed=True, tension=0.8),
+        spline(neck, closed=True, tension=0.0),
+        skia.PathOp.kUnion_PathOp,
+    )
+
+
 def _height() -> Field:
     height = relief.dome(256, 620, 258, 256, 92) + relief.dome(112, 520, 96, 124, 26)
     height = height + relief.dome(402, 520, 96, 124, 26)
@@ -84,21 +81,19 @@ def _height() -> Field:
     return np.asarray(height, np.float32)
 
 
-def jacket() -> Rgba:
-    """Blouse and jacket; the neck is behind them, the skin of the neckline between."""
+def jacket(clothes: Clothes) -> Rgba:
+    """The jacket over the top; the neck is behind them, the skin of the neckline between."""
     height = _height()
     shoulders = spline(SHOULDERS, closed=True, tension=0.8)
-    fabric = with_alpha(cloth(height, JACKET, 0.005), coverage(shoulders))
-    return texture(lambda canvas: _paint_jacket(canvas, fabric, shoulders))
+    fabric = with_alpha(cloth(height, clothes.jacket.own, 0.005), coverage(shoulders))
+    return texture(lambda canvas: _paint_jacket(canvas, clothes.jacket, fabric, shoulders))
 
 
-NECKLINE = ((188, 372), (206, 398), (232, 420), (257, 428), (282, 420), (307, 397), (324, 371))
-
-
-def blouse() -> Rgba:
-    """Return a collarless silk blouse."""
+def top(clothes: Clothes) -> Rgba:
+    """What is worn under the jacket, without a collar."""
+    neckline = clothes.neckline
     shape = spline(
-        (*NECKLINE, (322, 400), (330, 580), (186, 580), (191, 402)), closed=True, tension=0.7
+        (*neckline, (322, 400), (330, 580), (186, 580), (191, 402)), closed=True, tension=0.7
     )
     height = relief.dome(256, 560, 130, 190, 60)
     for args in (
@@ -107,24 +102,27 @@ def blouse() -> Rgba:
         (268, 492, 44, 3.6, 2.4, -1.36), (240, 505, 30, 4.0, 2.6, 0.9),
     ):  # fmt: skip
         height = height + fold(*args)
-    silk = with_alpha(cloth(np.asarray(height, np.float32), BLOUSE, 0.003), coverage(shape))
+    fabric = with_alpha(cloth(np.asarray(height, np.float32), clothes.top, 0.003), coverage(shape))
 
     def draw(canvas: skia.Canvas) -> None:
-        cast = spline(tuple((px, py - 2.5) for px, py in NECKLINE))
+        cast = spline(tuple((px, py - 2.5) for px, py in neckline))
+        canvas.save()
+        clip(canvas, _on_body())
         canvas.drawPath(cast, paint("6E3326", 0.40, stroke=5, blur=2.4))
-        put(canvas, silk)
+        canvas.restore()
+        put(canvas, fabric)
         canvas.save()
         clip(canvas, shape)
-        hem = spline(tuple((px, py + 1.4) for px, py in NECKLINE))
+        hem = spline(tuple((px, py + 1.4) for px, py in neckline))
         canvas.drawPath(hem, paint("FFFFFF", 0.75, stroke=1.6, blur=0.5))
-        seam = spline(tuple((px, py + 5.0) for px, py in NECKLINE))
+        seam = spline(tuple((px, py + 5.0) for px, py in neckline))
         canvas.drawPath(seam, paint("A8978A", 0.55, stroke=0.9, blur=0.5))
         canvas.restore()
 
     return texture(draw)
 
 
-def _paint_jacket(canvas: skia.Canvas, fabric: Rgba, shoulders: skia.Path) -> None:
+def _paint_jacket(canvas: skia.Canvas, tone: Tones, fabric: Rgba, shoulders: skia.Path) -> None:
     opening = spline(
         ((186, 366), (196, 400), (214, 450), (238, 510), (252, 580), (264, 580), (276, 510),
          (298, 450), (318, 398), (327, 366)), closed=True, tension=0.6,
@@ -138,16 +136,16 @@ def _paint_jacket(canvas: skia.Canvas, fabric: Rgba, shoulders: skia.Path) -> No
     for side in (-1, 1):
         # sleeves are set in: a seam, and the arm beside the body in shade
         seam = [(256 + side * dx, y) for dx, y in ((122, 398), (136, 424), (134, 464), (120, 520))]
-        canvas.drawPath(spline(seam), paint("03131A", 0.60, stroke=1.4, blur=0.7))
+        canvas.drawPath(spline(seam), paint(tone("03131A"), 0.60, stroke=1.4, blur=0.7))
         inner = [(x - side * 4, y + 2) for x, y in seam]
-        canvas.drawPath(spline(inner), paint("03131A", 0.26, stroke=9, blur=5))
+        canvas.drawPath(spline(inner), paint(tone("03131A"), 0.26, stroke=9, blur=5))
         outer = [(x + side * 2.2, y) for x, y in seam]
-        canvas.drawPath(spline(outer), paint("8FC4C8", 0.28, stroke=1.4, blur=0.9))
+        canvas.drawPath(spline(outer), paint(tone("8FC4C8"), 0.28, stroke=1.4, blur=0.9))
     edge = spline(SHOULDERS[1:7])
-    canvas.drawPath(edge, paint("CDE9E6", 0.50, stroke=3.0, blur=1.8))
+    canvas.drawPath(edge, paint(tone("CDE9E6"), 0.50, stroke=3.0, blur=1.8))
     edge = spline(SHOULDERS[10:16])
     canvas.drawPath(edge, paint("FFE2B4", 0.34, stroke=2.6, blur=1.8))
-    # the hair's shadow on the shoulder
+    # the head's shadow on the shoulder
     canvas.drawOval(skia.Rect.MakeLTRB(118, 384, 190, 410), paint("02090C", 0.45, blur=7))
     canvas.restore()
     # the jacket's shadow on the blouse
@@ -164,37 +162,43 @@ def _paint_jacket(canvas: skia.Canvas, fabric: Rgba, shoulders: skia.Path) -> No
         if side > 0:
             canvas.translate(513, -0.8)
             canvas.scale(-1, 1)
-        _paint_lapel(canvas, lit=side < 0)
+        _paint_lapel(canvas, tone, lit=side < 0)
         canvas.restore()
 
 
-def _paint_lapel(canvas: skia.Canvas, *, lit: bool) -> None:
+def _paint_lapel(canvas: skia.Canvas, tone: Tones, *, lit: bool) -> None:
     lapel = spline(
         ((192, 372), (176, 386), (160, 404), (154, 424), (160, 437), (178, 432), (172, 446),
          (196, 496), (236, 566), (252, 580), (251, 566), (236, 508), (214, 452), (199, 404)),
         closed=True, tension=0.35,
     )  # fmt: skip
+    canvas.save()
+    clip(canvas, _on_body())
     canvas.drawPath(lapel, paint("020708", 0.55, blur=5))
+    canvas.restore()
     tones = ("4E8B95", "2A5C68", "173E49") if lit else ("2F626E", "1E4B57", "0F2E37")
-    canvas.drawPath(lapel, paint(shader=linear((160, 396), (236, 520), tones, (0, 0.45, 1))))
+    shader = linear((160, 396), (236, 520), tone.each(tones), (0, 0.45, 1))
+    canvas.drawPath(lapel, paint(shader=shader))
     canvas.save()
     clip(canvas, lapel)
     # collar and lapel meet in the gorge seam
     canvas.drawPath(
-        spline(((178, 433), (190, 424), (206, 420))), paint("04161B", 0.75, stroke=1.3, blur=0.4)
+        spline(((178, 433), (190, 424), (206, 420))),
+        paint(tone("04161B"), 0.75, stroke=1.3, blur=0.4),
     )
     canvas.drawPath(
         spline(((178, 431.6), (190, 422.6), (206, 418.6))),
-        paint("8FC0C4", 0.30, stroke=0.8, blur=0.4),
+        paint(tone("8FC0C4"), 0.30, stroke=0.8, blur=0.4),
     )
     edge = ((192, 372), (199, 404), (214, 452), (236, 508), (252, 572))
-    canvas.drawPath(spline(edge), paint("A8D2D2" if lit else "5F99A2", 0.55, stroke=2.0, blur=0.9))
+    light = tone("A8D2D2" if lit else "5F99A2")
+    canvas.drawPath(spline(edge), paint(light, 0.55, stroke=2.0, blur=0.9))
     fold = ((176, 388), (166, 408), (158, 424))
-    canvas.drawPath(spline(fold), paint("8FC4C8", 0.35 if lit else 0.15, stroke=2.4, blur=1.4))
+    crease = paint(tone("8FC4C8"), 0.35 if lit else 0.15, stroke=2.4, blur=1.4)
+    canvas.drawPath(spline(fold), crease)
     stitch = ((174, 449), (197, 497), (235, 563))
-    canvas.drawPath(spline(stitch, tension=0.4), paint("04161B", 0.5, stroke=2.2, blur=1.4))
+    canvas.drawPath(spline(stitch, tension=0.4), paint(tone("04161B"), 0.5, stroke=2.2, blur=1.4))
     canvas.restore()
     outline = ((154, 424), (160, 437), (178, 432), (172, 446), (196, 496), (236, 566))
-    canvas.drawPath(
-        spline(outline, tension=0.35), paint("7FB4BA", 0.42 if lit else 0.22, stroke=0.9, blur=0.35)
-    )
+    rim = paint(tone("7FB4BA"), 0.42 if lit else 0.22, stroke=0.9, blur=0.35)
+    canvas.drawPath(spline(outline, tension=0.35), rim)

@@ -9,9 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 import skia
 
-from inference.presenter.paint import Point, Rgba, linear, mix, paint, spline, texture
-
-_DARK, _MID, _LIGHT, _SHINE = "25140E", "54301F", "8A5837", "E0A873"
+from inference.presenter import relief
+from inference.presenter.look import HairLook
+from inference.presenter.paint import (
+    Field,
+    Rgba,
+    coordinates,
+    coverage,
+    linear,
+    mix,
+    paint,
+    spline,
+    texture,
+    with_alpha,
+)
+from inference.presenter.places import Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +42,14 @@ class Lock:
     """How far strands leave their place, canonical pixels; more towards the tip."""
 
 
-def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
+def _draw(canvas: skia.Canvas, hair: HairLook, lock: Lock, seed: int) -> None:
+    dark, middle, light, shine = hair.tones
     random = np.random.default_rng(seed)
     first, last = np.array(lock.first), np.array(lock.last)
     body = [(float(x), float(y)) for x, y in first] + [(float(x), float(y)) for x, y in last[::-1]]
     canvas.drawPath(
         spline(body, closed=True, tension=0.75),
-        paint(mix(_DARK, _MID, 0.25 + 0.4 * lock.light), blur=1.0),
+        paint(mix(dark, middle, 0.25 + 0.4 * lock.light), blur=1.0),
     )
     steps = np.linspace(0, 1, len(first))[:, None]
     for _ in range(lock.strands):
@@ -53,23 +66,23 @@ def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
             np.clip(lock.light * 0.75 + 0.42 * (clump - 0.5) + random.normal(0, 0.13), 0, 1)
         )
         base = (
-            mix(_DARK, _MID, min(1, 1.5 * tone))
+            mix(dark, middle, min(1, 1.5 * tone))
             if tone < 0.6
-            else mix(_MID, _LIGHT, 2.2 * (tone - 0.6))
+            else mix(middle, light, 2.2 * (tone - 0.6))
         )
         band = float(
             np.clip(lock.band + random.normal(0, 0.05) + 0.06 * np.sin(at * 19), 0.12, 0.85)
         )
         glow = mix(
             base,
-            _SHINE,
+            shine,
             float(np.clip(lock.shine * (0.25 + 0.75 * tone) * (0.55 + 0.6 * clump), 0, 0.85)),
         )
         start, end = points[0], points[-1]
         shader = linear(
             (float(start[0]), float(start[1])),
             (float(end[0]), float(end[1])),
-            (mix(base, _DARK, 0.45), base, glow, base, mix(base, _DARK, 0.35)),
+            (mix(base, dark, 0.45), base, glow, base, mix(base, dark, 0.35)),
             (0.0, max(band - 0.16, 0.02), band, min(band + 0.2, 0.97), 1.0),
         )
         path = spline([(float(x), float(y)) for x, y in points])
@@ -77,16 +90,18 @@ def _draw(canvas: skia.Canvas, lock: Lock, seed: int) -> None:
         canvas.drawPath(path, paint(stroke=width, shader=shader, alpha=0.8))
 
 
-def _flyaways(canvas: skia.Canvas, curves: tuple[tuple[Point, ...], ...], seed: int) -> None:
+def _flyaways(
+    canvas: skia.Canvas, tone: str, curves: tuple[tuple[Point, ...], ...], seed: int
+) -> None:
     random = np.random.default_rng(seed)
     for curve in curves:
         for _ in range(5):
             points = np.array(curve) + random.normal(0, 1.5, (len(curve), 2))
             path = spline([(float(x), float(y)) for x, y in points])
-            canvas.drawPath(path, paint(_LIGHT, 0.42, stroke=0.45))
+            canvas.drawPath(path, paint(tone, 0.42, stroke=0.45))
 
 
-def back() -> Rgba:
+def back(hair: HairLook) -> Rgba:
     """Return what hangs behind neck and shoulders."""
     left = Lock(
         ((236, 62), (170, 82), (147.5, 160), (146, 236), (136, 318), (126, 378), (134, 428)),
@@ -109,9 +124,9 @@ def back() -> Rgba:
             spline(((256, 70), (190, 80), (160, 170), (156, 300), (150, 400), (256, 430),
                     (362, 400), (356, 300), (352, 170), (322, 80)), closed=True), paint("170C08"),
         )  # fmt: skip
-        _draw(canvas, right, 3)
-        _draw(canvas, left, 4)
-        _draw(canvas, wave, 5)
+        _draw(canvas, hair, right, 3)
+        _draw(canvas, hair, left, 4)
+        _draw(canvas, hair, wave, 5)
         canvas.drawPath(
             spline(
                 ((212, 250), (206, 320), (204, 400), (308, 400), (306, 320), (300, 250)),
@@ -123,7 +138,7 @@ def back() -> Rgba:
     return texture(draw)
 
 
-def swept() -> Rgba:
+def swept(hair: HairLook) -> Rgba:
     """From the parting over the forehead to behind the ear on the viewer's left."""
     crown = Lock(
         ((291, 45), (240, 41), (187, 60), (157, 104), (150, 156), (158, 216)),
@@ -153,13 +168,14 @@ def swept() -> Rgba:
             (291, 49), (240, 46), (190, 65), (161, 107), (154, 160), (161, 206), (171, 198),
             (182, 160), (208, 120), (246, 101), (283, 95),
         )  # fmt: skip
-        canvas.drawPath(spline(under, closed=True, tension=0.7), paint(_DARK, blur=0.8))
-        _draw(canvas, crown, 11)
-        _draw(canvas, sweep, 12)
-        _draw(canvas, edge, 13)
-        _draw(canvas, over_ear, 15)
+        canvas.drawPath(spline(under, closed=True, tension=0.7), paint(hair.tones[0], blur=0.8))
+        _draw(canvas, hair, crown, 11)
+        _draw(canvas, hair, sweep, 12)
+        _draw(canvas, hair, edge, 13)
+        _draw(canvas, hair, over_ear, 15)
         _flyaways(
             canvas,
+            hair.tones[2],
             (
                 ((280, 56), (234, 44), (184, 58), (153, 102), (146, 158)),
                 ((281, 98), (250, 104), (220, 120), (198, 148), (184, 178)),
@@ -170,7 +186,7 @@ def swept() -> Rgba:
     return texture(draw)
 
 
-def falling() -> Rgba:
+def falling(hair: HairLook) -> Rgba:
     """From the parting down past the cheek to the shoulder on the viewer's right."""
     outer = Lock(
         ((283, 45), (328, 50), (357, 86), (368, 146), (371, 208), (378, 268), (384, 326),
@@ -199,16 +215,17 @@ def falling() -> Rgba:
         )
         canvas.drawPath(shadow, paint("0B0B0C", 0.42, blur=5))
         root = spline(((287, 50), (286, 72), (284, 93)))
-        canvas.drawPath(root, paint(_DARK, stroke=8, blur=1.2))
-        _draw(canvas, outer, 21)
-        _draw(canvas, inner, 22)
-        _draw(canvas, curl, 23)
+        canvas.drawPath(root, paint(hair.tones[0], stroke=8, blur=1.2))
+        _draw(canvas, hair, outer, 21)
+        _draw(canvas, hair, inner, 22)
+        _draw(canvas, hair, curl, 23)
         # the parting
         canvas.drawPath(
             spline(((284, 56), (284, 74), (281.5, 96))), paint("1A0D08", 0.55, stroke=1.6, blur=1.1)
         )
         _flyaways(
             canvas,
+            hair.tones[2],
             (
                 ((290, 55), (330, 52), (362, 88), (373, 148), (377, 210)),
                 ((326, 130), (334, 172), (337, 216), (338, 262), (330, 312)),
@@ -217,3 +234,40 @@ def falling() -> Rgba:
         )
 
     return texture(draw)
+
+
+_CROPPED = (
+    (171.5, 216), (168, 196), (164.5, 165), (164.5, 124), (179, 80), (213, 52), (256, 44),
+    (299, 52), (333, 80), (348, 124), (348.5, 165), (344.5, 196), (341, 216), (339, 198),
+    (336, 176), (329, 158), (327, 134), (317, 115), (297, 107), (256, 104.5), (215, 107),
+    (195, 115), (185, 134), (183, 158), (176, 176), (173, 198),
+)  # fmt: skip
+"""The outline of cropped hair: over the skull and back along the hairline."""
+
+
+def cropped(hair: HairLook) -> Rgba:
+    """Short curls: a rough field over the skull, fading out at the sides."""
+    x, y = coordinates()
+    random = np.random.default_rng(17)
+
+    def grain(size: float) -> Field:
+        field = relief.soften(random.normal(0, 1, x.shape).astype(np.float32), size)
+        return np.asarray(field / field.std(), np.float32)
+
+    curls = 0.9 * grain(1.5) + 0.5 * grain(0.8) + 0.7 * grain(3.2)
+    # Clipped shorter towards the ears, where the skin shows through.
+    longer = np.clip((196 - y) / 80, 0, 1)
+    height = relief.dome(256, 178, 108, 146, 96) + curls * (0.35 + 0.75 * longer)
+    normal = relief.normals(np.asarray(height, np.float32))
+    light = 0.12 + 0.62 * relief.lit(normal, relief.KEY, 0.25)
+    light += 0.14 * relief.lit(normal, relief.FILL, 0.2) + 0.30 * relief.glint(
+        normal, relief.RIM, 10
+    )
+    light += 0.05 * curls
+    stops = tuple(zip((0.0, 0.4, 0.75, 1.15), hair.tones, strict=True))
+    color = relief.ramp(np.asarray(light, np.float32), stops)
+    # The edge is a fringe of hairs and not a line.
+    cover = coverage(spline(_CROPPED, closed=True, tension=0.8), blur=1.8)
+    fringe = np.clip(0.5 + (cover - 0.5) * 2.4 + 0.22 * curls * (cover > 0.02), 0, 1)
+    fringe = relief.soften(np.asarray(fringe, np.float32), 0.4)
+    return with_alpha(color, np.asarray(fringe * (0.72 + 0.28 * longer), np.float32))

@@ -13,11 +13,11 @@ import numpy as np
 import skia
 
 from inference.presenter import body, head, relief
+from inference.presenter.look import Look
 from inference.presenter.paint import (
     MARGIN,
     SCALE,
     Field,
-    Point,
     Rgba,
     clip,
     coordinates,
@@ -30,7 +30,9 @@ from inference.presenter.paint import (
     to_image,
     with_alpha,
 )
+from inference.presenter.places import Point
 from inference.presenter.pose import Pose
+from inference.presenter.tones import Tones
 
 WRIST = (256.0, 330.0)
 """Where the wrist is in the textures; the fingers point up from it."""
@@ -84,12 +86,13 @@ def _join(first: Field, second: Field, softness: float) -> Field:
     return np.asarray(mixed, np.float32)
 
 
-def _palm_lines(canvas: skia.Canvas) -> None:
+def _palm_lines(canvas: skia.Canvas, tone: Tones) -> None:
     def line(points: tuple[Point, ...], alpha: float, width: float = 1.3) -> None:
         placed = [(WRIST[0] + x, WRIST[1] - y) for x, y in points]
-        canvas.drawPath(spline(placed), paint("8E4838", alpha, stroke=width, blur=0.7))
+        canvas.drawPath(spline(placed), paint(tone("8E4838"), alpha, stroke=width, blur=0.7))
         light = [(x + 0.4, y + 1.5) for x, y in placed]
-        canvas.drawPath(spline(light), paint("FFE7DA", 0.6 * alpha, stroke=1.0, blur=0.7))
+        bright = paint(tone("FFE7DA"), 0.6 * alpha, stroke=1.0, blur=0.7)
+        canvas.drawPath(spline(light), bright)
 
     line(((33, 62), (20, 57), (6, 40), (3, 18), (7, 2)), 0.55)  # of life
     line(((34, 64), (18, 60), (-4, 50), (-24, 40)), 0.42)  # of the head
@@ -98,7 +101,7 @@ def _palm_lines(canvas: skia.Canvas) -> None:
     line(((-16, -8), (1, -10), (19, -7)), 0.28, 1.1)
 
 
-def _finger_creases(canvas: skia.Canvas, fingers: tuple[Bone, ...]) -> None:
+def _finger_creases(canvas: skia.Canvas, tone: Tones, fingers: tuple[Bone, ...]) -> None:
     for bone in fingers:
         for (ax, ay, _), (bx, by, radius) in pairwise(bone[:-1]):
             length = float(np.hypot(bx - ax, by - ay))
@@ -109,7 +112,7 @@ def _finger_creases(canvas: skia.Canvas, fingers: tuple[Bone, ...]) -> None:
                 canvas.drawPath(
                     spline(((x - uy * reach, y - ux * reach), (x, y + 1.0),
                     (x + uy * reach, y + ux * reach))),
-                    paint("8E4838", alpha, stroke=1.1, blur=0.6),
+                    paint(tone("8E4838"), alpha, stroke=1.1, blur=0.6),
                 )  # fmt: skip
 
 
@@ -139,9 +142,9 @@ def _model(fingers: tuple[Bone, ...], thumb: Bone) -> tuple[Field, Field]:
     return distance, relief.soften(height, 1.2)
 
 
-def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
+def _hand(tone: Tones, fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
     distance, height = _model(fingers, thumb)
-    color = head.shade(np.asarray(height * 0.9, np.float32), hollows=1.6)
+    color = head.shade(np.asarray(height * 0.9, np.float32), tone.own, hollows=1.6)
     pink = relief.hill(WRIST[0] + 20, WRIST[1] - 30, 15, 18, 0.35)
     pink = pink + relief.hill(WRIST[0] - 20, WRIST[1] - 34, 11, 20, 0.3)
     for tip_x, tip_y, _ in (bone[-1] for bone in (*fingers, thumb)):
@@ -154,15 +157,15 @@ def _hand(fingers: tuple[Bone, ...], thumb: Bone) -> Rgba:
 
     def draw(canvas: skia.Canvas) -> None:
         put(canvas, skin)
-        _palm_lines(canvas)
-        _finger_creases(canvas, fingers)
-        _finger_creases(canvas, (thumb[1:],))
+        _palm_lines(canvas, tone)
+        _finger_creases(canvas, tone, fingers)
+        _finger_creases(canvas, tone, (thumb[1:],))
 
     return texture(draw)
 
 
-def _forearm() -> Rgba:
-    """Return the sleeve, from the wrist down; a blouse's cuff looks out of it."""
+def _forearm(tone: Tones) -> Rgba:
+    """The sleeve, from the wrist down; a cuff looks out of it."""
     x0, y0 = WRIST
     sleeve = spline(
         ((x0 - 30, y0 + 34), (x0, y0 + 40), (x0 + 30, y0 + 33), (x0 + 39, y0 + 90),
@@ -179,7 +182,7 @@ def _forearm() -> Rgba:
         (270, 515, 34, 5.5, 4.0, -0.42), (262, 396, 22, 3.6, 2.4, -0.25),
     ):  # fmt: skip
         height = height + body.fold(cx, cy, length, width, rise, turn)
-    fabric = body.cloth(relief.soften(np.asarray(height, np.float32), 1.0), body.JACKET, 0.005)
+    fabric = body.cloth(relief.soften(np.asarray(height, np.float32), 1.0), tone.own, 0.005)
     wool = with_alpha(fabric, coverage(sleeve))
     cuff = spline(
         ((x0 - 26.5, y0 + 26), (x0, y0 + 31), (x0 + 26.5, y0 + 25), (x0 + 29, y0 + 44),
@@ -203,9 +206,9 @@ def _forearm() -> Rgba:
         canvas.save()
         clip(canvas, sleeve)
         hem = spline(((x0 - 32, y0 + 36), (x0, y0 + 42), (x0 + 32, y0 + 35)))
-        canvas.drawPath(hem, paint("9CCBCE", 0.55, stroke=2.0, blur=0.7))
+        canvas.drawPath(hem, paint(tone("9CCBCE"), 0.55, stroke=2.0, blur=0.7))
         seam = spline(((x0 - 33, y0 + 44), (x0, y0 + 50), (x0 + 33, y0 + 43)))
-        canvas.drawPath(seam, paint("04161B", 0.5, stroke=1.2, blur=0.6))
+        canvas.drawPath(seam, paint(tone("04161B"), 0.5, stroke=1.2, blur=0.6))
         canvas.restore()
 
     return texture(draw)
@@ -238,10 +241,10 @@ _FOREARM_LENGTH = 205.0
 class Hands:
     """The two gestures' arms, painted once."""
 
-    def __init__(self) -> None:
-        self._waving = _cropped(_hand(_OPEN_FINGERS, _OPEN_THUMB))
-        self._offering = _cropped(_hand(_OFFER_FINGERS, _OFFER_THUMB))
-        self._sleeve = _cropped(_forearm())
+    def __init__(self, look: Look) -> None:
+        self._waving = _cropped(_hand(look.palm, _OPEN_FINGERS, _OPEN_THUMB))
+        self._offering = _cropped(_hand(look.palm, _OFFER_FINGERS, _OFFER_THUMB))
+        self._sleeve = _cropped(_forearm(look.clothes.jacket))
 
     def draw(self, canvas: skia.Canvas, pose: Pose) -> None:
         """Draw the arms that are up in ``pose``."""

@@ -13,11 +13,11 @@ import skia
 from numpy.typing import NDArray
 
 from inference.engines.viseme.shape import MouthShape
-from inference.presenter.head import MOUTH
-from inference.presenter.paint import Point, clip, linear, oval, paint, spline
+from inference.presenter.look import LipShape, Look
+from inference.presenter.paint import clip, linear, oval, paint, spline
+from inference.presenter.places import MOUTH, Point
+from inference.presenter.tones import Tones
 
-HALF_WIDTH = 31.5
-"""Of the mouth at rest, from corner to corner."""
 GAP_OPEN = 30.0
 """Between the inner lips at ``open`` 1."""
 JAW_DROP = 18.0
@@ -41,25 +41,29 @@ class Contours:
     gap: float
 
 
-def half_width(shape: MouthShape) -> float:
+def half_width(lips: LipShape, shape: MouthShape) -> float:
     """From the mouth's middle to a corner."""
     spread = 0.13 * max(shape.wide, 0.0) + 0.12 * min(shape.wide, 0.0)
-    return HALF_WIDTH * (1 + spread - 0.30 * shape.round - 0.07 * shape.open + 0.02 * shape.press)
+    return lips.half_width * (
+        1 + spread - 0.30 * shape.round - 0.07 * shape.open + 0.02 * shape.press
+    )
 
 
-def contours(shape: MouthShape, smile: float = 0.0) -> Contours:
-    """Return the curves of ``shape``; ``smile`` lifts and parts the corners a little."""
+def contours(lips: LipShape, shape: MouthShape, smile: float = 0.0) -> Contours:
+    """The curves of ``lips`` in ``shape``; ``smile`` lifts and parts the corners a little."""
     along = np.linspace(-1, 1, 41)
     bow = 1 - along**2
-    width = half_width(shape) + 2.2 * smile
+    width = half_width(lips, shape) + 2.2 * smile
     gap = GAP_OPEN * shape.open * (1 - 0.10 * shape.round)
     pull = max(shape.wide, 0.0)
     # corners: smiling and spreading lifts them, opening takes them down with the jaw
     corner = -2.2 - 4.2 * smile - 1.6 * pull + 0.16 * gap * (1 - 0.4 * shape.round)
     line = 0.6 - 0.7 * smile
     full = 1 + 0.08 * shape.round - 0.10 * pull - 0.10 * shape.open
-    upper_full = 8.6 * full * (1 - 0.42 * shape.press) * (1 - 0.12 * shape.tuck - 0.10 * smile)
-    lower_full = 11.4 * full * (1 - 0.34 * shape.press) * (1 - 0.50 * shape.tuck)
+    upper_full = (
+        lips.upper * full * (1 - 0.42 * shape.press) * (1 - 0.12 * shape.tuck - 0.10 * smile)
+    )
+    lower_full = lips.lower * full * (1 - 0.34 * shape.press) * (1 - 0.50 * shape.tuck)
 
     top = line - 0.24 * gap - 1.2 * shape.tuck - 1.0 * shape.round
     low = line + 0.76 * gap - 2.4 * shape.tuck - 0.6 * shape.press
@@ -100,24 +104,28 @@ def opening(curves: Contours) -> skia.Path:
     return _path(curves.upper_inner, curves.lower_inner[-2:0:-1])
 
 
-def draw_lips(canvas: skia.Canvas, shape: MouthShape, smile: float = 0.0) -> None:
+def draw_lips(canvas: skia.Canvas, look: Look, shape: MouthShape, smile: float = 0.0) -> None:
     """Lips and the shadows about them; the opening is left as it is."""
-    curves = contours(shape, smile)
+    curves = contours(look.mouth, shape, smile)
+    tone = look.lips
     x = MOUTH[0]
     bottom = float(curves.lower_outer[20, 1])
     top = float(curves.upper_outer[20, 1])
-    _draw_shadows(canvas, curves, shape, smile)
+    _draw_shadows(canvas, look.skin, curves, shape, smile)
 
     upper = _path(curves.upper_outer, curves.upper_inner[-2:0:-1])
     lower = _path(curves.lower_inner, curves.lower_outer[-2:0:-1])
     upper_in, lower_in = float(curves.upper_inner[20, 1]), float(curves.lower_inner[20, 1])
-    canvas.drawPath(upper, paint("B45F57", 0.35, blur=1.6))
-    canvas.drawPath(lower, paint("C07064", 0.35, blur=1.8))
+    canvas.drawPath(upper, paint(tone("B45F57"), 0.35, blur=1.6))
+    canvas.drawPath(lower, paint(tone("C07064"), 0.35, blur=1.8))
     canvas.drawPath(
         upper,
         paint(
             shader=linear(
-                (x - 6, top), (x + 4, upper_in + 1), ("D2847A", "C06862", "9E4C49"), (0, 0.5, 1)
+                (x - 6, top),
+                (x + 4, upper_in + 1),
+                tone.each(("D2847A", "C06862", "9E4C49")),
+                (0, 0.5, 1),
             ),
             blur=0.4,
         ),
@@ -128,40 +136,44 @@ def draw_lips(canvas: skia.Canvas, shape: MouthShape, smile: float = 0.0) -> Non
             shader=linear(
                 (x - 4, lower_in),
                 (x + 5, bottom),
-                ("B9635E", "D5887D", "DA9286", "BE7167"),
+                tone.each(("B9635E", "D5887D", "DA9286", "BE7167")),
                 (0, 0.28, 0.6, 1),
             ),
             blur=0.4,
         ),
     )
-    _draw_modelling(canvas, curves, shape, upper, lower)
+    _draw_modelling(canvas, tone, curves, upper, lower)
     if curves.gap < 6.0:
         depth = (1 - curves.gap / 6.0) ** 0.5
         canvas.drawPath(
             _path(curves.upper_inner, closed=False),
-            paint("56201F", 0.85 * depth, stroke=1.25, blur=0.35),
+            paint(tone("56201F"), 0.85 * depth, stroke=1.25, blur=0.35),
         )
         inner = curves.upper_inner[8:33]
         canvas.drawPath(
-            _path(inner, closed=False), paint("3D1414", 0.45 * depth, stroke=1.8, blur=0.7)
+            _path(inner, closed=False), paint(tone("3D1414"), 0.45 * depth, stroke=1.8, blur=0.7)
         )
     for corner, side in ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1)):
         cx, cy = float(corner[0]), float(corner[1])
         canvas.drawPath(
             spline(((cx - side * 3.2, cy + 0.2), (cx, cy), (cx + side * 1.5, cy - 1.1 - smile))),
-            paint("6A2C29", 0.62, stroke=1.35, blur=0.6),
+            paint(tone("6A2C29"), 0.62, stroke=1.35, blur=0.6),
         )
-        canvas.drawCircle(cx + side * 2.4, cy + 0.4, 3.0, paint("8E4A3A", 0.30, blur=1.8))
+        shade = paint(look.skin("8E4A3A"), 0.30, blur=1.8)
+        canvas.drawCircle(cx + side * 2.4, cy + 0.4, 3.0, shade)
 
 
-def _draw_shadows(canvas: skia.Canvas, curves: Contours, shape: MouthShape, smile: float) -> None:
+def _draw_shadows(
+    canvas: skia.Canvas, tone: Tones, curves: Contours, shape: MouthShape, smile: float
+) -> None:
     x = MOUTH[0]
     bottom = float(curves.lower_outer[20, 1])
     w = curves.half_width
-    canvas.drawOval(oval(x + 1.5, bottom + 3.6, w * 0.52, 3.0), paint("8E4A3A", 0.42, blur=2.8))
+    under = paint(tone("8E4A3A"), 0.42, blur=2.8)
+    canvas.drawOval(oval(x + 1.5, bottom + 3.6, w * 0.52, 3.0), under)
     canvas.drawPath(
         _path(curves.upper_outer[4:37] - np.array([0.0, 1.0]), closed=False),
-        paint("FFE9DA", 0.30, stroke=1.2, blur=0.9),
+        paint(tone("FFE9DA"), 0.30, stroke=1.2, blur=0.9),
     )
     if shape.round > 0.05:
         # pursed lips stand out and draw the skin above into folds
@@ -174,16 +186,17 @@ def _draw_shadows(canvas: skia.Canvas, curves: Contours, shape: MouthShape, smil
                         (x + side * (w + 3), MOUTH[1] + 13),
                     )
                 ),
-                paint("8E4A3A", 0.30 * shape.round, stroke=2.6, blur=2.2),
+                paint(tone("8E4A3A"), 0.30 * shape.round, stroke=2.6, blur=2.2),
             )
     if smile > REST_SMILE:
         # a smile deepens the folds between cheek and lips
         depth = min(0.34 * (smile - REST_SMILE), 0.34)
         for side in (-1, 1):
             fold = ((x + side * 16.5, 243.5), (x + side * 29, 253), (x + side * 39, 268))
-            canvas.drawPath(spline(fold), paint("A05C48", depth, stroke=2.2, blur=1.7))
+            canvas.drawPath(spline(fold), paint(tone("A05C48"), depth, stroke=2.2, blur=1.7))
             light = [(px + side * 3.4, py - 1.6) for px, py in fold]
-            canvas.drawPath(spline(light), paint("FFE9DC", 0.8 * depth, stroke=2.6, blur=2.0))
+            glow = paint(tone("FFE9DC"), 0.8 * depth, stroke=2.6, blur=2.0)
+            canvas.drawPath(spline(light), glow)
     spread = max(shape.wide, 0.0) + smile + 0.5 * shape.press
     if spread > 0.05:
         for corner, side in ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1)):
@@ -196,12 +209,12 @@ def _draw_shadows(canvas: skia.Canvas, curves: Contours, shape: MouthShape, smil
                         (cx + side * 4.0, cy + 5.5),
                     )
                 ),
-                paint("8E4A3A", min(0.26 * spread, 0.34), stroke=2.0, blur=1.5),
+                paint(tone("8E4A3A"), min(0.26 * spread, 0.34), stroke=2.0, blur=1.5),
             )
 
 
 def _draw_modelling(
-    canvas: skia.Canvas, curves: Contours, shape: MouthShape, upper: skia.Path, lower: skia.Path
+    canvas: skia.Canvas, tone: Tones, curves: Contours, upper: skia.Path, lower: skia.Path
 ) -> None:
     """Fine furrows and the wet light on the lips."""
     canvas.save()
@@ -212,27 +225,29 @@ def _draw_modelling(
         lean = i * 0.25
         canvas.drawLine(
             float(a[0]), float(a[1]), float(b[0]) + lean, float(a[1] + 0.85 * (b[1] - a[1])),
-            paint("8C3E3C", 0.16 + 0.05 * math.sin(i * 4.1), stroke=0.7, blur=0.4),
+            paint(tone("8C3E3C"), 0.16 + 0.05 * math.sin(i * 4.1), stroke=0.7, blur=0.4),
         )  # fmt: skip
     ridge = curves.lower_inner * 0.56 + curves.lower_outer * 0.44
-    canvas.drawPath(_path(ridge[10:24], closed=False), paint("FFE3D8", 0.55, stroke=2.3, blur=1.3))
-    canvas.drawPath(_path(ridge[25:32], closed=False), paint("FFE3D8", 0.28, stroke=1.8, blur=1.2))
+    light = tone("FFE3D8")
+    canvas.drawPath(_path(ridge[10:24], closed=False), paint(light, 0.55, stroke=2.3, blur=1.3))
+    canvas.drawPath(_path(ridge[25:32], closed=False), paint(light, 0.28, stroke=1.8, blur=1.2))
     shine = ridge[13:19] - np.array([0.0, 0.5])
-    canvas.drawPath(_path(shine, closed=False), paint("FFFFFF", 0.42, stroke=0.9, blur=0.5))
+    canvas.drawPath(_path(shine, closed=False), paint(tone("FFFFFF"), 0.42, stroke=0.9, blur=0.5))
     edge = curves.lower_outer[3:38]
-    canvas.drawPath(_path(edge, closed=False), paint("8E4540", 0.32, stroke=2.4, blur=1.4))
+    canvas.drawPath(_path(edge, closed=False), paint(tone("8E4540"), 0.32, stroke=2.4, blur=1.4))
     if curves.gap > 1.0:
         canvas.drawPath(
             _path(curves.lower_inner[4:37], closed=False),
-            paint("6E2B2B", 0.45, stroke=1.8, blur=0.9),
+            paint(tone("6E2B2B"), 0.45, stroke=1.8, blur=0.9),
         )
     canvas.restore()
     canvas.save()
     clip(canvas, upper)
     crest = curves.upper_outer * 0.72 + curves.upper_inner * 0.28
-    canvas.drawPath(_path(crest[9:17], closed=False), paint("F6BDB0", 0.50, stroke=1.6, blur=1.0))
-    canvas.drawPath(_path(crest[24:31], closed=False), paint("F6BDB0", 0.30, stroke=1.4, blur=1.0))
+    light = tone("F6BDB0")
+    canvas.drawPath(_path(crest[9:17], closed=False), paint(light, 0.50, stroke=1.6, blur=1.0))
+    canvas.drawPath(_path(crest[24:31], closed=False), paint(light, 0.30, stroke=1.4, blur=1.0))
     canvas.drawPath(
-        _path(curves.upper_inner, closed=False), paint("5E2424", 0.42, stroke=3.0, blur=1.6)
+        _path(curves.upper_inner, closed=False), paint(tone("5E2424"), 0.42, stroke=3.0, blur=1.6)
     )
     canvas.restore()

@@ -11,6 +11,8 @@ import numpy as np
 import skia
 from numpy.typing import NDArray
 
+from inference.presenter.places import Point
+
 SIDE = 512
 MARGIN = 40
 SCALE = 2
@@ -18,7 +20,6 @@ SCALE = 2
 
 TEXTURE_SIDE = (SIDE + 2 * MARGIN) * SCALE
 
-Point = tuple[float, float]
 Rgba = NDArray[np.uint8]
 """uint8 ``[height, width, 4]``, red first, premultiplied."""
 Field = NDArray[np.float32]

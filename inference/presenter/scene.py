@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inference.engines.viseme.shape import MouthShape
 from inference.media.types import Picture
 from inference.presenter import background, body, eyes, hair, hands, head, lips, relief
+from inference.presenter.look import Look
 from inference.presenter.paint import (
     MARGIN,
     SCALE,
@@ -86,22 +87,55 @@ class _Layer:
 
 
 class Presenter:
-    """Draws her. Painting the textures takes some seconds, a picture a fraction of one."""
+    """Draws one. Painting the textures takes some seconds, a picture a fraction of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Look) -> None:
+        self._look = look
         self._grid = _Grid()
         points = self._grid.points
         x, y = points[:, 0], points[:, 1]
 
-        face_depth = self._grid.sample(relief.soften(head.face_height(), 2.5))
+        face_depth = self._grid.sample(relief.soften(head.face_height(look.face), 2.5))
         skull = np.sqrt(np.clip(1 - ((x - 256) / 110) ** 2 - ((y - 178) / 142) ** 2, 0, 1))
-        falling_depth = np.maximum(96 * skull, 36.0) - 10 * np.clip((y - 250) / 200, 0, 1)
-        hang = np.clip((430 - y) / 190, 0.22, 1.0)
         neck_hold = np.clip((392 - y) / 92, 0, 1) ** 1.3
-        tip = np.clip((y - 210) / 220, 0, 1) ** 1.5
 
         def with_head(depth: NDArray[np.float64], hold: NDArray[np.float64] | float = 1.0) -> Move:
             return lambda pose: move_with_head(pose, points, depth, hold)
+
+        def on_body(pose: Pose) -> Points:
+            moved = move_body(pose, points)
+            moved[:, 0] = 256 + (moved[:, 0] - 256) * look.clothes.build
+            return moved
+
+        ears = self._layer(head.ears(look), with_head(np.full_like(x, 4.0)))
+        on_skull = with_head(100 * skull)
+        self._room = to_image(background.room(look.room))
+        self._behind = [
+            self._layer(head.neck(look), with_head(np.full_like(x, 18.0), neck_hold)),
+            self._layer(body.top(look.clothes), on_body),
+            self._layer(body.jacket(look.clothes), on_body),
+        ]
+        if look.hair.cut == "long":
+            back, falling = self._hanging(skull)
+            self._behind.insert(0, self._layer(hair.back(look.hair), back))
+            self._front = [
+                self._layer(hair.swept(look.hair), on_skull),
+                ears,
+                self._layer(hair.falling(look.hair), falling),
+            ]
+        else:
+            self._front = [self._layer(hair.cropped(look.hair), on_skull), ears]
+        self._face = head.face(look)
+        self._face_corners = self._grid.covering(self._face)
+        self._move_face = with_head(face_depth)
+        self._hands = hands.Hands(look)
+
+    def _hanging(self, skull: NDArray[np.float64]) -> tuple[Move, Move]:
+        """How long hair moves: behind the neck, and down past the cheek."""
+        points = self._grid.points
+        x, y = points[:, 0], points[:, 1]
+        hang = np.clip((430 - y) / 190, 0.22, 1.0)
+        tip = np.clip((y - 210) / 220, 0, 1) ** 1.5
 
         def hanging(depth: NDArray[np.float64], trail: float) -> Move:
             def move(pose: Pose) -> Points:
@@ -111,30 +145,9 @@ class Presenter:
 
             return move
 
-        self._room = to_image(background.room())
-        self._behind = [
-            self._layer(
-                hair.back(), hanging(-46 * np.clip(1 - (np.abs(x - 256) / 96) ** 2, 0, 1), 0.6)
-            ),
-            self._layer(head.neck(), with_head(np.full_like(x, 18.0), neck_hold)),
-            self._layer(body.blouse(), lambda pose: move_body(pose, points)),
-            self._layer(body.jacket(), lambda pose: move_body(pose, points)),
-        ]
-        self._face = head.face()
-        self._face_corners = self._grid.covering(self._face)
-        self._move_face = with_head(face_depth)
-        self._front = [
-            self._layer(hair.swept(), with_head(100 * skull)),
-            self._layer(head.ears(), with_head(np.full_like(x, 4.0))),
-            self._layer(hair.falling(), hanging(falling_depth, 1.0)),
-        ]
-        self._hands = hands.Hands()
-        self._inner = (
-            (points[:, 0] > MOUTH_AREA[0])
-            & (points[:, 0] < MOUTH_AREA[2])
-            & (points[:, 1] > MOUTH_AREA[1])
-            & (points[:, 1] < MOUTH_AREA[3])
-        )
+        behind = -46 * np.clip(1 - (np.abs(x - 256) / 96) ** 2, 0, 1)
+        beside = np.maximum(96 * skull, 36.0) - 10 * np.clip((y - 250) / 200, 0, 1)
+        return hanging(behind, 0.6), hanging(beside, 1.0)
 
     def _layer(self, pixels: Rgba, move: Move) -> _Layer:
         return _Layer(to_image(pixels), self._grid.covering(pixels), move)
@@ -146,19 +159,26 @@ class Presenter:
             put(canvas, self._face)
             eyes.draw_eyes(
                 canvas,
+                self._look,
                 blink=pose.blink,
                 gaze=eyes.Gaze(pose.gaze_x, pose.gaze_y),
                 squint=0.75 * max(pose.smile, 0.0),
                 wide=max(pose.brows, 0.0) * 0.6,
             )
-            eyes.draw_brows(canvas, raised=pose.brows, frown=pose.frown, skew=pose.brow_skew)
+            eyes.draw_brows(
+                canvas,
+                self._look.eyes,
+                raised=pose.brows,
+                frown=pose.frown,
+                skew=pose.brow_skew,
+            )
             if shape is not None:
-                lips.draw_lips(canvas, shape, lips.REST_SMILE + pose.smile)
+                lips.draw_lips(canvas, self._look, shape, lips.REST_SMILE + pose.smile)
 
         return texture(draw)
 
     def draw(self, pose: Pose) -> RgbPicture:
-        """Return the presenter with her mouth closed, uint8 ``[512, 512, 3]``, red first."""
+        """The presenter with the mouth closed, uint8 ``[512, 512, 3]``, red first."""
         surface = skia.Surface(SIDE * SCALE, SIDE * SCALE)
         canvas = surface.getCanvas()
         canvas.scale(SCALE, SCALE)
@@ -179,8 +199,20 @@ class Presenter:
 
     def mouth_placement(self, pose: Pose) -> NDArray[np.float32]:
         """Return the affine map ``[2, 3]`` from canonical to picture coordinates about the lips."""
-        source = self._grid.points[self._inner]
-        target = self._move_face(pose)[self._inner]
+        return self._placement(pose, MOUTH_AREA)
+
+    def eyes_placement(self, pose: Pose) -> NDArray[np.float32]:
+        """The same about the eyes."""
+        return self._placement(pose, EYES_AREA)
+
+    def _placement(
+        self, pose: Pose, area: tuple[float, float, float, float]
+    ) -> NDArray[np.float32]:
+        left, top, right, bottom = area
+        x, y = self._grid.points.T
+        inner = (x > left) & (x < right) & (y > top) & (y < bottom)
+        source = self._grid.points[inner]
+        target = self._move_face(pose)[inner]
         basis = np.column_stack([source, np.ones(len(source))])
         solution, *_ = np.linalg.lstsq(basis, target, rcond=None)
         return np.asarray(solution.T, np.float32)
@@ -188,6 +220,8 @@ class Presenter:
 
 MOUTH_AREA = (208.0, 240.0, 306.0, 322.0)
 """Left, top, right, bottom of what the mouth's placement is fitted to, canonical pixels."""
+EYES_AREA = (190.0, 160.0, 322.0, 212.0)
+"""The same for the eyes' placement."""
 
 
 def to_i420(picture: RgbPicture) -> Picture:

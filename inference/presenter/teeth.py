@@ -2,8 +2,8 @@
 
 import skia
 
-from inference.presenter.head import MOUTH
 from inference.presenter.paint import clip, linear, oval, paint, spline
+from inference.presenter.places import MOUTH
 
 TEETH_TOP = MOUTH[1] - 9.0
 TEETH_HEIGHT = 12.5

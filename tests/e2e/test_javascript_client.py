@@ -173,7 +173,7 @@ def test_several_avatars_in_a_page_speak_in_turns(context: BrowserContext, addre
     expect(page.locator("output")).to_have_text(re.compile(r"^\d+ and \d+ ms$"), timeout=60_000)
     first, second = map(int, re.findall(r"\d+", page.locator("output").text_content() or ""))
     assert first == second > 2_000
-    assert page.evaluate("spoke") == ["anna", "ben"]
+    assert page.evaluate("spoke") == ["presenter", "narrator"]
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")

@@ -16,6 +16,9 @@ from inference.assets.manifest import Manifest
 from inference.cores import available_cores
 from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
 from inference.engines.viseme import features, net
+from inference.engines.viseme.emphasis import Emphasis, emphasis
+from inference.engines.viseme.net import SHAPES
+from inference.engines.viseme.renderers.expression import FacePlace, express
 from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.silence_gate import mouth_shapes
 from inference.errors import EngineUnavailable
@@ -35,6 +38,9 @@ class Renderer(Protocol):
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
         """Return the patch with this mouth; None where the picture shows it already."""
+
+    def place(self, clip: str, index: int) -> FacePlace | None:
+        """Where the upper face is; None where it is not to be moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class VisemeEngine:
         look_ahead: int = LOOK_AHEAD,
         *,
         concurrency: int | None = None,
+        has_emphasis: bool = True,
     ) -> None:
         """Prepare to `load`.
 
@@ -67,9 +74,11 @@ class VisemeEngine:
             weights: The net's file.
             look_ahead: Samples after a frame that the net hears.
             concurrency: Calls at the same time; None: one for each core.
+            has_emphasis: Brows, nods and blinks accompany the speech.
         """
         self.concurrency = concurrency or available_cores()
         self._weights = weights
+        self._has_emphasis = has_emphasis
         self.context = AudioContext(
             before=features.LEAD + net.STEPS_BEFORE * features.HOP - look_ahead, after=look_ahead
         )
@@ -117,7 +126,7 @@ class VisemeEngine:
         return cast(VisemeAvatar, avatar).picture
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
-        """Mouth shapes, float32 ``[7]`` each, of each frame of each window.
+        """Hear float32 ``[10]`` of each frame: `MouthShape`, then `Emphasis` if it is wanted.
 
         Windows of equally many frames go through the net together.
         """
@@ -125,8 +134,8 @@ class VisemeEngine:
         for frames in sorted({window.frames for window in windows}):
             places = [n for n, window in enumerate(windows) if window.frames == frames]
             samples = np.stack([windows[place].samples for place in places])
-            for place, shapes in zip(places, self._shapes(samples, frames), strict=True):
-                heard[place] = list(shapes)
+            for place, features_of_one in zip(places, self._features(samples, frames), strict=True):
+                heard[place] = list(features_of_one)
         return heard
 
     def state(self) -> EngineState:
@@ -138,10 +147,25 @@ class VisemeEngine:
 
     def _render(self, job: RenderJob) -> Patch | None:
         shape = MouthShape.from_features(job.features).scaled(job.strength)
-        if max(abs(value) for value in shape) < _REST:
-            return None
-        avatar = cast(VisemeAvatar, job.avatar)
-        return avatar.renderer.render(job.clip, job.index, job.picture, shape)
+        renderer = cast(VisemeAvatar, job.avatar).renderer
+        is_resting = max(abs(value) for value in shape) < _REST
+        mouth = None if is_resting else renderer.render(job.clip, job.index, job.picture, shape)
+        accents = job.features[SHAPES:] * job.strength
+        if not accents.size or accents.max() < _REST:
+            return mouth
+        place = renderer.place(job.clip, job.index)
+        return mouth if place is None else express(job.picture, mouth, place, Emphasis(*accents))
+
+    def _features(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+        """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 10]`` (or 7)."""
+        shapes = self._shapes(samples, frames)
+        if not self._has_emphasis:
+            return shapes
+        accents = [
+            emphasis(samples, self.context.after + later * SAMPLES_PER_FRAME)
+            for later in range(frames - 1, -1, -1)
+        ]
+        return np.concatenate([shapes, np.stack(accents, 1)], 2)
 
     def _shapes(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 7]``."""

@@ -35,4 +35,5 @@ class MouthShape(NamedTuple):
 
     @classmethod
     def from_features(cls, features: Features) -> "MouthShape":
-        return cls(*(float(value) for value in features))
+        """Of features that begin with it."""
+        return cls(*(float(value) for value in features[: len(cls._fields)]))

@@ -16,6 +16,9 @@ In the asset folder, under `viseme/`::
     inside.npy      uint8 [3, height, width, 4]: upper teeth, lower teeth, tongue
     cover.npy       uint8 [height, width, 4]: skin to hide the closed lips with
     jaw.npy         float32 [3, height, width, 2]: displacements by opening, spread and rounding
+    <clip>.npy      float32 [frames, 2, 3]: of each picture, from canonical pixels to its own about
+                    the mouth
+    <clip>.eyes.npy the same about the eyes; absent if brows and lids are not to be moved
 
 Colors are YUV (BT.601, limited range) with alpha, premultiplied. Places are *canonical* pixels:
 those of a picture with the head at rest.
@@ -52,7 +55,18 @@ _TONGUE_AT_TEETH = -1.2
 _TEETH_HIDDEN_BY = 4.6
 
 
-class AtlasGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AtlasEyes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The open eyes of the drawn face, canonical pixels."""
+
+    corners: tuple[tuple[float, float], tuple[float, float]]
+    """The outer ones, the left one first."""
+    lids: list[tuple[list[tuple[float, float]], list[tuple[float, float]]]]
+    """Of each eye the edges of the upper and of the lower lid."""
+    shut: dict[str, list[int]]
+    """Of each clip the pictures in which the eyes are not quite open."""
+
+
+class AtlasGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where the pieces lie, canonical pixels, and the values along the atlas' axes."""
 
     scale: float
@@ -73,7 +87,8 @@ class AtlasGeometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     jaw_step: float
     """Canonical pixels from one displacement to the next."""
     region: tuple[float, float, float, float]
-    """Left, top, right, bottom of all that may change."""
+    """Left, top, right, bottom of all that may change for the mouth."""
+    eyes: AtlasEyes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ speech begins. All work is done on planes, luma at full and chroma at half resol
 face patch is touched, and nothing is converted.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
 from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels
+from inference.engines.viseme.renderers.expression import Eye, FacePlace, face_place
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 from inference.media.types import Patch, Picture
@@ -47,10 +49,23 @@ _TUCKED_OPEN = 0.16
 class DrawnMouth:
     """The mouth of one avatar. Read only once it is made: any thread may render."""
 
-    def __init__(self, atlas: MouthAtlas, placements: dict[str, NDArray[np.float32]]) -> None:
-        """``placements``: of each clip, affine maps ``[frames, 2, 3]`` canonical → picture."""
+    def __init__(
+        self,
+        atlas: MouthAtlas,
+        placements: dict[str, NDArray[np.float32]],
+        eye_placements: dict[str, NDArray[np.float32]],
+    ) -> None:
+        """Prepare to render.
+
+        Args:
+            atlas: The mouth's.
+            placements: Of each clip, affine maps ``[frames, 2, 3]`` canonical → picture, exact at
+                the mouth.
+            eye_placements: The same, exact at the eyes; of the clips in which they may move.
+        """
         self._atlas = atlas
         self._placements = placements
+        self._eye_placements = eye_placements
         self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
         self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
         self._jaw = np.ascontiguousarray(atlas.jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
@@ -64,14 +79,36 @@ class DrawnMouth:
                 clip.name: np.load(home / f"{clip.name}.npy", allow_pickle=False)
                 for clip in manifest.clips
             }
+            eye_placements = {
+                clip.name: np.load(home / f"{clip.name}.eyes.npy", allow_pickle=False)
+                for clip in manifest.clips
+                if (home / f"{clip.name}.eyes.npy").exists()
+            }
         except (OSError, ValueError) as error:
             raise AvatarInvalid(
                 f"{folder.name} does not know where its mouth is: {error}"
             ) from None
         for clip in manifest.clips:
-            if placements[clip.name].shape != (clip.frames, 2, 3):
-                raise AvatarInvalid(f"clip {clip.name}: one mouth placement a frame is wanted")
-        return cls(MouthAtlas.open(home), placements)
+            for placed in (placements, eye_placements):
+                if clip.name in placed and placed[clip.name].shape != (clip.frames, 2, 3):
+                    raise AvatarInvalid(f"clip {clip.name}: one placement a frame is wanted")
+        return cls(MouthAtlas.open(home), placements, eye_placements)
+
+    def place(self, clip: str, index: int) -> FacePlace | None:
+        """Where the upper face is in frame ``index`` of ``clip``; None if it is not known."""
+        eyes = self._atlas.geometry.eyes
+        if eyes is None or clip not in self._eye_placements:
+            return None
+        placement = np.asarray(self._eye_placements[clip][index], np.float64)
+
+        def placed(points: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+            moved = np.array(points) @ placement[:, :2].T + placement[:, 2]
+            return np.asarray(moved, np.float32)
+
+        is_open = index not in eyes.shut.get(clip, ())
+        lids = [Eye(placed(upper), placed(lower)) for upper, lower in eyes.lids if is_open]
+        left, right = placed(eyes.corners)
+        return face_place(left, right, tuple(lids))
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
         """Draw the lower face of ``picture``, frame ``index`` of ``clip``, its mouth as ``shape``.

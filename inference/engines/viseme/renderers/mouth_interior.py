@@ -82,16 +82,19 @@ def paint_interior(
     painted = np.empty((height, width, 3), np.float32)
     painted[:] = tint.dark
 
-    tongue_y = floor - 0.02 - 0.13 * shape.open - 0.13 * shape.tongue
+    tongue_y = floor - 0.02 - 0.13 * shape.open - 0.17 * shape.tongue
     lower_y = floor - 0.015 - 0.05 * max(shape.wide, 0.0) + 0.05 * shape.round
     upper_y = lip_line + 0.02 + 0.085 * shape.teeth - 0.05 * shape.round
-    for texture, y, color in (
-        (_tongue(), tongue_y, tint.tongue),
-        (_lower_teeth(), lower_y, tint.teeth),
-        (_upper_teeth(), upper_y, tint.teeth),
+    for texture, y, color, amount in (
+        (_tongue(), tongue_y, tint.tongue, 1.0),
+        # A tongue between the teeth hides the lower ones.
+        (_lower_teeth(), lower_y, tint.teeth, 1.0 - shape.tongue),
+        (_upper_teeth(), upper_y, tint.teeth, 1.0),
     ):
+        if amount <= 0:
+            continue
         layer = _place(texture, place.to_face, y, (width, height))
-        shade, opacity = layer[..., :1], layer[..., 1:]
+        shade, opacity = layer[..., :1], layer[..., 1:] * np.float32(amount)
         painted += (shade * (np.subtract(color, tint.dark)) + tint.dark - painted) * opacity
 
     # The lips keep light out: dark close under the upper lip, a little above the lower one.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest, landmarks_path
+from inference.engines.viseme.renderers.expression import Eye, FacePlace, face_place
 from inference.engines.viseme.renderers.face_frame import (
     COLUMNS,
     REACH,
@@ -33,6 +34,12 @@ _LANDMARKS = 468
 _FACES_KEPT = 1_024
 _CHEEKS = (205, 425)
 _LOWER_LIP = 17
+_EYE_CORNERS = (33, 263)
+LIDS = (
+    ([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133]),
+    ([362, 398, 384, 385, 386, 387, 388, 466, 263], [362, 382, 381, 380, 374, 373, 390, 249, 263]),
+)
+"""Landmarks along the upper and the lower lid of each eye, corner to corner."""
 _SEAM_PX = 1.6
 """Half the width of the line between lips that the source picture shows apart."""
 
@@ -97,6 +104,20 @@ class WarpedMouth:
         y_plane, u_plane, v_plane = _warp(face, field, picture)
         _paint(face, field, shape, (y_plane, u_plane, v_plane))
         return Patch(face.x, face.y, y_plane, u_plane, v_plane)
+
+    def place(self, clip: str, index: int) -> FacePlace | None:
+        """Where the upper face is in frame ``index`` of ``clip``; None if it shows no face."""
+        if clip not in self._landmarks:
+            return None
+        landmarks = np.asarray(self._landmarks[clip][index], np.float32)
+        if not np.isfinite(landmarks).all():
+            return None
+        left, right = landmarks[_EYE_CORNERS[0]], landmarks[_EYE_CORNERS[1]]
+        if float(np.hypot(*(right - left))) < 1:
+            return None
+        return face_place(
+            left, right, tuple(Eye(landmarks[upper], landmarks[lower]) for upper, lower in LIDS)
+        )
 
     def _face(self, clip: str, index: int, picture: Picture) -> _Face | None:
         key = clip, index

@@ -35,15 +35,20 @@ ROWS = 128
 _OPEN_GAP = 0.44
 _OPEN_EARLY = 0.8
 _TUCK_GAP = 0.05
-_UPPER_SHARE = 0.20
-"""Of the gap, what the upper lip rises; the lower one sinks by the rest."""
-_ROUND_RISE = 0.16
-_CORNER_DROP = 0.10
+_UPPER_SHARE = 0.40
+"""Of the gap, what the upper lip rises over the corners; the lower one sinks by the rest."""
+_ROUND_RISE = 0.08
+_CORNER_DROP = 0.34
+"""Of the gap: the corners hang on the jaw. Without that a mouth that says [a] grins."""
+_ROUND_CORNERS = 0.2
+"""How much less of it in rounded lips."""
 _CORNER_LIFT = 0.05
-_JAW_SHARE = 0.68
+_JAW_SHARE = 0.74
 _OUTER_UPPER_SHARE, _OUTER_LOWER_SHARE = 0.78, 0.94
 _POUT, _PRESS = 0.045, 0.032
-_SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.07
+_SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.10
+_UPPER_POWER, _LOWER_POWER, _ROUND_FULLER = 1.0, 0.62, 0.16
+"""Of the profiles of the lips: 1 is a parabola, less is fuller."""
 _SQUEEZE_REACH = 1.0
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
@@ -111,12 +116,15 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     own_gap = (knots[3] - knots[2]) * awake
     overclose = np.minimum(_OVERCLOSE, 0.45 * own_gap)
 
-    dome = _dome(source_x, face.left, face.right, 0.62 - 0.1 * shape.round)
+    fuller = _ROUND_FULLER * shape.round
+    arch = _dome(source_x, face.left, face.right, _UPPER_POWER - fuller)
+    dome = _dome(source_x, face.left, face.right, _LOWER_POWER - fuller)
     upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
     upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
-    opening = gap * dome
-    lips = (_CORNER_DROP * gap - _CORNER_LIFT * shape.wide) * _fade(COLUMN_X / REACH)
-    rise, sink = upper_share * opening, (1 - upper_share) * opening
+    drop = _CORNER_DROP * (1 - _ROUND_CORNERS * shape.round) * gap
+    lips = (drop - _CORNER_LIFT * shape.wide) * _fade(COLUMN_X / REACH)
+    rise, sink = upper_share * gap * arch, (1 - upper_share) * gap * dome
+    opening = rise + sink
     thick = (_POUT * shape.round - _PRESS * shape.press) * dome
 
     travel = np.zeros_like(knots)

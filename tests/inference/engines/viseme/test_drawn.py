@@ -247,5 +247,5 @@ def test_a_truncated_atlas_is_reported(spoilt: Path) -> None:
 def test_placements_must_be_as_many_as_frames(spoilt: Path) -> None:
     placements = np.load(spoilt / f"viseme/{CLIP}.npy")
     np.save(spoilt / f"viseme/{CLIP}.npy", placements[:-1])
-    with pytest.raises(AvatarInvalid, match="one mouth placement a frame"):
+    with pytest.raises(AvatarInvalid, match="one placement a frame"):
         DrawnMouth.open(spoilt, manifests.read(spoilt))

@@ -33,6 +33,10 @@ def window(engine: VisemeEngine, frames: int, seed: int = 0) -> AudioWindow:
 class RecordingRenderer:
     def __init__(self) -> None:
         self.shapes: list[MouthShape] = []
+        self.places = 0
+
+    def place(self, clip, index):
+        self.places += 1
 
     def render(self, clip, index, picture, shape):
         self.shapes.append(shape)
@@ -57,7 +61,7 @@ def test_silence_is_exactly_the_rest_pose(engine):
 def test_sound_that_ended_long_ago_is_silence(engine):
     heard = window(engine, 1)
     heard.samples[engine.context.before - 3 * SAMPLES_PER_FRAME :] = 0
-    assert not engine.listen([heard])[0][0].any()
+    assert not any(MouthShape.from_features(engine.listen([heard])[0][0]))
 
 
 def test_a_window_sounds_the_same_in_any_company(engine):
@@ -131,6 +135,26 @@ def test_a_spread_mouth_with_shut_lips_is_shown(engine):
     renderer = RecordingRenderer()
     engine.render([job(VisemeAvatar(renderer, WHOLE), MouthShape(wide=-0.5))])
     assert len(renderer.shapes) == 1
+
+
+def test_without_emphasis_only_the_mouth_is_heard(engine):
+    plain = VisemeEngine(has_emphasis=False)
+    plain.load()
+    heard = window(engine, 2)
+    for with_emphasis, without in zip(
+        engine.listen([heard])[0], plain.listen([heard])[0], strict=True
+    ):
+        assert without.shape == (len(MouthShape._fields),)
+        np.testing.assert_array_equal(with_emphasis[: len(without)], without)
+
+
+def test_the_face_moves_while_the_mouth_rests(engine):
+    renderer = RecordingRenderer()
+    features = np.zeros(10, np.float32)
+    features[8] = 0.6
+    resting = RenderJob(VisemeAvatar(renderer, WHOLE), "idle_0", 0, PICTURE, features)
+    assert engine.render([resting]) == [None]  # this renderer does not know where the face is
+    assert (renderer.shapes, renderer.places) == ([], 1)
 
 
 @pytest.mark.slow

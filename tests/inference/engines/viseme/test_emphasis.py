@@ -1,0 +1,87 @@
+"""Brows, nods and blinks: after what stands out of the speech, smooth, and never without it."""
+
+import numpy as np
+import pytest
+
+from inference.engines.viseme.emphasis import BLINK, HEARD, Emphasis, emphasis
+from inference.timing import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+
+AFTER = 640
+FRAMES = 100
+
+
+def voice(pitches_hz: np.ndarray, levels: np.ndarray, *, rate: int = SAMPLE_RATE_HZ) -> np.ndarray:
+    """A buzz whose pitch and level are given frame by frame; float32."""
+    pitch = np.repeat(pitches_hz, SAMPLES_PER_FRAME)
+    level = np.convolve(np.repeat(levels, SAMPLES_PER_FRAME), np.ones(320) / 320, "same")
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    return (level * sum(np.sin(n * phase) / n for n in range(1, 12))).astype(np.float32)
+
+
+def syllables(accent: int | None = None, *, frames: int = FRAMES, base_hz: float = 120.0):
+    """Syllables of five frames; the one that begins at frame ``accent`` is louder and higher."""
+    at = np.arange(frames)
+    levels = np.where(at % 5 < 4, 0.08, 0.02)
+    pitches = np.full(frames, base_hz)
+    if accent is not None:
+        levels[accent : accent + 4] = 0.25
+        pitches[accent : accent + 4] = 1.35 * base_hz
+    return voice(pitches, levels)
+
+
+def over_time(sound: np.ndarray) -> np.ndarray:
+    """`Emphasis` of each frame of ``sound``, ``[frames, 3]``."""
+    known = np.pad(sound, (HEARD * SAMPLES_PER_FRAME, AFTER))
+    size = HEARD * SAMPLES_PER_FRAME + AFTER
+    starts = range(SAMPLES_PER_FRAME, len(sound) + 1, SAMPLES_PER_FRAME)
+    return emphasis(np.stack([known[start : start + size] for start in starts]), AFTER)
+
+
+def test_silence_moves_nothing() -> None:
+    assert not over_time(np.zeros(40 * SAMPLES_PER_FRAME, np.float32)).any()
+
+
+def test_a_stressed_syllable_raises_the_brows_and_dips_the_head() -> None:
+    moved = over_time(syllables(accent=60))
+    plain = over_time(syllables())
+    for joint in (0, 1):
+        peak = int(moved[:, joint].argmax())
+        assert 60 <= peak <= 70
+        assert moved[peak, joint] > 0.3
+        assert moved[:58, joint].max() < 0.15 > plain[40:, joint].max()
+        assert moved[-1, joint] < 0.1
+
+
+@pytest.mark.parametrize("gain", [0.1, 3.0])
+def test_the_level_does_not_matter(gain: float) -> None:
+    sound = syllables(accent=60)
+    np.testing.assert_allclose(over_time(gain * sound), over_time(sound), atol=0.08)
+
+
+def test_a_noise_that_swells_is_no_stress() -> None:
+    random = np.random.default_rng(1)
+    noise = random.normal(0, 0.02, FRAMES * SAMPLES_PER_FRAME).astype(np.float32)
+    noise[60 * SAMPLES_PER_FRAME : 64 * SAMPLES_PER_FRAME] *= 4
+    assert over_time(noise)[:, :2].max() < 0.2
+
+
+def test_no_frame_jumps_from_the_one_before() -> None:
+    steps = np.abs(np.diff(over_time(syllables(accent=60))[:, :2], axis=0))
+    assert steps.max() < 0.3
+
+
+def test_the_eyes_blink_once_at_the_end_of_a_phrase() -> None:
+    sound = np.concatenate([syllables(frames=50), np.zeros(40 * SAMPLES_PER_FRAME, np.float32)])
+    shut = over_time(sound)[:, 2]
+    first = int(np.flatnonzero(shut)[0])
+    assert 50 <= first <= 56
+    np.testing.assert_allclose(shut[first : first + len(BLINK)], BLINK)
+    assert not shut[first + len(BLINK) :].any()
+
+
+def test_many_windows_are_heard_as_each_alone() -> None:
+    random = np.random.default_rng(2)
+    sounds = random.normal(0, 0.1, (3, HEARD * SAMPLES_PER_FRAME + AFTER)).astype(np.float32)
+    alone = np.concatenate([emphasis(sound[None], AFTER) for sound in sounds])
+    np.testing.assert_allclose(emphasis(sounds, AFTER), alone, atol=1e-4)
+    assert alone.shape == (3, len(Emphasis._fields))
