@@ -30,6 +30,9 @@ class WorkerHealth(msgspec.Struct, frozen=True):
     """Frames are so late that no session is admitted."""
     is_full: bool = False
     """All places to speak are taken."""
+    sessions: int = 0
+    speaking: int = 0
+    """Sessions of it that speak now."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -41,6 +44,8 @@ class Health(msgspec.Struct, frozen=True):
     models_loaded: bool
     engine: str | None
     version: str
+    workers: list[WorkerHealth]
+    """Each that this process knows: its own one, or those that announce themselves."""
 
 
 _embedded: Callable[[], WorkerHealth | None] | None = None
@@ -118,6 +123,7 @@ def _health(
         models_loaded=is_ready,
         engine=None if worker is None else worker.engine,
         version=settings.VERSION,
+        workers=_workers(),
     )
 
 
@@ -127,22 +133,42 @@ def _outage_of_layers() -> str:
     return next(filter(None, (getattr(layer, "outage", "") for layer in layers)), "")
 
 
-def _worker() -> WorkerHealth | None:
-    """Return the workers that serve this process's sessions; None if none is known."""
+def _workers() -> list[WorkerHealth]:
+    """Return the workers that serve this process's sessions, as far as they are known."""
     if _embedded is not None:
-        return _embedded()
-    return _announced() if directory.is_listening else _last_seen()
+        own = _embedded()
+        return [] if own is None else [own]
+    if directory.is_listening:
+        present = directory.present(time.monotonic())
+        return [
+            WorkerHealth(
+                worker.engine,
+                is_ready=worker.is_ready,
+                message=worker.message,
+                is_late=worker.is_late,
+                is_full=worker.is_full,
+                sessions=worker.sessions,
+                speaking=worker.speaking,
+            )
+            for worker in present
+        ]
+    last_seen = registry.last_worker()
+    if last_seen is None:
+        return []
+    return [WorkerHealth(last_seen.engine, is_ready=last_seen.is_lipsync_ready)]
 
 
-def _announced() -> WorkerHealth | None:
-    """Return the workers that run apart, as one: what any of them can do can be done."""
-    present = directory.present(time.monotonic())
-    if not present:
+def _worker() -> WorkerHealth | None:
+    """Return all of them as one: what any of them can do can be done; None: none is known."""
+    workers = _workers()
+    if _embedded is not None or not directory.is_listening:
+        return next(iter(workers), None)
+    if not workers:
         return None
-    well = [worker for worker in present if worker.is_ready]
-    some = well or present
-    sessions = sum(worker.sessions for worker in present)
-    counts = f"Workers: {len(present)}, sessions: {sessions}."
+    well = [worker for worker in workers if worker.is_ready]
+    some = well or workers
+    sessions = sum(worker.sessions for worker in workers)
+    counts = f"Workers: {len(workers)}, sessions: {sessions}."
     messages = dict.fromkeys(worker.message for worker in some if worker.message)
     return WorkerHealth(
         some[0].engine,
@@ -150,9 +176,6 @@ def _announced() -> WorkerHealth | None:
         message=" ".join([*messages, counts]),
         is_late=all(worker.is_late for worker in some),
         is_full=all(worker.is_full for worker in some),
+        sessions=sessions,
+        speaking=sum(worker.speaking for worker in workers),
     )
-
-
-def _last_seen() -> WorkerHealth | None:
-    worker = registry.last_worker()
-    return None if worker is None else WorkerHealth(worker.engine, worker.is_lipsync_ready)

@@ -22,6 +22,16 @@ from streaming.models import GatewayProcess, SessionRecord
 from streaming.web.health import health
 
 
+class WorkerHealthSerializer(serializers.Serializer[Any]):
+    engine = serializers.CharField()
+    is_ready = serializers.BooleanField()
+    message = serializers.CharField(help_text="What hinders it, or what else it does.")
+    is_late = serializers.BooleanField(help_text="Its frames are late: it is sent no sessions.")
+    is_full = serializers.BooleanField(help_text="All its places to speak are taken.")
+    sessions = serializers.IntegerField()
+    speaking = serializers.IntegerField(help_text="Sessions of it that speak now.")
+
+
 class HealthSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["ready", "loading", "degraded"])
     message = serializers.CharField(help_text="For people.")
@@ -29,6 +39,10 @@ class HealthSerializer(serializers.Serializer[Any]):
     models_loaded = serializers.BooleanField(help_text="Lip-sync is ready.")
     engine = serializers.CharField(allow_null=True, help_text="The lip-sync engine, if known.")
     version = serializers.CharField(help_text="Of the server.")
+    workers = WorkerHealthSerializer(
+        many=True,
+        help_text="The worker of the process that answers, or all those that run apart.",
+    )
 
 
 class HealthView(APIView):

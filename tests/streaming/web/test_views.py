@@ -37,6 +37,7 @@ def test_health_before_a_worker_is_known():
         "models_loaded": False,
         "engine": None,
         "version": VERSION,
+        "workers": [],
     }
 
 
@@ -51,6 +52,28 @@ def test_health_of_the_worker_in_this_process():
     assert (said["status"], said["message"]) == ("degraded", "CUDA was lost.")
     health.use(lambda: None)
     assert get("/health")["status"] == "loading"
+
+
+def test_health_lists_what_workers_do():
+    health.use(lambda: WorkerHealth("viseme", is_ready=True, sessions=3, speaking=1))
+    assert get("/health")["workers"] == [
+        {
+            "engine": "viseme",
+            "is_ready": True,
+            "message": "",
+            "is_late": False,
+            "is_full": False,
+            "sessions": 3,
+            "speaking": 1,
+        }
+    ]
+
+
+@pytest.mark.parametrize(("is_late", "hindrance"), [(True, "Frames are late."), (False, None)])
+def test_readiness_follows_the_worker_s_lateness(is_late, hindrance):
+    health.use(lambda: WorkerHealth("viseme", is_ready=True, is_full=True, is_late=is_late))
+    assert health.readiness() == hindrance
+    assert health.readiness(wants_capacity=True) is not None
 
 
 def test_health_of_workers_apart_is_what_sessions_saw(registry):
