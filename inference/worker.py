@@ -16,7 +16,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -155,7 +155,7 @@ class InferenceWorker:
         share: float = 1.0,
         on_death: Callable[[str], None] | None = None,
         ends_with_engine: bool = False,
-        engine_address: Path | None = None,
+        engine_addresses: Sequence[Path] = (),
     ) -> None:
         """Prepare to start.
 
@@ -167,8 +167,8 @@ class InferenceWorker:
                 process without its worker had better end than pretend.
             ends_with_engine: That an engine is lost for good is such a fault; a process that is a
                 gateway as well continues with the base videos.
-            engine_address: Of the engine process that the supervisor keeps; None: this worker
-                starts one if it needs one.
+            engine_addresses: Of the engine processes that the supervisor keeps; none: this worker
+                starts them if it needs them.
         """
         self._application = application
         self._cores = cores or available_cores()
@@ -179,7 +179,7 @@ class InferenceWorker:
         self._pools: list[ThreadPoolExecutor] = []
         self._host: Host | None = None
         self._engine: RuntimeEngine | None = None
-        self._engine_address = engine_address
+        self._engine_addresses = engine_addresses
         self._clock = MonotonicClock()
 
     @property
@@ -210,8 +210,11 @@ class InferenceWorker:
             now_s=self._clock.now_s,
             cores=self._cores,
             version=settings.VERSION,
-            command=engine_process_command(settings.BASE_DIR / "manage.py"),
-            address=self._engine_address,
+            commands=[
+                engine_process_command(settings.BASE_DIR / "manage.py", device)
+                for device in settings.DEVICES
+            ],
+            addresses=self._engine_addresses,
             has_emphasis=settings.EMPHASIS,
         )
         try:

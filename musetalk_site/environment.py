@@ -140,10 +140,13 @@ def _path(text: str) -> Path:
     return BASE_DIR / Path(text).expanduser()
 
 
-def _device(text: str) -> str:
-    if re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,2})?", text, re.ASCII):
-        return text
-    raise _Refused("auto, cpu, mps, cuda or cuda:N")
+def _devices(text: str) -> list[str]:
+    devices = [device.strip() for device in text.split(",")]
+    if devices == ["auto"]:
+        return devices
+    if all(re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,2})?", each, re.ASCII) for each in devices):
+        return devices
+    raise _Refused("auto, cpu, mps, cuda or cuda:N; several have commas between them")
 
 
 def _avatar(text: str) -> str:
@@ -246,7 +249,7 @@ VARIABLES: dict[str, Variable] = {
     "PORT": Variable("8000", _whole(1, 65_535)),
     "PROCESSES": Variable("auto", _processes),
     "ENGINE": Variable("auto", _one_of("auto", "viseme", "musetalk")),
-    "DEVICE": Variable("auto", _device),
+    "DEVICE": Variable("auto", _devices),
     "USE_FLOAT16": Variable("true", _flag),
     "MODEL_PATH": Variable("./models", _path),
     "MUSETALK_DECODER": Variable("sd", _one_of("sd", "taesd", "narrow")),

@@ -32,7 +32,7 @@ SECRET_KEY: str = _values["SECRET_KEY"] or kept_secret_key(BASE_DIR / "var" / "s
 
 # Engines and workers.
 ENGINE: str = _values["ENGINE"]
-DEVICE: str = _values["DEVICE"]
+DEVICES: list[str] = _values["DEVICE"]
 USE_FLOAT16: bool = _values["USE_FLOAT16"]
 MODEL_PATH = _values["MODEL_PATH"]
 MUSETALK_DECODER: str = _values["MUSETALK_DECODER"]

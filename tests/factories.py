@@ -66,3 +66,15 @@ _PROFILE_FIELDS = tuple(DEFAULT_PROFILE.__dataclass_fields__)
 
 def _state(clip: str) -> ClipState:
     return next(state for state in manifests.STATES if clip.startswith(state))
+
+
+def mesh_of_a_face(center: tuple[float, float] = (256.0, 250.0)) -> "np.ndarray":
+    """468 points on an ellipse; the nose bridge in its middle."""
+    from inference.engines.musetalk.face.masks import FACE_OVAL
+
+    points = np.zeros((468, 2), np.float32)
+    points[:] = center
+    angles = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False) - np.pi / 2
+    points[list(FACE_OVAL), 0] = center[0] + 80 * np.cos(angles)
+    points[list(FACE_OVAL), 1] = center[1] + 110 * np.sin(angles)
+    return points

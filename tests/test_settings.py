@@ -29,7 +29,7 @@ PROXIES = ("127.0.0.1", "10.0.0.0/8", "::1")
 def test_without_a_word_from_anybody_the_defaults_hold() -> None:
     values = read({}, {})
     assert (values["HOST"], values["PORT"]) == ("0.0.0.0", 8000)
-    assert (values["ENGINE"], values["DEVICE"], values["USE_FLOAT16"]) == ("auto", "auto", True)
+    assert (values["ENGINE"], values["DEVICE"], values["USE_FLOAT16"]) == ("auto", ["auto"], True)
     assert values["AVATARS_DIR"] == BASE_DIR / "var" / "avatars"
     assert values["MODEL_PATH"] == BASE_DIR / "models"
     assert values["DEFAULT_AVATAR"] == "presenter"
@@ -69,7 +69,8 @@ def test_an_empty_value_means_the_default() -> None:
         ("ENGINE", "MuseTalk", "musetalk"),
         ("LOG_LEVEL", "debug", "DEBUG"),
         ("LOG_FORMAT", "JSON", "json"),
-        ("DEVICE", "cuda:1", "cuda:1"),
+        ("DEVICE", "cuda:1", ["cuda:1"]),
+        ("DEVICE", "cuda:0, cuda:1", ["cuda:0", "cuda:1"]),
         ("DEFAULT_AVATAR", "none", ""),
         ("USE_FLOAT16", "off", False),
         ("EMPHASIS", "false", False),
@@ -94,6 +95,7 @@ def test_what_may_be_said(name: str, text: str, value: object) -> None:
         ("MAX_QUEUED_SPEECH_S", "1e3", "a whole number of seconds from 2 to 3600"),
         ("ENGINE", "gpu", "auto, viseme or musetalk"),
         ("DEVICE", "cuda:x", "auto, cpu, mps, cuda or cuda:N"),
+        ("DEVICE", "auto,cpu", "several have commas between them"),
         ("USE_FLOAT16", "maybe", "true or false"),
         ("DEFAULT_AVATAR", "../etc", "the name of an avatar"),
         ("CORS_ORIGINS", "example.org", "whole origins such as https://example.org"),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from inference.engines.base import Engine
 from inference.engines.engine_selection import EngineChoice, viseme
 from inference.engines.in_process import InProcessEngine
 from inference.engines.process.client import EngineProcessClient
+from inference.engines.process.group import EngineGroup
 from inference.engines.process.launcher import Command, EngineLauncher
 from inference.errors import EngineStopped, EngineUnavailable
 
@@ -32,8 +33,8 @@ class RuntimeEngine:
         now_s: Callable[[], float],
         cores: int,
         version: str,
-        command: Command,
-        address: Path | None = None,
+        commands: Sequence[Command],
+        addresses: Sequence[Path] = (),
         has_emphasis: bool = True,
     ) -> None:
         """Prepare to open.
@@ -44,8 +45,9 @@ class RuntimeEngine:
             now_s: The clock.
             cores: How many cores an engine of the CPU may keep busy.
             version: Of this software.
-            command: The command line of an engine process.
-            address: Of an engine process that was started elsewhere; None: one is started here.
+            commands: The command lines of engine processes, one for each device.
+            addresses: Of engine processes that were started elsewhere; none: they are started
+                here.
             has_emphasis: As for `choose_engine`.
         """
         self._make_pool = make_pool
@@ -53,12 +55,12 @@ class RuntimeEngine:
         self._now_s = now_s
         self._cores = cores
         self._version = version
-        self._command = command
-        self._address = address
+        self._commands = commands
+        self._addresses = tuple(addresses)
         self._has_emphasis = has_emphasis
         self._opening: asyncio.Task[EngineAccess] | None = None
-        self._launcher: EngineLauncher | None = None
-        self._client: EngineProcessClient | None = None
+        self._launchers: list[EngineLauncher] = []
+        self._client: EngineProcessClient | EngineGroup | None = None
         self.local: Engine | None = None
         """The engine itself, if it runs in this process."""
 
@@ -104,12 +106,16 @@ class RuntimeEngine:
         return InProcessEngine(engine, pool=pool, avatar_pool=self._media_pool, now_s=self._now_s)
 
     async def _open_process(self) -> EngineAccess:
-        address = self._address
-        if address is None:
-            self._launcher = EngineLauncher(self._command)
-            self._launcher.start()
-            address = self._launcher.address
-        self._client = EngineProcessClient(address, pool=self._media_pool, version=self._version)
+        if not self._addresses:
+            self._launchers = [EngineLauncher(command) for command in self._commands]
+            for launcher in self._launchers:
+                launcher.start()
+        addresses = self._addresses or [launcher.address for launcher in self._launchers]
+        clients = [
+            EngineProcessClient(address, pool=self._media_pool, version=self._version)
+            for address in addresses
+        ]
+        self._client = clients[0] if len(clients) == 1 else EngineGroup(clients)
         await self._client.connect()
         return self._client
 
@@ -127,6 +133,5 @@ class RuntimeEngine:
         if self._client is not None:
             await self._client.close()
             self._client = None
-        if self._launcher is not None:
-            await self._launcher.stop()
-            self._launcher = None
+        await asyncio.gather(*(launcher.stop() for launcher in self._launchers))
+        self._launchers = []

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,8 @@ class AppOptions:
     """Whether this process also does what is done once a machine."""
     processes: int = 1
     """How many processes of this machine serve."""
-    engine_address: Path | None = None
-    """Of the engine process that the supervisor keeps, if there is one."""
+    engine_addresses: tuple[Path, ...] = ()
+    """Of the engine processes that the supervisor keeps, one for each device."""
     descriptors: Descriptors | None = None
     """None: this process is alone, and listens by itself."""
 
@@ -64,7 +64,7 @@ class AppOptions:
         count: int,
         control: int,
         listening: int,
-        engine_address: Path | None,
+        engine_addresses: Sequence[Path],
     ) -> "AppOptions":
         """Return the options of one process among ``count``."""
         return replace(
@@ -72,7 +72,7 @@ class AppOptions:
             prepares=self.prepares and number == 0,
             is_first=number == 0,
             processes=count,
-            engine_address=engine_address,
+            engine_addresses=tuple(engine_addresses),
             descriptors=Descriptors(control, listening),
         )
 
@@ -120,6 +120,7 @@ class _App:
         self._on_listening = on_listening
         self._registry = registry
         self._writer = writer
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watchdog = Watchdog()
         self._revocations = RevocationWatch(registry)
         self._worker_listener = WorkerListener(_media_layer())
@@ -167,7 +168,7 @@ class _App:
             cores=max(1, available_cores() // self._options.processes),
             share=1 / self._options.processes,
             on_death=lambda reason: self.server.fail(reason),
-            engine_address=self._options.engine_address,
+            engine_addresses=self._options.engine_addresses,
         )
         health.use(partial(_health_of, worker))
         self._writer.places = partial(_places_of, worker)
@@ -198,9 +199,14 @@ class _App:
                 self._registry,
                 None if worker is None else worker.report(),
                 None if runner is None else runner.stages,
+                tasks=self._tasks(),
             ),
             list if self._app_process is None else self._app_process.numbers_of_others,
         )
+
+    def _tasks(self) -> int:
+        """How many tasks the event loop has; 0 before it runs."""
+        return 0 if self._loop is None else len(asyncio.all_tasks(self._loop))
 
     def _share_limits(self) -> None:
         """Count what holders do and have for all processes together."""
@@ -215,6 +221,7 @@ class _App:
             holder_limits.use(self._app_process.spend)
 
     async def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._on_listening()
         self._spans.start()
         if self._app_process is not None:
@@ -290,6 +297,8 @@ def _health_of(worker: "InferenceWorker") -> "WorkerHealth | None":
         message=state.message,
         is_late=report.is_late,
         is_full=report.is_full,
+        sessions=report.sessions,
+        speaking=report.speaking,
     )
 
 

@@ -23,7 +23,11 @@ from streaming.session.connection_state import State
 
 
 def snapshot(
-    registry: Registry, report: HostReport | None, stages: StageTimes | None = None
+    registry: Registry,
+    report: HostReport | None,
+    stages: StageTimes | None = None,
+    *,
+    tasks: int = 0,
 ) -> Snapshot:
     """Return what this process has done and does.
 
@@ -31,12 +35,13 @@ def snapshot(
         registry: Its connections.
         report: Of the worker in it; None where there is none.
         stages: Of the preparations that it runs; None where it runs none.
+        tasks: Of its event loop.
     """
     return (
         *_gateway(registry),
         *(() if report is None else _worker(report)),
         *(() if stages is None else _preparations(stages)),
-        *_process(),
+        *_process(tasks),
     )
 
 
@@ -192,7 +197,7 @@ def _preparations(stages: StageTimes) -> Snapshot:
     )
 
 
-def _process() -> Snapshot:
+def _process(tasks: int) -> Snapshot:
     used = resource.getrusage(resource.RUSAGE_SELF)
     process = labels(process=f"{platform.node()}:{os.getpid()}")
     return (
@@ -201,6 +206,7 @@ def _process() -> Snapshot:
             "process_cpu_seconds_total", "Processor time.", {process: used.ru_utime + used.ru_stime}
         ),
         gauge("process_resident_bytes", "Memory.", {process: _resident_bytes()}),
+        gauge("process_tasks", "Tasks of the event loop.", {process: tasks}),
     )
 
 

@@ -15,8 +15,8 @@ import pytest
 pytest.importorskip("torch")
 
 from inference.engines.musetalk.prepare.avatar import read_clip
-from tests.factories import make_avatar
-from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
+from tests.factories import make_avatar, mesh_of_a_face
+from tests.inference.engines.musetalk.test_engine import WEIGHTS
 from tests.processes import Process, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -202,6 +202,30 @@ async def test_a_killed_engine_process_costs_no_session(
     assert server.process.output.count("the engine process ended (signal SIGKILL)") == 1
     assert await asyncio.to_thread(server.process.end) == 0, server.process.output
     assert not again.is_running()
+
+
+async def test_two_devices_share_the_mouths_and_one_makes_them_alone(
+    prepared: Path, serve, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared, tmp_path / "avatars" / "someone")
+    server = serve(**{**MUSETALK, "DEVICE": "cpu,cpu"})
+    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+    for _ in range(1_200):
+        if server.process.output.count("the engine process takes requests") == 2:
+            break
+        await asyncio.sleep(0.1)
+    first = engine_process(server)
+    async with server.stream() as stream:
+        await stream.wait_for("INIT_SUCCESS")
+        await speak(stream)
+        first.kill()
+        await speak(stream)  # one warning of what was under way there
+        frames, reasons = await speak(stream)
+        assert not any("restarted" in reason for reason in reasons)
+        assert [frame for frame, _ in decoded(frames)]
+    assert json.loads(server.get("/health")[1])["models_loaded"]
+    assert await asyncio.to_thread(server.process.end) == 0, server.process.output
+    assert "Traceback" not in server.process.output, server.process.output
 
 
 async def test_an_engine_process_ends_with_the_one_that_started_it(serve, tmp_path: Path) -> None:

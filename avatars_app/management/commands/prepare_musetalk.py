@@ -25,7 +25,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("avatar", nargs="*", help="whose; all avatars if none is named")
-        parser.add_argument("--device", default=settings.DEVICE, help="instead of DEVICE")
+        parser.add_argument(
+            "--device", default=settings.DEVICES[0], help="instead of the first of DEVICE"
+        )
         parser.add_argument("--check", action="store_true", help="only say what is missing")
 
     def handle(self, *args: Any, **options: Any) -> None:

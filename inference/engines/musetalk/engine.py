@@ -23,6 +23,8 @@ from inference.engines.musetalk.audio.feature_packing import pack, unpack
 from inference.engines.musetalk.audio.silence_gate import speech_weight
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.device_lifecycle import DeviceLifecycle
+from inference.engines.musetalk.execution.known_times import KnownTimes
+from inference.engines.musetalk.free_memory import has_memory_for
 from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in, read_clip
 from inference.engines.musetalk.prepare.background import (
     BackgroundPreparation,
@@ -37,6 +39,7 @@ from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PE
 
 if TYPE_CHECKING:
     from inference.engines.musetalk.loaded import LoadedModel
+    from inference.engines.musetalk.networks import Networks
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,9 @@ MOST_LEAD_S = 0.4
 
 CAPACITY_MARGIN = 0.7
 """The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
+
+MEMORY_TO_READ = 3
+"""What reading the weights may need, in sizes of their files: half precision becomes single."""
 
 Prepares = Literal["all", "wanted", "none"]
 """Which clips that lack latents are prepared: all of an avatar that is opened, or those that
@@ -76,6 +82,7 @@ class MuseTalkEngine:
         memory_gb: float = 0,
         storage: Path | None = None,
         prepares: Prepares | None = None,
+        times_file: Path | None = None,
     ) -> None:
         """Set up.
 
@@ -83,6 +90,7 @@ class MuseTalkEngine:
 
         ``memory_gb``: the most that is taken of a GPU's memory; 0 is all. ``storage``: the folder
         that prepared clips of avatars outside of it are written to; None: the avatar's own.
+        ``times_file``: where what batches take is kept for the next process; None: nowhere.
         """
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = self._max_batch = max_batch
@@ -95,6 +103,9 @@ class MuseTalkEngine:
         self._storage = storage
         self._memory_gb = memory_gb
         self._prepares = prepares
+        self._times_file = times_file
+        self._read_ahead: Networks | None = None
+        """The networks, from `read_ahead` to `load`."""
         self.nets = DeviceLifecycle(self._load)
         self._patience = CircuitBreaker(MOST_LEAD_S - ENCODING_S)
         self.preparation = BackgroundPreparation()
@@ -103,6 +114,17 @@ class MuseTalkEngine:
     def load(self) -> None:
         """Load nets, warm up, measure; EngineUnavailable says what is missing or does not fit."""
         self.nets.begin()
+
+    def read_ahead(self) -> None:
+        """Do what of `load` takes no memory of the device, if there is memory of the host for it.
+
+        For a process that stands by: the networks are read, and nothing is done with them.
+        """
+        from inference.engines.musetalk.networks import load_networks
+
+        tree = find_tree(self._model_path)
+        if has_memory_for(MEMORY_TO_READ * tree.size_bytes):
+            self._read_ahead = load_networks(tree, decoder=self._decoder)
 
     def close(self) -> None:
         """Stop preparation after the picture in progress, and loading after the step in progress.
@@ -127,8 +149,13 @@ class MuseTalkEngine:
         self._check_open()
         from inference.engines.musetalk.loaded import load_nets
 
+        tree = find_tree(self._model_path)
+        nets, self._read_ahead = self._read_ahead, None
+        known_times = None
+        if self._times_file is not None:
+            known_times = KnownTimes(self._times_file, f"{tree.fingerprint}, {self._decoder}")
         loaded = load_nets(
-            find_tree(self._model_path),
+            tree,
             device=self._device,
             use_float16=self._use_float16,
             decoder=self._decoder,
@@ -136,6 +163,8 @@ class MuseTalkEngine:
             max_batch=self._max_batch,
             memory_gb=self._memory_gb,
             check_open=self._check_open,
+            nets=nets,
+            known_times=known_times,
         )
         self.max_batch = loaded.max_batch
         sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
@@ -215,7 +244,13 @@ class MuseTalkEngine:
 
             with self.nets.beside() as loaded:
                 return prepare_clip(
-                    folder, manifest, entry, loaded.preparer, progress, storage=self._storage
+                    folder,
+                    manifest,
+                    entry,
+                    loaded.preparer,
+                    progress,
+                    storage=self._storage,
+                    waits=False,
                 )
 
         return prepare

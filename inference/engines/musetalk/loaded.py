@@ -24,6 +24,7 @@ from inference.engines.musetalk.devices import (
 )
 from inference.engines.musetalk.execution import buckets
 from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.execution.thread_priority import give_way
 from inference.engines.musetalk.networks import Networks, load_networks
@@ -125,11 +126,15 @@ def load_nets(
     max_batch: int,
     memory_gb: float = 0,
     check_open: Callable[[], None] = lambda: None,
+    nets: Networks | None = None,
+    known_times: KnownTimes | None = None,
 ) -> LoadedModel:
     """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
 
     Half precision that does not work on this device gives way to single. ``check_open`` is called
-    between steps; what it raises ends the load.
+    between steps; what it raises ends the load. ``nets``: read already, float32 on the CPU; None:
+    they are read now. ``known_times``: where a process before this one has kept what it measured;
+    None: it is measured now.
     """
     where = find_device(device)
     if memory_gb:
@@ -146,9 +151,9 @@ def load_nets(
     if where.type == "cpu":
         sizes = sizes[:3]
 
-    def load(dtype: torch.dtype) -> LoadedModel:
+    def load(dtype: torch.dtype, read: Networks | None = None) -> LoadedModel:
         check_open()
-        nets = load_networks(tree, decoder=decoder).to(where, dtype)
+        nets = (read or load_networks(tree, decoder=decoder)).to(where, dtype)
         runner = Runner(nets, where, dtype, buckets=sizes)
         if where.type != "cpu":
             runner.warm_up(check_open=check_open)
@@ -165,14 +170,14 @@ def load_nets(
 
     try:
         with using(where):
-            loaded = load(torch.float16 if half else torch.float32)
+            loaded = load(torch.float16 if half else torch.float32, nets)
             if half and not _is_finite(loaded):
                 log.warning("%s: half precision gives no numbers here; single is used", where)
                 del loaded
                 loaded = load(torch.float32)
             synchronize(where)
             with loaded.live:
-                _measure_all(loaded, context, check_open)
+                _measure_or_recall(loaded, context, check_open, known_times)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if is_out_of_memory(error):
@@ -192,6 +197,29 @@ def _is_finite(loaded: LoadedModel) -> bool:
     )
     [tokens] = loaded.tokens([AudioWindow(0.1 * noise[0].numpy(), 1)])
     return bool(loaded.runner.generate(latents, torch.from_numpy(tokens))[1].all())
+
+
+def _measure_or_recall(
+    loaded: LoadedModel,
+    context: AudioContext,
+    check_open: Callable[[], None],
+    known: KnownTimes | None,
+) -> None:
+    """What a batch of each bucket takes, from the file of the process before, if it fits."""
+    runner = loaded.runner
+    key = f"{loaded.device_name}, {runner.dtype}"
+    times = {} if known is None else known.read(key)
+    recalled = tuple(size for size in runner.buckets if size in times)
+    if not recalled:
+        _measure_all(loaded, context, check_open)
+        if known is not None:
+            known.write(key, runner.milliseconds)
+        return
+    runner.buckets = recalled
+    runner.milliseconds = {size: times[size] for size in recalled}
+    # The first call takes longer than those after it, and shows that there can be one.
+    if _trial(loaded, recalled[0], context)() is None:
+        runner.forget(recalled[0])
 
 
 def _measure_all(
@@ -224,6 +252,21 @@ def _measure(
     the stream makes them, without the first, which finds the device idle; where a call is slow, the
     second one alone.
     """
+    call = _trial(loaded, size, context)
+    took_ms: list[float] = []
+    end_s = time.perf_counter() + MEASURE_S
+    while len(took_ms) < 3 or time.perf_counter() < end_s:
+        check_open()
+        if (took := call()) is None:
+            return None
+        took_ms.append(took)
+        if len(took_ms) == 2 and min(took_ms) > TOO_SLOW_MS:
+            return took_ms[1]
+    return statistics.median(took_ms[1:])
+
+
+def _trial(loaded: LoadedModel, size: int, context: AudioContext) -> Callable[[], float | None]:
+    """A call for ``size`` sessions, which returns its milliseconds; None if memory is too short."""
     silence = np.zeros(context.before + SAMPLES_PER_FRAME + context.after, np.float32)
     windows = [AudioWindow(silence, 1)] * size
     picture = np.full((768, 512), 128, np.uint8)
@@ -232,10 +275,8 @@ def _measure(
         np.full((1, 192, 256), 255, np.uint8),
         np.array([[128, 128, 384, 448, 128, 256, 256, 192]], np.int32),
     )
-    took_ms: list[float] = []
-    end_s = time.perf_counter() + MEASURE_S
-    while len(took_ms) < 3 or time.perf_counter() < end_s:
-        check_open()
+
+    def call() -> float | None:
         began = time.perf_counter()
         heard = loaded.tokens(windows)
         jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]
@@ -243,7 +284,6 @@ def _measure(
         if batch is None:
             return None
         batch.wait()
-        took_ms.append((time.perf_counter() - began) * 1_000)
-        if len(took_ms) == 2 and min(took_ms) > TOO_SLOW_MS:
-            return took_ms[1]
-    return statistics.median(took_ms[1:])
+        return (time.perf_counter() - began) * 1_000
+
+    return call

@@ -180,6 +180,23 @@ class ModelTree:
     narrow_config: Path | None = None
     narrow_weights: Path | None = None
 
+    @property
+    def _weights(self) -> tuple[Path, ...]:
+        optional = (self.face_parsing, self.tiny_weights, self.narrow_weights)
+        needed = (self.unet_weights, self.vae_weights, self.whisper_weights)
+        return *needed, *(path for path in optional if path is not None)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all weight files."""
+        return sum(path.stat().st_size for path in self._weights)
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs if other weight files are there."""
+        states = ((path, path.stat()) for path in self._weights)
+        return ", ".join(f"{path} {at.st_size} {at.st_mtime_ns}" for path, at in states)
+
 
 def _find(root: Path, place: _Place) -> Path | None:
     for folder in place.folders:

@@ -131,7 +131,12 @@ class EngineProcessClient:
         Raises:
             EngineUnavailable: There will be none; says why.
         """
-        await self._connect()
+        try:
+            await self._connect()
+        except EngineUnavailable as error:
+            self._gone = str(error)
+            raise
+        self._introduce()
         self._staying_connected = asyncio.create_task(self._stay_connected())
 
     async def close(self) -> None:
@@ -186,8 +191,13 @@ class EngineProcessClient:
                 log.error("there is no engine any more: %s", error)
                 return
             log.info("the engine process is back")
-            for avatar in self._avatars.values():
-                self._send(OpenAvatar(avatar.number, str(avatar.folder)))
+            self._introduce()
+
+    def _introduce(self) -> None:
+        """Tell an engine process that is new what this runtime uses."""
+        for avatar in self._avatars.values():
+            self._send(OpenAvatar(avatar.number, str(avatar.folder)))
+        if self._speaking:
             self._send(Speaking(self._speaking))
 
     def _fail_all(self) -> None:
@@ -229,6 +239,11 @@ class EngineProcessClient:
         return self._state.waiting
 
     @property
+    def unanswered(self) -> int:
+        """Requests of this runtime that were not answered."""
+        return len(self._waiting)
+
+    @property
     def speaking_elsewhere(self) -> int:
         return self._state.speaking_elsewhere
 
@@ -247,6 +262,7 @@ class EngineProcessClient:
         avatar = RemoteAvatar(folder, next(self._numbers), opened=opened)
         self._avatars[avatar.number] = avatar
         if self._stream is None:
+            opened.set_result(None)
             return avatar  # it is opened when the engine is back
         self._send(OpenAvatar(avatar.number, str(folder)))
         try:

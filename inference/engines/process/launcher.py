@@ -5,9 +5,11 @@ stays the same, and runtimes that connect while none is ready wait in its queue.
 cannot run here, or a process that ends `DEATHS` times within `DEATHS_WITHIN_S`, is not started
 again: from then on the launcher itself answers each connection with the reason.
 
-The other end of a second inherited socket stays with the launcher. An engine process imports what
-it needs, and loads the engine on a message of that socket; a second process stands by that
-far. One whose launcher was killed sees the socket closed, and ends.
+The other end of a second inherited socket stays with the launcher. An engine process serves after a
+byte has come on that socket, and answers with one as soon as it does. From then on a second process
+stands by: it has imported what it needs and read the networks, at low priority, and takes the
+place of one that ended within about a second. A process whose launcher was killed sees the socket
+closed, and ends.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -30,12 +32,16 @@ from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_s
 log = logging.getLogger(__name__)
 
 RESTART_AFTER_S = 0.2
-STANDBY_AFTER_S = 30.0
-"""When a process has run for so long, a second one is started, to take its place at once: importing
-torch and the networks' libraries takes longer than loading the networks."""
+STANDBY_AFTER_S = 2.0
+"""When a process has served for so long, a second one is started, to take its place: importing
+torch and the networks' libraries and reading weights takes longer than all the rest."""
 END_WITHIN_S = 1.0
 """How long the process may take to end; it holds nothing that could be lost."""
 MAX_REASON_BYTES = 4_096
+SERVE = b"\n"
+"""What an engine process is sent when it is to serve."""
+SERVES = b"\n"
+"""What it answers when it does; otherwise it says why it cannot, in words."""
 UNAVAILABLE_STATUS = 3
 """The exit status of an engine process that cannot run here, and has said why."""
 
@@ -44,17 +50,35 @@ Command = Callable[[int, int], Sequence[str]]
 given their descriptors."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Child:
     """An engine process, and our end of its socket."""
 
     process: asyncio.subprocess.Process
     ours: socket.socket
+    serves: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it does."""
+    _said: bytearray = field(default_factory=bytearray)
+    _listening: "asyncio.Task[None] | None" = None
+
+    def listen(self) -> None:
+        """Receive what it says, from now on."""
+        self.ours.setblocking(False)
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            loop = asyncio.get_running_loop()
+            while said := await loop.sock_recv(self.ours, MAX_REASON_BYTES):
+                if said == SERVES:
+                    self.serves.set()
+                elif len(self._said) < MAX_REASON_BYTES:
+                    self._said += said
 
     def go(self) -> None:
-        """Have it load the engine: until then it has only imported what it needs for that."""
+        """Have it serve: until then it has only prepared for that."""
         with contextlib.suppress(OSError):  # it ended already
-            self.ours.sendall(b"\n")
+            self.ours.sendall(SERVE)
 
     async def end(self) -> str:
         """End it if it still runs; what it said on the socket."""
@@ -66,11 +90,12 @@ class _Child:
                 except TimeoutError:
                     self.process.kill()
                     await self.process.wait()
-        with self.ours:
-            self.ours.setblocking(False)
-            with contextlib.suppress(OSError):
-                return self.ours.recv(MAX_REASON_BYTES).decode(errors="replace")
-        return ""
+        if self._listening is not None:
+            await asyncio.wait({self._listening}, timeout=END_WITHIN_S)
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        self.ours.close()
+        return self._said.decode(errors="replace")
 
 
 class EngineLauncher:
@@ -116,7 +141,7 @@ class EngineLauncher:
             while reason is None:
                 child = self._child = child or await self._spawn()
                 child.go()
-                standing_by = asyncio.get_running_loop().create_task(self._spawn_standby())
+                standing_by = asyncio.get_running_loop().create_task(self._spawn_standby(child))
                 try:
                     reason = await self._wait(child)
                 finally:
@@ -145,9 +170,13 @@ class EngineLauncher:
             raise
         finally:
             theirs.close()
-        return _Child(process, ours)
+        child = _Child(process, ours)
+        child.listen()
+        return child
 
-    async def _spawn_standby(self) -> "_Child":
+    async def _spawn_standby(self, child: "_Child") -> "_Child":
+        """Start the process that takes the place of ``child``, once that one serves."""
+        await child.serves.wait()
         await asyncio.sleep(STANDBY_AFTER_S)
         return await self._spawn()
 
@@ -178,16 +207,20 @@ class EngineLauncher:
             await server.serve_forever()
 
 
-def engine_process_command(manage: Path) -> Command:
+def engine_process_command(manage: Path, device: str) -> Command:
     """Command lines of ``manage.py run_engine``.
 
     Args:
         manage: The path of manage.py.
+        device: What the engine runs on, as one of DEVICE.
     """
 
     def command(listening: int, launcher: int) -> list[str]:
         sockets = f"{listening},{launcher}"
-        return [sys.executable, str(manage), "run_engine", "--sockets", sockets]
+        return [
+            *(sys.executable, str(manage), "run_engine"),
+            *("--device", device, "--sockets", sockets),
+        ]
 
     return command
 

@@ -1,19 +1,22 @@
 """`manage.py run_engine`: the engine process, which `serve` and `runworker` start.
 
-It loads MuseTalk, and then serves it to all runtimes of the machine. It holds nothing that could be
-lost, so signals end it at once, and it ends by itself with the process that started it. An engine
-whose device is lost for good ends it, too: a new process opens the device.
+It loads MuseTalk, and then serves it to all runtimes of the machine. Started before it is needed,
+it imports and reads what it can without the device, at low priority, and stands by. It holds
+nothing that could be lost, so signals end it at once, and it ends by itself with the process that
+started it. An engine whose device is lost for good ends it, too: a new process opens the device.
 """
 
 import argparse
 import asyncio
 import logging
 import os
+import select
 import socket
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -22,7 +25,8 @@ from django.core.management.base import BaseCommand, CommandError
 from inference import malloc, process_settings
 from inference.engines.engine_selection import import_networks, musetalk_engine
 from inference.engines.in_process import InProcessEngine
-from inference.engines.process.launcher import UNAVAILABLE_STATUS
+from inference.engines.musetalk.execution.thread_priority import give_way, raise_priority
+from inference.engines.process.launcher import SERVES, UNAVAILABLE_STATUS
 from inference.engines.process.server import EngineServer
 from inference.errors import EngineUnavailable
 from musetalk_site import event_loop
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("musetalk")
 
 AVATAR_THREADS = 2
+TIMES_FILE = "times.json"
+"""Beside the listening socket, and so of all engine processes of one device."""
 CHECK_EVERY_S = 0.5
 GIVE_MEMORY_BACK_EVERY_S = 60.0
 
@@ -44,6 +50,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--sockets", help=argparse.SUPPRESS)
+        parser.add_argument("--device", default=settings.DEVICES[0], help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sockets"] is None:
@@ -54,22 +61,57 @@ class Command(BaseCommand):
         for inherited in (listening, launcher):
             inherited.set_inheritable(False)
         process_settings.for_networks()
-        import_networks()
-        if not launcher.recv(1):  # or the word to begin
+        times_file = Path(listening.getsockname()).with_name(TIMES_FILE)
+        engine: Future[MuseTalkEngine] = Future()
+        preparing = threading.Thread(
+            target=_prepare,
+            args=(engine, options["device"], times_file),
+            kwargs={"stands_by": not _is_sent(launcher)},
+        )
+        preparing.start()
+        if not launcher.recv(1):
             _end(0)
         threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+        raise_priority()
+        preparing.join()
         try:
-            engine = _load()
+            engine.result().load()
         except EngineUnavailable as error:
             launcher.sendall(str(error).encode())
             _end(UNAVAILABLE_STATUS)
-        event_loop.run(_serve(engine, listening))
+        event_loop.run(_serve(engine.result(), listening, launcher))
 
 
-def _load() -> "MuseTalkEngine":
-    engine = musetalk_engine(
+def _is_sent(launcher: socket.socket) -> bool:
+    """Whether the launcher has said already that this process is to serve."""
+    readable, _, _ = select.select([launcher], [], [], 0)
+    return bool(readable)
+
+
+def _prepare(
+    engine: "Future[MuseTalkEngine]", device: str, times_file: Path, *, stands_by: bool
+) -> None:
+    """Import what the engine needs; a process that stands by also reads the networks.
+
+    In a thread of its own, since only that can have a low priority for a while.
+    """
+    if stands_by:
+        give_way()
+    try:
+        import_networks()
+        made = _make_engine(device, times_file)
+        if stands_by:
+            made.read_ahead()
+            log.info("an engine process stands by")
+        engine.set_result(made)
+    except BaseException as error:  # noqa: BLE001  raised where the result is asked for
+        engine.set_exception(error)
+
+
+def _make_engine(device: str, times_file: Path) -> "MuseTalkEngine":
+    return musetalk_engine(
         engine=settings.ENGINE,
-        device=settings.DEVICE,
+        device=device,
         use_float16=settings.USE_FLOAT16,
         model_path=settings.MODEL_PATH,
         options={
@@ -77,13 +119,14 @@ def _load() -> "MuseTalkEngine":
             "look_ahead_ms": settings.MUSETALK_LOOK_AHEAD_MS,
             "memory_gb": settings.MUSETALK_MEMORY_GB,
             "storage": settings.AVATARS_DIR,
+            "times_file": times_file,
         },
     )
-    engine.load()
-    return engine
 
 
-async def _serve(engine: "MuseTalkEngine", listening: socket.socket) -> None:
+async def _serve(
+    engine: "MuseTalkEngine", listening: socket.socket, launcher: socket.socket
+) -> None:
     listening.setblocking(False)
     access = InProcessEngine(
         engine,
@@ -94,6 +137,7 @@ async def _serve(engine: "MuseTalkEngine", listening: socket.socket) -> None:
     Spans(settings.TRACES_URL, settings.VERSION).start()  # it ends with those who are answered
     server = EngineServer(access, version=settings.VERSION)
     serving = asyncio.create_task(server.run(listening))
+    launcher.sendall(SERVES)
     log.info("the engine process takes requests")
     next_trim_s = time.monotonic() + GIVE_MEMORY_BACK_EVERY_S
     while not serving.done():

@@ -56,7 +56,9 @@ class Command(CheckedCommand):
             help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
         )
         parser.add_argument("--app-process", help=argparse.SUPPRESS)
-        parser.add_argument("--engine-address", type=Path, help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--engine-address", type=Path, action="append", default=[], help=argparse.SUPPRESS
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         from musetalk_site.server.app import AppOptions, serve
@@ -75,7 +77,7 @@ class Command(CheckedCommand):
                     count=count,
                     control=control,
                     listening=listening,
-                    engine_address=options["engine_address"],
+                    engine_addresses=options["engine_address"],
                 )
             )
             return
@@ -118,7 +120,7 @@ def _process_count(wanted: int | None) -> int:
 async def _supervise(
     count: int, host: str, port: int, flags: Sequence[str], *, has_engine_process: bool
 ) -> None:
-    """Run ``count`` app processes that share a listening socket, and perhaps an engine process."""
+    """Run ``count`` app processes that share a listening socket, and perhaps engine processes."""
     try:
         family, *_ = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
         shared = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -128,9 +130,12 @@ async def _supervise(
         _say_where(host, port)
         log.info("starting %d processes", count)
         options = ["--host", host, "--port", str(port), *flags]
-        launcher = None
-        if has_engine_process:
-            launcher = EngineLauncher(engine_process_command(settings.BASE_DIR / "manage.py"))
+        manage = settings.BASE_DIR / "manage.py"
+        launchers = [
+            EngineLauncher(engine_process_command(manage, device))
+            for device in (settings.DEVICES if has_engine_process else ())
+        ]
+        for launcher in launchers:
             launcher.start()
             options += ["--engine-address", str(launcher.address)]
         command = app_process_command(options, count=count, listening=shared.fileno())
@@ -139,8 +144,7 @@ async def _supervise(
         except SupervisorFailed as error:
             raise CommandError(f"Ended: {error}") from None
         finally:
-            if launcher is not None:
-                await launcher.stop()
+            await asyncio.gather(*(launcher.stop() for launcher in launchers))
 
 
 def _check_database() -> None:

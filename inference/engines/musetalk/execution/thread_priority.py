@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 NICENESS = 10
 """A tenth of the share of others, while those have something to do."""
@@ -23,3 +24,13 @@ def give_way() -> None:
         with suppress(OSError):
             niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
             os.setpriority(os.PRIO_PROCESS, thread, niceness)
+
+
+def raise_priority() -> None:
+    """Run all threads of this process like the main one, where the system lets us."""
+    if sys.platform != "linux":
+        return
+    niceness = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # not permitted, or the thread has ended
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)

@@ -2,7 +2,8 @@
 
 A GPU takes seconds for a clip, so there all that is missing is queued when an avatar is opened. A
 CPU takes a quarter of an hour, so there a clip is only *offered*, and queued when a session is to
-see it speak. What fails for want of memory, or with the device, is tried again after a while.
+see it speak. What fails for want of memory, or with the device, is tried again after a while. A
+clip that another process prepares is looked at again until it is there.
 """
 
 import logging
@@ -19,7 +20,13 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 15.0
 MOST_TRIES = 4
+LOOK_AGAIN_AFTER_S = 0.5
+"""What another process prepares takes seconds on a GPU, and minutes on a CPU."""
 TELL_EVERY_PERCENT = 10
+
+
+class PreparedElsewhere(Exception):
+    """Another process prepares the clip at this moment."""
 
 
 Progress = Callable[[int, int], None]
@@ -145,14 +152,14 @@ class BackgroundPreparation:
                 task = self._queue.popleft()
                 self._at_work = task, 0, 0
             self._news.clear()
-            must_wait = self._try(task)
+            pause_s = self._try(task)
             with self._lock:
                 self._at_work = None
-            if must_wait:
-                self._news.wait(RETRY_AFTER_S)
+            if pause_s:
+                self._news.wait(pause_s)
 
-    def _try(self, task: Task) -> bool:
-        """Prepare one clip; whether its engine needs time before the next."""
+    def _try(self, task: Task) -> float:
+        """Prepare one clip; how long to wait before the next, s."""
 
         def note(done: int, count: int) -> None:
             with self._lock:
@@ -168,13 +175,19 @@ class BackgroundPreparation:
             task.avatar.clips[task.clip] = task.prepare(note)
         except EngineStopped:
             log.info("%s is prepared after the next start", task)
+        except PreparedElsewhere:
+            task.tries -= 1
+            with self._lock:
+                if not self._is_closing:
+                    self._queue.append(task)
+            return LOOK_AGAIN_AFTER_S
         except Exception as error:
             if isinstance(error, EngineError) and task.tries < MOST_TRIES:
                 log.warning("%s is not prepared yet: %s", task, error)
                 with self._lock:
                     self._queue.append(task)
-                return True
+                return RETRY_AFTER_S
             log.exception("%s was not prepared", task)
             reason = str(error) or type(error).__name__
             task.avatar.failures[task.clip] = f"{task.clip} could not be prepared: {reason}"
-        return False
+        return 0.0

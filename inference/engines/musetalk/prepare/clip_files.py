@@ -1,7 +1,13 @@
-"""Preparing one clip of an asset folder, from its access units to the files of `avatar`."""
+"""Preparing one clip of an asset folder, from its access units to the files of `avatar`.
 
+A clip is prepared once on a machine, however many processes want it: who prepares it holds a lock
+on its video.
+"""
+
+import fcntl
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +24,7 @@ from inference.engines.musetalk.prepare.avatar import (
     read_clip,
     write_clip,
 )
-from inference.engines.musetalk.prepare.background import Progress
+from inference.engines.musetalk.prepare.background import PreparedElsewhere, Progress
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.errors import AvatarInvalid
 from inference.media.types import Picture
@@ -36,16 +42,46 @@ def prepare_clip(
     progress: Progress | None = None,
     *,
     storage: Path | None = None,
+    waits: bool = True,
 ) -> FaceClip:
     """Make, keep and return what the engine needs of a clip, unless another thread already did.
+
+    ``waits``: for a process that prepares it at this moment; otherwise PreparedElsewhere is raised.
 
     Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
     here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
     read-only installation) what was made is kept in memory only, and made again at the next start.
     """
     kept = kept_in(folder, storage)
-    if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
-        return made
+    with _locked(clip_path(folder, entry.name), waits=waits):
+        if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
+            return made
+        return _prepare(folder, kept, manifest, entry, preparer, progress)
+
+
+@contextmanager
+def _locked(video: Path, *, waits: bool) -> Iterator[None]:
+    """Held by one thread of all processes of the machine; released at the latest when it ends."""
+    with ExitStack() as held:
+        try:
+            locked = held.enter_context(video.open("rb"))
+            fcntl.flock(locked, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PreparedElsewhere(video.name) from None
+        except OSError as error:
+            # No such file, or a file system without locks: at worst it is prepared twice.
+            log.debug("%s cannot be locked: %s", video, error)
+        yield
+
+
+def _prepare(
+    folder: Path,
+    kept: Path,
+    manifest: Manifest,
+    entry: ClipEntry,
+    preparer: ClipPreparer,
+    progress: Progress | None,
+) -> FaceClip:
     clip = Clip(entry.name, entry, clip_path(folder, entry.name), PictureCache())
     begun = partial(progress, 0, entry.frames) if progress else _unwatched
     pictures = []

@@ -32,7 +32,7 @@ from inference.errors import (
 from inference.media.types import AudioWindow, Patch
 from inference.timing import SAMPLES_PER_FRAME
 from tests.drawn_face import draw_face
-from tests.factories import make_avatar
+from tests.factories import make_avatar, mesh_of_a_face
 
 WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
 
@@ -338,18 +338,6 @@ def test_missing_weights_are_named(tmp_path):
 
 
 _OVAL = 128
-
-
-def mesh_of_a_face(center=(256.0, 250.0)):
-    """468 points on an ellipse; the nose bridge in its middle."""
-    from inference.engines.musetalk.face.masks import FACE_OVAL
-
-    points = np.zeros((468, 2), np.float32)
-    points[:] = center
-    angles = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False) - np.pi / 2
-    points[list(FACE_OVAL), 0] = center[0] + 80 * np.cos(angles)
-    points[list(FACE_OVAL), 1] = center[1] + 110 * np.sin(angles)
-    return points
 
 
 @pytest.fixture

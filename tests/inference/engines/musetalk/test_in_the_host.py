@@ -16,10 +16,10 @@ from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.messages import VideoFrame
 from inference.runtime.host import Host
-from tests.factories import make_avatar
+from tests.factories import make_avatar, mesh_of_a_face
 from tests.fakes import InlinePool, ManualClock
 from tests.inference.conftest import FakeGateway
-from tests.inference.engines.musetalk.test_engine import WEIGHTS, mesh_of_a_face
+from tests.inference.engines.musetalk.test_engine import WEIGHTS
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

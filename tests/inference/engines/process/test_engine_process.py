@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from inference.assets import manifest as manifests
-from inference.engines.access import MouthRequest, MouthResult
+from inference.engines.access import EngineAccess, MouthRequest, MouthResult
 from inference.engines.base import RenderRefusal
 from inference.engines.in_process import InProcessEngine
 from inference.engines.process.client import RESTARTING, EngineProcessClient
@@ -98,8 +98,8 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     machine.listening.close()
 
 
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+async def until(holds: Callable[[], object], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
         while True:
             if holds():
                 return
@@ -124,7 +124,7 @@ def a_request(avatar, *, loudness: float = 0.5, index: int = 0) -> MouthRequest:
     )
 
 
-async def ask(client: EngineProcessClient, request: MouthRequest) -> MouthResult | Exception:
+async def ask(client: EngineAccess, request: MouthRequest) -> MouthResult | Exception:
     answer: asyncio.Future[MouthResult | Exception] = asyncio.get_running_loop().create_future()
     client.submit(request, answer.set_result)
     return await asyncio.wait_for(answer, 5)
