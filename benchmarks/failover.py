@@ -1,8 +1,12 @@
-"""``python -m benchmarks.failover [--kills 100] [--sessions 10]``
+"""``python -m benchmarks.failover [--kill app|engine|both] [--kills 100] [--sessions 10]``
 
-Kills app processes, one after the other, under sessions that resume, half of them speaking, and
-says what their viewers saw: sessions lost, access units that do not decode, how long pictures
-stayed away, and whether speech was shown exactly once.
+Kills processes, one after the other, under sessions, half of them speaking, and says what their
+viewers saw.
+
+``app``     an app process each time. Sessions resume by themselves: none may be lost, no access
+            unit may fail to decode, pictures must be back soon, speech must be shown exactly once.
+``engine``  the MuseTalk engine process each time, with small networks. Sessions continue without
+            lips, which must be back soon: they are looked for in the pictures.
 """
 
 import argparse
@@ -10,6 +14,8 @@ import asyncio
 import random
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import av
@@ -17,6 +23,7 @@ import numpy as np
 import psutil
 
 from benchmarks.server import ServerProcess, add_json_argument
+from benchmarks.small_musetalk import Mouth, small_musetalk
 from benchmarks.verdict import Verdict
 from talking_avatar import AvatarClient, Frame, Reopened, Resumed, SpeechRefused
 
@@ -24,7 +31,11 @@ PROCESSES = 2
 UTTERANCE_S = 4.0
 RATE = 16_000
 SETTLE_S = 4.0
-WANTED_P95_S = 2.0
+PICTURES_WITHIN_S, LIPS_WITHIN_S = 2.0, 5.0
+IN_FLIGHT_S = 0.5
+"""Mouths that were made before an engine process died are shown no later than this."""
+GIVE_UP_S = 120.0
+STANDS_BY = "an engine process stands by"
 
 
 @dataclass(slots=True)
@@ -33,11 +44,13 @@ class Viewer:
 
     client: AvatarClient
     speaks: bool
+    mouth: Mouth | None = None
+    """Where lips are looked for."""
     lost: int = 0
     resumed: int = 0
     decode_errors: int = 0
-    frames: int = 0
     last_frame_s: float = 0.0
+    last_lips_s: float = 0.0
     gaps_s: list[float] = field(default_factory=list)
     audio_ms: list[int] = field(default_factory=list)
     utterances: int = 0
@@ -49,25 +62,33 @@ class Viewer:
         decoder.thread_count = 1
         decoder.options = {"err_detect": "explode"}
         async for event in self.client.events():
-            now_s = time.monotonic()
             match event:
                 case Frame():
-                    if self.last_frame_s and now_s - self.last_frame_s > 0.5:
-                        self.gaps_s.append(now_s - self.last_frame_s)
-                    self.last_frame_s = now_s
-                    self.frames += 1
-                    if event.audio_timestamp_ms is not None:
-                        self.audio_ms.append(event.audio_timestamp_ms)
-                    try:
-                        decoder.decode(av.Packet(event.data))
-                    except av.FFmpegError:
-                        self.decode_errors += 1
+                    self._see(event, decoder)
                 case Resumed():
                     self.resumed += 1
                 case Reopened():
                     self.lost += 1
                 case _:
                     pass
+
+    def _see(self, frame: Frame, decoder: "av.VideoCodecContext") -> None:
+        now_s = time.monotonic()
+        if self.last_frame_s and now_s - self.last_frame_s > 0.5:
+            self.gaps_s.append(now_s - self.last_frame_s)
+        self.last_frame_s = now_s
+        if frame.audio_timestamp_ms is not None:
+            self.audio_ms.append(frame.audio_timestamp_ms)
+        try:
+            pictures = decoder.decode(av.Packet(frame.data))
+        except av.FFmpegError:
+            self.decode_errors += 1
+            return
+        if self.mouth is not None and self.speaks:
+            for picture in pictures:
+                luma = picture.to_ndarray(format="gray").astype(np.uint8, copy=False)
+                if self.mouth.is_in(luma):
+                    self.last_lips_s = now_s
 
     async def speak(self) -> None:
         """Utterance after utterance; each must be played whole."""
@@ -89,65 +110,166 @@ class Viewer:
         return sum(step != 40 for step in steps)
 
 
-def kill_one(server: ServerProcess, number: int) -> None:
-    """Kill the app process with this number."""
+class Audience:
+    """All viewers of a server, from entering to leaving it."""
+
+    def __init__(self, server: ServerProcess, sessions: int, mouth: Mouth | None = None) -> None:
+        self._server = server
+        self._sessions = sessions
+        self._mouth = mouth
+        self._clients = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.viewers: list[Viewer] = []
+
+    async def __aenter__(self) -> list[Viewer]:
+        for number in range(self._sessions):
+            client = AvatarClient(self._server.address, f"user{number}")
+            await self._clients.enter_async_context(client)
+            self.viewers.append(Viewer(client, speaks=number % 2 == 0, mouth=self._mouth))
+        self._tasks = [asyncio.create_task(viewer.watch()) for viewer in self.viewers]
+        self._tasks += [asyncio.create_task(v.speak()) for v in self.viewers if v.speaks]
+        return self.viewers
+
+    async def __aexit__(self, *error: object) -> None:
+        now_s = time.monotonic()
+        for viewer in self.viewers:
+            viewer.lost += now_s - viewer.last_frame_s > PICTURES_WITHIN_S
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._clients.aclose()
+
+
+def app_process(server: ServerProcess, number: int) -> psutil.Process | None:
+    """The app process with this number; None while it is being restarted."""
     for child in psutil.Process(server.pid).children():
         arguments = child.cmdline()
         if "--app-process" in arguments and arguments[-1].startswith(f"{number},"):
-            child.kill()
+            return child
+    return None
 
 
-async def run(server: ServerProcess, sessions: int, kills: int) -> list[Viewer]:
-    viewers = [
-        Viewer(await AvatarClient(server.address, f"user{n}").__aenter__(), speaks=n % 2 == 0)
-        for n in range(sessions)
-    ]
-    tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
-    tasks += [asyncio.create_task(viewer.speak()) for viewer in viewers if viewer.speaks]
-    await asyncio.sleep(2)
-    for number in range(kills):
-        kill_one(server, number % PROCESSES)
-        await asyncio.sleep(SETTLE_S + random.random())
-        if (number + 1) % 10 == 0:
-            print(f"{number + 1} kills, {sum(v.resumed for v in viewers)} resumed", flush=True)
-    for viewer in viewers:
-        now_s = time.monotonic()
-        if now_s - viewer.last_frame_s > WANTED_P95_S:
-            viewer.lost += 1
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    for viewer in viewers:
-        await viewer.client.close()
+def engine_process(server: ServerProcess) -> psutil.Process:
+    """The engine process that serves: a younger one may stand by."""
+    children = psutil.Process(server.pid).children(recursive=True)
+    engines = [child for child in children if "run_engine" in child.cmdline()]
+    return min(engines, key=lambda child: child.create_time())
+
+
+async def kill_apps(server: ServerProcess, sessions: int, kills: int) -> list[Viewer]:
+    """Kill app processes in turns."""
+    async with Audience(server, sessions) as viewers:
+        await asyncio.sleep(2)
+        for number in range(kills):
+            if (process := app_process(server, number % PROCESSES)) is not None:
+                process.kill()
+            await asyncio.sleep(SETTLE_S + random.random())
+            if (number + 1) % 10 == 0:
+                resumed = sum(viewer.resumed for viewer in viewers)
+                print(f"{number + 1} kills, {resumed} resumed", flush=True)
     return viewers
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="What does the death of a process cost?")
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--sessions", type=int, default=10)
-    add_json_argument(parser)
-    options = parser.parse_args()
-    environment = {"PROCESSES": str(PROCESSES), "SPEAKING_PLACES": "1000"}
-    with ServerProcess(**environment) as server:
-        viewers = asyncio.run(run(server, options.sessions, options.kills))
-    gaps_s = [gap for viewer in viewers for gap in viewer.gaps_s]
-    verdict = Verdict("failover")
-    verdict.notes.append(
-        f"{options.kills} kills of one of {PROCESSES} processes under {options.sessions} sessions, "
-        f"half of them speaking; {sum(v.resumed for v in viewers)} resumed"
-    )
+async def kill_engines(
+    server: ServerProcess, mouth: Mouth, sessions: int, kills: int
+) -> tuple[list[Viewer], list[float]]:
+    """Kill engine processes, each when another one stands by.
+
+    Returns:
+        The viewers, and after how many seconds each speaking one saw lips again after each kill.
+    """
+    lips_after_s: list[float] = []
+    async with Audience(server, sessions, mouth) as viewers:
+        speaking = [viewer for viewer in viewers if viewer.speaks]
+        for number in range(kills):
+            await _until(lambda n=number: server.log().count(STANDS_BY) > n)  # type: ignore[misc]
+            began_s = time.monotonic()
+            await _until(lambda s=began_s: all(v.last_lips_s > s for v in speaking))  # type: ignore[misc]
+            await asyncio.sleep(random.random())
+            engine_process(server).kill()
+            killed_s = time.monotonic()
+            waiting = set(map(id, speaking))
+            while waiting and time.monotonic() - killed_s < GIVE_UP_S:
+                await asyncio.sleep(0.02)
+                for viewer in speaking:
+                    if id(viewer) in waiting and viewer.last_lips_s > killed_s + IN_FLIGHT_S:
+                        waiting.discard(id(viewer))
+                        lips_after_s.append(viewer.last_lips_s - killed_s)
+            lips_after_s += [GIVE_UP_S] * len(waiting)
+            worst_s = max(lips_after_s[-len(speaking) :])
+            print(f"kill {number + 1}: lips again after {worst_s:.2f} s", flush=True)
+    return viewers, lips_after_s
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(GIVE_UP_S):
+        while not holds():  # noqa: ASYNC110  another process knows, and sends nothing
+            await asyncio.sleep(0.1)
+
+
+def judge_viewers(verdict: Verdict, viewers: list[Viewer]) -> None:
     verdict.at_most("sessions lost", 0, sum(v.lost for v in viewers))
     verdict.at_most("access units that do not decode", 0, sum(v.decode_errors for v in viewers))
+    gaps_s = [gap for viewer in viewers for gap in viewer.gaps_s]
     verdict.below(
         "without pictures, p95",
-        WANTED_P95_S,
+        PICTURES_WITHIN_S,
         float(np.percentile(gaps_s, 95)) if gaps_s else 0.0,
         "s",
     )
     verdict.at_most("speech repeated or left out", 0, sum(v.repeated for v in viewers))
+    verdict.at_least("utterances", 1, sum(v.utterances for v in viewers))
     verdict.at_most("utterances not whole", 0, sum(v.wrong_utterances for v in viewers))
-    return verdict.conclude(options.json)
+
+
+def measure_apps(options: argparse.Namespace) -> Verdict:
+    """Kill app processes."""
+    verdict = Verdict("failover of app processes")
+    with ServerProcess(PROCESSES=str(PROCESSES), SPEAKING_PLACES="1000") as server:
+        viewers = asyncio.run(kill_apps(server, options.sessions, options.kills))
+    verdict.notes.append(
+        f"{options.kills} kills of one of {PROCESSES} processes under {options.sessions} sessions, "
+        f"half of them speaking; {sum(v.resumed for v in viewers)} resumed"
+    )
+    judge_viewers(verdict, viewers)
+    return verdict
+
+
+def measure_engines(options: argparse.Namespace) -> Verdict:
+    """Kill engine processes."""
+    verdict = Verdict("failover of the engine process")
+    mouths: list[Mouth] = []
+    settings = {"DEVICE": options.device, "PROCESSES": str(PROCESSES), "SPEAKING_PLACES": "1000"}
+    with small_musetalk(mouths, **settings) as server:
+        viewers, lips_after_s = asyncio.run(
+            kill_engines(server, mouths[0], options.sessions, options.kills)
+        )
+    verdict.notes.append(
+        f"{options.kills} kills of the engine process ({options.device}, small networks) under "
+        f"{options.sessions} sessions of {PROCESSES} app processes, half of them speaking"
+    )
+    verdict.below("lips again, slowest", LIPS_WITHIN_S, max(lips_after_s), "s")
+    verdict.told("lips again, median", float(np.median(lips_after_s)), "s")
+    judge_viewers(verdict, viewers)
+    return verdict
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What does the death of a process cost?")
+    parser.add_argument("--kill", choices=("app", "engine", "both"), default="both")
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--device", default="cpu", help="of the engine; default: %(default)s")
+    add_json_argument(parser)
+    options = parser.parse_args()
+    statuses = []
+    for kind, measure in (("app", measure_apps), ("engine", measure_engines)):
+        if options.kill in (kind, "both"):
+            path = options.json
+            if path is not None and options.kill == "both":
+                path = path.with_stem(f"{path.stem}-{kind}")
+            statuses.append(measure(options).conclude(path))
+    return max(statuses)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
                         server,
                         "benchmark",
                         count,
-                        is_speaking=True,
+                        share=1.0,
                         seconds=RUNG_S,
                         clients=client_processes(count),
                     )

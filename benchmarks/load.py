@@ -1,10 +1,14 @@
-"""``python -m benchmarks.load [--kind speaking|idle|both] [--seconds 20] [--processes N]``
+"""``python -m benchmarks.load [--kind speaking|idle|mixed|both] [--seconds 20] [--processes N]``
 
-How many sessions a server holds: n that all speak without a pause, or n that only watch, n growing
-until frames come late. The clients live in processes of their own (``--clients``), and share the
-machine's cores with the server. A rung at which one of them took over 80 % of a core says nothing,
-and counts as not held. What the server costs is read from its whole process tree. The server's own
-limit on speaking sessions is lifted, since this is what it is derived from.
+How many sessions a server holds: n that all speak without a pause, n of which ``--share`` do
+(``mixed``), or n that only watch, n growing until frames come late.
+``--topologies single processes engine workers`` climbs in each of these shapes of a server (see
+`topologies`) and compares them in a table and, with ``--plot``, in an SVG.
+
+The clients live in processes of their own (``--clients``), and share the machine's cores with the
+server. A rung at which one of them took over 80 % of a core says nothing, and counts as not held.
+What the server costs is read from its whole process tree. The server's own limit on speaking
+sessions is lifted, since this is what it is derived from.
 """
 
 import argparse
@@ -19,9 +23,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
+from benchmarks.plot import write_plot
 from benchmarks.server import Server, add_server_arguments, server_under_test
 from benchmarks.speech import Speech, speech
+from benchmarks.topologies import TOPOLOGIES, topology
 from benchmarks.verdict import Verdict
 from inference.cores import available_cores
 from inference.timing import FRAME_S
@@ -106,8 +113,18 @@ class ClientWork:
     count: int
     of: int
     """Sessions of all client processes."""
-    is_speaking: bool
+    share: float
+    """Of them that speaks."""
     seconds: float
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of gateways; sessions are spread over them."""
+        return self.address.split(",")
+
+    def speaks(self, number: int) -> bool:
+        """Whether the session with this number among all speaks: evenly spread."""
+        return int((number + 1) * self.share) > int(number * self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +144,25 @@ def run_clients(work: ClientWork) -> ClientResult:
 
 async def _run_clients(work: ClientWork) -> ClientResult:
     loop = asyncio.get_running_loop()
-    spoken = speech() if work.is_speaking else None
+    spoken = speech()
     opened_s = loop.time() + (work.of - work.count) / SESSIONS_A_SECOND
     async with AsyncExitStack() as connections:
         viewers = []
-        for _ in range(work.count):
+        numbers = range(work.first, work.first + work.count)
+        for number in numbers:
+            address = work.addresses[number % len(work.addresses)]
             client = AvatarClient(
-                work.address, work.user_id, is_binary=False, reconnects=False, open_within_s=30
+                address, work.user_id, is_binary=False, reconnects=False, open_within_s=30
             )
             viewers.append(Viewer(await connections.enter_async_context(client)))
             await asyncio.sleep(work.of / work.count / SESSIONS_A_SECOND)
         tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
-        if spoken is not None:
-            # As with people, nobody's chunk falls together with everybody else's.
-            tasks += [
-                asyncio.create_task(viewer.speak(spoken, FRAME_S * (work.first + number) / work.of))
-                for number, viewer in enumerate(viewers)
-            ]
+        # As with people, nobody's chunk falls together with everybody else's.
+        tasks += [
+            asyncio.create_task(viewer.speak(spoken, FRAME_S * number / work.of))
+            for number, viewer in zip(numbers, viewers, strict=True)
+            if work.speaks(number)
+        ]
         await asyncio.sleep(max(WARM_UP_S, opened_s + WARM_UP_S - loop.time()))
         for viewer in viewers:
             viewer.is_counting = True
@@ -170,12 +189,12 @@ def shares(sessions: int, clients: int) -> list[int]:
 
 
 def climb(
-    server: Server, user_id: str, sessions: int, *, is_speaking: bool, seconds: float, clients: int
+    server: Server, user_id: str, sessions: int, *, share: float, seconds: float, clients: int
 ) -> Rung:
     """Let ``sessions`` run for ``seconds``, from ``clients`` processes."""
     counts = shares(sessions, clients)
     works = [
-        ClientWork(server.address, user_id, sum(counts[:n]), count, sessions, is_speaking, seconds)
+        ClientWork(server.address, user_id, sum(counts[:n]), count, sessions, share, seconds)
         for n, count in enumerate(counts)
     ]
     server_cpu_s: float | None = None
@@ -240,10 +259,10 @@ def ladder(
     options: argparse.Namespace,
     counts: Sequence[int],
     *,
-    is_speaking: bool,
+    share: float,
 ) -> list[Rung]:
     """Rung after rung, up to the first that is not held."""
-    print(f"\n{'speaking' if is_speaking else 'idle'} sessions")
+    print(f"\nsessions of which {share:.0%} speak")
     print(
         f"{'sessions':>8} {'slowest/s':>9} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
         f" {'sound ms':>8} {'missing':>8} {'errors':>7} {'CPU ms/fr':>10}"
@@ -256,7 +275,7 @@ def ladder(
                 server,
                 options.user_id,
                 count,
-                is_speaking=is_speaking,
+                share=share,
                 seconds=options.seconds,
                 clients=options.clients,
             )
@@ -287,18 +306,63 @@ def measure(server: Server, options: argparse.Namespace) -> Verdict:
     )
     if options.kind in ("speaking", "both"):
         counts = options.counts or SPEAKING_LADDER
-        rungs = ladder(server, options, counts, is_speaking=True)
+        rungs = ladder(server, options, counts, share=1.0)
         judge(verdict, "speaking", rungs, SPEAKING_WANTED, SPEAKING_CPU_MS)
     if options.kind in ("idle", "both"):
         counts = options.counts or IDLE_LADDER
-        rungs = ladder(server, options, counts, is_speaking=False)
+        rungs = ladder(server, options, counts, share=0.0)
         judge(verdict, "idle", rungs, IDLE_WANTED, IDLE_CPU_MS)
+    if options.kind == "mixed":
+        rungs = ladder(server, options, options.counts or SPEAKING_LADDER, share=options.share)
+        verdict.told("sessions held", most_held(rungs))
+    return verdict
+
+
+def most_held(rungs: Sequence[Rung]) -> int:
+    """The sessions of the highest rung that was held; 0 if none was."""
+    return max((rung.sessions for rung in rungs if rung.is_held), default=0)
+
+
+def compare(options: argparse.Namespace) -> Verdict:
+    """Climb in each topology."""
+    share = {"speaking": 1.0, "idle": 0.0}.get(options.kind, options.share)
+    counts = options.counts or (SPEAKING_LADDER if share else IDLE_LADDER)
+    climbed: dict[str, list[Rung]] = {}
+    for name in options.topologies:
+        print(f"\n{name}", flush=True)
+        with topology(name, SPEAKING_PLACES="10000") as server:
+            climbed[name] = ladder(server, options, counts, share=share)
+    verdict = Verdict("load by topology")
+    verdict.notes.append(
+        f"{options.seconds:g} s a rung, {share:.0%} speak, {options.clients} client processes"
+    )
+    for name, rungs in climbed.items():
+        verdict.told(f"sessions held, {name}", most_held(rungs))
+        held = [rung for rung in rungs if rung.is_held]
+        verdict.told(f"  CPU a frame, {name}", (held or rungs)[-1].cpu_ms_per_frame, "ms")
+        verdict.told(f"  lateness p99, {name}", (held or rungs)[-1].lateness.p99_ms, "ms")
+    if options.plot is not None:
+        lines = {
+            name: [(rung.sessions, rung.lateness.p99_ms) for rung in rungs]
+            for name, rungs in climbed.items()
+        }
+        write_plot(
+            options.plot,
+            lines,
+            title=f"Lateness by sessions, of which {share:.0%} speak ({verdict.machine})",
+            x_label="sessions",
+            y_label="p99, ms",
+            limit=LATENESS_LIMIT_MS,
+        )
     return verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark, which `manage.py load_test` has, too."""
-    parser.add_argument("--kind", choices=("speaking", "idle", "both"), default="both")
+    parser.add_argument("--kind", choices=("speaking", "idle", "mixed", "both"), default="both")
+    parser.add_argument("--share", type=float, default=0.5, help="that speaks, of mixed sessions")
+    parser.add_argument("--topologies", nargs="+", choices=TOPOLOGIES, help="shapes to compare")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the comparison as an SVG")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each rung")
     parser.add_argument(
         "--counts", type=int, nargs="+", help="the rungs, instead of the built-in ladder"
@@ -314,6 +378,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, and print a table; the exit status."""
+    if options.topologies:
+        return compare(options).conclude(options.json)
     with server_under_test(options, SPEAKING_PLACES="10000") as server:
         verdict = measure(server, options)
     return verdict.conclude(options.json)

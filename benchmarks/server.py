@@ -79,13 +79,14 @@ class ProcessTree:
 
     def memory_bytes(self) -> int:
         """Resident memory of all."""
-        return sum(process.memory_info().rss for process in self._all())
+        return sum(process.memory_info().rss for process in self.processes())
 
-    def _all(self) -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
+        """The process itself, and all that come from it."""
         return [self._root, *self._root.children(recursive=True)]
 
     def _times(self) -> Iterator[Any]:
-        for process in self._all():
+        for process in self.processes():
             try:
                 yield process.cpu_times()
             except psutil.NoSuchProcess:

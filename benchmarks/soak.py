@@ -1,8 +1,10 @@
-"""``python -m benchmarks.soak [--minutes 60]``
+"""``python -m benchmarks.soak [--minutes 60] [--processes 2] [--at-once 6]``
 
-Sessions come and go, some speaking, some only watching, some leaving without a word. The server's
-memory is read every few seconds; after a warm-up a line is laid through it, and its slope is what
-the server loses in an hour.
+Sessions come and go, some speaking, some only watching, some leaving without a word. The memory of
+all processes is read every few seconds; after a warm-up a line is laid through it, and its slope is
+what the server loses in an hour. In the end all sessions leave, those that vanished are given up,
+and what each process still holds is compared with what it held before the first session: tasks,
+descriptors, sockets.
 """
 
 import argparse
@@ -15,14 +17,18 @@ from collections import Counter
 
 import numpy as np
 
+from benchmarks.leftovers import Held, held_by
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from talking_avatar import AvatarClient, AvatarError, Frame, ServerError
+from talking_avatar import AvatarClient, AvatarError, Frame, ServerError, SessionRefused
 
 MIB = 1024 * 1024
+FIRST_SESSIONS = 8
+FIRST_SETTLE_S = 10.0
 SAMPLE_EVERY_S = 5.0
-SESSIONS_AT_ONCE = 6
+SETTLE_S = 45.0
+"""So long after the last session all is given back: `RESUME_S`, and a while."""
 SHORTEST_S, LONGEST_S = 1.0, 20.0
 MOST_MIB_AN_HOUR = 5.0
 
@@ -46,17 +52,28 @@ async def live(server: Server, user_id: str, spoken: Speech, seen: Counter[str])
                     seen["frames"] += isinstance(event, Frame)
                     # One that vanished keeps its speaking place as long as it could be resumed.
                     if isinstance(event, ServerError):
-                        reason = event.details.get("reason")
-                        seen["refused" if reason == "speech_capacity" else "errors"] += 1
+                        seen[kind_of(event)] += 1
                     if manner == "vanishes" and random.random() < 0.02:
                         client.abort()
                         return
+
+
+def kind_of(error: ServerError) -> str:
+    """What a machine that is busy with other work says counts apart from faults."""
+    reason = error.details.get("reason")
+    if reason in ("speech_capacity", "capacity", "no_worker", "engine_late"):
+        return "refused"
+    print(f"{error.code}: {error.message}", flush=True)
+    return "errors"
 
 
 async def come_and_go(server: Server, user_id: str, spoken: Speech, seen: Counter[str]) -> None:
     while True:
         try:
             await live(server, user_id, spoken, seen)
+        except SessionRefused as refused:
+            seen["refused" if refused.code == "RATE_LIMIT_EXCEEDED" else "failures"] += 1
+            await asyncio.sleep(1.0)
         except AvatarError as error:
             seen["failures"] += 1
             print(error)
@@ -73,42 +90,67 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
     assert server.tree is not None
     verdict = Verdict("soak")
     spoken, seen = speech(), Counter[str]()
+    await first_sessions(server, options, spoken)
+    before = await asyncio.to_thread(held_by, server)
     visitors = [
         asyncio.create_task(come_and_go(server, options.user_id, spoken, seen))
-        for _ in range(SESSIONS_AT_ONCE)
+        for _ in range(options.at_once)
     ]
     began_s, times_s, memory = time.monotonic(), list[float](), list[int]()
     while (now_s := time.monotonic() - began_s) < options.minutes * 60:
         times_s.append(now_s)
-        memory.append(server.tree.memory_bytes())
+        held = await asyncio.to_thread(held_by, server)
+        memory.append(sum(one.memory_bytes for one in held))
         if len(memory) % 12 == 1:
             print(f"{now_s / 60:5.1f} min  {memory[-1] / MIB:7.1f} MiB  {dict(seen)}", flush=True)
+        if len(memory) % 60 == 1:
+            print("", *held, sep="\n    ", flush=True)
         await asyncio.sleep(SAMPLE_EVERY_S)
     for visitor in visitors:
         visitor.cancel()
     await asyncio.gather(*visitors, return_exceptions=True)
+    await asyncio.sleep(SETTLE_S)
+    after = await asyncio.to_thread(held_by, server)
+    print("after all sessions have gone", *after, sep="\n    ", flush=True)
     warm_s = min(options.warm_up_minutes, options.minutes / 3) * 60
     counted = [(t, m) for t, m in zip(times_s, memory, strict=True) if t >= warm_s]
     slope = slope_mib_an_hour([t for t, _ in counted], [m for _, m in counted])
     verdict.notes.append(
-        f"{options.minutes:g} minutes, the first {warm_s / 60:.1f} not counted, {SESSIONS_AT_ONCE} "
+        f"{options.minutes:g} minutes, the first {warm_s / 60:.1f} not counted, {options.at_once} "
         f"sessions at a time, {spoken.source}"
     )
     verdict.at_most("memory an hour", MOST_MIB_AN_HOUR, slope, "MiB")
+    for what in ("tasks", "descriptors", "sockets", "threads"):
+        verdict.at_most(f"{what} left", 0, left(what, before, after))
     verdict.told("memory when warm", counted[0][1] / MIB, "MiB")
     verdict.told("memory at the end", memory[-1] / MIB, "MiB")
     verdict.at_least("sessions", 2, seen["sessions"])
     verdict.told("frames", seen["frames"])
     verdict.none_of("ERROR messages", seen["errors"])
-    verdict.told("chunks refused for capacity", seen["refused"])
+    verdict.told("refused for capacity", seen["refused"])
     verdict.none_of("sessions that failed", seen["failures"])
     return verdict
+
+
+async def first_sessions(server: Server, options: argparse.Namespace, spoken: Speech) -> None:
+    """What is made once, by the first sessions of each process, is there from then on."""
+    for _ in range(FIRST_SESSIONS):
+        async with AvatarClient(server.address, options.user_id) as client:
+            await (await client.speak(spoken.part(0, 50)))
+    await asyncio.sleep(FIRST_SETTLE_S)
+
+
+def left(what: str, before: list[Held], after: list[Held]) -> int:
+    """How many more of something there are than before, in all processes that still run."""
+    had = {held.pid: getattr(held, what) for held in before}
+    return sum(max(getattr(held, what) - had[held.pid], 0) for held in after if held.pid in had)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Does the server's memory grow?")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--warm-up-minutes", type=float, default=10.0, help="at most a third")
+    parser.add_argument("--at-once", type=int, default=6, help="sessions; default: %(default)s")
     add_server_arguments(parser)
     options = parser.parse_args()
     if options.server and not options.pid:

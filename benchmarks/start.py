@@ -1,7 +1,8 @@
-"""``python -m benchmarks.start [--trials 5]``
+"""``python -m benchmarks.start [--trials 5] [--processes 1 2]``
 
-How long until a started server answers, until it can speak, and until it has ended when told to.
-The database is migrated before, as it is at every start but the first.
+How long until a started server answers, until all its processes can speak, and until it has ended
+when told to. The database is migrated and the engine measured before, as at every start but the
+first.
 """
 
 import argparse
@@ -12,59 +13,98 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.server import ROOT, get_json
+from benchmarks.server import ROOT, free_port, get_json
 from benchmarks.verdict import Verdict
 
 ANSWER_LIMIT_S = 3.0
-PORT = 18_642
+READY_LIMIT_S = 5.0
+GIVE_UP_S = 60.0
+POLL_S = 0.005
+
+
+class Trial(NamedTuple):
+    """One start and end, in seconds."""
+
+    answered_s: float
+    """From the start to the first answer of /health."""
+    ready_s: float
+    """From the start to all processes ready to speak."""
+    ended_s: float
+    """From SIGTERM to the end."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="How long does a start take?")
     parser.add_argument("--trials", type=int, default=5)
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes to try"
+    )
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser.parse_args()
+    verdict = Verdict("start")
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3"}
+        environment = {
+            "ENGINE": "viseme",
+            **os.environ,
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+        }
         manage = [sys.executable, "manage.py"]
         subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True)
-        serve = [*manage, "serve", "--host", "127.0.0.1", "--port", str(PORT)]
-        trials = [_trial(serve, environment) for _ in range(arguments.trials)]
-    answered_s, ready_s, ended_s = (sorted(column) for column in zip(*trials, strict=True))
-    verdict = Verdict("start")
-    verdict.below("first /health, slowest", ANSWER_LIMIT_S, answered_s[-1], "s")
-    verdict.told("first /health, median", statistics.median(answered_s), "s")
-    verdict.told("ready to speak, median", statistics.median(ready_s), "s")
-    verdict.told("SIGTERM to the end, median", statistics.median(ended_s), "s")
-    return verdict.conclude(arguments.json)
+        for count in options.processes:
+            _trial(count, environment, Path(folder) / "log")  # measures the engine
+            trials = [
+                _trial(count, environment, Path(folder) / "log") for _ in range(options.trials)
+            ]
+            _judge(verdict, count, trials)
+    return verdict.conclude(options.json)
 
 
-def _trial(serve: list[str], environment: dict[str, str]) -> tuple[float, float, float]:
-    """Seconds from start to answer, from start to ready, and from SIGTERM to the end."""
+def _judge(verdict: Verdict, count: int, trials: Sequence[Trial]) -> None:
+    answered_s, ready_s, ended_s = zip(*trials, strict=True)
+    name = f"{count} process{'es' if count > 1 else ''}"
+    verdict.below(f"{name}: first /health, slowest", ANSWER_LIMIT_S, max(answered_s), "s")
+    verdict.told(f"{name}: first /health, median", statistics.median(answered_s), "s")
+    verdict.below(f"{name}: ready to speak, slowest", READY_LIMIT_S, max(ready_s), "s")
+    verdict.told(f"{name}: ready to speak, median", statistics.median(ready_s), "s")
+    verdict.told(f"{name}: SIGTERM to the end, median", statistics.median(ended_s), "s")
+
+
+def _trial(count: int, environment: dict[str, str], log: Path) -> Trial:
+    port = free_port()
+    ready = "takes sessions" if count == 1 else f"{count} processes are ready"
+    serve = [sys.executable, "manage.py", "serve", "--host", "127.0.0.1", "--port", str(port)]
     began_s = time.monotonic()
-    with subprocess.Popen(
-        serve, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        answered_s = 0.0
-        while True:
-            try:
-                status = get_json(f"ws://127.0.0.1:{PORT}", "/health")["status"]
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit("the server did not start") from None
-                time.sleep(0.005)  # noqa: TID251  nothing tells when the port opens
-                continue
-            answered_s = answered_s or time.monotonic() - began_s
-            if status == "ready":
-                break
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [*serve, "--processes", str(count)],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        ) as process,
+    ):
+        answered_s: float | None = None
+        while answered_s is None or ready not in log.read_text():
+            if process.poll() is not None or time.monotonic() - began_s > GIVE_UP_S:
+                process.kill()
+                raise SystemExit(f"the server did not start:\n{log.read_text()[-2_000:]}")
+            if answered_s is None:
+                with suppress(OSError):
+                    get_json(f"ws://127.0.0.1:{port}", "/health")
+                    answered_s = time.monotonic() - began_s
+            time.sleep(POLL_S)  # noqa: TID251  nothing tells when the port opens
         ready_s = time.monotonic() - began_s
-        told_s = time.monotonic()
+        ending_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         if process.wait(20) != 0:
             raise SystemExit(f"the server ended with {process.returncode}")
-        return answered_s, ready_s, time.monotonic() - told_s
+        return Trial(answered_s, ready_s, time.monotonic() - ending_s)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""What each process of a server holds at a moment: memory, descriptors, sockets, threads, tasks.
+
+Tasks are what the event loops say at `/metrics`, all others what the kernel says.
+"""
+
+import re
+import urllib.request
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks.server import Server
+
+_TASKS = re.compile(r'^talking_avatar_process_tasks\{process="[^"]*:(\d+)"\} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one process holds."""
+
+    pid: int
+    name: str
+    memory_bytes: int
+    """Resident and its own: pages that it shares with others are not counted twice."""
+    descriptors: int
+    sockets: int
+    threads: int
+    tasks: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.memory_bytes / 2**20:.1f} MiB, {self.descriptors} descriptors, "
+            f"{self.sockets} sockets, {self.threads} threads, {self.tasks} tasks"
+        )
+
+
+def held_by(server: Server) -> list[Held]:
+    """What all processes of the server hold now, oldest first; those that just end are left out."""
+    assert server.tree is not None
+    tasks = _tasks(server)
+    held = []
+    for process in sorted(server.tree.processes(), key=psutil.Process.create_time):
+        try:
+            with process.oneshot():
+                memory = process.memory_full_info()
+                held.append(
+                    Held(
+                        process.pid,
+                        _name(process),
+                        memory.uss,
+                        process.num_fds(),
+                        len(process.net_connections("all")),
+                        process.num_threads(),
+                        tasks.get(process.pid, 0),
+                    )
+                )
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return held
+
+
+def _name(process: psutil.Process) -> str:
+    """What a process does, by its command line."""
+    arguments = process.cmdline()
+    if "--app-process" in arguments:
+        return f"app {arguments[arguments.index('--app-process') + 1].split(',')[0]}"
+    if "run_engine" in arguments:
+        return "engine"
+    commands = [argument for argument in arguments if argument in ("serve", "runworker")]
+    return commands[0] if commands else "other"
+
+
+def _tasks(server: Server) -> dict[int, int]:
+    """Tasks by process id."""
+    page = server.address.replace("ws", "http", 1) + "/metrics"
+    with urllib.request.urlopen(page, timeout=10) as answer:
+        text = answer.read().decode()
+    return {int(pid): int(float(count)) for pid, count in _TASKS.findall(text)}
