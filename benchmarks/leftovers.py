@@ -11,6 +11,8 @@ import psutil
 
 from benchmarks.server import Server
 
+METRICS_WITHIN_S = 120.0
+"""A machine that is busy with other work may take long."""
 _TASKS = re.compile(r'^talking_avatar_process_tasks\{process="[^"]*:(\d+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -34,10 +36,15 @@ class Held:
         )
 
 
-def held_by(server: Server) -> list[Held]:
-    """What all processes of the server hold now, oldest first; those that just end are left out."""
+def held_by(server: Server, *, asks_for_tasks: bool = True) -> list[Held]:
+    """Return what all processes of the server hold now, oldest first.
+
+    Args:
+        server: On this machine. Those of its processes that just end are left out.
+        asks_for_tasks: Whether it is asked for its tasks, which costs it a request.
+    """
     assert server.tree is not None
-    tasks = _tasks(server)
+    tasks = _tasks(server) if asks_for_tasks else {}
     held = []
     for process in sorted(server.tree.processes(), key=psutil.Process.create_time):
         try:
@@ -71,8 +78,8 @@ def _name(process: psutil.Process) -> str:
 
 
 def _tasks(server: Server) -> dict[int, int]:
-    """Tasks by process id."""
+    """Return the tasks by process id."""
     page = server.address.replace("ws", "http", 1) + "/metrics"
-    with urllib.request.urlopen(page, timeout=10) as answer:
+    with urllib.request.urlopen(page, timeout=METRICS_WITHIN_S) as answer:
         text = answer.read().decode()
     return {int(pid): int(float(count)) for pid, count in _TASKS.findall(text)}

@@ -99,7 +99,7 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
     began_s, times_s, memory = time.monotonic(), list[float](), list[int]()
     while (now_s := time.monotonic() - began_s) < options.minutes * 60:
         times_s.append(now_s)
-        held = await asyncio.to_thread(held_by, server)
+        held = await asyncio.to_thread(held_by, server, asks_for_tasks=False)
         memory.append(sum(one.memory_bytes for one in held))
         if len(memory) % 12 == 1:
             print(f"{now_s / 60:5.1f} min  {memory[-1] / MIB:7.1f} MiB  {dict(seen)}", flush=True)

@@ -217,12 +217,13 @@ async def test_two_devices_share_the_mouths_and_one_makes_them_alone(
     first = engine_process(server)
     async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
-        await speak(stream)
+        before, _ = await speak(stream)
         first.kill()
-        await speak(stream)  # one warning of what was under way there
-        frames, reasons = await speak(stream)
-        assert not any("restarted" in reason for reason in reasons)
-        assert [frame for frame, _ in decoded(frames)]
+        between, _ = await speak(stream)  # one warning of what was under way there
+        after, reasons = await speak(stream)
+    assert not any("restarted" in reason for reason in reasons)
+    assert sum("audio_timestamp" in frame for frame in after) == 50
+    assert [frame for frame, _ in decoded(before + between + after)]
     assert json.loads(server.get("/health")[1])["models_loaded"]
     assert await asyncio.to_thread(server.process.end) == 0, server.process.output
     assert "Traceback" not in server.process.output, server.process.output

@@ -34,6 +34,7 @@ def test_the_next_engine_continues_with_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "times.json"
+    monkeypatch.setattr(loaded, "TOO_SLOW_MS", 60_000.0)  # of a machine that is busy with tests
     first = MuseTalkEngine(WEIGHTS, device="cpu", times_file=path)
     first.load()
     assert first.nets.loaded is not None
