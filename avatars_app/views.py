@@ -21,7 +21,7 @@ from avatars_app.access import holder_limits
 from avatars_app.access.authentication import principal_of_request
 from avatars_app.exceptions import AvatarConflict, UploadTooLarge
 from avatars_app.models import Avatar
-from avatars_app.permissions import MayChangeAvatars, may_replace
+from avatars_app.permissions import MayChangeAvatars, is_local, may_replace
 from avatars_app.range_response import file_response
 from avatars_app.serializers import (
     UPLOAD_THE_FILE,
@@ -203,7 +203,8 @@ class PreparationView(AvatarView):
 class AvatarsView(APIView):
     @extend_schema(summary="All avatars", responses=AvatarSerializer(many=True))
     def get(self, request: Request) -> Response:
-        shown = selectors.shown_avatars(with_disabled=bool(request.user.is_staff))
+        found = selectors.shown_avatars(with_disabled=bool(request.user.is_staff))
+        shown = [avatar for avatar in found if _may_see(request, avatar)]
         answer = [avatar_of(avatar, request) for avatar in shown]
         return Response(AvatarSerializer(answer, many=True).data)
 
@@ -342,6 +343,16 @@ def _row(user_id: str) -> Avatar:
 
 def _shown(request: Request, user_id: str) -> selectors.ShownAvatar:
     shown = selectors.shown_avatar(user_id, with_disabled=bool(request.user.is_staff))
-    if shown is None:
+    if shown is None or not _may_see(request, shown):
         raise NotFound(f"{user_id} has no avatar.")
     return shown
+
+
+def _may_see(request: Request, shown: selectors.ShownAvatar) -> bool:
+    """Whether a caller is shown an avatar; with LIST_AVATARS=false only its own and everybody's."""
+    if settings.LIST_AVATARS or shown.is_shipped or shown.is_default:
+        return True
+    if is_local(request) or request.user.is_staff:
+        return True
+    principal = principal_of_request(request)
+    return principal is not None and principal.may_open(shown.user_id)

@@ -270,6 +270,7 @@ VARIABLES: dict[str, Variable] = {
     "EMPHASIS": Variable("true", _flag),
     "END_OF_SPEECH_MS": Variable("240", _whole(80, 5_000, " of milliseconds")),
     "HISTORY_DAYS": Variable("90", _whole(0, 36_500, " of days")),
+    "LIST_AVATARS": Variable("true", _flag),
     "OPEN_UPLOADS": Variable("false", _flag),
     "MAX_UPLOAD_MB": Variable("500", _whole(1, 100_000, " of megabytes")),
     "PREPARATION_S": Variable("1800", _whole(1, 86_400, " of seconds")),

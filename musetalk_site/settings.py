@@ -45,6 +45,7 @@ END_OF_SPEECH_MS: int = _values["END_OF_SPEECH_MS"]
 AVATARS_DIR = _values["AVATARS_DIR"]
 SHIPPED_AVATARS_DIR = BASE_DIR / "avatars_app"
 DEFAULT_AVATAR: str = _values["DEFAULT_AVATAR"]
+LIST_AVATARS: bool = _values["LIST_AVATARS"]
 OPEN_UPLOADS: bool = _values["OPEN_UPLOADS"]
 MAX_UPLOAD_MB: int = _values["MAX_UPLOAD_MB"]
 PREPARATION_S: int = _values["PREPARATION_S"]
