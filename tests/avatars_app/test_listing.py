@@ -1,5 +1,7 @@
 """Whom /avatars shows which faces."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -29,7 +31,7 @@ def key(avatars: str, role: str = "viewer") -> dict[str, str]:
     return {"HTTP_AUTHORIZATION": f"Bearer {made}", **ELSEWHERE}
 
 
-def seen(client: Client, **headers: str) -> set[str]:
+def seen(client: Client, **headers: Any) -> set[str]:
     """Return the names in the list, which are those whose pages and pictures are there."""
     listed = client.get("/avatars", **headers)
     assert listed.status_code == 200
