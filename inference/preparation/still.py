@@ -1,9 +1,11 @@
-"""Life for a still picture: a little sway of the head, breathing, and blinks.
+"""Life for a still picture: turns and dips of the head, breathing, glances and blinks.
 
-A displacement field moves the head as a whole and the shoulders with the breath; it is smooth and
-fades towards the picture's edges, so the background bends by a pixel or two and nothing tears. The
-eyelids are drawn down over the eyes column by column, as the engine's warp moves lips. All curves
-are periodic, so that every clip ends where it began, at the picture itself.
+A head that turns or dips by a few degrees is seen by its features: they go across the face while
+its outline hardly moves. So that is what moves most here, and the background stays as it is. The
+head as a whole sways a little, and the shoulders rise with the breath; that field is smooth and
+fades towards the picture's edges. Eyeballs move within their lids, and lids are drawn down over the
+eyes, as `inference.engines.viseme.renderers.expression` does it live. All curves are periodic, so
+that every clip ends where it began, at the picture itself.
 """
 
 from collections.abc import Iterator
@@ -14,52 +16,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import ClipState
-from inference.media.types import Picture
+from inference.engines.viseme.renderers.expression import Eye, edge_of, lower_lid
+from inference.engines.viseme.renderers.warp import LIDS
+from inference.media.types import Picture, Rectangle
 from inference.timing import FRAMES_PER_SECOND
 
 Floats = NDArray[np.float32]
 
 _BREATH = 0.006
 """Rise of the shoulders, in heights of the head."""
+_WITH_HEAD = 0.25
+"""Of a dip, the part that the whole head makes."""
 _COARSE = 4
 """The field is smooth: one value for so many pixels is enough."""
 _BLINK = (0.25, 0.8, 1.0, 0.95, 0.7, 0.4, 0.15)
 """How far the lids are shut, picture by picture."""
-EYES = (
-    # landmarks of the upper and the lower lid, corner to corner, and of the fold above
-    ([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133], 223),
-    (
-        [362, 398, 384, 385, 386, 387, 388, 466, 263],
-        [362, 382, 381, 380, 374, 373, 390, 249, 263],
-        443,
-    ),
-)
+_GLANCE = 0.085
+"""How far the eyeballs go at 1, in widths of the eye."""
+_SACCADE = 2
+"""Pictures that a jump of the eyes takes."""
+
+
+_SECOND = FRAMES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
     """How a still picture moves in one clip. Lengths in pictures, angles in degrees.
 
-    ``title``: for people; ``sway``: turn of the head; ``nod``: its dip, in hundredths of its
-    height; ``waves``: how often in the clip; ``blinks``: pictures at which one begins.
+    ``title``: for people; ``sway``: of the head as a whole; ``turn``, ``nod``: how far its features
+    go aside and down, in hundredths of its height; ``waves``: how often in the clip; ``blinks``:
+    pictures at which one begins; ``glances``: first and last picture, and how far to the viewer's
+    right, -1..1.
     """
 
     title: str
     state: ClipState
     frames: int
     sway: float
+    turn: float
     nod: float
     waves: int
     blinks: tuple[int, ...]
+    glances: tuple[tuple[int, int, float], ...] = ()
 
 
 LIVES = (
-    Life("calm", "idle", 5 * FRAMES_PER_SECOND, 0.7, 0.5, 1, (38, 97)),
-    Life("slow nod", "idle", 6 * FRAMES_PER_SECOND, 0.5, 0.8, 1, (61,)),
-    Life("double blink", "idle", 4 * FRAMES_PER_SECOND, -0.6, 0.4, 1, (27, 36)),
-    Life("plain", "speaking", 4 * FRAMES_PER_SECOND, 1.3, 1.2, 2, (52,)),
-    Life("lively", "speaking", 5 * FRAMES_PER_SECOND, -1.5, 1.0, 2, (30, 88)),
-    Life("nod", "action", 2 * FRAMES_PER_SECOND, 0.0, 5.0, 2, (20,)),
+    Life("calm", "idle", 5 * _SECOND, 0.25, 0.9, 0.6, 1, (38, 97), ((60, 76, 0.35),)),
+    Life("glance", "idle", 6 * _SECOND, 0.2, 1.3, 0.8, 1, (61,), ((24, 52, 0.9), (88, 108, -0.5))),
+    Life("double blink", "idle", 4 * _SECOND, -0.2, -0.8, 0.5, 1, (27, 36), ((58, 72, -0.4),)),
+    Life("plain", "speaking", 4 * _SECOND, 0.4, 1.5, 1.3, 2, (52,), ((66, 80, 0.4),)),
+    Life("lively", "speaking", 5 * _SECOND, -0.45, -1.8, 1.4, 2, (30, 88), ((96, 112, -0.6),)),
+    Life("nod", "action", 2 * _SECOND, 0.0, 0.0, 4.5, 2, (20,)),
 )
 """The clips a still picture is given; the action is a nod."""
 
@@ -79,21 +87,25 @@ def moved_pictures(picture: Picture, landmarks: Floats, life: Life) -> Iterator[
     y, x = np.mgrid[:height, :width].astype(np.float32)
     coarse_y, coarse_x = (np.mgrid[: height // _COARSE, : width // _COARSE] + 0.5) * _COARSE - 0.5
     head = _Head.of(landmarks)
+    eyes = [Eye(landmarks[upper], landmarks[lower]) for upper, lower in LIDS]
     for frame in range(life.frames):
         coarse = head.displacement(coarse_x, coarse_y, head.motion(life, frame))
-        dx, dy = (cv2.resize(part, (width, height)) for part in coarse)
+        dx, dy = (np.asarray(cv2.resize(part, (width, height)), np.float32) for part in coarse)
         shut = max((_lid(frame - start) for start in life.blinks), default=0.0)
-        if shut:
-            for upper, lower, fold in EYES:
-                lid = _eyelid(x, y, landmarks[upper], landmarks[lower], landmarks[fold], shut)
-                dy = np.asarray(dy + lid, np.float32)
+        aside = _glance(life, frame)
+        for eye in eyes:
+            if aside:
+                _look_aside(dx, eye, aside)
+            if shut:
+                lower_lid(dy, eye, shut, Rectangle(0, 0, width, height))
         yield _moved(picture, x + dx, y + dy)
 
 
 @dataclass(frozen=True, slots=True)
 class _Motion:
-    """Turn in radians, dip and breath in pixels."""
+    """Sway in radians, the others in pixels."""
 
+    sway: float
     turn: float
     dip: float
     breath: float
@@ -118,7 +130,8 @@ class _Head:
         dip = (1 - np.cos(life.waves * phase)) / 2
         breath = (1 - np.cos(2 * phase)) / 2
         return _Motion(
-            turn=float(np.radians(life.sway) * np.sin(life.waves * phase)),
+            sway=float(np.radians(life.sway) * np.sin(life.waves * phase)),
+            turn=float(life.turn / 100 * self.height * np.sin(phase) * (1 - 0.3 * np.cos(phase))),
             dip=float(life.nod / 100 * self.height * dip),
             breath=float(_BREATH * self.height * breath),
         )
@@ -130,9 +143,12 @@ class _Head:
         # The neck gives way between the chin and the shoulders; far from the head all is still.
         is_head = _rise(up + 0.55, 0.6) * (1 - _rise(np.hypot(across, up - 0.55) - 0.75, 1.1))
         is_body = _rise(-up - 0.1, 0.5) * (1 - _rise(np.abs(across) - 1.0, 0.8))
+        # 1 about the nose, 0 at the outline of the face
+        is_feature = _rise(1 - np.hypot(across / 0.42, (up - 0.48) / 0.60), 0.85)
         pivot = self.chin + 0.35 * self.height
-        dx = motion.turn * (y - pivot) * is_head
-        dy = -motion.turn * (x - self.x) * is_head - motion.dip * is_head
+        dx = motion.sway * (y - pivot) * is_head - motion.turn * is_feature
+        dy = -motion.sway * (x - self.x) * is_head
+        dy -= motion.dip * (_WITH_HEAD * is_head + (1 - _WITH_HEAD) * is_feature)
         dy += motion.breath * (is_head * 0.6 + is_body)
         return np.asarray(dx, np.float32), np.asarray(dy, np.float32)
 
@@ -146,23 +162,27 @@ def _lid(since: int) -> float:
     return _BLINK[since] if 0 <= since < len(_BLINK) else 0.0
 
 
-def _eyelid(
-    x: Floats, y: Floats, upper: Floats, lower: Floats, fold: Floats, shut: float
-) -> Floats:
-    """Displacement down of the skin above an eye, zero outside of it."""
-    left, right = float(upper[:, 0].min()), float(upper[:, 0].max())
-    columns = np.arange(x.shape[1], dtype=np.float32)
-    order_u, order_l = np.argsort(upper[:, 0]), np.argsort(lower[:, 0])
-    lid = np.interp(columns, upper[order_u, 0], upper[order_u, 1])
-    rim = np.interp(columns, lower[order_l, 0], lower[order_l, 1])
-    inside = np.clip(np.minimum(columns - left, right - columns) / (0.06 * (right - left)), 0, 1)
-    drop = (rim - lid) * 0.98 * shut * inside
-    brow = np.minimum(float(fold[1]), lid - 1)
-    target = lid + drop
-    # Above the lid skin stretches, the eye below it is squeezed away under the lower rim.
-    stretched = np.clip((y - brow) / np.maximum(target - brow, 1), 0, 1)
-    squeezed = np.clip((y - target) / np.maximum(rim - target, 0.5), 0, 1)
-    return np.asarray(-drop * (stretched - squeezed), np.float32)
+def _glance(life: Life, frame: int) -> float:
+    """Return how far the eyes look aside in a picture, -1..1."""
+    return sum(
+        aside * min(max(min(frame - first, last - frame) / _SACCADE, 0.0), 1.0)
+        for first, last, aside in life.glances
+    )
+
+
+def _look_aside(dx: Floats, eye: Eye, aside: float) -> None:
+    """Move what is between the lids; they and the corners stay."""
+    left, right = float(eye.upper[:, 0].min()), float(eye.upper[:, 0].max())
+    top, bottom = float(eye.upper[:, 1].min()), float(eye.lower[:, 1].max())
+    columns = np.arange(max(int(left), 0), min(int(right) + 1, dx.shape[1]), dtype=np.float32)
+    rows = np.arange(max(int(top), 0), min(int(bottom) + 2, dx.shape[0]), dtype=np.float32)
+    if not (columns.size and rows.size):
+        return
+    lid, rim = edge_of(eye.upper, columns), edge_of(eye.lower, columns)
+    within = np.clip(np.minimum(rows[:, None] - lid, rim - rows[:, None]) / 1.5, 0, 1)
+    corners = np.minimum(columns - left, right - columns) / (0.25 * (right - left))
+    part = dx[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    part -= aside * _GLANCE * (right - left) * within * np.clip(corners, 0, 1)
 
 
 def _moved(picture: Picture, from_x: Floats, from_y: Floats) -> Picture:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engines.viseme.renderers.face_frame import INNER_LOWER, INNER_UPPER
+from inference.engines.viseme.renderers.warp import LIDS
 from inference.faces.mesh import FaceMesh
 from inference.preparation import cut as cutting
 from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
 from inference.preparation.quiet import Hush, shutting
-from inference.preparation.still import EYES, LIVES, moved_landmarks, moved_pictures
+from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
 from tests.drawn_face import draw_face, to_rgb
 
 
@@ -242,7 +243,7 @@ def test_a_still_picture_lives_and_comes_back_to_itself(life):
 def test_a_blink_shuts_the_eyes():
     marks = FaceMesh().find(draw_face()).landmarks[:, :2]
     still = np.full((768, 512), 128, np.uint8)
-    for upper, lower, _ in EYES:
+    for upper, lower in LIDS:
         eye = np.concatenate([marks[upper], marks[lower][::-1]]).round().astype(np.int32)
         cv2.fillPoly(still[:512], [eye], 255)
     life = LIVES[0]

@@ -86,7 +86,7 @@ def express(
     down = np.asarray(cv2.resize(half, (box.width, box.height)), np.float32)
     if blinks:
         for eye in face.eyes:
-            _shut(down, eye, emphasis.blink, box)
+            lower_lid(down, eye, emphasis.blink, box)
         size = (box.width // 2, box.height // 2)
         half = np.asarray(cv2.resize(down, size, interpolation=cv2.INTER_AREA), np.float32)
     _move(patch, inner, down, half)
@@ -142,14 +142,14 @@ def _place_table(table: Floats, face: FacePlace, box: Rectangle) -> Floats:
     return np.asarray(cv2.warpAffine(table, matrix, (box.width // 2, box.height // 2)), np.float32)
 
 
-def _shut(down: Floats, eye: Eye, blink: float, box: Rectangle) -> None:
+def lower_lid(down: Floats, eye: Eye, blink: float, box: Rectangle) -> None:
     """Add to ``down`` what draws the upper lid over the eye: skin stretches from the brow on."""
     left, right = float(eye.upper[:, 0].min()), float(eye.upper[:, 0].max())
     first, last = int(max(left - box.x, 0)), int(min(right - box.x + 1, box.width))
     if last - first < 4:
         return
     columns = np.arange(first, last, dtype=np.float32) + box.x
-    lid, rim = _edge(eye.upper, columns), _edge(eye.lower, columns)
+    lid, rim = edge_of(eye.upper, columns), edge_of(eye.lower, columns)
     inside = np.clip(np.minimum(columns - left, right - columns) / (0.08 * (right - left)), 0, 1)
     drop = np.maximum(rim - lid + 0.8, 0) * blink * inside
     # The lashes keep their shape; what stretches is the skin between them and the brow.
@@ -161,7 +161,8 @@ def _shut(down: Floats, eye: Eye, blink: float, box: Rectangle) -> None:
     down[:, first:last] -= drop * (stretched - squeezed)
 
 
-def _edge(points: Floats, columns: Floats) -> Floats:
+def edge_of(points: Floats, columns: Floats) -> Floats:
+    """Return the height of a lid's edge at each of ``columns``, pixels."""
     order = np.argsort(points[:, 0])
     edge = np.interp(columns, points[order, 0], points[order, 1])
     return np.asarray(edge, np.float32)
