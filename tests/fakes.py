@@ -16,6 +16,9 @@ from inference.timing import SAMPLES_PER_FRAME
 MOUTH = (slice(300, 340), slice(220, 292))
 """Rows and columns of the rectangle that `LoudnessEngine` paints."""
 
+MOUTH_MIDDLE = (slice(306, 334), slice(228, 284))
+"""What the soft edges of a repeated mouth leave alone."""
+
 
 class ManualTimer:
     """A call that `ManualClock` makes."""

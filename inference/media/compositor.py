@@ -5,6 +5,8 @@ pasted over the face. Staying in I420 saves the conversion of whole pictures, wh
 much as encoding them.
 """
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,10 @@ from numpy.typing import NDArray
 from inference.media.types import Patch, Picture, Rectangle
 
 Plane = NDArray[np.uint8]
+SOFT_EDGE_PX = 16
+"""Over so many pixels at most a patch of another picture passes into this one; an eighth of a small
+patch."""
+
 Planes = tuple[Plane, Plane, Plane]
 """Y at full size, U and V at half of it each."""
 
@@ -44,6 +50,35 @@ def draw(canvas: Planes, picture: Picture, patch: Patch | None) -> None:
 def cut(picture: Picture, rectangle: Rectangle) -> Patch:
     """Return what ``picture`` shows there: views of it."""
     return Patch(rectangle.x, rectangle.y, *_under(planes_of(picture), rectangle))
+
+
+def mixed(picture: Picture, patch: Patch, opacity: float) -> Patch:
+    """Mix ``opacity`` of a patch with what is under it, and less of it at its edges."""
+    weights = opacity * _soft_edges(patch.rectangle.height, patch.rectangle.width)
+    halves = weights[::2, ::2]
+    planes = []
+    for under, over, weight in zip(
+        _under(planes_of(picture), patch.rectangle),
+        (patch.y_plane, patch.u_plane, patch.v_plane),
+        (weights, halves, halves),
+        strict=True,
+    ):
+        plane = under + weight * (over.astype(np.float32) - under)
+        planes.append(np.rint(plane).astype(np.uint8))
+    return Patch(patch.x, patch.y, *planes)
+
+
+@lru_cache(maxsize=64)
+def _soft_edges(height: int, width: int) -> NDArray[np.float32]:
+    """Return float32 ``[height, width]``: 1 inside, falling to 0 at the edges.
+
+    Without a kink where the fall begins and ends.
+    """
+    edge = max(1, min(SOFT_EDGE_PX, height // 8, width // 8))
+    inwards = (np.minimum(np.arange(n), np.arange(n)[::-1]) for n in (height, width))
+    rows, columns = (np.clip(n / edge, 0, 1).astype(np.float32) for n in inwards)
+    rows, columns = (x * x * (3 - 2 * x) for x in (rows, columns))
+    return np.outer(rows, columns).astype(np.float32)
 
 
 def planes_of(picture: Picture) -> Planes:

@@ -32,7 +32,7 @@ from inference.media.encoder import Encoder, is_idr
 from inference.media.profile import VideoProfile
 from inference.media.types import Patch, Picture
 from inference.metrics import DurationHistogram
-from inference.runtime.concealment import LastMouth
+from inference.runtime.concealment import LastMouth, ShownMouth
 from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.frame_queue import PlannedFrame
 from inference.runtime.live_stream import (
@@ -255,14 +255,19 @@ class PooledStream:
     def _encode(self, picture: _Picture) -> Encoded:
         frame, plan, failure = picture.frame, picture.frame.plan, picture.failure
         source = self._source_picture(plan) if picture.source is None else picture.source
-        if not picture.is_late:
-            self._mouth.made(picture.patch)
-        elif not self._mouth.repeat(begins_utterance=plan.begins_utterance):
-            failure = "engine_late"
+        if failure is not None:
+            mouth = self._mouth.give_up()
+        elif not picture.is_late:
+            mouth = self._mouth.made(picture.patch)
+        else:
+            mouth = self._mouth.repeat(begins_utterance=plan.begins_utterance)
+            if self._mouth.is_given_up:
+                failure = "engine_late"
         if self._encoder is None or frame.begins_stretch:
             self._encoder = Encoder(self._pipeline.profile)
         began_s = time.perf_counter()
-        access_unit = self._encoder.encode(source, self._mouth.patch, idr=plan.must_be_idr)
+        patch = None if mouth is None else _over(source, mouth)
+        access_unit = self._encoder.encode(source, patch, idr=plan.must_be_idr)
         return Encoded(
             frame,
             access_unit,
@@ -286,3 +291,9 @@ class PooledStream:
         if isinstance(outcome, Encoded):
             self._pipeline.encoding.count(outcome.took_s)
         self._take(outcome, now_s)
+
+
+def _over(source: Picture, mouth: ShownMouth) -> Patch:
+    if mouth.opacity == 1.0 and not mouth.is_repeated:
+        return mouth.patch
+    return compositor.mixed(source, mouth.patch, mouth.opacity)

@@ -36,3 +36,19 @@ def test_a_patch_lands_on_all_three_planes_and_only_there() -> None:
 def test_a_cross_fade_is_a_weighted_mean() -> None:
     dark, bright = np.full((768, 512), 40, np.uint8), np.full((768, 512), 200, np.uint8)
     assert (compositor.cross_fade(dark, bright, 0.25) == 80).all()
+
+
+def test_a_soft_patch_leaves_no_edge_and_is_itself_in_the_middle() -> None:
+    picture = np.full((192 * 3 // 2, 192), 100, np.uint8)
+    patch = Patch(
+        16, 16, np.full((128, 128), 200, np.uint8), *(np.full((64, 64), 60, np.uint8),) * 2
+    )
+    whole, half = (compositor.mixed(picture, patch, opacity) for opacity in (1.0, 0.5))
+    assert whole.rectangle == patch.rectangle
+    assert (picture == 100).all()
+    row, chroma = whole.y_plane[64].astype(int), whole.u_plane[32].astype(int)
+    assert (row[0], row[64], row[-1]) == (100, 200, 100)
+    assert chroma[32] == 60
+    assert np.abs(np.diff(row)).max() <= 12, "100 levels at once without soft edges"
+    assert np.abs(np.diff(chroma)).max() <= 10
+    assert half.y_plane[64, 64] == 150

@@ -27,12 +27,12 @@ from inference.messages import (
     VideoFrame,
 )
 from inference.runtime import timeline
-from inference.runtime.concealment import MAX_REPEATS, MAX_START_DELAY_FRAMES
+from inference.runtime.concealment import FADE_FRAMES, MAX_REPEATS, MAX_START_DELAY_FRAMES
 from inference.runtime.host import OFFER_S
 from inference.runtime.learned_places import LearnedPlaces
 from inference.runtime.session import RESERVED_S
 from tests.factories import picture
-from tests.fakes import MOUTH, settle
+from tests.fakes import MOUTH, MOUTH_MIDDLE, settle
 from tests.inference.conftest import FakeGateway, Harness, running
 
 TICK = 0.04
@@ -263,10 +263,14 @@ async def test_a_mouth_of_long_ago_does_not_float_over_the_face(harness: Harness
     spoken = [frame for frame in gateway.frames if frame.position is not None]
     assert len(spoken) == 25
     pictures = dict(zip((f.frame for f in gateway.frames), decode(gateway.frames), strict=True))
-    shown = [abs(mouth_luma(pictures[frame.frame]) - 120) < 5 for frame in spoken]
-    first_without = shown.index(False)
-    assert not any(shown[first_without:])
-    assert first_without == 6 + MAX_REPEATS
+    lumas = [float(pictures[frame.frame][MOUTH_MIDDLE].mean()) for frame in spoken]
+    begins = 6 + MAX_REPEATS
+    assert lumas[:begins] == pytest.approx([120] * begins, abs=5)
+    gone = lumas[begins + FADE_FRAMES - 1]
+    assert abs(gone - 120) > 10
+    assert lumas[begins + FADE_FRAMES :] == pytest.approx([gone] * (7 - FADE_FRAMES), abs=5)
+    steps = np.diff(lumas[begins - 1 : begins + FADE_FRAMES])
+    assert steps == pytest.approx([(gone - 120) / FADE_FRAMES] * FADE_FRAMES, abs=4)
     assert [failure.reason for failure in gateway.of(SpeechFailed)] == ["engine_late"]
 
 

@@ -16,13 +16,14 @@ from inference.engines.base import RenderRefusal
 from inference.errors import EngineError
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import AudioWindow, Patch
+from inference.runtime.concealment import FADE_FRAMES
 from inference.runtime.deadlines import DeadlineQueue
 from inference.runtime.frame_queue import PlannedFrame
 from inference.runtime.live_stream import Encoded, MouthLate, NotEncoded, Outcome
 from inference.runtime.pipeline import Pipeline, PooledStream
 from inference.runtime.speech_queue import Speech, SpeechFrame
 from inference.runtime.timeline import Timeline
-from tests.fakes import MOUTH, InlinePool, ManualClock
+from tests.fakes import MOUTH, MOUTH_MIDDLE, InlinePool, ManualClock
 
 START_S = 100.0
 FRAME_S = 0.04
@@ -104,7 +105,7 @@ class Stage:
         seen = []
         for each in self.encoded():
             (frame,) = decoder.decode(av.Packet(each.access_unit))
-            seen.append(float(frame.to_ndarray(format="yuv420p")[MOUTH].mean()))
+            seen.append(float(frame.to_ndarray(format="yuv420p")[MOUTH_MIDDLE].mean()))
         return seen
 
 
@@ -196,14 +197,17 @@ def test_withdrawing_tells_whether_an_encoder_saw_a_picture(stage: Stage, encode
 def test_a_mouth_that_cannot_be_made_leaves_the_base_video(
     stage: Stage, result: MouthResult | Exception, reason: str
 ) -> None:
-    stage.frames(2)
+    stage.frames(2 + FADE_FRAMES)
     stage.engine.answer(0, 200)
-    stage.engine.asked[1][1](result)
-    first, second = stage.encoded()
-    assert (first.failure, second.failure) == (None, reason)
-    assert not second.is_repeated
-    bright, plain = stage.lumas()
+    for _, answer in stage.engine.asked[1:]:
+        answer(result)
+    first, *others = stage.encoded()
+    assert first.failure is None
+    assert {each.failure for each in others} == {reason}
+    assert not any(each.is_repeated for each in others)
+    bright, *fading, plain = stage.lumas()
     assert abs(bright - plain) > 30
+    assert fading == pytest.approx(np.linspace(bright, plain, FADE_FRAMES + 1)[1:], abs=4)
 
 
 def test_a_picture_that_cannot_be_decoded_is_reported(
