@@ -154,7 +154,7 @@ def kernels(
     plain = _bytes(unet_net, decoder, latents, context, None)
     name = name_of(dtype)
     yield of_bytes("plain networks", name, plain, single)
-    for operation in Operations.names():
+    for operation in choice.KERNEL_NAMES:
         found = _bytes(unet_net, decoder, latents, context, choice.only(operation))
         yield of_bytes(f"kernel {operation}", name, found, plain)
     found = _bytes(unet_net, decoder, latents, context, fused.KERNELS)

@@ -254,6 +254,13 @@ def profile(context: Context) -> None:
     kernels_of_a_batch(is_cuda=context.is_cuda, say=say)
 
 
+def levers(context: Context) -> None:
+    """Each lever alone, and all but one."""
+    from benchmarks.musetalk_levers import levers as say_levers
+
+    say_levers(is_cuda=context.is_cuda, say=say)
+
+
 def memory(context: Context) -> None:
     """Memory by batch size."""
     from benchmarks.musetalk_profile import memory_by_batch
@@ -266,6 +273,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "beside": beside,
     "throughput": throughput,
     "tests": gpu_tests,
+    "levers": levers,
     "decoders": decoders,
     "accuracy": accuracy,
     "profile": profile,

@@ -16,10 +16,14 @@ META = torch.device("meta")
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch does not type it
-    """Inside of it, ``peak`` is the most bytes that new tensors held at the same time."""
+    """Inside of it, ``peak`` is the most bytes that new tensors held at the same time.
 
-    def __init__(self) -> None:
+    With a ``limit`` of bytes what would be above fails, as a device's allocator does.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         super().__init__()
+        self.limit = limit
         self.now: int = 0
         self.peak: int = 0
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -38,8 +42,12 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch does not type
         storage = tensor.untyped_storage()
         if storage in self._seen or any(tensor is given for given in args):
             return
-        self._seen.add(storage)
         size = storage.nbytes()
+        if self.limit is not None and self.now + size > self.limit:
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {size} bytes beside {self.now}"
+            )
+        self._seen.add(storage)
         self.now += size
         self.peak = max(self.peak, self.now)
         weakref.finalize(storage, self._forget, size)

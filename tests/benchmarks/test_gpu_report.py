@@ -29,14 +29,25 @@ def test_every_section_can_be_run():
     assert set(gpu_sections.SECTIONS) == {section.name for section in SECTIONS}
 
 
+ROWS = {
+    "memory": (r"^\| \d+ \| - \| \d+\.\d\d \(process\)", 2),
+    "levers": (r"^\| (everything|nothing|one after the other) \|.* \d+ \|$", 6),
+    "profile": (r"^\| `aten::\S+` \| \d+ \| \d+\.\d+ \|", 10),
+}
+"""What sections of the networks print, and how often at least."""
+
+
 @pytest.mark.slow
-def test_a_section_of_the_networks_runs_to_its_end_without_a_gpu(tmp_path):
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize("name", ROWS)
+def test_a_section_of_the_networks_runs_to_its_end_without_a_gpu(tmp_path, name):
     pytest.importorskip("torch")
-    [memory] = [section for section in SECTIONS if section.name == "memory"]
+    [section] = [section for section in SECTIONS if section.name == name]
     arguments = ["--models", str(tmp_path / "models"), "--device", "cpu"]
-    text, ending = run_section(memory, 300.0, arguments, tmp_path)
+    text, ending = run_section(section, 600.0, arguments, tmp_path)
     assert re.fullmatch(r"after \d+ s", ending), text
-    assert len(re.findall(r"^\| \d+ \| - \| \d+\.\d\d \(process\)", text, re.M)) == 2
+    pattern, count = ROWS[name]
+    assert len(re.findall(pattern, text, re.M)) >= count, text
 
 
 @pytest.fixture

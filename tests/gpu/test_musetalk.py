@@ -158,14 +158,14 @@ def test_what_cannot_be_recorded_is_called(device, monkeypatch):
     wanted, _ = Runner(nets, device, torch.float32, buckets=(1,), records=False).generate(
         *paths.inputs(1, nets.width)
     )
-    plain = Runner.plain
+    decode = Runner.decode
 
-    def waiting(self, latents, tokens):
-        pixels, is_finite = plain(self, latents, tokens)
+    def waiting(self, hidden):
+        pixels, is_finite = decode(self, hidden)
         is_finite.cpu()
         return pixels, is_finite
 
-    monkeypatch.setattr(Runner, "plain", waiting)
+    monkeypatch.setattr(Runner, "decode", waiting)
     runner = Runner(nets, device, torch.float32, buckets=(1,))
     runner.warm_up()
     assert runner._graphs is None

@@ -1,11 +1,9 @@
 """The nets from load to fault to load: who works with them, works inside of this.
 
-Two work at the same time: the stream's calls (`DeviceLifecycle.live`), which a session waits for,
-and the
-preparation of clips (`DeviceLifecycle.beside`), for which nobody does. What the device raises
-becomes the
-engine's errors here. After a fault the nets are let go, and the next live call that comes when it
-is time (`recovery`) loads them again; preparation only waits for that.
+Several threads work at the same time: the stream's calls (`DeviceLifecycle.live`), which sessions
+wait for, and the preparation of clips (`DeviceLifecycle.beside`), for which nobody does. What the
+device raises becomes the engine's errors here. After a fault the nets are let go, and the next live
+call that comes when it is time (`recovery`) loads them again; preparation only waits for that.
 """
 
 import gc
@@ -49,7 +47,7 @@ class DeviceLifecycle:
     def live(self) -> "Iterator[LoadedModel]":
         """For work that a session waits for; the EngineError's class says what to expect."""
         nets = self._alive()
-        with self._told(), nets.live:
+        with self._told(nets), nets.live():
             yield nets
 
     @contextmanager
@@ -58,7 +56,7 @@ class DeviceLifecycle:
         nets = self.loaded
         if nets is None:
             raise EngineError(self._recovery.state().message)
-        with self._told(), nets.beside:
+        with self._told(nets), nets.beside():
             yield nets
 
     def _alive(self) -> "LoadedModel":
@@ -80,7 +78,7 @@ class DeviceLifecycle:
             return nets
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, nets: "LoadedModel") -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -89,7 +87,10 @@ class DeviceLifecycle:
             if is_out_of_memory(error):
                 reason = "the device's memory is too small for one picture"
                 raise EngineOutOfMemory(reason) from error
-            self.fail(error)
+            if (
+                self.loaded is nets
+            ):  # or another thread met the fault before, and others may be back
+                self.fail(error)
             raise EngineError(self._recovery.state().message) from None
 
     def fail(self, error: BaseException) -> None:

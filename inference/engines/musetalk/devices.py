@@ -5,6 +5,7 @@ thread of a pool starts with ``cuda:0``, whatever ``DEVICE`` says, and streams, 
 that are made without naming a device go to the current one.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -53,18 +54,18 @@ def using(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def stream_of(device: torch.device, *, is_urgent: bool) -> AbstractContextManager[Any]:
-    """Return a stream of work of its own, to be entered where the work is given.
+def stream_of(
+    device: torch.device, *, is_urgent: bool
+) -> Callable[[], AbstractContextManager[Any]]:
+    """A stream of work of its own; urgent work goes first.
 
-    Urgent work goes first.
-
-    The same object can be entered repeatedly, by one thread at a time.
+    Returns:
+        What makes a context for work to be given to the stream; any thread may enter one.
     """
     if device.type != "cuda":
-        return nullcontext()
-    stream = torch.cuda.Stream(device, priority=-1 if is_urgent else 0)
-    work: AbstractContextManager[Any] = torch.cuda.stream(stream)
-    return work
+        return nullcontext
+    stream = torch.cuda.Stream(device, priority=-2 if is_urgent else 0)
+    return lambda: torch.cuda.stream(stream)
 
 
 def layout_of(device: torch.device) -> torch.memory_format:

@@ -54,8 +54,9 @@ LEAST_LEAD_S = 0.03
 MOST_LEAD_S = 0.4
 """A slower device shows no mouth (`circuit_breaker`), but requests are answered within it."""
 
-CAPACITY_MARGIN = 0.7
-"""The share of a frame's 40 ms that the engine may fill: the rest is for what else happens."""
+CAPACITY_MARGIN = 0.8
+"""The share of a frame's 40 ms that the engine may fill. With more, waiting grows faster than the
+number of sessions, and by that the age of the sound that all of them show (docs/performance.md)."""
 
 MEMORY_TO_READ = 3
 """What reading the weights may need, in sizes of their files: half precision becomes single."""
@@ -66,7 +67,7 @@ a session shows speaking, or none."""
 
 
 class MuseTalkEngine:
-    """MuseTalk 1.5 on one device. ``capacity`` and ``max_batch`` are measured at `load`."""
+    """MuseTalk 1.5 on one device. What it carries and how it is called are measured at `load`."""
 
     name = "musetalk"
 
@@ -166,10 +167,10 @@ class MuseTalkEngine:
             nets=nets,
             known_times=known_times,
         )
-        self.max_batch = loaded.max_batch
+        self.max_batch, self.concurrency = loaded.max_batch, loaded.concurrency
         sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
-        # The call that runs already, one's own, and what comes after.
-        lead_s = 2 * loaded.call_ms(max(sessions, 1)) / 1_000 + ENCODING_S
+        # The call that must end first, one's own, and what comes after.
+        lead_s = loaded.lead_ms(max(sessions, 1)) / 1_000 + ENCODING_S
         self.lead_s = min(max(lead_s, LEAST_LEAD_S), MOST_LEAD_S)
         log.info(
             "musetalk on %s: carries %d speaking sessions, batches of at most %d, begun %.0f ms "

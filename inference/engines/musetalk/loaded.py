@@ -1,8 +1,10 @@
 """Nets on a device, warmed up and measured: what `engine` holds once it is loaded."""
 
+import itertools
 import logging
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ from inference.engines.musetalk.devices import (
     synchronize,
     using,
 )
-from inference.engines.musetalk.execution import buckets
-from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution import buckets, queueing
+from inference.engines.musetalk.execution.batch import FaceJob, Queued, Renderer
 from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.execution.thread_priority import give_way
@@ -43,6 +45,9 @@ TOO_SLOW_MS = 1_000.0
 MEASURE_S = 0.2
 """How long batches of one size are measured."""
 
+OVERLAP_SIZE = 16
+"""Batches of at most this size tell whether overlapping pays."""
+
 
 @dataclass(slots=True)
 class LoadedModel:
@@ -54,15 +59,22 @@ class LoadedModel:
     renderer: Renderer
     preparer: ClipPreparer
     window: StreamingWindow
-    live: AbstractContextManager[Any]
-    """What a session waits for is done inside of this."""
-    beside: AbstractContextManager[Any]
-    """And what nobody waits for inside of this."""
+    live: Callable[[], AbstractContextManager[Any]]
+    """What a session waits for is done inside of what this makes."""
+    beside: Callable[[], AbstractContextManager[Any]]
+    """And what nobody waits for inside of what this makes."""
+    overhead_ms: float = 0.0
+    """What a call takes while the device does another's batch: hearing, gathering, handing out."""
 
     @property
     def milliseconds(self) -> dict[int, float]:
-        """What a batch of each bucket takes, hearing and making."""
+        """What a batch of each bucket takes, hearing and making: how far batches are apart."""
         return self.runner.milliseconds
+
+    @property
+    def concurrency(self) -> int:
+        """Calls at the same time: the host works for one while the GPU works for the other."""
+        return 2 if self.device.type == "cuda" else 1
 
     @property
     def is_gpu(self) -> bool:
@@ -81,9 +93,23 @@ class LoadedModel:
         """Speaking sessions for which calls fill at most ``busy_ms`` of each frame's 40."""
         return buckets.jobs_carried(busy_ms, self._times())
 
-    def call_ms(self, sessions: int) -> float:
-        """Return what a call takes while ``sessions`` are speaking, spread over the frame time."""
-        return buckets.call_time(sessions, FRAME_MS, self._times())
+    def lead_ms(self, sessions: int) -> float:
+        """How long a mouth waits while ``sessions`` speak: until a call begins, and until it ends.
+
+        At least two calls, also where the sessions are too many for this device.
+        """
+        times = self._times()
+        least = 2 * buckets.call_at_rest(sessions, FRAME_MS, times)[1] + self.overhead_ms
+        if sessions > self.sessions(FRAME_MS):
+            return least
+        found = queueing.answered_within(
+            sessions,
+            FRAME_MS,
+            times,
+            under_way=self.concurrency,
+            overhead=self.overhead_ms,
+        )
+        return max(found, least)
 
     def _times(self) -> dict[int, float]:
         """`milliseconds` of the buckets that are left: memory may have run short since."""
@@ -176,8 +202,10 @@ def load_nets(
                 del loaded
                 loaded = load(torch.float32)
             synchronize(where)
-            with loaded.live:
+            with loaded.live():
+                _choose_overlap(loaded, context, check_open)
                 _measure_or_recall(loaded, context, check_open, known_times)
+                _measure_overhead(loaded, context, check_open)
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if is_out_of_memory(error):
@@ -218,8 +246,10 @@ def _measure_or_recall(
     runner.buckets = recalled
     runner.milliseconds = {size: times[size] for size in recalled}
     # The first call takes longer than those after it, and shows that there can be one.
-    if _trial(loaded, recalled[0], context)() is None:
+    if (batch := _starting(loaded, recalled[0], context)()) is None:
         runner.forget(recalled[0])
+    else:
+        batch.wait()
 
 
 def _measure_all(
@@ -243,30 +273,74 @@ def _measure_all(
             break
 
 
+def _measure_overhead(
+    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
+) -> None:
+    """Measure what the smallest batch takes more where no other is under way."""
+    if loaded.concurrency > 1:
+        size = loaded.runner.buckets[0]
+        alone_ms = _measure(loaded, size, context, check_open, under_way=1)
+        loaded.overhead_ms = max(0.0, (alone_ms or 0.0) - loaded.milliseconds[size])
+
+
+def _choose_overlap(
+    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
+) -> None:
+    """Decode one batch beside the UNet of the next if that is faster on this device."""
+    runner = loaded.runner
+    if not runner.overlaps:
+        return
+    size = max(size for size in runner.buckets if size <= max(OVERLAP_SIZE, runner.buckets[0]))
+    beside_ms = _measure(loaded, size, context, check_open)
+    runner.overlaps = False
+    alone_ms = _measure(loaded, size, context, check_open)
+    if beside_ms is None or alone_ms is None:
+        return
+    runner.overlaps = beside_ms < alone_ms
+    log.info(
+        "batches of %d take %.1f ms with the decoder beside the next UNet, %.1f ms without",
+        size,
+        beside_ms,
+        alone_ms,
+    )
+
+
 def _measure(
-    loaded: LoadedModel, size: int, context: AudioContext, check_open: Callable[[], None]
+    loaded: LoadedModel,
+    size: int,
+    context: AudioContext,
+    check_open: Callable[[], None],
+    *,
+    under_way: int | None = None,
 ) -> float | None:
-    """Milliseconds from sound to patches on the host for ``size`` sessions.
+    """How many milliseconds batches for ``size`` sessions are apart, from sound to patches.
 
-    None if memory is too short for it. The median of calls one after the other over `MEASURE_S`, as
-    the stream makes them, without the first, which finds the device idle; where a call is slow, the
-    second one alone.
+    ``under_way``: how many at the same time; None: as many as in the stream. None if memory is too
+    short for it. The median over `MEASURE_S`, without the first, which finds the device idle; where
+    they are slow, the second one alone.
     """
-    call = _trial(loaded, size, context)
-    took_ms: list[float] = []
+    start = _starting(loaded, size, context)
+    queued: deque[Queued] = deque()
+    ends_s: list[float] = []
     end_s = time.perf_counter() + MEASURE_S
-    while len(took_ms) < 3 or time.perf_counter() < end_s:
+    while len(ends_s) < 3 or time.perf_counter() < end_s:
         check_open()
-        if (took := call()) is None:
+        if (batch := start()) is None:
             return None
-        took_ms.append(took)
-        if len(took_ms) == 2 and min(took_ms) > TOO_SLOW_MS:
-            return took_ms[1]
-    return statistics.median(took_ms[1:])
+        queued.append(batch)
+        if len(queued) < (under_way or loaded.concurrency):
+            continue
+        queued.popleft().wait()
+        ends_s.append(time.perf_counter())
+        if len(ends_s) == 2 and (ends_s[1] - ends_s[0]) * 1_000 > TOO_SLOW_MS:
+            break
+    for batch in queued:
+        batch.wait()
+    return statistics.median(after - before for before, after in itertools.pairwise(ends_s)) * 1_000
 
 
-def _trial(loaded: LoadedModel, size: int, context: AudioContext) -> Callable[[], float | None]:
-    """A call for ``size`` sessions, which returns its milliseconds; None if memory is too short."""
+def _starting(loaded: LoadedModel, size: int, context: AudioContext) -> Callable[[], Queued | None]:
+    """What hears ``size`` sessions and starts their batch; None if memory is too short for it."""
     silence = np.zeros(context.before + SAMPLES_PER_FRAME + context.after, np.float32)
     windows = [AudioWindow(silence, 1)] * size
     picture = np.full((768, 512), 128, np.uint8)
@@ -276,14 +350,9 @@ def _trial(loaded: LoadedModel, size: int, context: AudioContext) -> Callable[[]
         np.array([[128, 128, 384, 448, 128, 256, 256, 192]], np.int32),
     )
 
-    def call() -> float | None:
-        began = time.perf_counter()
+    def start() -> Queued | None:
         heard = loaded.tokens(windows)
         jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]
-        batch = loaded.renderer.queue_if_it_fits(jobs)
-        if batch is None:
-            return None
-        batch.wait()
-        return (time.perf_counter() - began) * 1_000
+        return loaded.renderer.queue_if_it_fits(jobs)
 
-    return call
+    return start

@@ -58,6 +58,8 @@ class Recovery:
         return True
 
     def state(self) -> EngineState:
+        if self.is_healthy:
+            return EngineState(message="The device failed, and is back.")
         hope = "this process must be restarted" if self.is_lost else "it is coming back"
         return EngineState(
             is_healthy=False,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
-from inference.engines.musetalk.devices import is_out_of_memory, using
+from inference.engines.musetalk.devices import is_out_of_memory
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.face.device_blend import PatchBatch, paste
 from inference.engines.musetalk.prepare.avatar import FaceClip
@@ -58,14 +58,11 @@ class Queued:
     chroma: Tensor
     is_finite: Tensor
     ready: Any | None = None
-    on_device: Sequence[Tensor] = ()
-    """What is being copied: kept until it is, so that nothing else is put there."""
 
     def wait(self) -> None:
         """Until the bytes are there."""
         if self.ready is not None:
             self.ready.synchronize()
-        self.on_device = ()
 
     def finish(self) -> list[Patch | None]:
         """Wait, and cut each job's patch out; None for one whose numbers overflowed."""
@@ -129,42 +126,42 @@ class _Staging:
 
 
 class Renderer:
-    """Jobs to patches with one `Runner`; on CUDA the way back has a stream of its own."""
+    """Jobs to patches with one `Runner`; on CUDA the way back has a stream of its own.
+
+    Any number of threads may render: batches are queued one after the other, and each thread waits
+    for its own.
+    """
 
     def __init__(self, runner: Runner, width: int) -> None:
         self._runner = runner
         self._width = width
         self._is_cuda = runner.device.type == "cuda"
-        self._copies = torch.cuda.Stream(runner.device) if self._is_cuda else None
+        self._copies = torch.cuda.Stream(runner.device, priority=-1) if self._is_cuda else None
 
     def queue(self, jobs: Sequence[FaceJob]) -> Queued:
         """Start a batch, at most the largest bucket. Nothing is waited for on CUDA."""
         canvas = canvas_of([job.faces.patch(job.index) for job in jobs])
         staging = _Staging(len(jobs), canvas, self._width, pinned=self._is_cuda)
         patches = [staging.put(row, job) for row, job in enumerate(jobs)]
-        device = self._runner.device
-        with torch.inference_mode(), using(device):
-            pixels, is_finite = self._runner.generate(staging.latents, staging.tokens)
-            inputs = PatchBatch(
-                *(
-                    tensor.to(device, non_blocking=self._is_cuda)
-                    for tensor in (
-                        staging.geometry,
-                        staging.masks,
-                        staging.luma,
-                        staging.chroma,
-                        staging.strength,
-                    )
-                )
-            )
-            results = (*paste(pixels, inputs), is_finite.clone())
+
+        def finish(pixels: Tensor, is_finite: Tensor, pasted: Sequence[Tensor]) -> Queued:
+            results = (*paste(pixels, PatchBatch(*pasted)), is_finite.clone())
             if self._copies is None:
                 luma, chroma, flags = (tensor.cpu() for tensor in results)
                 return Queued(patches, luma, chroma, flags)
             return self._bring_back(patches, results)
 
+        return self._runner.queue(
+            staging.latents,
+            staging.tokens,
+            finish,
+            beside=(
+                staging.geometry, staging.masks, staging.luma, staging.chroma, staging.strength
+            ),
+        )  # fmt: skip
+
     def _bring_back(self, patches: list[Rectangle], results: Sequence[Tensor]) -> Queued:
-        """Copy to pinned memory on the second stream, while the first runs the next batch."""
+        """Copy to pinned memory on a stream of its own, while others run the next batch."""
         assert self._copies is not None
         self._copies.wait_stream(torch.cuda.current_stream(self._runner.device))
         with torch.cuda.stream(self._copies):
@@ -172,11 +169,13 @@ class Renderer:
             for tensor in results:
                 pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
                 host.append(pinned.copy_(tensor, non_blocking=True))
+                # It is let go of now, and must not be given to the next batch before it is read.
+                tensor.record_stream(self._copies)
             # The thread that waits for it sleeps: the encoders need the core.
             ready = torch.cuda.Event(blocking=True)
             ready.record(self._copies)
         luma, chroma, is_finite = host
-        return Queued(patches, luma, chroma, is_finite, ready, results)
+        return Queued(patches, luma, chroma, is_finite, ready)
 
     def render(self, jobs: Sequence[FaceJob]) -> list[Patch | None]:
         """Any number of jobs; memory running short makes batches smaller.
@@ -187,10 +186,11 @@ class Renderer:
         queued: list[Queued] = []
         at = 0
         while at < len(jobs):
-            size = self._runner.next_batch(len(jobs) - at)
-            if (batch := self.queue_if_it_fits(jobs[at : at + size])) is None:
-                self._runner.forget(self._runner.bucket(size))
-                continue
+            with self._runner.lock:  # which sizes there are does not change in between
+                size = self._runner.next_batch(len(jobs) - at)
+                if (batch := self.queue_if_it_fits(jobs[at : at + size])) is None:
+                    self._runner.forget(self._runner.bucket(size))
+                    continue
             queued.append(batch)
             at += size
         for batch in queued:

@@ -32,24 +32,28 @@ def next_batch(count: int, times: Mapping[int, float]) -> int:
     return min(least_times(count, times)[-1][1], count)
 
 
-def call_time(jobs: int, period: float, times: Mapping[int, float]) -> float:
-    """Return what a call takes when ``jobs`` jobs come evenly in every ``period``.
+def call_at_rest(jobs: int, period: float, times: Mapping[int, float]) -> tuple[int, float]:
+    """The call that it comes to when ``jobs`` jobs come evenly in every ``period``.
 
     Each call takes all jobs that came during the one before. Where that never settles: a call of
     all jobs.
+
+    Returns:
+        How many jobs it has, and what it takes.
     """
     totals = [took for took, _ in least_times(jobs, times)]
     return next(
-        (took for n, took in enumerate(totals) if n and took * jobs <= n * period), totals[-1]
+        ((n, took) for n, took in enumerate(totals) if n and took * jobs <= n * period),
+        (jobs, totals[-1]),
     )
 
 
 def jobs_carried(busy: float, times: Mapping[int, float]) -> int:
     """How many jobs a period can bring, evenly spread, for calls to keep up with them.
 
-    Calls come to rest where each takes the jobs that came during the one before (`call_time`). With
-    ``jobs`` a period, a call of ``batch`` jobs comes every ``batch / jobs`` of it; calls keep up if
-    for some batch of at most ``jobs`` they fill no more than ``busy`` of the period.
+    Calls come to rest where each takes the jobs that came during the one before (`call_at_rest`).
+    With ``jobs`` a period, a call of ``batch`` jobs comes every ``batch / jobs`` of it; calls keep
+    up if for some batch of at most ``jobs`` they fill no more than ``busy`` of the period.
 
     Args:
         busy: The part of a period that calls may fill, in the unit of ``times``.

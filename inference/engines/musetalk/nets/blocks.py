@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from inference.engines.musetalk.nets.operations import Operations
+from inference.engines.musetalk.nets.operations import PLAIN, Operations
 
 
 class Fusable(nn.Module):
@@ -81,10 +81,10 @@ def picture_of(tokens: Tensor, height: int, width: int) -> Tensor:
     return tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
-def attend(projected: Sequence[Tensor], heads: int) -> Tensor:
+def attend(projected: Sequence[Tensor], heads: int, operations: Operations | None = None) -> Tensor:
     """Scaled dot-product attention of (query, key, value), each ``[B, T, C]``, with ``heads``."""
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in projected)
     if query.device.type == "mps":  # whose kernel has misread permuted tensors
         query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
-    mixed = functional.scaled_dot_product_attention(query, key, value)
+    mixed = (operations or PLAIN).attend(query, key, value)
     return mixed.transpose(1, 2).flatten(2)

@@ -1,8 +1,9 @@
 """Which kernels run on a device: those that work there, are right, and are faster than plain torch.
 
-Each operation is tried on its own with shapes of the published nets, before anything is recorded.
-A kernel that fails (a C compiler is missing, a driver is too old), that is off, or that is slower
-there gives way to plain torch, with a line in the log.
+Each operation is tried on its own with shapes of the published nets, before anything is recorded,
+and timed as it will run, which is recorded (`device_time`). A kernel that fails (a C compiler is
+missing, a driver is too old), that is off, or that is slower there gives way to plain torch, with a
+line in the log.
 """
 
 import logging
@@ -14,16 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.engines.musetalk.devices import synchronize
 from inference.engines.musetalk.nets import fused
+from inference.engines.musetalk.nets.attention import MeasuredAttention
+from inference.engines.musetalk.nets.device_time import milliseconds
 from inference.engines.musetalk.nets.operations import PLAIN, Operations
 
 log = logging.getLogger(__name__)
 
-WARM_UPS = 3
-ROUNDS = 5
-CALLS = 20
-"""In one round; the fastest round counts, since other programs only make a call longer."""
+KERNEL_NAMES = tuple(
+    name for name in Operations.names() if getattr(fused.KERNELS, name) != getattr(PLAIN, name)
+)
+"""The operations that there is a kernel of ours for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +135,6 @@ def largest_error(found: Tensor, wanted: Tensor) -> float:
     return float(off) if bool(off.isfinite()) else float("inf")
 
 
-def milliseconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return what a call takes when many follow each other."""
-    for _ in range(WARM_UPS):
-        work()
-    best = float("inf")
-    for _ in range(ROUNDS):
-        synchronize(device)
-        began_s = time.perf_counter()
-        for _ in range(CALLS):
-            work()
-        synchronize(device)
-        best = min(best, time.perf_counter() - began_s)
-    return best * 1_000 / CALLS
-
-
 def try_out(
     probe: Probe,
     device: torch.device,
@@ -192,13 +179,19 @@ def choose(trials: list[Trial]) -> Operations | None:
 
 
 def find_operations(device: torch.device, dtype: torch.dtype) -> Operations | None:
-    """Try all kernels on ``device``; None where there are none, or none is worth it."""
-    if device.type != "cuda" or fused.kernels is None:
+    """Try all kernels on ``device``; None where it is no CUDA device.
+
+    Which attention runs is found later, when batches are warmed up.
+    """
+    if device.type != "cuda":
         return None
-    began_s = time.perf_counter()
-    with torch.inference_mode():
-        trials = [try_out(probe, device, dtype) for probe in probes(device, dtype)]
-    for trial in trials:
-        log.info("%s", trial)
-    log.info("kernels chosen in %.1f s", time.perf_counter() - began_s)
-    return choose(trials)
+    chosen = None
+    if fused.kernels is not None:
+        began_s = time.perf_counter()
+        with torch.inference_mode():
+            trials = [try_out(probe, device, dtype) for probe in probes(device, dtype)]
+        for trial in trials:
+            log.info("%s", trial)
+        log.info("kernels chosen in %.1f s", time.perf_counter() - began_s)
+        chosen = choose(trials)
+    return replace(chosen or PLAIN, attend=MeasuredAttention(device))

@@ -38,15 +38,21 @@ _GATED_WIDTH = 1_024
 """Values of a row that one program gates."""
 
 _LEAST_PRODUCT = 16
-"""The least sides of a product on tensor cores: colors are padded to it, channels must have it."""
+"""The least sides of a product on tensor cores."""
+
+_TAPS = 32
+"""Nine taps of three colors, padded to a power of two."""
+
+_PIXELS = 256
+"""Pixels that one program writes."""
 
 _MOST_CHANNELS_OF_PIXELS = 256
 """More do not fit into a program's registers."""
 
 
-def _tile_of(count: int) -> int:
-    """Return the largest power of two up to `_TILE` that divides ``count``."""
-    return min(count & -count, _TILE)
+def _tile_of(count: int, most: int = _TILE) -> int:
+    """The largest power of two up to ``most`` that divides ``count``."""
+    return min(count & -count, most)
 
 
 def _power_from(count: int) -> int:
@@ -249,11 +255,13 @@ def _sum_and_norm(x: Tensor, y: Tensor | None, norm: nn.LayerNorm) -> tuple[Tens
 def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """See `Operations.pixels`.
 
-    The picture is read for its norm and once more, and never written but as bytes.
+    The picture is read once, where its moments are known, and never written but as bytes: what lies
+    between is nine products for each color, a quarter of it.
     """
     x = _channels_last(x)
     batch, channels, height, width = x.shape
-    positions = _tile_of(height * width)
+    area = height * width
+    positions, pixels_each = _tile_of(area), _tile_of(area, _PIXELS)
     is_possible = (
         _LEAST_PRODUCT <= channels <= _MOST_CHANNELS_OF_PIXELS
         and channels & (channels - 1) == 0
@@ -263,25 +271,34 @@ def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tenso
     if not is_possible:
         return PLAIN.pixels(x, norm, convolution)
     scale, shift = _scale_and_shift(x, norm, bias=None)
-    weight = x.new_zeros(9, channels, _LEAST_PRODUCT)
-    weight[:, :, :3] = convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
-    out = torch.empty((batch, height, width, 3), dtype=torch.uint8, device=x.device)
-    tiles = height * width // positions
-    is_finite = torch.empty(batch, tiles, dtype=torch.int8, device=x.device)
-    kernels.pixels_of[(batch * tiles,)](
+    weight = x.new_zeros(channels, _TAPS)
+    weight[:, :27] = convolution.weight.permute(1, 2, 3, 0).flatten(1)
+    products = torch.empty(batch * area, _TAPS, dtype=torch.float32, device=x.device)
+    kernels.products_of_taps[(batch * area // positions,)](
         x,
         scale,
         shift,
         weight,
+        products,
+        area,
+        PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
+        POSITIONS=positions,
+        CHANNELS=channels,
+        PADDED=_TAPS,
+    )
+    out = torch.empty((batch, height, width, 3), dtype=torch.uint8, device=x.device)
+    tiles = area // pixels_each
+    is_finite = torch.empty(batch, tiles, dtype=torch.int8, device=x.device)
+    kernels.pixels_of[(batch * tiles,)](
+        products,
         convolution.bias,
         out,
         is_finite,
         height,
         width,
-        PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
-        POSITIONS=positions,
-        CHANNELS=channels,
-        PADDED=_LEAST_PRODUCT,
+        POSITIONS=pixels_each,
+        COLORS=4,
+        PADDED=_TAPS,
     )
     return out.permute(0, 3, 1, 2), is_finite.bool().all(1)
 
@@ -295,4 +312,5 @@ KERNELS = Operations(
     layer_norm=layer_norm,
     add_and_norm=add_and_norm,
     pixels=pixels,
+    attend=PLAIN.attend,
 )

@@ -220,58 +220,75 @@ def sum_and_norm(
 
 
 @triton.jit
-def pixels_of(
+def products_of_taps(
     x,
     scale,
     shift,
     weight,
-    bias,
-    out,
-    is_finite,
-    height,
-    width,
+    products,
+    area,
     PRECISION: tl.constexpr,
     POSITIONS: tl.constexpr,
     CHANNELS: tl.constexpr,
     PADDED: tl.constexpr,
 ):
-    """Bytes of one tile of a picture: norm, SiLU, a 3x3 convolution to RGB, rounding.
+    """One tile of norm, SiLU, and the products with all taps of a 3x3 convolution to RGB.
 
-    ``x`` ``[B, height, width, CHANNELS]``; ``weight`` ``[9, CHANNELS, PADDED]``, zero beyond the
-    three colors; ``out`` uint8 ``[B, height, width, 3]``; ``is_finite`` int8, one a tile.
+    ``x`` ``[positions, CHANNELS]``, ``area`` of them a picture; ``weight`` ``[CHANNELS, PADDED]``:
+    column 3 * tap + color, zero beyond 27; ``products`` float32 ``[positions, PADDED]``. Norm and
+    SiLU are done once for a position, and not once for each of its nine neighbors.
+    """
+    tile = tl.program_id(0).to(tl.int64)
+    rows = tile * POSITIONS + tl.arange(0, POSITIONS)
+    channel = tl.arange(0, CHANNELS)
+    column = tl.arange(0, PADDED)
+    of_picture = tile * POSITIONS // area * CHANNELS + channel
+    values = tl.load(x + rows[:, None] * CHANNELS + channel[None, :]).to(tl.float32)
+    values = values * tl.load(scale + of_picture)[None, :]
+    values += tl.load(shift + of_picture)[None, :]
+    values = values / (1.0 + tl.exp(-values))
+    taps = tl.load(weight + channel[:, None] * PADDED + column[None, :])
+    total = tl.dot(values.to(taps.dtype), taps, input_precision=PRECISION)
+    tl.store(products + rows[:, None] * PADDED + column[None, :], total)
+
+
+@triton.jit
+def pixels_of(
+    products,
+    bias,
+    out,
+    is_finite,
+    height,
+    width,
+    POSITIONS: tl.constexpr,
+    COLORS: tl.constexpr,
+    PADDED: tl.constexpr,
+):
+    """Bytes of one tile of a picture, of the `products_of_taps` around each position.
+
+    ``out`` uint8 ``[B, height, width, 3]``; ``is_finite`` int8, one a tile; ``COLORS`` 4, a power
+    of two.
     """
     tile = tl.program_id(0).to(tl.int64)
     position = tile * POSITIONS + tl.arange(0, POSITIONS)
-    channel = tl.arange(0, CHANNELS)
-    color = tl.arange(0, PADDED)
+    color = tl.arange(0, COLORS)
+    is_color = (color < 3)[None, :] & (position >= 0)[:, None]
     column = position % width
     row = position // width % height
-    picture = tile * POSITIONS // (height * width)
-    factor = tl.load(scale + picture * CHANNELS + channel)[None, :]
-    added = tl.load(shift + picture * CHANNELS + channel)[None, :]
-    total = tl.zeros((POSITIONS, PADDED), tl.float32)
-    for tap in range(9):  # not unrolled: compiling that takes 24 s, and for 7.5 minutes
+    total = tl.zeros((POSITIONS, COLORS), tl.float32)
+    for tap in range(9):
         down, right = tap // 3 - 1, tap % 3 - 1
+        # Beyond the border the convolution's input is zero after the norm: no product at all.
         is_inside = (row + down >= 0) & (row + down < height)
         is_inside = is_inside & (column + right >= 0) & (column + right < width)
-        at = (position + down * width + right)[:, None] * CHANNELS + channel[None, :]
-        values = tl.load(x + at, mask=is_inside[:, None], other=0.0).to(tl.float32)
-        values = values * factor + added
-        values = values / (1.0 + tl.exp(-values))
-        # The convolution's border is zero after the norm, not before it.
-        values = tl.where(is_inside[:, None], values, 0.0)
-        taps = tl.load(weight + (tap * CHANNELS + channel)[:, None] * PADDED + color[None, :])
-        total += tl.dot(values.to(taps.dtype), taps, input_precision=PRECISION)
-    is_color = color < 3
-    total += tl.load(bias + color, mask=is_color, other=0.0).to(tl.float32)[None, :]
+        at = (position + down * width + right)[:, None] * PADDED + (tap * 3 + color)[None, :]
+        total += tl.load(products + at, mask=is_inside[:, None] & is_color, other=0.0)
+    total += tl.load(bias + color, mask=color < 3, other=0.0).to(tl.float32)[None, :]
     # Not a number is not equal to itself, and infinity less itself is not a number.
     rest = total - total
     tl.store(is_finite + tile, (tl.max(tl.where(rest == rest, 0, 1)) == 0).to(tl.int8))
     level = tl.minimum(tl.maximum(total / 2 + 0.5, 0.0), 1.0) * 255.0
     # 1.5 * 2**23 leaves single precision no bits below one: rounded half to even.
     level = (level + 12582912.0) - 12582912.0
-    tl.store(
-        out + position[:, None] * 3 + color[None, :],
-        level.to(tl.int32).to(tl.uint8),
-        mask=is_color[None, :] & (position >= 0)[:, None],
-    )
+    at = position[:, None] * 3 + color[None, :]
+    tl.store(out + at, level.to(tl.int32).to(tl.uint8), mask=is_color)

@@ -1,7 +1,7 @@
 """What the blocks are made of beside products, each done by a kernel or by plain torch.
 
 `Operations` is what a block calls. `PLAIN` does all of it in plain torch, in the same arithmetic;
-`fused` has a kernel for each; `choice` keeps of those what is right and faster on a device.
+`fused` has a kernel for most; `choice` keeps of those what is right and faster on a device.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,9 @@ class Operations:
     pixels: Callable[[Tensor, nn.GroupNorm, nn.Conv2d], tuple[Tensor, Tensor]]
     """Norm, SiLU, convolution to RGB → uint8 ``[B, 3, H, W]``, and per picture whether all was
     finite."""
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """Attention of query, key and value ``[B, heads, T, C / heads]``; no kernel of ours, see
+    `attention`."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -125,4 +128,5 @@ PLAIN = Operations(
     layer_norm=_layer_norm,
     add_and_norm=_add_and_norm,
     pixels=_pixels,
+    attend=functional.scaled_dot_product_attention,
 )

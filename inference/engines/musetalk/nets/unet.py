@@ -67,7 +67,7 @@ class UNetShape:
         )
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(Fusable):
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -75,10 +75,10 @@ class SelfAttention(nn.Module):
         self.to_out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.to_out(attend(self.to_qkv(x).chunk(3, -1), self.heads))
+        return self.to_out(attend(self.to_qkv(x).chunk(3, -1), self.heads, self.operations))
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Fusable):
     def __init__(self, channels: int, context: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -88,7 +88,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         key, value = self.to_kv(context).chunk(2, -1)
-        return self.to_out(attend((self.to_q(x), key, value), self.heads))
+        return self.to_out(attend((self.to_q(x), key, value), self.heads, self.operations))
 
 
 class TransformerBlock(Fusable):
@@ -112,7 +112,7 @@ class TransformerBlock(Fusable):
         return x + self.ff_out(operations.geglu(self.ff_in(hidden)))
 
 
-class SpatialTransformer(nn.Module):
+class SpatialTransformer(Fusable):
     """A transformer block over the pixels, between two 1x1 convolutions, here as linear layers."""
 
     def __init__(self, channels: int, shape: UNetShape) -> None:
@@ -125,7 +125,11 @@ class SpatialTransformer(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         hidden = self.block(self.proj_in(tokens_of(self.norm(x))), context)
-        return x + picture_of(self.proj_out(hidden), height, width)
+        if self.operations is None:
+            return x + picture_of(self.proj_out(hidden), height, width)
+        # The sum finds the moments that the next block's norm needs.
+        projected = picture_of(functional.linear(hidden, self.proj_out.weight), height, width)
+        return self.operations.add(x, projected, self.proj_out.bias)
 
 
 class Stage(nn.Module):

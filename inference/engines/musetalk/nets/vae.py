@@ -75,7 +75,7 @@ class VaeShape:
         return VaeShape(halves, max(1, self.groups // 2), self.layers)
 
 
-class PixelAttention(nn.Module):
+class PixelAttention(Fusable):
     """Single-head attention over all pixels."""
 
     def __init__(self, channels: int, groups: int) -> None:
@@ -86,8 +86,13 @@ class PixelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        mixed = attend(self.to_qkv(tokens_of(self.group_norm(x))).chunk(3, -1), 1)
-        return x + picture_of(self.to_out(mixed), height, width)
+        projected = self.to_qkv(tokens_of(self.group_norm(x))).chunk(3, -1)
+        mixed = attend(projected, 1, self.operations)
+        if self.operations is None:
+            return x + picture_of(self.to_out(mixed), height, width)
+        # The sum finds the moments that the next block's norm needs.
+        mixed = picture_of(functional.linear(mixed, self.to_out.weight), height, width)
+        return self.operations.add(x, mixed, self.to_out.bias)
 
 
 class Middle(nn.Module):

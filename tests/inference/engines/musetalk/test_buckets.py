@@ -67,7 +67,7 @@ def test_calls_keep_up_with_as_many_as_are_carried_and_no_more(times, busy):
 
 def test_a_call_takes_what_came_during_the_one_before():
     times = {1: 5.0, 2: 6.0, 4: 9.0, 8: 15.0, 16: 27.0}
-    assert buckets.call_time(1, 40.0, times) == 5.0
-    assert buckets.call_time(8, 40.0, times) == 5.0
-    assert buckets.call_time(16, 40.0, times) == 9.0
-    assert buckets.call_time(1, 40.0, {1: 349.0}) == 349.0, "it never settles"
+    assert buckets.call_at_rest(1, 40.0, times) == (1, 5.0)
+    assert buckets.call_at_rest(8, 40.0, times) == (1, 5.0)
+    assert buckets.call_at_rest(16, 40.0, times) == (4, 9.0)
+    assert buckets.call_at_rest(1, 40.0, {1: 349.0}) == (1, 349.0), "it never settles"

@@ -65,8 +65,8 @@ def loaded(nets, dtype):
         renderer=Renderer(runner, nets.width),
         preparer=ClipPreparer(nets.encoder, nets.face_parsing, DEVICE),
         window=StreamingWindow(before=CONTEXT.before, after=CONTEXT.after),
-        live=nullcontext(),
-        beside=nullcontext(),
+        live=nullcontext,
+        beside=nullcontext,
     )
 
 

@@ -226,7 +226,7 @@ def test_memory_running_short_makes_batches_smaller(engine, avatar, monkeypatch)
     monkeypatch.setattr(runner, "buckets", (1, 2, 4))
     monkeypatch.setattr(runner, "milliseconds", {})
     sizes = []
-    right = type(runner).plain
+    right = type(runner).predict
 
     def short(self, latents, tokens):
         sizes.append(len(latents))
@@ -234,7 +234,7 @@ def test_memory_running_short_makes_batches_smaller(engine, avatar, monkeypatch)
             raise torch.OutOfMemoryError("CUDA out of memory")
         return right(self, latents, tokens)
 
-    monkeypatch.setattr(type(runner), "plain", short)
+    monkeypatch.setattr(type(runner), "predict", short)
     jobs = [job(engine, avatar, seed=n) for n in range(3)]
     patches = engine.render(jobs)
     assert all(patch is not None for patch in patches)
@@ -249,7 +249,7 @@ def test_memory_for_not_even_one_is_an_error_of_its_own(engine, avatar, monkeypa
     def short(self, latents, tokens):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(type(runner), "plain", short)
+    monkeypatch.setattr(type(runner), "predict", short)
     with pytest.raises(EngineOutOfMemory, match="too small for one picture"):
         engine.render([job(engine, avatar)])
 
@@ -257,13 +257,13 @@ def test_memory_for_not_even_one_is_an_error_of_its_own(engine, avatar, monkeypa
 def test_numbers_that_overflow_show_the_source_picture(engine, avatar, monkeypatch):
     runner = engine.nets.loaded.runner
     monkeypatch.setattr(runner, "milliseconds", {})
-    right = type(runner).plain
+    right = type(runner).decode
 
-    def overflow(self, latents, tokens):
-        pixels, is_finite = right(self, latents, tokens)
-        return pixels, is_finite & (torch.arange(len(latents)) != 1)
+    def overflow(self, hidden):
+        pixels, is_finite = right(self, hidden)
+        return pixels, is_finite & (torch.arange(len(hidden)) != 1)
 
-    monkeypatch.setattr(type(runner), "plain", overflow)
+    monkeypatch.setattr(type(runner), "decode", overflow)
     patches = engine.render([job(engine, avatar, seed=n) for n in range(3)])
     assert [patch is None for patch in patches] == [False, True, False]
 
@@ -278,7 +278,7 @@ def test_a_device_that_failed_comes_back(avatar, monkeypatch):
         def lost(self, latents, tokens):
             raise RuntimeError("CUDA error: the driver stumbled\nmore lines")
 
-        broken.setattr(runner, "plain", lost)
+        broken.setattr(runner, "predict", lost)
         with pytest.raises(EngineError, match=r"device failed \(CUDA error: the driver stumbled\)"):
             engine.render([the_job])
     with pytest.raises(EngineError, match="coming back"):
@@ -315,7 +315,7 @@ def test_loading_measures_what_the_engine_carries(engine, monkeypatch):
     nets = engine.nets.loaded
     assert set(nets.milliseconds) == {1, 2}
     assert engine.max_batch == 2
-    assert engine.capacity == nets.sessions(28.0)
+    assert engine.capacity == nets.sessions(32.0)
     monkeypatch.setattr(nets.runner, "milliseconds", {1: 9.0, 2: 11.0})
     assert engine.capacity == 5
     assert nets.sessions(0.0) == 0

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import musetalk_paths as paths
 from inference.engines.musetalk.nets import blocks, choice, fused, moments
-from inference.engines.musetalk.nets.operations import PLAIN, Operations
+from inference.engines.musetalk.nets.operations import PLAIN
 
 ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def trial(name, kernel_ms=1.0, plain_ms=2.0, error=0.0):
     return choice.Trial(name, error, 0.01, kernel_ms, plain_ms)
 
 
-EVERY = [trial(name) for name in Operations.names() if name != "concatenate"]
+EVERY = [trial(name) for name in choice.KERNEL_NAMES if name != "concatenate"]
 
 
 def test_a_kernel_is_kept_only_if_it_is_right_and_faster():
@@ -117,7 +117,7 @@ def test_a_kernel_that_fails_is_plain_torch(monkeypatch):
 
 def test_there_is_a_probe_for_every_kernel():
     found = [probe.name for probe in choice.probes(CPU, torch.float32, batch=1, divisor=8)]
-    assert [*found[:3], "concatenate", *found[3:]] == list(Operations.names())
+    assert [*found[:3], "concatenate", *found[3:]] == list(choice.KERNEL_NAMES)
 
 
 def run(code: str, **environment: str) -> None:
@@ -192,8 +192,8 @@ resnets = sum(isinstance(m, blocks.ResnetBlock) for m in nets.decoder.modules())
 calls.clear()
 with torch.inference_mode():
     nets.decoder.to_bytes(torch.zeros(1, 4, 8, 8))
-# Read again: before the second norm of each block, after the first convolution and the attention.
-assert len(calls) == resnets + 2, (len(calls), resnets)
+# Read again: before the second norm of each block, and after the first convolution.
+assert len(calls) == resnets + 1, (len(calls), resnets)
 spoiled = torch.zeros(2, 4, 8, 8)
 spoiled[1] = float("nan")
 with torch.inference_mode():
@@ -245,24 +245,28 @@ from triton.compiler import ASTSource, compile
 from inference.engines.musetalk.nets import kernels
 
 TYPES = dict(
-    means="*fp32", squares="*fp32", scale="*fp32", shift="*fp32", is_finite="*i8", eps="fp32",
-) | dict.fromkeys(("tiles", "channels", "group", "height", "width", "count"), "i32")
+    means="*fp32", squares="*fp32", scale="*fp32", shift="*fp32", products="*fp32",
+    is_finite="*i8", eps="fp32",
+) | dict.fromkeys(("tiles", "channels", "group", "height", "width", "count", "area"), "i32")
 PUBLISHED = dict(
     HAS_BIAS=True, HAS_MOMENTS=True, HAS_SUM=True, IS_SILU=True, POSITIONS=64, CHANNELS=64,
-    TILES=1024, GROUP=4, PADDED=16, PRECISION="tf32", WIDTH=1024,
+    TILES=1024, GROUP=4, PADDED=32, COLORS=4, PRECISION="tf32", WIDTH=1024,
 )
 SMALLEST = dict(
     HAS_BIAS=False, HAS_MOMENTS=False, HAS_SUM=False, IS_SILU=False, POSITIONS=16, CHANNELS=16,
-    TILES=1, GROUP=1, PADDED=16, PRECISION="tf32", WIDTH=16, bias=None, tiles=1, group=1,
+    TILES=1, GROUP=1, PADDED=32, COLORS=4, PRECISION="tf32", WIDTH=16, bias=None, tiles=1, group=1,
 )
 ALWAYS_BIAS = ("sum_with_bias", "pixels_of")
 for name in (
     "tile_moments", "scale_and_shift", "scaled_and_shifted", "sum_with_bias", "interleaved",
-    "gated", "sum_and_norm", "pixels_of",
+    "gated", "sum_and_norm", "products_of_taps", "pixels_of",
 ):
     kernel = getattr(kernels, name)
     for fixed in (PUBLISHED, SMALLEST):
-        fixed = fixed | dict(CHANNELS=128) if name == "pixels_of" and fixed is PUBLISHED else fixed
+        if name == "products_of_taps" and fixed is PUBLISHED:
+            fixed = fixed | dict(CHANNELS=128)
+        if name == "pixels_of" and fixed is PUBLISHED:
+            fixed = fixed | dict(POSITIONS=256)
         if name in ALWAYS_BIAS:
             fixed = {{key: value for key, value in fixed.items() if key != "bias"}}
         names = kernel.arg_names

@@ -11,6 +11,7 @@ from benchmarks.published_nets import published_networks
 from inference.engines.musetalk import networks
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets.operations import to_pixels
+from inference.engines.musetalk.recording import RecordingFailed
 from inference.engines.musetalk.weights import find_tree
 
 WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
@@ -82,37 +83,36 @@ def test_bytes_are_rounded_half_to_even():
 
 def test_warming_up_drops_batches_that_memory_is_short_of(nets, monkeypatch):
     runner = Runner(nets, CPU, torch.float32, buckets=(1, 2, 4))
-    right = Runner.plain
+    right = Runner.predict
 
     def short(self, latents, tokens):
         if len(latents) > 2:
             raise torch.OutOfMemoryError
         return right(self, latents, tokens)
 
-    monkeypatch.setattr(Runner, "plain", short)
+    monkeypatch.setattr(Runner, "predict", short)
     said: list[str] = []
     runner.warm_up(said.append)
     assert runner.buckets == (1, 2)
     assert said == [f"warming up batches of {size}" for size in (4, 2, 1)]
 
 
-def test_a_way_that_cannot_be_recorded_is_called(nets, monkeypatch):
-    from inference.engines.musetalk.execution import graphs
-    from inference.engines.musetalk.execution import runner as module
-
+def test_a_part_that_cannot_be_recorded_is_called(nets):
     class NoGraphs:
-        def __init__(self, way, inputs, device):
-            self._way, self._inputs = way, inputs
+        def __init__(self, part, inputs):
+            self._part, self._inputs = part, inputs
 
         def warm(self, size):
-            self._way(*self._inputs(size))
+            self._part(*self._inputs(size))
 
         def get(self, size):
-            raise graphs.RecordingFailed("operation not permitted when stream is capturing")
+            raise RecordingFailed("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(module, "Graphs", NoGraphs)
-    runner = Runner(nets, CPU, torch.float32, buckets=(2,), records=True)
+    runner = Runner(nets, CPU, torch.float32, buckets=(2,))
+    parts = (runner.predict, runner._inputs), (runner.decode, runner._hidden_inputs)
+    vars(runner)["_graphs"] = tuple(NoGraphs(*part) for part in parts)
     runner.warm_up(lambda text: None)
+    assert runner._graphs is None
     found = runner.generate(*paths.inputs(2, 32))[0]
     wanted = Runner(nets, CPU, torch.float32, buckets=(2,)).generate(*paths.inputs(2, 32))[0]
     assert (found == wanted).all()
