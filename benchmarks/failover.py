@@ -35,6 +35,7 @@ PICTURES_WITHIN_S, LIPS_WITHIN_S = 2.0, 5.0
 IN_FLIGHT_S = 0.5
 """Mouths that were made before an engine process died are shown no later than this."""
 GIVE_UP_S = 120.0
+TAKES_SESSIONS = "takes sessions"
 STANDS_BY = "an engine process stands by"
 
 
@@ -161,13 +162,26 @@ async def kill_apps(server: ServerProcess, sessions: int, kills: int) -> list[Vi
     async with Audience(server, sessions) as viewers:
         await asyncio.sleep(2)
         for number in range(kills):
-            if (process := app_process(server, number % PROCESSES)) is not None:
-                process.kill()
+            try:
+                await _until(lambda n=number: _all_recovered(server, viewers, n))  # type: ignore[misc]
+            except TimeoutError:
+                print(f"after {number} kills not all have recovered\n{server.log_end()}")
+                break
+            process = app_process(server, number % PROCESSES)
+            assert process is not None, "all processes take sessions"
+            process.kill()
             await asyncio.sleep(SETTLE_S + random.random())
             if (number + 1) % 10 == 0:
                 resumed = sum(viewer.resumed for viewer in viewers)
                 print(f"{number + 1} kills, {resumed} resumed", flush=True)
     return viewers
+
+
+def _all_recovered(server: ServerProcess, viewers: list[Viewer], kills: int) -> bool:
+    """Whether each process was started again after it was killed, and all viewers see frames."""
+    starts = server.log().count(TAKES_SESSIONS)
+    now_s = time.monotonic()
+    return starts >= PROCESSES + kills and all(now_s - v.last_frame_s < 1.0 for v in viewers)
 
 
 async def kill_engines(
