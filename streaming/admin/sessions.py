@@ -22,7 +22,7 @@ from streaming.admin.usage import DEFAULT_DAYS, HEADER, PERIODS_DAYS, usage_by_u
 from streaming.gateway.registry import registry
 from streaming.gateway.stills import next_idr_anywhere
 from streaming.history import writer
-from streaming.history.usage_chart import use_by_day
+from streaming.history.usage_chart import UsageChart, use_by_day, use_by_hour
 from streaming.models import SessionRecord
 
 EXPORTED = (
@@ -104,18 +104,24 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         writer.writer.refresh_all()
-        more = {**(extra_context or {}), "bars": self._bars(request)}
+        more = {**(extra_context or {}), "charts": self._charts(request)}
         more["export_query"] = request.GET.urlencode()
         return super().changelist_view(request, more)
 
-    def _bars(self, request: HttpRequest) -> Any:
-        """Of what the list shows, whatever page of it."""
+    def _charts(self, request: HttpRequest) -> list[UsageChart]:
+        """Draw what the list shows, whatever page of it."""
         today = timezone.localdate()
         found = self._filtered(request)
         if found is None:
             return []
-        starts = found.order_by().values_list("started_at", flat=True)
-        return use_by_day((timezone.localdate(start) for start in starts), until=today)
+        rows = found.order_by().values_list("started_at", "speech_ms")
+        listed = [(timezone.localtime(start), speech_ms) for start, speech_ms in rows]
+        starts = [start for start, _ in listed]
+        speech_ms = sum(speech_ms for start, speech_ms in listed if start.date() == today)
+        return [
+            use_by_hour(starts, today=today, speech_ms=speech_ms),
+            use_by_day(starts, until=today),
+        ]
 
     def _filtered(self, request: HttpRequest) -> QuerySet[SessionRecord] | None:
         try:

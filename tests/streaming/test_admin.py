@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from streaming.gateway.registry import Registry
 from streaming.history import writer as history
-from streaming.history.usage_chart import SHOWN_DAYS, use_by_day
+from streaming.history.usage_chart import SHOWN_DAYS, use_by_day, use_by_hour
 from streaming.history.writer import HistoryWriter
 from streaming.models import GatewayProcess, SessionRecord
 from tests.streaming.gateway.test_registry import FakeConnection
@@ -92,21 +92,42 @@ def test_one_session_is_shown_and_cannot_be_changed(admin_client, process):
 
 def test_the_chart_counts_what_is_listed(admin_client, process):
     for user_id in ("ada", "bob"):
-        record(process, user_id, started_at=timezone.now())
-    assert ": 2 sessions</title>" in page(admin_client)
-    assert ": 1 session</title>" in page(admin_client, "?q=bob")
+        record(process, user_id, started_at=timezone.now(), speech_ms=30_000)
+    everything, only_bob = page(admin_client), page(admin_client, "?q=bob")
+    assert everything.count(": 2 sessions</title>") == 2, "of the day, and of the hour"
+    assert "today by hour: 2 sessions, 1.0 minutes of speech" in everything
+    assert only_bob.count(": 1 session</title>") == 2
+
+
+def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
 
 
 def test_bars_of_days():
     until = date(2024, 3, 1)
-    bars = use_by_day([until, until, date(2024, 2, 29), date(2023, 1, 1)], until=until)
+    starts = [at(2024, 3, 1), at(2024, 3, 1, 5), at(2024, 2, 29), at(2023, 1, 1)]
+    bars = use_by_day(starts, until=until).bars
     assert len(bars) == SHOWN_DAYS
-    assert [(bar.day.day, bar.sessions, bar.height, bar.y) for bar in bars[-3:]] == [
-        (28, 0, 0, 100),
-        (29, 1, 50, 50),
-        (1, 2, 100, 0),
+    assert [(bar.label, bar.sessions, bar.height, bar.y) for bar in bars[-3:]] == [
+        ("28 Feb", 0, 0, 100),
+        ("29 Feb", 1, 50, 50),
+        ("1 Mar", 2, 100, 0),
     ]
-    assert [bar.height for bar in use_by_day([], until=until)] == [0] * SHOWN_DAYS
+    assert [bar.height for bar in use_by_day([], until=until).bars] == [0] * SHOWN_DAYS
+
+
+def test_bars_of_today():
+    today = date(2024, 3, 1)
+    starts = [at(2024, 3, 1, 9, 59), at(2024, 3, 1, 9), at(2024, 3, 1, 23, 59), at(2024, 2, 29, 9)]
+    chart = use_by_hour(starts, today=today, speech_ms=90_000)
+    assert chart.title == "today by hour: 3 sessions, 1.5 minutes of speech"
+    assert [(bar.label, bar.sessions) for bar in chart.bars if bar.sessions] == [
+        ("9:00", 2),
+        ("23:00", 1),
+    ]
+    assert (len(chart.bars), chart.width) == (24, 2_400)
+    nothing = use_by_hour([], today=today, speech_ms=0)
+    assert nothing.title == "today by hour: 0 sessions, 0.0 minutes of speech"
 
 
 def test_export(admin_client, process):
