@@ -6,7 +6,9 @@ the consumer, which leaves frames out until then.
 
 The other way round, the server puts what a client sends into a queue without end. `ReadSide` counts
 what waits there, and stops reading from a client that sends faster than its messages are worked on,
-so that it waits and not our memory.
+so that it waits and not our memory. A client that sends more messages than any session needs is
+read at a rate, evenly: its messages would otherwise keep the event loop busy without a pause, and a
+thread that draws another one's picture gets its turn only when the loop waits.
 
 Knows nothing of Daphne; of a transport only that it can be paused, in Twisted's terms.
 """
@@ -17,15 +19,19 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from streaming.gateway.asgi_types import Receive
+from streaming.session.rate_limit import Bucket
 
 PAUSED_LIMIT_S = 60.0
 """A client that has read nothing for so long is dropped, though it may still be sending."""
-REST_S = 0.1
-"""For how long a client that sends too many messages is not read from."""
-WAITING_LIMIT = 64
-"""How many messages of a client may wait; what one read from its socket brought still comes."""
+WAITING_LIMIT = 16
+"""How many messages of a client may wait."""
 WAITING_LIMIT_BYTES = 2 * 1024 * 1024
-"""How many bytes the messages of a client that wait may have together; the same holds."""
+"""How many bytes they may have together; the last of them still comes."""
+MESSAGE_BURST = 200
+MESSAGES_PER_S = 1_000
+"""A minute of speech in pieces of 20 ms is read in three seconds."""
+REST_S = 0.01
+"""For how long a client that sends too many messages is not read from."""
 
 
 class WriteSide:
@@ -70,43 +76,49 @@ class Readable(Protocol):
 
 
 class ReadSide:
-    """The messages of a client that wait to be worked on; too much, and it is not read from."""
+    """Whether more of a client's messages may be read: little waits, and it keeps to its rate."""
 
     def __init__(
-        self, transport: Readable, call_later: Callable[[float, Callable[[], None]], object]
+        self,
+        transport: Readable,
+        call_later: Callable[[float, Callable[[], None]], object],
+        *,
+        parse: Callable[[], None],
+        now_s: float,
     ) -> None:
         """Read from the transport.
 
         Args:
             transport: The client's.
             call_later: Calls after so many seconds, in the event loop.
+            parse: Makes messages of what was read already, until `is_open` is False.
+            now_s: The moment, on the clock of `arrived`.
         """
         self._transport = transport
         self._call_later = call_later
+        self._parse = parse
+        self._rate = Bucket(MESSAGE_BURST, MESSAGES_PER_S, now_s)
         self._waiting: deque[int] = deque()
         """The sizes of the messages, oldest first."""
         self._waiting_bytes = 0
         self._is_held = self._is_resting = False
 
-    def rest(self) -> None:
-        """Do not read for `REST_S`: the client sends more messages than it may."""
-        if not self._is_resting:
-            self._is_resting = True
-            self._transport.pauseProducing()
-            self._call_later(REST_S, self._wake)
+    @property
+    def is_open(self) -> bool:
+        """Whether a message may be parsed; if not, the transport is not read from either."""
+        return not (self._is_held or self._is_resting)
 
-    def _wake(self) -> None:
-        self._is_resting = False
-        if not self._is_held:
-            self._transport.resumeProducing()
-
-    def arrived(self, size_bytes: int) -> None:
-        """Count a message that the client sent."""
+    def arrived(self, size_bytes: int, now_s: float) -> None:
+        """Count a message that was parsed, and waits for the application."""
+        was_open = self.is_open
         self._waiting.append(size_bytes)
         self._waiting_bytes += size_bytes
-        is_much = len(self._waiting) >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES
-        if is_much and not self._is_held:
+        if len(self._waiting) >= WAITING_LIMIT or self._waiting_bytes >= WAITING_LIMIT_BYTES:
             self._is_held = True
+        if not self._rate.take(1, now_s) and not self._is_resting:
+            self._is_resting = True
+            self._call_later(REST_S, self._wake)
+        if was_open and not self.is_open:
             self._transport.pauseProducing()
 
     def taken(self) -> None:
@@ -117,10 +129,19 @@ class ReadSide:
             len(self._waiting) <= WAITING_LIMIT // 2
             and self._waiting_bytes <= WAITING_LIMIT_BYTES // 2
         )
-        if is_little and self._is_held:
+        if self._is_held and is_little:
             self._is_held = False
-            if not self._is_resting:
-                self._transport.resumeProducing()
+            self._continue()
+
+    def _wake(self) -> None:
+        self._is_resting = False
+        self._continue()
+
+    def _continue(self) -> None:
+        if not self.is_open:
+            return
+        self._transport.resumeProducing()
+        self._parse()  # which may find that it is enough again
 
     def counting(self, receive: Receive) -> Receive:
         """``receive``, each of whose messages makes room for another."""

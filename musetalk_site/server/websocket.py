@@ -18,17 +18,6 @@ from streaming.session.rate_limit import Bucket
 
 log = logging.getLogger(__name__)
 
-READ_BYTES = 8 * 1024
-"""How much is read at once: what one client sends is parsed in pieces, between which others have
-their turn."""
-SMALL_READ_BYTES = 1024
-CROWDED_READ = 100
-"""From so many messages in one read on, a client is read from in smaller pieces: a thousand tiny
-ones would hold up the streams of all others for 50 ms."""
-MESSAGE_BURST = 10_000
-MESSAGES_PER_S = 1_000
-"""Twice what a session takes, which answers what is beyond: a client that sends even more is read
-from no faster."""
 FRAME_BURST = 1_000
 FRAMES_PER_S = 100
 """Pings, pongs and fragments of a client; honest ones send a few a second."""
@@ -42,9 +31,11 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
-        self.read_side = ReadSide(self.transport, reactor.callLater)
-        self._frames = Bucket(FRAME_BURST, FRAMES_PER_S, time.monotonic())
-        self._messages = Bucket(MESSAGE_BURST, MESSAGES_PER_S, time.monotonic())
+        now_s = time.monotonic()
+        self.read_side = ReadSide(
+            self.transport, reactor.callLater, parse=self.consumeData, now_s=now_s
+        )
+        self._frames = Bucket(FRAME_BURST, FRAMES_PER_S, now_s)
         return super().onConnect(request)
 
     def onOpen(self) -> None:  # noqa: N802  named by Autobahn
@@ -52,8 +43,6 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         # The HTTP channel registered itself before the upgrade; as long as it stays, ours is deaf.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.write_side, True)
-        if hasattr(self.transport, "bufferSize"):
-            self.transport.bufferSize = READ_BYTES
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and hasattr(self.transport, "getHandle"):
             self.transport.getHandle().setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
@@ -68,10 +57,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     # event that nobody waits for with each message. These are its methods without that.
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802  named by Twisted
-        self._messages_in_read = 0
         self._dataReceived(data)
-        if self._messages_in_read > CROWDED_READ and hasattr(self.transport, "bufferSize"):
-            self.transport.bufferSize = SMALL_READ_BYTES
 
     def sendData(  # noqa: N802  named by Autobahn
         self, data: bytes, sync: bool = False, chopsize: int | None = None
@@ -86,6 +72,17 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if not self.failedByMe:
             self._onMessage(b"".join(self.message_data), self.message_is_binary)
         self.message_data.clear()
+
+    def consumeData(self) -> None:  # noqa: N802  named by Autobahn
+        """Parse what was read, as far as `read_side` allows: one read may hold a thousand messages.
+
+        It calls this again when there is room.
+        """
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        while self.read_side.is_open and self.processData() and self.state != self.STATE_CLOSED:
+            pass
 
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
         # The peer may be gone while the application does not know it yet.
@@ -122,10 +119,7 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803  as above
         super().onMessage(payload, isBinary)
-        self._messages_in_read += 1
-        self.read_side.arrived(len(payload))
-        if not self._messages.take(1, time.monotonic()):
-            self.read_side.rest()
+        self.read_side.arrived(len(payload), time.monotonic())
 
     def check_timeouts(self) -> None:
         if self.state == self.STATE_OPEN and self.write_side.is_stuck():

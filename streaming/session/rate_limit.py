@@ -1,4 +1,4 @@
-"""How many messages, and how many bytes, a client may send: two token buckets."""
+"""How many messages, bytes and mistakes of a client are worked on: token buckets."""
 
 from streaming.protocol.errors import ProtocolError
 
@@ -6,6 +6,8 @@ MESSAGE_BURST = 5_000
 MESSAGES_PER_S = 500
 BYTE_BURST = 4 * 1024 * 1024
 BYTES_PER_S = 1024 * 1024
+ERROR_BURST = 200
+ERRORS_PER_S = 20
 REPORT_EVERY_S = 1.0
 
 
@@ -29,17 +31,29 @@ class Bucket:
 
 
 class MessageLimit:
-    """Which messages of a client are read, and the report of those that were not."""
+    """Which messages of a client are worked on, and the report of those that were ignored."""
 
     def __init__(self, now_s: float) -> None:
         self._messages = Bucket(MESSAGE_BURST, MESSAGES_PER_S, now_s)
         self._bytes = Bucket(BYTE_BURST, BYTES_PER_S, now_s)
+        self._errors = Bucket(ERROR_BURST, ERRORS_PER_S, now_s)
         self._ignored = 0
         self._may_report_s = now_s
 
     def admits(self, size_bytes: int, now_s: float) -> bool:
         """Whether a message is read; otherwise it counts as ignored."""
         if self._messages.take(1, now_s) and self._bytes.take(size_bytes, now_s):
+            return True
+        self._ignored += 1
+        return False
+
+    def answers(self, error: ProtocolError, now_s: float) -> bool:
+        """Whether a message is answered by this error; otherwise it counts as ignored.
+
+        An answer costs more than the message did. Refused speech is always answered: its client is
+        to know which piece it was.
+        """
+        if error.code == "RATE_LIMIT_EXCEEDED" or self._errors.take(1, now_s):
             return True
         self._ignored += 1
         return False
@@ -55,8 +69,9 @@ class MessageLimit:
         self._may_report_s = now_s + REPORT_EVERY_S
         return ProtocolError(
             "RATE_LIMIT_EXCEEDED",
-            f"Too many messages or bytes; messages ignored: {ignored}. At most {MESSAGES_PER_S} "
-            f"messages and {BYTES_PER_S} bytes a second are read, after a burst of "
-            f"{MESSAGE_BURST} messages and {BYTE_BURST} bytes.",
+            f"Too many messages, bytes or errors; messages ignored: {ignored}. At most "
+            f"{MESSAGES_PER_S} messages and {BYTES_PER_S} bytes a second are read, and "
+            f"{ERRORS_PER_S} errors answered, after a burst of {MESSAGE_BURST} messages, "
+            f"{BYTE_BURST} bytes and {ERROR_BURST} errors.",
             ignored=ignored,
         )

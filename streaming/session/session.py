@@ -164,7 +164,11 @@ class Session:
     def _receive(
         self, parse: Callable[[], AnyClientMessage], size_bytes: int, now_s: float
     ) -> list[Effect]:
-        if self._admit(size_bytes, now_s):
+        if self.state is State.CLOSED:
+            return []
+        self.metrics.received(size_bytes)
+        self.time_limits.on_message(now_s)
+        if self._limit.admits(size_bytes, now_s):
             try:
                 message = parse()
                 check(message, self.state, self.session_id)
@@ -172,19 +176,15 @@ class Session:
             except ClosingError as error:
                 self._end(closing.of(error))
             except ProtocolError as error:
-                self._context.error(error)
+                if self._limit.answers(error, now_s):
+                    self._context.error(error)
+        self._schedule_report()
         return self._context.outbox.take()
 
-    def _admit(self, size_bytes: int, now_s: float) -> bool:
-        """Whether the client's message is parsed; otherwise it counts as ignored."""
-        if self.state is State.CLOSED:
-            return False
-        self.metrics.received(size_bytes)
-        self.time_limits.on_message(now_s)
-        is_admitted = self._limit.admits(size_bytes, now_s)
-        if (report_s := self._limit.report_s) is not None:
+    def _schedule_report(self) -> None:
+        """Have the client told of what was ignored."""
+        if self.state is not State.CLOSED and (report_s := self._limit.report_s) is not None:
             self._context.timers.set(Timer.IGNORED, report_s)
-        return is_admitted
 
     def _react(self, message: AnyClientMessage, now_s: float) -> None:
         match message:
@@ -268,9 +268,11 @@ class Session:
 
     def id_taken(self, now_s: float) -> list[Effect]:
         """Refuse a session_id that is live on another user's connection."""
-        return self.init_refused(
-            invalid_session("This session_id is another user's; propose another, or null."), now_s
-        )
+        if self.state is State.OPENING:
+            assert closing.ID_TAKEN.error is not None, "it says so"
+            return self.init_refused(closing.ID_TAKEN.error, now_s)
+        self._end(closing.ID_TAKEN)
+        return self._context.outbox.take()
 
     def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
         """Refuse an INIT that cannot open, resume or watch so; the client may send another."""

@@ -152,14 +152,14 @@ class Watcher:
         if self.is_closed:
             return []
         self._metrics.received(size_bytes)
-        is_admitted = self._limit.admits(size_bytes, now_s)
-        if (report_s := self._limit.report_s) is not None:
-            self._timers.set(Timer.IGNORED, report_s)
-        if is_admitted:
+        if self._limit.admits(size_bytes, now_s):
             try:
                 self._react(parse())
             except ProtocolError as error:
-                self._error(error)
+                if self._limit.answers(error, now_s):
+                    self._error(error)
+        if not self.is_closed and (report_s := self._limit.report_s) is not None:
+            self._timers.set(Timer.IGNORED, report_s)
         return self.take()
 
     def _react(self, message: AnyClientMessage) -> None:

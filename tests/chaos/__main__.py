@@ -115,13 +115,20 @@ def _against_servers(scale: Scale) -> Iterator[tuple[str, Callable[[], Result]]]
             SPEECH_SHARE="1",
         ),
     )
-    if scale.speakers:
+    for is_admitted in (False, True) if scale.speakers else ():
         yield (
             "overload",
-            lambda: with_server(
+            lambda is_admitted=is_admitted: with_server(  # type: ignore[misc]
                 lambda server: asyncio.run(
-                    floods.overload(server, speakers=scale.speakers, stay=4, seconds=12)
-                )
+                    floods.overload(
+                        server,
+                        speakers=scale.speakers,
+                        stay=4,
+                        seconds=14,
+                        is_admitted=is_admitted,
+                    )
+                ),
+                **({"SPEAKING_PLACES": str(scale.speakers)} if is_admitted else {}),
             ),
         )
 

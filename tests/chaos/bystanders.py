@@ -13,6 +13,9 @@ from talking_avatar.decoding import AccessUnitDecoder
 from talking_avatar.measurement import lateness_s
 
 FRAME_MS = 40
+PHRASE_PIECES = 100
+PAUSE_PIECES = 25
+"""Of 40 ms: who speaks hums for four seconds and is silent for one, into an open microphone."""
 
 
 @dataclass(slots=True)
@@ -21,6 +24,9 @@ class Bystander:
 
     client: AvatarClient
     frames: list[Frame] = field(default_factory=list)
+    is_silent: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it falls silent; cleared by who waits for that."""
+    has_spoken: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def begin(self, *, speaks: bool) -> None:
@@ -43,12 +49,22 @@ class Bystander:
 
     async def speak(self) -> None:
         """Hum as into a microphone, until cancelled; where it is refused, try it once more."""
-        samples = np.arange(640)
-        hum = (6_000 * np.sin(samples * 2 * np.pi * 5 / 640)).astype(np.int16).tobytes()
         while True:
             with contextlib.suppress(SpeechRefused):
-                await self.client.speak(as_spoken(hum * 500))
+                await self.client.speak(self._microphone())
             await asyncio.sleep(1.0)
+
+    async def _microphone(self) -> AsyncIterator[bytes]:
+        samples = np.arange(640)
+        hum = (6_000 * np.sin(samples * 2 * np.pi * 5 / 640)).astype(np.int16).tobytes()
+        phrase = hum * PHRASE_PIECES + bytes(len(hum) * PAUSE_PIECES)
+        number = 0
+        async for piece in as_spoken(phrase * 60):
+            if number % (PHRASE_PIECES + PAUSE_PIECES) == PHRASE_PIECES:
+                self.has_spoken = True
+                self.is_silent.set()
+            number += 1
+            yield piece
 
     def late_ms(
         self, start: int = 0, end: int | None = None

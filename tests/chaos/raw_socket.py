@@ -32,10 +32,23 @@ def frame(
     return head + (b"\x00" * 4 if is_masked else b"") + payload
 
 
+def message(type_: str, session_id: str, **data: object) -> bytes:
+    """The frame of a proper message."""
+    content = {"type": type_, "session_id": session_id, "data": data}
+    return frame(TEXT, json.dumps(content).encode())
+
+
 class RawSocket:
     """A connection that is upgraded, and may have a session."""
 
-    def __init__(self, port: int, user_id: str = "mallory", *, has_session: bool = True) -> None:
+    def __init__(
+        self,
+        port: int,
+        user_id: str = "mallory",
+        *,
+        has_session: bool = True,
+        session_id: str | None = None,
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
@@ -52,12 +65,7 @@ class RawSocket:
         if b" 101 " not in answer.partition(b"\r\n")[0]:
             raise ConnectionError(answer.partition(b"\r\n")[0].decode())
         if has_session:
-            self.send_json("INIT", user_id=user_id)
-
-    def send_json(self, type_: str, **data: object) -> None:
-        """A proper message."""
-        message = {"type": type_, "session_id": str(uuid.uuid4()), "data": data}
-        self.socket.sendall(frame(TEXT, json.dumps(message).encode()))
+            self.socket.sendall(message("INIT", session_id or str(uuid.uuid4()), user_id=user_id))
 
     def is_closed_within(self, seconds: float) -> bool:
         """Whether the server ends the connection; what it sends until then is thrown away."""

@@ -6,6 +6,9 @@ import pytest
 
 from musetalk_site.server import backpressure
 from musetalk_site.server.backpressure import (
+    MESSAGE_BURST,
+    MESSAGES_PER_S,
+    REST_S,
     WAITING_LIMIT,
     WAITING_LIMIT_BYTES,
     ReadSide,
@@ -45,11 +48,16 @@ def test_who_reads_nothing_for_long_is_stuck(monkeypatch: pytest.MonkeyPatch) ->
     assert not side.is_stuck()
 
 
-class Transport:
-    """One that writes down when it is read from."""
+class Client:
+    """A client that sent ``unparsed`` messages at once, and its transport."""
 
-    def __init__(self) -> None:
+    def __init__(self, unparsed: int, *, size_bytes: int = 10) -> None:
+        self.unparsed = unparsed
+        self._size_bytes = size_bytes
         self.steps: list[str] = []
+        self.now_s = 100.0
+        self._sleepers: list[tuple[float, Callable[[], None]]] = []
+        self.side = ReadSide(self, self.call_later, parse=self.parse, now_s=self.now_s)
 
     def pauseProducing(self) -> None:  # noqa: N802  named by Twisted
         self.steps.append("pause")
@@ -57,84 +65,97 @@ class Transport:
     def resumeProducing(self) -> None:  # noqa: N802  named by Twisted
         self.steps.append("resume")
 
-    def call_later(self, _seconds: float, callback: Callable[[], None]) -> None:
-        self.wake = callback
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._sleepers.append((self.now_s + seconds, callback))
+
+    def parse(self) -> None:
+        while self.side.is_open and self.unparsed:
+            self.unparsed -= 1
+            self.side.arrived(self._size_bytes, self.now_s)
+
+    def take(self, count: int) -> None:
+        for _ in range(count):
+            self.side.taken()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the application takes every message at once."""
+        end_s = self.now_s + seconds
+        while self._sleepers and self._sleepers[0][0] <= end_s:
+            self.now_s, wake = self._sleepers.pop(0)
+            wake()
+            self.take(10 * WAITING_LIMIT)
+        self.now_s = end_s
 
 
-def test_it_is_read_on_when_half_of_what_waited_is_gone() -> None:
-    transport = Transport()
-    side = ReadSide(transport, transport.call_later)
-    for _ in range(WAITING_LIMIT - 1):
-        side.arrived(10)
-    assert transport.steps == []
-    for _ in range(10):  # what one read from the socket brought still comes
-        side.arrived(10)
-    assert transport.steps == ["pause"]
-    for _ in range(WAITING_LIMIT // 2 + 8):
-        side.taken()
-    assert transport.steps == ["pause"]
-    side.taken()
-    assert transport.steps == ["pause", "resume"]
-    for _ in range(WAITING_LIMIT):
-        side.taken()
-    for _ in range(WAITING_LIMIT):
-        side.arrived(10)
-    assert transport.steps == ["pause", "resume", "pause"]
+def test_parsing_stops_while_many_wait_and_continues_when_half_are_gone() -> None:
+    client = Client(100)
+    client.parse()
+    assert client.unparsed == 100 - WAITING_LIMIT
+    assert client.steps == ["pause"]
+    client.take(WAITING_LIMIT // 2 - 1)
+    assert client.steps == ["pause"]
+    client.take(1)
+    assert client.steps == ["pause", "resume", "pause"]
+    assert client.unparsed == 100 - WAITING_LIMIT * 3 // 2
 
 
 def test_few_messages_that_are_large_are_as_much_as_many_small_ones() -> None:
-    transport = Transport()
-    side = ReadSide(transport, transport.call_later)
-    large_bytes = WAITING_LIMIT_BYTES // 4
-    for _ in range(3):
-        side.arrived(large_bytes)
-    assert transport.steps == []
-    side.arrived(large_bytes)
-    assert transport.steps == ["pause"]
-    side.taken()
-    assert transport.steps == ["pause"], "three quarters still wait"
-    side.taken()
-    assert transport.steps == ["pause", "resume"]
-    side.arrived(2 * large_bytes)
-    assert transport.steps == ["pause", "resume", "pause"]
+    client = Client(100, size_bytes=WAITING_LIMIT_BYTES // 4)
+    client.parse()
+    assert client.unparsed == 96
+    client.take(1)
+    assert client.steps == ["pause"], "three quarters still wait"
+    client.take(1)
+    assert client.steps == ["pause", "resume", "pause"]
+    assert client.unparsed == 94
 
 
-def test_a_client_that_sends_too_much_is_left_alone_for_a_while() -> None:
-    transport = Transport()
-    side = ReadSide(transport, transport.call_later)
-    side.rest()
-    side.rest()
-    assert transport.steps == ["pause"]
-    transport.wake()
-    assert transport.steps == ["pause", "resume"]
+def test_the_transport_is_read_from_once_nothing_is_left_to_parse() -> None:
+    client = Client(WAITING_LIMIT)
+    client.parse()
+    client.take(WAITING_LIMIT)
+    assert client.steps == ["pause", "resume"]
+    assert client.side.is_open
 
-    side.rest()
-    for _ in range(WAITING_LIMIT):
-        side.arrived(10)
-    transport.wake()
-    assert transport.steps[-1] == "pause", "its messages still wait"
-    side.rest()
-    for _ in range(WAITING_LIMIT):
-        side.taken()
-    assert transport.steps[-1] == "pause", "it still rests"
-    transport.wake()
-    assert transport.steps[-1] == "resume"
+
+def test_a_burst_is_parsed_at_once_and_the_rest_at_its_rate() -> None:
+    client = Client(10 * MESSAGES_PER_S)
+    client.parse()
+    for _ in range(MESSAGE_BURST):  # far more often than it needs to be
+        client.take(WAITING_LIMIT)
+    burst = 10 * MESSAGES_PER_S - client.unparsed
+    assert MESSAGE_BURST <= burst <= MESSAGE_BURST + WAITING_LIMIT
+    before = client.unparsed
+    client.wait(3.0)
+    assert 0.5 < (before - client.unparsed) / (3 * MESSAGES_PER_S) < 1.1
+
+
+def test_a_client_that_rests_is_not_read_though_its_messages_were_taken() -> None:
+    client = Client(2 * MESSAGE_BURST)
+    client.parse()
+    while client.side.is_open or client.unparsed > MESSAGE_BURST - 1:
+        client.take(1)
+    client.take(WAITING_LIMIT)
+    left = client.unparsed
+    assert not client.side.is_open
+    client.take(WAITING_LIMIT)
+    assert client.unparsed == left
+    client.wait(REST_S)
+    assert client.unparsed < left
 
 
 async def test_messages_count_as_taken_and_nothing_else_does() -> None:
-    transport = Transport()
-    side = ReadSide(transport, transport.call_later)
-    for _ in range(WAITING_LIMIT):
-        side.arrived(10)
+    client = Client(WAITING_LIMIT)
+    client.parse()
     events = iter(["websocket.connect", *["websocket.receive"] * (WAITING_LIMIT // 2)])
 
     async def receive() -> dict[str, str]:
         return {"type": next(events)}
 
-    take = side.counting(receive)
+    take = client.side.counting(receive)
     assert await take() == {"type": "websocket.connect"}
     for _ in range(WAITING_LIMIT // 2 - 1):
         await take()
-    assert transport.steps == ["pause"]
+    assert client.steps == ["pause"]
     await take()
-    assert transport.steps == ["pause", "resume"]
+    assert client.steps == ["pause", "resume"]

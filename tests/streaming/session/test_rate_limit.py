@@ -1,9 +1,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streaming.protocol.errors import ProtocolError
 from streaming.session.rate_limit import (
     BYTE_BURST,
     BYTES_PER_S,
+    ERROR_BURST,
+    ERRORS_PER_S,
     MESSAGE_BURST,
     MESSAGES_PER_S,
     MessageLimit,
@@ -36,6 +39,16 @@ def test_bytes_are_counted_too():
     assert not limit.admits(2, 0.0)
     assert limit.admits(BYTES_PER_S, 1.0)
     assert not limit.admits(2, 1.0)
+
+
+def test_many_mistakes_are_counted_and_not_answered_one_by_one():
+    limit = MessageLimit(0.0)
+    mistake = ProtocolError("INVALID_MESSAGE", "Not JSON.")
+    assert sum(limit.answers(mistake, 0.0) for _ in range(1_000)) == ERROR_BURST
+    assert limit.report(0.0).details == {"ignored": 1_000 - ERROR_BURST}
+    assert sum(limit.answers(mistake, 1.0) for _ in range(1_000)) == ERRORS_PER_S
+    refused_speech = ProtocolError("RATE_LIMIT_EXCEEDED", "60 s wait.")
+    assert limit.answers(refused_speech, 1.0)
 
 
 @settings(deadline=None)

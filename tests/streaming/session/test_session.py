@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inference.messages import ActionStart, ClipChange, SessionStop
 from streaming.session.limits import SessionLimits
-from streaming.session.rate_limit import MESSAGE_BURST
+from streaming.session.rate_limit import ERROR_BURST, MESSAGE_BURST
 from tests.streaming.fakes import (
     SESSION_ID,
     USER,
@@ -251,6 +251,19 @@ def test_too_many_messages_are_ignored_and_said_so_once_a_second():
     assert gateway.last["type"] == "STATE_CHANGED"
 
 
+def test_a_flood_of_nonsense_is_counted_and_what_makes_sense_still_answered():
+    gateway = FakeGateway()
+    gateway.start()
+    gateway.sent_to_client.clear()
+    for _ in range(1_000):
+        gateway.do(gateway.session.text("{}", gateway.now_s))
+    assert gateway.errors == ["INVALID_MESSAGE"] * ERROR_BURST
+    gateway.wait(0)
+    assert gateway.last["data"]["details"] == {"ignored": 1_000 - ERROR_BURST}
+    gateway.client_sends("STATE_CHANGE", target_state="idle")
+    assert gateway.last["type"] == "STATE_CHANGED"
+
+
 def test_a_state_change_is_answered_with_what_will_be_seen():
     gateway = FakeGateway(
         avatar=FakeAvatar(clips={"idle": ("idle_0",), "speaking": ("speaking_0",)})
@@ -351,7 +364,7 @@ def test_a_client_that_reads_nothing_costs_no_memory():
     gateway.session.set_paused(True)
     gateway.sent_to_client.clear()
     for _ in range(3_000):
-        gateway.do(gateway.session.text("nonsense", gateway.now_s))
+        gateway.client_sends("STATE_CHANGE", target_state="idle")
     worker.show(100)
     assert gateway.of_type("VIDEO_FRAME") == []
     assert len(gateway.sent_to_client) == 1_000
