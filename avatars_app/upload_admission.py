@@ -2,37 +2,34 @@
 
 The server stores a body before a view is called. So that strangers cannot fill its disk, a body
 beyond `SMALL_BODY_BYTES` is read only where uploads are taken, and only from those who may upload:
-this machine, anybody if OPEN_UPLOADS is set, and those who bring a login cookie or a credential;
-the view decides whether these may upload.
+this machine, anybody if OPEN_UPLOADS is set, and those whose login or credential allows it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
+from importlib import import_module
 
 from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.db import DatabaseError
 from django.http import HttpRequest
 
+from avatars_app.access.authentication import TokenUser, principal_of
+from avatars_app.access.principal import AccessDenied
+from avatars_app.body_limits import SMALL_BODY_BYTES, BodyRefused
 from avatars_app.permissions import MayChangeAvatars, is_local
 
-SMALL_BODY_BYTES = 64 * 1024
-"""Every path takes as much: forms, and JSON."""
-
+_RIGHTS = ("add_avatar", "change_avatar")
 _UPLOAD_PATHS = ("/prepare_avatar/", "/upload_video", "/admin/avatars_app/")
-
-
-class BodyRefused(Exception):
-    """A body that is not read; ``status`` is the answer's."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
 
 
 def check_large_body(
     method: str, path: str, headers: Mapping[str, str], peer: str, http_version: str
-) -> None:
+) -> Callable[[], None] | None:
     """Decide on a body of more than `SMALL_BODY_BYTES`.
 
     Args:
@@ -42,6 +39,10 @@ def check_large_body(
         peer: Address of the connection.
         http_version: As in ``1.1``.
 
+    Returns:
+        What is still to be called, in a thread, since it asks the database: it raises BodyRefused,
+        too. None: the body is read.
+
     Raises:
         BodyRefused: It is not read, and why.
     """
@@ -50,19 +51,52 @@ def check_large_body(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"A body may have {SMALL_BODY_BYTES} bytes here; videos go to POST /prepare_avatar/.",
         )
-    if settings.OPEN_UPLOADS or _has_credential(headers) or _is_local(headers, peer, http_version):
-        return
-    raise BodyRefused(HTTPStatus.FORBIDDEN, MayChangeAvatars.message)
+    if _is_local(headers, peer, http_version) or (settings.OPEN_UPLOADS and not settings.AUTH):
+        return None
+    kind, _, credential = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return partial(_check, partial(_user_of_credential, credential.strip()))
+    if (session := _session_of(headers.get("cookie", ""))) is not None:
+        return partial(_check, partial(_user_of_session, session))
+    raise _forbidden()
 
 
-def _has_credential(headers: Mapping[str, str]) -> bool:
-    if headers.get("authorization", "").lower().startswith("bearer "):
-        return True
+def _check(look_up: Callable[[], AbstractBaseUser | AnonymousUser]) -> None:
+    """Raise BodyRefused unless this user may upload; the view decides about what."""
     try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
+        user = look_up()
+    except AccessDenied as denied:
+        raise BodyRefused(HTTPStatus.UNAUTHORIZED, str(denied)) from None
+    except DatabaseError:
+        raise BodyRefused(
+            HTTPStatus.SERVICE_UNAVAILABLE, "The database cannot be reached; try again later."
+        ) from None
+    if settings.OPEN_UPLOADS and user.is_authenticated:
+        return
+    if not (user.is_staff and any(user.has_perm(f"avatars_app.{right}") for right in _RIGHTS)):  # type: ignore[union-attr]  # ours have both
+        raise _forbidden()
+
+
+def _user_of_credential(credential: str) -> AbstractBaseUser | AnonymousUser:
+    return TokenUser(principal_of(credential))
+
+
+def _user_of_session(key: str) -> AbstractBaseUser | AnonymousUser:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return get_user(request)
+
+
+def _session_of(cookies: str) -> str | None:
+    try:
+        found = SimpleCookie(cookies).get(settings.SESSION_COOKIE_NAME)
     except CookieError:
-        return False
-    return settings.SESSION_COOKIE_NAME in cookies
+        return None
+    return None if found is None else found.value
+
+
+def _forbidden() -> BodyRefused:
+    return BodyRefused(HTTPStatus.FORBIDDEN, MayChangeAvatars.message)
 
 
 def _is_local(headers: Mapping[str, str], peer: str, http_version: str) -> bool:

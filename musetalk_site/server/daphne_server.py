@@ -87,7 +87,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         told: Callable[[], Awaitable[None]],
         ended: Callable[[], Awaitable[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
-        check_large_body: Callable[..., None] = lambda *request: None,
+        check_large_body: Callable[..., Callable[[], None] | None] = lambda *request: None,
         listening: socket.socket | None = None,
         hand_over: HandOver | None = None,
         drain_s: float = 0.0,
@@ -102,7 +102,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             told: See the class.
             ended: See the class.
             max_body_bytes: The largest body that anybody may send.
-            check_large_body: Raises BodyRefused for a large body that is not accepted.
+            check_large_body: Raises BodyRefused for a large body that is not accepted; returns
+                what is still to be asked about it, which raises that, too.
             listening: A socket that listens already, shared with other processes.
             hand_over: Has streams placed, among the processes that share the socket.
             drain_s: For how long open streams may continue after SIGTERM.

@@ -11,15 +11,25 @@ a thread, as fast as the application takes it: an upload stalls no stream.
 import asyncio
 import io
 import json
+import logging
+import tempfile
+from collections.abc import Callable
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
+from channels.db import database_sync_to_async
 from daphne.http_protocol import WebRequest
 from twisted.internet import reactor
 
-from avatars_app.upload_admission import SMALL_BODY_BYTES, BodyRefused
+from avatars_app.body_limits import SMALL_BODY_BYTES, BodyRefused, has_room
+from musetalk_site.server.slow_requests import TimedChannel
+
+log = logging.getLogger(__name__)
 
 KEPT_IN_MEMORY_BYTES = SMALL_BODY_BYTES
+LOOK_EVERY_BYTES = 8_000_000
+"""So often the room on the disk is looked at while a body grows."""
 PIECE_BYTES = 256 * 1024
 LINGER_S = 3.0
 """How long a client that still sends has to read the refusal."""
@@ -36,6 +46,14 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     _received_bytes = 0
     _is_refused = False
     _is_admitted = False
+    _admission: asyncio.Task[None] | None = None
+    """Decides whether the body is read; meanwhile the connection is not."""
+    _is_whole = False
+    """All of the body came before that was decided."""
+    _is_encouraged = False
+    """The client waits for ``100 Continue``."""
+    _next_look_bytes = 0
+    """Of the body, until the disk is looked at again."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
@@ -47,7 +65,7 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         if length > self._limit_bytes:
             self._refuse_size()
         elif length > KEPT_IN_MEMORY_BYTES:
-            self._is_admitted = self._admits()
+            self._admit(length)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  named by Twisted
         if self._is_refused:
@@ -56,16 +74,17 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         if self._received_bytes > self._limit_bytes:
             self._refuse_size()
             return
-        if not self._is_admitted and self._received_bytes > KEPT_IN_MEMORY_BYTES:
-            self._is_admitted = self._admits()
-            if not self._is_admitted:
-                return
+        if self._received_bytes > KEPT_IN_MEMORY_BYTES and not self._may_grow():
+            return
         try:
             super().handleContentChunk(data)
         except OSError:
-            self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "The server has no room left for this.")
+            self._refuse_for_want_of_room()
 
     def process(self) -> Any:
+        if self._admission is not None:
+            self._is_whole = True
+            return None
         if self._is_refused or self.server.hands_over(self):
             return None
         if self._received_bytes and not self.requestHeaders.hasHeader(b"content-length"):
@@ -77,6 +96,8 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802  named by Twisted
         super().connectionLost(reason)
+        if self._admission is not None:
+            self._admission.cancel()
         if self.large_body is not None:
             self.large_body.close()
 
@@ -84,8 +105,8 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     def _limit_bytes(self) -> int:
         return int(self.server.max_body_bytes)
 
-    def _admits(self) -> bool:
-        """Whether the sender may send a large body here; otherwise it is refused."""
+    def _admit(self, size_bytes: int) -> None:
+        """Find out whether the sender may send so large a body here."""
         headers = {
             name.decode("latin-1").lower(): b",".join(values).decode("latin-1")
             for name, values in self.requestHeaders.getAllRawHeaders()
@@ -93,7 +114,7 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
         version = self.channel._version.decode("latin-1").removeprefix("HTTP/")
         peer = getattr(self.channel.transport.getPeer(), "host", "")
         try:
-            self.server.check_large_body(
+            ask = self.server.check_large_body(
                 self.channel._command.decode("latin-1"),
                 self.channel._path.decode("latin-1"),
                 headers,
@@ -102,14 +123,57 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             )
         except BodyRefused as refused:
             self._refuse(refused.status, refused.detail)
-            return False
-        return True
+            return
+        if not has_room(Path(tempfile.gettempdir()), size_bytes):
+            self._refuse_for_want_of_room()
+        elif ask is None:
+            self._is_admitted = True
+        else:
+            channel = self.channel
+            channel.transport.pauseProducing()
+            proceed, channel._send100Continue = channel._send100Continue, self._wait_to_proceed
+            self._admission = asyncio.ensure_future(self._ask(ask, proceed))
+
+    def _wait_to_proceed(self) -> None:
+        """Instead of encouraging a client that may be refused."""
+        self._is_encouraged = True
+
+    async def _ask(self, ask: Callable[[], None], proceed: Callable[[], None]) -> None:
+        try:
+            await database_sync_to_async(ask, thread_sensitive=False)()
+        except BodyRefused as refused:
+            self._refuse(refused.status, refused.detail)
+        except Exception:
+            log.exception("a large body could not be decided on")
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "The server made a mistake.")
+        else:
+            self._is_admitted = True
+            self.channel._send100Continue = proceed
+            if self._is_encouraged:
+                proceed()
+        self._admission = None
+        self.channel.transport.resumeProducing()
+        if self._is_whole:
+            self.process()
+
+    def _may_grow(self) -> bool:
+        """Whether more of a large body is stored; otherwise it is refused."""
+        if not self._is_admitted and self._admission is None:
+            self._admit(self._received_bytes)
+        if self._received_bytes >= self._next_look_bytes:  # others may be filling the disk, too
+            self._next_look_bytes = self._received_bytes + LOOK_EVERY_BYTES
+            if not has_room(Path(tempfile.gettempdir()), LOOK_EVERY_BYTES):
+                self._refuse_for_want_of_room()
+        return not self._is_refused
 
     def _refuse_size(self) -> None:
         limit_mb = self._limit_bytes // 1_000_000
         self._refuse(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"More than {limit_mb} MB cannot be taken."
         )
+
+    def _refuse_for_want_of_room(self) -> None:
+        self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, "The server has no room left for this.")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer now and listen no longer; what still comes is thrown away unread."""
@@ -146,7 +210,8 @@ def _stay_silent() -> None:
 
 
 def use_for(factory: Any) -> None:
-    """Let the connections of this `daphne.http_protocol.HTTPFactory` make requests of ours."""
+    """Let this `daphne.http_protocol.HTTPFactory` make connections and requests of ours."""
+    factory.protocol = TimedChannel
     build = factory.buildProtocol
 
     def build_protocol(address: Any) -> Any:
