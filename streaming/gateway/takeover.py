@@ -2,8 +2,10 @@
 
 Within a process the registry knows who has a session. Between processes the media layer's groups
 do: each connection listens in the group of its session, and a connection that opens the session
-tells the group first. Two that open it within the same few milliseconds may miss each other, and a
-layer that is down delivers nothing: then both streams continue, as if they were two sessions.
+tells the group first. The same user's older connection ends then; another user's answers that the
+id is taken, and the newer one ends. Two that open it within the same few milliseconds may miss each
+other, and a layer that is down delivers nothing: then both streams continue, as if they were two
+sessions.
 """
 
 import logging
@@ -14,6 +16,7 @@ from channels.layers import BaseChannelLayer
 log = logging.getLogger(__name__)
 
 OPENED_ELSEWHERE: Final = "session.opened"
+ID_TAKEN: Final = "session.taken"
 
 
 def key_of(session_id: str) -> str:
@@ -67,6 +70,24 @@ def log_failure(line: str, *details: object) -> None:
 def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> bool:
     """Whether this was said of us, by the same user's newer connection."""
     return message.get("user_id") == user_id and message.get("channel") != channel
+
+
+async def keep(
+    layer: BaseChannelLayer, session_id: str, message: dict[str, Any], *, user_id: str
+) -> None:
+    """Answer another user's connection, which opened our session, that the id is taken."""
+    if message.get("user_id") == user_id:
+        return
+    answer = {"type": ID_TAKEN, "session": key_of(session_id)}
+    try:
+        await layer.send(str(message.get("channel")), answer)
+    except Exception as error:  # noqa: BLE001 - as above
+        log_failure("session %s: another user's gateway was not told: %r", session_id, error)
+
+
+def is_refused(message: dict[str, Any], session_id: str | None) -> bool:
+    """Whether the session that we opened is another user's."""
+    return session_id is not None and message.get("session") == key_of(session_id)
 
 
 def group_of(session_id: str) -> str:

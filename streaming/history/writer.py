@@ -9,7 +9,8 @@ rows, which inserts or replaces. What could not be written is written the next t
 totals, so nothing needs to be added up.
 
 A process whose heartbeat stopped died. It and its sessions, as lost, are closed by whichever
-process looks next. Should it only have been asleep, its next write opens them again.
+process looks next. Should it only have been asleep, its next write opens them again. Heartbeats are
+written and judged by the database's clock: those of the machines need not agree.
 
 At its start, and every day, the thread forgets what is older than HISTORY_DAYS.
 
@@ -32,6 +33,8 @@ from typing import TypeVar
 
 from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.db.models import F, Q
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from avatars_app.webhooks.events import record_events
@@ -213,7 +216,7 @@ class HistoryWriter:
 
     def _beat(self) -> None:
         process, metrics = self._process, self._registry.metrics()
-        process.heartbeat_at = timezone.now()
+        process.heartbeat_at = Now()
         process.is_stopped = self._is_over
         process.places, process.places_used = self.places()
         process.sessions = sum(each.session.link is not None for each in self._registry)
@@ -274,8 +277,8 @@ class HistoryWriter:
         )
 
     def _close_lost(self) -> None:
-        """Close processes that died, and their sessions, which ended when they were last seen."""
-        is_dead = Q(heartbeat_at__lt=timezone.now() - LOST_AFTER)
+        """Processes that died, and their sessions, which ended when they were last seen."""
+        is_dead = Q(heartbeat_at__lt=lost_before())
         while not self._dead.empty():
             is_dead |= Q(name=self._dead.get(), is_stopped=False)
         dead = GatewayProcess.objects.exclude(id=self._process.id).filter(is_dead)
@@ -313,6 +316,11 @@ class HistoryWriter:
         for live in self._registry:
             if self._ids.get(live.session) in wished:
                 live.terminate_soon()
+
+
+def lost_before() -> Combinable:
+    """A process whose heartbeat is older than this died; for a query."""
+    return Now() - LOST_AFTER
 
 
 def _name_of(pid: int) -> str:

@@ -45,6 +45,15 @@ SUPERSEDED = CloseCause(
     error=ProtocolError("INVALID_SESSION", "This session was taken over by a newer connection."),
 )
 
+ID_TAKEN = CloseCause(
+    "superseded",
+    CloseCode.SUPERSEDED,
+    error=ProtocolError(
+        "INVALID_SESSION", "This session_id is another user's; propose another, or null."
+    ),
+)
+"""Found out by another gateway's answer, when the session may be open already."""
+
 # The protocol has no code of its own for this. As when it was taken over, the session does not
 # belong to this client any more, and there is no use in connecting again at once.
 OPERATOR = CloseCause(

@@ -94,7 +94,7 @@ CLOSE_MEANINGS: dict[int, str] = {
     4012: "the server shuts down",
     4404: "there is no avatar to show",
     4408: "no INIT within 10 s, no message for SESSION_IDLE_S, or MAX_SESSION_S is over",
-    4409: "the session was opened on a newer connection, or ended by an operator",
+    4409: "opened on a newer connection, another user's session, or ended by an operator",
     4429: "no capacity, or a limit of the subject or the address",
     4500: "a fault of the server",
 }

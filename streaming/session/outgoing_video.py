@@ -1,12 +1,14 @@
 """A session's frames: from whichever worker it has to the client.
 
-`FrameArrivals` knows from the frames that came which one is due, and how late each was.
+`FrameArrivals` knows from the frames that came which one is due, how late each was, and which
+waited so long that the client should not see it.
 `FrameRelay` shows every frame to those who watch the session, and sends the client what it can
 decode, with its sound where that is wanted, in the form that was negotiated.
 
 Pure: time is an argument.
 """
 
+import math
 from dataclasses import dataclass
 
 from inference.messages import VideoFrame
@@ -20,6 +22,11 @@ from streaming.protocol.server_messages import (
 from streaming.session.context import SessionContext
 from streaming.session.decodable_filter import DecodableFilter
 
+STALE_S = 1.0
+"""Frames that come so much later than others lately are not sent: this process slept, or the layer,
+and the client is to see the present."""
+LATELY_S = 10.0
+
 
 class FrameArrivals:
     """When frames come, and which one is due now, as far as the gateway can tell.
@@ -31,6 +38,9 @@ class FrameArrivals:
     def __init__(self) -> None:
         self._clock: FrameClock | None = None
         """By the frame that came soonest."""
+        self._least_late_s = self._usually_late_s = math.inf
+        """In this stretch of `LATELY_S` and in the one before it."""
+        self._stretch_ends_s = -math.inf
 
     def came(self, frame: int, now_s: float) -> float:
         """Seconds by which this frame came later than the soonest, measured by its number."""
@@ -38,6 +48,18 @@ class FrameArrivals:
         if self._clock is None or origin_s < self._clock.origin_s:
             self._clock = FrameClock(origin_s)
         return origin_s - self._clock.origin_s
+
+    def is_stale(self, late_s: float, now_s: float) -> bool:
+        """Whether a frame, by what `came` says of it, waited too long.
+
+        Clocks of two machines drift apart, and a worker may be late for good: so it is compared
+        with the frames of the last seconds, not with the soonest of all.
+        """
+        if now_s >= self._stretch_ends_s:
+            self._usually_late_s, self._least_late_s = self._least_late_s, math.inf
+            self._stretch_ends_s = now_s + LATELY_S
+        self._least_late_s = min(self._least_late_s, late_s)
+        return late_s - min(self._usually_late_s, self._least_late_s) > STALE_S
 
     def frame_due_at(self, now_s: float) -> int:
         """Return the number of the frame that is due; 0 as long as none has come."""
@@ -96,7 +118,11 @@ class FrameRelay:
             now_s: When it came.
         """
         context = self._context
-        context.metrics.lateness.count(self._arrivals.came(frame.frame, now_s))
+        late_s = self._arrivals.came(frame.frame, now_s)
+        context.metrics.lateness.count(late_s)
+        if self._arrivals.is_stale(late_s, now_s):
+            context.metrics.frames_held_back += 1
+            return  # the filter will miss it, and wait for an IDR
         context.audience.show(frame, sound)
         if "video" not in context.negotiated.receive:
             return

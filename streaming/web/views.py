@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -118,9 +117,7 @@ class SessionsView(APIView):
     def get(self, request: Request) -> Response:
         writer.writer.refresh_all()
         processes = list(
-            GatewayProcess.objects.filter(
-                is_stopped=False, heartbeat_at__gte=timezone.now() - writer.LOST_AFTER
-            )
+            GatewayProcess.objects.filter(is_stopped=False, heartbeat_at__gte=writer.lost_before())
         )
         live = SessionRecord.objects.filter(ended_at=None, process__in=processes)
         live = live.order_by("recorded_at")  # of a session that moved, the newest counts

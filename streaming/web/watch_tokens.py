@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
@@ -98,5 +97,5 @@ def _watchable(session_id: UUID, subject: str) -> SessionRecord | None:
         ended_at=None,
         watchable_since__isnull=False,
         process__is_stopped=False,
-        process__heartbeat_at__gte=timezone.now() - writer.LOST_AFTER,
+        process__heartbeat_at__gte=writer.lost_before(),
     ).first()

@@ -137,7 +137,10 @@ async def test_the_newer_connection_wins_at_another_gateway_as_well(
     async with server.stream() as older, other.stream() as bystander:
         await older.frames(5)
         async with other.stream("mallory", session_id=older.session_id) as thief:
-            await thief.frames(5)
+            messages, code = await asyncio.wait_for(thief.end(), 10)
+            assert code == 4409
+            error = next(m for m in messages if m["type"] == "ERROR")
+            assert error["data"]["code"] == "INVALID_SESSION"
             await older.frames(5)
         async with other.stream(session_id=older.session_id) as newer:
             await newer.frames(5)

@@ -159,6 +159,18 @@ def test_sessions_of_a_process_that_died_are_closed_as_lost(process):
     assert not only().process.is_stopped
 
 
+def test_a_machine_whose_clock_is_ahead_ends_no_sessions_of_others(process, monkeypatch):
+    process.begin()
+    process.sweep()
+    ahead = timezone.now() + timedelta(minutes=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.timezone, "now", lambda: ahead)
+        Process().sweep()
+    assert only().is_live
+    process.sweep()
+    assert only().is_live
+
+
 def test_what_an_operator_wants_is_done_by_the_process_that_has_the_session(process):
     (connection, _), (bystander, _) = process.begin(), process.begin("bob")
     process.sweep()

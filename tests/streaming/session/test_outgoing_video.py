@@ -49,6 +49,33 @@ def test_what_is_held_back_is_counted(relay):
     assert (relay.metrics.frames_sent, relay.metrics.frames_held_back) == (1, 2)
 
 
+def test_what_waited_while_the_gateway_slept_is_left_out(relay):
+    for number in range(50):
+        relay.receive(number, 1.0 + number * 0.04, is_idr=number % 25 == 0)
+    woken_s = 1.0 + 399 * 0.04
+    for number in range(50, 450):  # the first 350 of them waited, up to 14 seconds
+        now_s = max(woken_s, 1.0 + number * 0.04)
+        relay.receive(number, now_s, is_idr=number % 25 == 0)
+    assert relay.passed() == [*range(50), *range(375, 450)]
+    assert relay.metrics.frames_held_back == 325
+
+
+def test_what_is_late_for_good_is_sent_again_after_a_while(relay):
+    for number in range(1_000):
+        late_s = 0.0 if number < 100 else 3.0
+        relay.receive(number, 1.0 + number * 0.04 + late_s, is_idr=number % 25 == 0)
+    passed = relay.passed()
+    assert passed[:100] == list(range(100))
+    assert passed[-1] == 999
+    assert len(passed) > 400
+
+
+def test_clocks_that_drift_apart_hold_nothing_back(relay):
+    for number in range(0, 40_000, 10):
+        relay.receive(number, 1.0 + number * 0.04 * 1.002, is_idr=True)
+    assert len(relay.passed()) == 4_000
+
+
 def test_another_worker_begins_with_an_idr(relay):
     relay.receive(0, 1.0, is_idr=True)
     relay.frames.begin()
