@@ -1,11 +1,13 @@
 """The addresses of the pages; the stream's own is in `streaming.gateway.routing`."""
 
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import (
     SpectacularJSONAPIView,
     SpectacularRedocView,
-    SpectacularSwaggerView,
+    SpectacularSwaggerSplitView,
     SpectacularYAMLAPIView,
 )
 
@@ -13,6 +15,9 @@ from musetalk_site.telemetry import exposition
 from streaming.web import pages
 
 admin.site.site_header = admin.site.site_title = "Talking avatar"
+
+# Swagger UI and ReDoc make style sheets as they run, ReDoc a worker; their scripts are files.
+_styles_itself = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]})
 
 urlpatterns = [
     path("", pages.studio, name="index"),
@@ -22,10 +27,16 @@ urlpatterns = [
     path("", include("avatars_app.urls")),
     path("metrics", exposition.metrics, name="metrics"),
     path("admin/", admin.site.urls),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path(
+        "docs",
+        _styles_itself(SpectacularSwaggerSplitView.as_view(url_name="openapi")),
+        name="docs",
+    ),
     path(
         "redoc",
-        SpectacularRedocView.as_view(url_name="openapi", template_name="redoc.html"),
+        _styles_itself(
+            SpectacularRedocView.as_view(url_name="openapi", template_name="redoc.html")
+        ),
         name="redoc",
     ),
     path("openapi.yaml", SpectacularYAMLAPIView.as_view(), name="openapi"),

@@ -1,9 +1,19 @@
-"""Guessing passwords at the admin is slow work."""
+"""Guessing passwords at the admin is slow work, and the guesser's alone."""
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from axes.models import AccessAttempt
 from django.conf import settings as project
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, make_password
 from django.contrib.auth.models import User
+from django.http import HttpResponse
+
+from musetalk_site.middleware.log_ins import MAX_WAITING, few_log_ins_middleware
+from musetalk_site.password_hashing import NICENESS
 
 ADMIN = "/admin/login/?next=/admin/"
 
@@ -56,3 +66,54 @@ def test_the_admin_shows_who_is_locked_out_and_lets_them_in_again(client, admin_
     chosen = {"_selected_action": [AccessAttempt.objects.get().pk], "action": "delete_selected"}
     admin_client.post(listed, {**chosen, "post": "yes"})
     assert attempt(client, "right") == 302
+
+
+def test_hashes_are_djangos_and_made_one_at_a_time_after_all_else(monkeypatch):
+    stock = PBKDF2PasswordHasher.encode
+    running, most, niceness = 0, 0, set()
+    guard = threading.Lock()
+
+    def observed(self, password, salt, iterations=None):
+        nonlocal running, most
+        with guard:
+            running += 1
+            most = max(most, running)
+            if sys.platform == "linux":
+                niceness.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        try:
+            return stock(self, password, salt, 1_000)
+        finally:
+            with guard:
+                running -= 1
+
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", observed)
+    with ThreadPoolExecutor(8) as people:
+        hashes = list(people.map(make_password, ["right"] * 40))
+    assert most == 1
+    assert niceness <= {NICENESS}
+    monkeypatch.undo()
+    assert check_password("right", hashes[0])
+    assert not check_password("wrong", hashes[0])
+
+
+def test_few_log_ins_wait_and_others_are_told_to_come_again(rf):
+    inside, may_end = threading.Semaphore(0), threading.Event()
+
+    def wait(request):
+        if request.method == "POST":
+            inside.release()
+            may_end.wait(30)
+        return HttpResponse()
+
+    respond = few_log_ins_middleware(wait)
+    with ThreadPoolExecutor(MAX_WAITING) as people:
+        answers = [people.submit(respond, rf.post(ADMIN)) for _ in range(MAX_WAITING)]
+        for _ in answers:
+            assert inside.acquire(timeout=30)
+        refused = respond(rf.post(ADMIN))
+        assert refused.status_code == 503
+        assert refused["Retry-After"] == "5"
+        assert respond(rf.get(ADMIN)).status_code == 200
+        may_end.set()
+        assert [answer.result().status_code for answer in answers] == [200] * MAX_WAITING
+    assert respond(rf.post(ADMIN)).status_code == 200
