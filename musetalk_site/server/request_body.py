@@ -47,7 +47,7 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
     _is_refused = False
     _is_admitted = False
     _admission: asyncio.Task[None] | None = None
-    """Decides whether the body is read; meanwhile the connection is not."""
+    """Decides whether the body is read; until then the connection is not."""
     _is_whole = False
     """All of the body came before that was decided."""
     _is_encouraged = False

@@ -277,7 +277,7 @@ class HistoryWriter:
         )
 
     def _close_lost(self) -> None:
-        """Processes that died, and their sessions, which ended when they were last seen."""
+        """Close processes that died, and their sessions, which ended when they were last seen."""
         is_dead = Q(heartbeat_at__lt=lost_before())
         while not self._dead.empty():
             is_dead |= Q(name=self._dead.get(), is_stopped=False)

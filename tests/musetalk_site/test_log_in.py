@@ -96,7 +96,7 @@ def test_hashes_are_djangos_and_made_one_at_a_time_after_all_else(monkeypatch):
     assert not check_password("wrong", hashes[0])
 
 
-def test_few_log_ins_wait_and_others_are_told_to_come_again(rf):
+def test_few_log_ins_wait_and_others_receive_503(rf):
     inside, may_end = threading.Semaphore(0), threading.Event()
 
     def wait(request):
