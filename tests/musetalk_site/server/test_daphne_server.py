@@ -79,7 +79,7 @@ async def test_a_client_that_sends_too_fast_waits_and_loses_nothing(
             assert await client.recv() == f"{n:010}"
             largest_bytes = max(largest_bytes, server.memory_bytes())
         await sending
-    # 2 MiB wait at most, beside what is on its way; all of them would be 100 MB, and 16 of them 4 MB.
+    # 2 MiB wait at most, beside what is on its way; all of them would be 100 MB, 16 of them 4 MB.
     assert largest_bytes - before_bytes < 12_000_000
 
 
