@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 
 from musetalk_site.middleware.log_ins import MAX_WAITING, few_log_ins_middleware
-from musetalk_site.password_hashing import NICENESS
+from musetalk_site.password_hashing import NICER_BY
 
 ADMIN = "/admin/login/?next=/admin/"
 
@@ -68,7 +68,7 @@ def test_the_admin_shows_who_is_locked_out_and_lets_them_in_again(client, admin_
     assert attempt(client, "right") == 302
 
 
-def test_hashes_are_djangos_and_made_one_at_a_time_after_all_else(monkeypatch):
+def test_hashes_are_djangos_and_made_one_at_a_time_by_a_thread_that_gives_way(monkeypatch):
     stock = PBKDF2PasswordHasher.encode
     running, most, niceness = 0, 0, set()
     guard = threading.Lock()
@@ -90,7 +90,8 @@ def test_hashes_are_djangos_and_made_one_at_a_time_after_all_else(monkeypatch):
     with ThreadPoolExecutor(8) as people:
         hashes = list(people.map(make_password, ["right"] * 40))
     assert most == 1
-    assert niceness <= {NICENESS}
+    own = os.getpriority(os.PRIO_PROCESS, os.getpid()) if sys.platform == "linux" else 0
+    assert niceness <= {min(own + NICER_BY, 19)}
     monkeypatch.undo()
     assert check_password("right", hashes[0])
     assert not check_password("wrong", hashes[0])
