@@ -138,11 +138,9 @@ class StreamConsumer(PromptConsumer):
         try:
             if message["type"].startswith("websocket."):
                 await getattr(self, message["type"].replace(".", "_"))(message)
-            elif message["type"] == takeover.OPENED_ELSEWHERE:
-                await self._opened_elsewhere(message)
-            elif message["type"] == takeover.ID_TAKEN:
-                if takeover.is_refused(message, self.session.session_id):
-                    await self._carry_out(self.session.id_taken(self._now_s()))
+            elif message["type"] in takeover.MESSAGES:
+                effects = await takeover.receive(self.channel_layer, message, self)
+                await self._carry_out(effects)
             elif message["type"] in relays.REQUESTS:
                 await relays.take(self.channel_layer, message, self.session, self.owner)
             else:
@@ -156,14 +154,6 @@ class StreamConsumer(PromptConsumer):
                 raise
             log.exception("failed to handle %s", message["type"])
             await self._fail()
-
-    async def _opened_elsewhere(self, message: dict[str, Any]) -> None:
-        """The session was opened at another gateway, or by another user."""
-        session_id = self.session.session_id
-        if takeover.is_taken_over(message, user_id=self.owner, channel=self.channel_name):
-            await self.supersede()
-        elif session_id is not None:
-            await takeover.keep(self.channel_layer, session_id, message, user_id=self.owner)
 
     async def connect(self) -> None:
         if registry.is_closing:

@@ -8,15 +8,20 @@ other, and a layer that is down delivers nothing: then both streams continue, as
 sessions.
 """
 
+import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from channels.layers import BaseChannelLayer
+
+from streaming.session.effects import Effect
+from streaming.session.session import Session
 
 log = logging.getLogger(__name__)
 
 OPENED_ELSEWHERE: Final = "session.opened"
 ID_TAKEN: Final = "session.taken"
+MESSAGES = frozenset({OPENED_ELSEWHERE, ID_TAKEN})
 
 
 def key_of(session_id: str) -> str:
@@ -67,27 +72,41 @@ def log_failure(line: str, *details: object) -> None:
     )
 
 
+class Opened(Protocol):
+    """A connection that opened a session."""
+
+    session: Session
+    owner: str
+    channel_name: str
+
+    async def supersede(self) -> None:
+        """End it: its user opened the session elsewhere."""
+
+
+async def receive(
+    layer: BaseChannelLayer, message: dict[str, Any], connection: Opened
+) -> list[Effect]:
+    """Take what another gateway says of the connection's session; return what is to be done."""
+    session_id = connection.session.session_id
+    if session_id is None:
+        return []
+    if message["type"] == ID_TAKEN:
+        if message.get("session") == key_of(session_id):
+            return connection.session.id_taken(asyncio.get_running_loop().time())
+    elif is_taken_over(message, user_id=connection.owner, channel=connection.channel_name):
+        await connection.supersede()
+    elif message.get("user_id") != connection.owner:
+        answer = {"type": ID_TAKEN, "session": key_of(session_id)}
+        try:
+            await layer.send(str(message.get("channel")), answer)
+        except Exception as error:  # noqa: BLE001 - as above
+            log_failure("session %s: another user was not refused: %r", session_id, error)
+    return []
+
+
 def is_taken_over(message: dict[str, Any], *, user_id: str, channel: str) -> bool:
     """Whether this was said of us, by the same user's newer connection."""
     return message.get("user_id") == user_id and message.get("channel") != channel
-
-
-async def keep(
-    layer: BaseChannelLayer, session_id: str, message: dict[str, Any], *, user_id: str
-) -> None:
-    """Answer another user's connection, which opened our session, that the id is taken."""
-    if message.get("user_id") == user_id:
-        return
-    answer = {"type": ID_TAKEN, "session": key_of(session_id)}
-    try:
-        await layer.send(str(message.get("channel")), answer)
-    except Exception as error:  # noqa: BLE001 - as above
-        log_failure("session %s: another user's gateway was not told: %r", session_id, error)
-
-
-def is_refused(message: dict[str, Any], session_id: str | None) -> bool:
-    """Whether the session that we opened is another user's."""
-    return session_id is not None and message.get("session") == key_of(session_id)
 
 
 def group_of(session_id: str) -> str:

@@ -45,13 +45,10 @@ SUPERSEDED = CloseCause(
     error=ProtocolError("INVALID_SESSION", "This session was taken over by a newer connection."),
 )
 
-ID_TAKEN = CloseCause(
-    "superseded",
-    CloseCode.SUPERSEDED,
-    error=ProtocolError(
-        "INVALID_SESSION", "This session_id is another user's; propose another, or null."
-    ),
+OF_ANOTHER_USER = ProtocolError(
+    "INVALID_SESSION", "This session_id is another user's; propose another, or null."
 )
+ID_TAKEN = CloseCause("superseded", CloseCode.SUPERSEDED, error=OF_ANOTHER_USER)
 """Found out by another gateway's answer, when the session may be open already."""
 
 # The protocol has no code of its own for this. As when it was taken over, the session does not

@@ -269,10 +269,8 @@ class Session:
     def id_taken(self, now_s: float) -> list[Effect]:
         """Refuse a session_id that is live on another user's connection."""
         if self.state is State.OPENING:
-            assert closing.ID_TAKEN.error is not None, "it says so"
-            return self.init_refused(closing.ID_TAKEN.error, now_s)
-        self._end(closing.ID_TAKEN)
-        return self._context.outbox.take()
+            return self.init_refused(closing.OF_ANOTHER_USER, now_s)
+        return self._ended(closing.ID_TAKEN)
 
     def init_refused(self, error: ProtocolError, now_s: float) -> list[Effect]:
         """Refuse an INIT that cannot open, resume or watch so; the client may send another."""
@@ -440,34 +438,33 @@ class Session:
 
     def supersede(self) -> list[Effect]:
         """End here: the same user opened this session on a newer connection."""
-        self._end(closing.SUPERSEDED)
-        return self._context.outbox.take()
+        return self._ended(closing.SUPERSEDED)
 
     def terminate(self) -> list[Effect]:
         """End it for an operator."""
-        self._end(closing.OPERATOR)
-        return self._context.outbox.take()
+        return self._ended(closing.OPERATOR)
 
     def shut_down(self) -> list[Effect]:
         """End it with the server."""
-        self._end(closing.SERVER_SHUTDOWN)
-        return self._context.outbox.take()
+        return self._ended(closing.SERVER_SHUTDOWN)
 
     def refuse(self, error: ClosingError) -> list[Effect]:
         """There can be no session, or no longer."""
-        self._end(closing.of(error))
-        return self._context.outbox.take()
+        return self._ended(closing.of(error))
 
     def fail(self) -> list[Effect]:
         """End it after a fault of the server."""
         self._context.outbox.take()  # discard the partially built reply
-        self._end(closing.SERVER_FAULT)
-        return self._context.outbox.take()
+        return self._ended(closing.SERVER_FAULT)
 
     def disconnected(self) -> list[Effect]:
         """Nothing more can be sent to the client."""
         if self.state is not State.CLOSED:
             self._close()
+        return self._context.outbox.take()
+
+    def _ended(self, cause: CloseCause) -> list[Effect]:
+        self._end(cause)
         return self._context.outbox.take()
 
     def _end(self, cause: CloseCause) -> None:
