@@ -48,7 +48,7 @@ def write_video(
             video.mux(stream.encode(frame))
         video.mux(stream.encode(None))
     if turned_deg:
-        _turn(path, turned_deg)
+        set_display_matrix(path, _TURNS[turned_deg])
     return path
 
 
@@ -87,9 +87,10 @@ def person(
         )
 
 
-def _turn(path: Path, degrees: int) -> None:
-    a, b, c, d = (value * 0x10000 for value in _TURNS[degrees])
-    matrix = np.array([a, b, 0, c, d, 0, 0, 0, 0x40000000], ">i4").tobytes()
+def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write a, b, c, d of a display matrix into an MP4, whose player turns and mirrors by it."""
+    a, b, c, d = (value * 0x10000 for value in matrix)
+    stored = np.array([a, b, 0, c, d, 0, 0, 0, 0x40000000], ">i4").tobytes()
     content = path.read_bytes()
     at = content.index(b"tkhd") + 4 + _MATRIX_AT
-    path.write_bytes(content[:at] + matrix + content[at + len(matrix) :])
+    path.write_bytes(content[:at] + stored + content[at + len(stored) :])

@@ -5,9 +5,8 @@ phones, changing sizes, damaged files, a still picture. Nothing is kept: a calle
 pictures twice decodes twice, so memory does not grow with the length of a video.
 """
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from inference.faces.tflite import RgbPicture
 from inference.preparation.normalization import Normalizer, over_background
 from inference.preparation.tone_mapping import HLG, PQ
 from inference.timing import FRAMES_PER_SECOND
-
-log = logging.getLogger(__name__)
 
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,flv,ogg,asf,gif,dv,"
@@ -68,6 +65,17 @@ class Footage:
         return replace(self, width=width, height=height, quarter_turns=turns)
 
 
+@dataclass(slots=True)
+class Condition:
+    """What was wrong with a file, known once its pictures were decoded.
+
+    ``damaged_s``: where parts could not be decoded and were left out, s since its beginning.
+    """
+
+    damaged_s: list[float] = field(default_factory=list)
+    has_changed_size: bool = False
+
+
 def examine(path: Path) -> Footage:
     """Look at the file without decoding it all; PreparationError says why it cannot be used."""
     try:
@@ -84,7 +92,7 @@ def examine(path: Path) -> Footage:
             _check_size(path, stream.codec_context.width, stream.codec_context.height, most)
             if not is_still:
                 _check_length(container, path)
-            first = next(_decoded(container, stream), None)
+            first = next(_decoded(container, stream, Condition()), None)
             expected = 1 if is_still else _expected_pictures(path, container)
             aspect = stream.sample_aspect_ratio
     except MemoryError:
@@ -99,29 +107,37 @@ def examine(path: Path) -> Footage:
     return Footage(path, is_still, width, height, is_hdr, expected, aspect)
 
 
-def pictures(footage: Footage) -> Iterator[RgbPicture]:
+def pictures(footage: Footage, condition: Condition | None = None) -> Iterator[RgbPicture]:
     """All pictures, 25 a second, turned as the footage says; of a still picture just the one.
 
-    At each tick the latest picture that has come is shown, as a player would. PreparationError if
-    the file turns out damaged from the start, too long, too short, or of too few pictures.
+    At each tick the latest picture that has come is shown, as a player would.
+
+    Args:
+        footage: The file.
+        condition: Receives what turns out to be wrong with it.
+
+    Raises:
+        PreparationError: The file turns out damaged from the start, too long, too short, or of too
+            few pictures.
     """
+    condition = Condition() if condition is None else condition
     turned: RgbPicture | None = None
     before: RgbPicture | None = None
-    for picture in _pictures(footage):
+    for picture in _pictures(footage, condition):
         if turned is None or picture is not before:
             turned = np.ascontiguousarray(np.rot90(picture, footage.quarter_turns))
         before = picture
         yield turned
 
 
-def _pictures(footage: Footage) -> Iterator[RgbPicture]:
+def _pictures(footage: Footage, condition: Condition) -> Iterator[RgbPicture]:
     if footage.is_still:
         yield _read_still(footage.path)
         return
     decoded = shown = 0
     latest: VideoFrame | None = None
     normalizer = Normalizer(footage.sample_aspect_ratio)
-    for due, frame in _timed(footage.path):
+    for due, frame in _timed(footage.path, condition):
         decoded += 1
         if due > LONGEST_S:
             raise _too_long(footage.path)
@@ -135,10 +151,7 @@ def _pictures(footage: Footage) -> Iterator[RgbPicture]:
     if latest is not None:
         yield normalizer.normalize(latest)
         shown += 1
-    if normalizer.has_changed_size:
-        log.warning(
-            "%s: pictures of several sizes were scaled to the first one's", footage.path.name
-        )
+    condition.has_changed_size = normalizer.has_changed_size
     if shown < SHORTEST_S * FRAMES_PER_SECOND:
         raise PreparationError(
             "too_short",
@@ -167,9 +180,10 @@ def _is_still(container: av.container.InputContainer, stream: av.VideoStream) ->
     return stream.frames == 1
 
 
-def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
+def _timed(path: Path, condition: Condition) -> Iterator[tuple[Fraction, VideoFrame]]:
     """Yield decoded pictures with their time since the first, in s; damaged parts are left out."""
     start: Fraction | None = None
+    time = Fraction(0)
     count = 0
     try:
         with _open(path) as container:
@@ -177,7 +191,7 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = _THREADS
             rate = stream.average_rate or stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
-            for frame in _decoded(container, stream):
+            for frame in _decoded(container, stream, condition):
                 if frame.pts is None or frame.time_base is None:
                     time = count / Fraction(rate)  # raw H.264 has no times
                 else:
@@ -191,15 +205,16 @@ def _timed(path: Path) -> Iterator[tuple[Fraction, VideoFrame]]:
         if start is None:
             raise _unreadable(path, error) from None
         # What came before the damage is good; whether it is enough, its length decides.
+        condition.damaged_s.append(float(time - start))
 
 
 def _decoded(
-    container: av.container.InputContainer, stream: av.VideoStream
+    container: av.container.InputContainer, stream: av.VideoStream, condition: Condition
 ) -> Iterator[VideoFrame]:
-    """Pictures that are whole.
+    """Yield pictures that are whole.
 
     Packets that cannot be decoded are skipped, and so are pictures that FFmpeg flags as corrupt, up
-    to the next key frame.
+    to the next key frame; the condition notes them.
     """
     is_damaged = False
     for packet in container.demux(stream):
@@ -207,15 +222,24 @@ def _decoded(
             frames = stream.decode(packet)
         except MemoryError:
             raise
-        except FFmpegError as error:
+        except FFmpegError:
             if not is_damaged:
-                log.warning("%s is damaged: %s", Path(container.name).name, error.strerror)
+                condition.damaged_s.append(_second(stream, packet.pts))
             is_damaged = True
             continue
         for frame in frames:
+            if frame.is_corrupt and not is_damaged:
+                condition.damaged_s.append(_second(stream, frame.pts))
             is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
             if not is_damaged:
                 yield frame
+
+
+def _second(stream: av.VideoStream, pts: int | None) -> float:
+    """Return where in the video a time stamp is, s."""
+    if pts is None or stream.time_base is None:
+        return 0.0
+    return float((pts - (stream.start_time or 0)) * stream.time_base)
 
 
 def _read_still(path: Path) -> RgbPicture:
@@ -255,7 +279,7 @@ def _read_single_frame(path: Path) -> RgbPicture:
     try:
         with _open(path) as container:
             stream = container.streams.video[0]
-            frame = next(_decoded(container, stream), None)
+            frame = next(_decoded(container, stream, Condition()), None)
             if frame is not None:
                 return Normalizer(stream.sample_aspect_ratio).normalize(frame)
     except MemoryError:

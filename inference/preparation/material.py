@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from inference.errors import PreparationError
 from inference.media.types import Picture
-from inference.preparation.footage import Footage, pictures
+from inference.preparation.footage import Condition, Footage, pictures
 from inference.preparation.framing import Frame, choose_frame, face_heights
 from inference.preparation.orientation import upright
-from inference.preparation.quality import Finding, Judgement, judge
+from inference.preparation.quality import Finding, Judgement, file_findings, judge
 from inference.preparation.track import Track, follow, smoothed
 
 
@@ -35,7 +35,8 @@ class Reel:
     def of(cls, footage: Footage, *, fewest: int, tell: Callable[[int], None]) -> "Reel":
         """Track, smooth, frame and judge a file; PreparationError if it cannot be used."""
         footage = upright(footage)
-        track = follow(pictures(footage), tell)
+        condition = Condition()
+        track = follow(pictures(footage, condition), tell)
         landmarks = smoothed(track.landmarks, track.is_cut)
         frame = choose_frame(landmarks, footage.width, footage.height)
         judgement = judge(
@@ -43,9 +44,15 @@ class Reel:
             landmarks,
             frame,
             (footage.width, footage.height),
-            is_hdr=footage.is_hdr,
-            is_turned=footage.quarter_turns != 0,
             fewest=fewest,
+        )
+        judgement.findings.extend(
+            file_findings(
+                is_hdr=footage.is_hdr,
+                is_turned=footage.quarter_turns != 0,
+                has_changed_size=condition.has_changed_size,
+                damaged_s=condition.damaged_s,
+            )
         )
         return cls(footage, track, frame, frame.to_frame(landmarks), judgement)
 

@@ -4,6 +4,7 @@ Each fault has a stable name, a share of the pictures, and a sentence with the r
 some pictures costs those pictures; one of the whole video refuses it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from inference.errors import PreparationError
 from inference.faces.mesh import lip_gaps
+from inference.preparation.camera import swing
 from inference.preparation.framing import Frame, face_heights
 from inference.preparation.track import Track
 
@@ -22,11 +24,16 @@ _SMALL_REFUSED, _SMALL_WARNED = 72.0, 140.0
 _LARGE_REFUSED, _LARGE_WARNED = 430.0, 330.0
 """Height of the face in the framed picture, pixels."""
 _DISTANT_REFUSED = 130.0
-_COVERED_RELATIVE, _COVERED_LEAST = 0.3, 4.0
+_COVERED_FOR = 5
+"""Pictures, odd; what passes in less than half of them is no hand but noise."""
 _WIDE_OPEN, _OPEN_WARNED = 0.4, 0.2
 """Gap of the lips, in mouth widths: from the first on shutting would tear the lips; a mouth that is
 open by the second most of the time is shut, and looks tense."""
 _EDGE = 0.01
+_SWING = 6.0
+"""Pixels of the framed picture that the background may move within a clip's length."""
+
+_TIMES_NAMED = 3
 
 _REMEDIES = {
     "no_face": "no face is seen: keep your face in the picture",
@@ -35,13 +42,15 @@ _REMEDIES = {
     "too_bright": "the face is too bright: avoid direct light",
     "blurred": "the face is blurred: hold the camera still and let it focus",
     "cut_off": "the face leaves the picture: keep some distance to its edges",
-    "mouth_covered": "something covers the mouth: keep your hands down",
+    "mouth_covered": "something covers the mouth: keep hands, mask and microphone away from it",
     "mouth_open": "the mouth is open: close your lips, without pressing them",
     "too_small": "the face is small: come closer, head and shoulders fill the picture",
     "too_large": "the face is very large: step back until the shoulders are seen",
     "scene_cut": "there are cuts in it: record in one go",
     "several_people": "several people are in it; the largest face of the beginning was taken",
     "hdr": "it was filmed in HDR and converted: for the exact colors switch HDR off",
+    "camera_moved": "the camera moved: put it on something firm",
+    "sizes": "the size of the pictures changes: all were scaled to the first one's",
     "turned": "the face was on its side or upside down, and was turned: hold the camera upright",
 }
 
@@ -74,8 +83,6 @@ def judge(
     frame: Frame,
     size: tuple[int, int],
     *,
-    is_hdr: bool = False,
-    is_turned: bool = False,
     fewest: int,
 ) -> Judgement:
     """Judge a tracked video.
@@ -103,13 +110,26 @@ def judge(
         findings.append(_finding("too_large", 1.0))
     if track.is_cut.any():
         findings.append(_finding("scene_cut", float(track.is_cut.mean())))
+    moved = float(_has_swung(track, frame).mean())
+    if moved > 0:
+        findings.append(_finding("camera_moved", moved))
     if track.people > 1:
         findings.append(_finding("several_people", 1.0))
-    if is_turned:
-        findings.append(_finding("turned", 1.0))
-    if is_hdr:
-        findings.append(_finding("hdr", 1.0))
     return Judgement(is_usable, findings, pose)
+
+
+def file_findings(
+    *, is_hdr: bool, is_turned: bool, has_changed_size: bool, damaged_s: Sequence[float]
+) -> list[Finding]:
+    """Return what is said of the file, not of its pictures; ``damaged_s`` as in `Condition`."""
+    faults = {"turned": is_turned, "hdr": is_hdr, "sizes": has_changed_size}
+    findings = [_finding(reason, 1.0) for reason, has in faults.items() if has]
+    if damaged_s:
+        times = ", ".join(f"{second:.1f}" for second in sorted(damaged_s)[:_TIMES_NAMED])
+        more = " and later" if len(damaged_s) > _TIMES_NAMED else ""
+        message = f"the file is damaged at {times} s{more}: that was left out"
+        findings.insert(0, Finding("damaged", 1.0, message))
+    return findings
 
 
 def head_pose(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -159,8 +179,6 @@ def _faults_of_pictures(
     inside = (low > np.maximum(start, 0) + margin).all(axis=1) & (
         high < np.minimum(start + frame.side, size) - margin
     ).all(axis=1)
-    lips = float(np.nanmedian(track.lip_color))
-    is_covered = (track.lip_color < _COVERED_RELATIVE * lips) & (lips > _COVERED_LEAST)
     is_blurred = track.sharpness < max(
         _BLUR_ABSOLUTE, _BLUR_RELATIVE * float(np.nanmedian(track.sharpness))
     )
@@ -169,12 +187,29 @@ def _faults_of_pictures(
         "profile": found
         & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centered[:, 1]) > _PITCH_LIMIT_DEG)),
         "cut_off": found & ~inside,
-        "mouth_covered": found & is_covered,
+        "mouth_covered": found & _is_covered(track.mouth_visibility),
         "mouth_open": found & (lip_gaps(landmarks) > _WIDE_OPEN),
         "too_dark": found & (track.brightness < _DARK),
         "too_bright": found & (track.brightness > _BRIGHT),
         "blurred": found & is_blurred,
     }
+
+
+def _is_covered(visibility: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Decide by the median over a moment of what each picture says, bool ``[n]``."""
+    around = np.pad(
+        visibility, _COVERED_FOR // 2, mode="reflect" if len(visibility) > 2 else "edge"
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(around, _COVERED_FOR)
+    seen = np.nanmedian(np.where(np.isfinite(visibility)[:, None], windows, 1), axis=1)
+    return np.asarray(seen < 0)
+
+
+def _has_swung(track: Track, frame: Frame) -> NDArray[np.bool_]:
+    """Find the pictures, bool ``[n]``, around which the background moves visibly in the frame."""
+    corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1)], np.float32) * frame.side
+    swings = swing(track.camera, corners + np.array([frame.x, frame.y], np.float32))
+    return np.asarray(swings * frame.scale > _SWING)
 
 
 def _refuse_whole(height: float, frame: Frame) -> None:

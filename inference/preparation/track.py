@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from inference.errors import PreparationError
 from inference.faces.mesh import LANDMARK_COUNT, Face, FaceMesh
 from inference.faces.tflite import RgbPicture
+from inference.preparation.camera import CameraPath
+from inference.preparation.covering import mouth_visibility
 
 THUMBNAIL = 64
 _TRACKED_SIDE = 960
@@ -26,7 +28,6 @@ _CUT_DIFFERENCE = 34.0
 """Mean difference of two thumbnails from which on the scene has changed, of 255."""
 _FACE_PATCH = 96
 _SECOND = 25
-_LIPS, _CHEEKS = (0, 17, 37, 267, 84, 314), (50, 280)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Track:
 
     ``landmarks`` float32 ``[n, 468, 3]``, pixels of the full picture; ``sharpness`` and
     ``brightness`` float32 ``[n]`` of the face (variance of its Laplacian at 96 pixels, mean luma);
-    ``lip_color`` float32 ``[n]``: how much redder (Cr) the lips are than the cheeks;
+    ``mouth_visibility`` float32 ``[n]``: above 0 where the mouth is seen (`covering`);
     ``thumbnails`` uint8 ``[n, 64, 64]``, luma around the place of the first face; ``is_cut`` bool
     ``[n]``, whether the scene changed before this picture; ``people``: most faces seen at once.
     """
@@ -43,10 +44,11 @@ class Track:
     landmarks: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
-    lip_color: NDArray[np.float32]
+    mouth_visibility: NDArray[np.float32]
     thumbnails: NDArray[np.uint8]
     is_cut: NDArray[np.bool_]
     people: int
+    camera: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -74,12 +76,13 @@ class _Follower:
         self._landmarks: list[NDArray[np.float32]] = []
         self._sharpness: list[float] = []
         self._brightness: list[float] = []
-        self._lip_color: list[float] = []
+        self._mouth_visibility: list[float] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._cuts: list[bool] = []
         self._box: tuple[int, int, int, int] | None = None
         self._last: Face | None = None
         self._people = 0
+        self._camera = CameraPath()
         self._picture: RgbPicture | None = None
 
     def add(self, picture: RgbPicture) -> None:
@@ -97,11 +100,12 @@ class _Follower:
         is_thorough = len(self._landmarks) % (_SECOND // 2) == 0
         face = self._mesh.find(small, near=self._last, is_thorough=is_thorough)
         self._cuts.append(is_cut)
+        self._camera.add(small, face, is_cut=is_cut, scale=scale)
         if face is None:
             self._landmarks.append(np.full((LANDMARK_COUNT, 3), np.nan, np.float32))
             self._sharpness.append(np.nan)
             self._brightness.append(np.nan)
-            self._lip_color.append(np.nan)
+            self._mouth_visibility.append(np.nan)
             return
         if self._box is None:
             self._box = _thumbnail_box(face, small)
@@ -111,16 +115,17 @@ class _Follower:
         sharpness, brightness = _appearance(small, face)
         self._sharpness.append(sharpness)
         self._brightness.append(brightness)
-        self._lip_color.append(_lip_color(small, face))
+        self._mouth_visibility.append(mouth_visibility(small, face.landmarks))
 
     def _repeat(self) -> None:
         """Count a picture that came once more, as in a video of a lower rate: nothing is new."""
         self._landmarks.append(self._landmarks[-1])
         self._sharpness.append(self._sharpness[-1])
         self._brightness.append(self._brightness[-1])
-        self._lip_color.append(self._lip_color[-1])
+        self._mouth_visibility.append(self._mouth_visibility[-1])
         self._thumbnails.append(self._thumbnails[-1])
         self._cuts.append(False)
+        self._camera.repeat()
 
     def track(self) -> Track:
         if self._box is None:
@@ -133,10 +138,11 @@ class _Follower:
             landmarks=np.stack(self._landmarks),
             sharpness=np.array(self._sharpness, np.float32),
             brightness=np.array(self._brightness, np.float32),
-            lip_color=np.array(self._lip_color, np.float32),
+            mouth_visibility=np.array(self._mouth_visibility, np.float32),
             thumbnails=np.stack(self._thumbnails),
             is_cut=np.array(self._cuts, np.bool_),
             people=self._people,
+            camera=self._camera.matrices(),
         )
 
     def _add_thumbnail(self, small: RgbPicture) -> bool:
@@ -183,22 +189,6 @@ def _appearance(picture: RgbPicture, face: Face) -> tuple[float, float]:
         cv2.COLOR_RGB2GRAY,
     )
     return float(cv2.Laplacian(gray, cv2.CV_32F).var()), float(gray.mean())
-
-
-def _lip_color(picture: RgbPicture, face: Face) -> float:
-    """Cr of the lips above that of the cheeks; a hand before the mouth has none to spare."""
-    reach = max(1, round(0.03 * face.size))
-
-    def redness(point: int) -> float:
-        x, y = face.landmarks[point, :2].astype(int)
-        part = picture[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-        if part.size == 0:
-            return 0.0
-        red, green, blue = part.reshape(-1, 3).mean(axis=0)
-        return float(0.5 * red - 0.419 * green - 0.081 * blue)  # Cr of ITU-R BT.601
-
-    lips = np.mean([redness(point) for point in _LIPS])
-    return float(lips - np.mean([redness(point) for point in _CHEEKS]))
 
 
 def smoothed(

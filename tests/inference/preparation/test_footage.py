@@ -10,7 +10,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
-from inference.preparation.footage import examine, pictures
+from inference.preparation.footage import Condition, examine, pictures
 from inference.preparation.normalization import BACKGROUND, Normalizer
 from tests.videos import write_sound, write_video
 
@@ -174,6 +174,22 @@ def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
     shown = numbers(path)
     assert len(shown) > 90
     assert shown[-1] == 99
+    condition = Condition()
+    list(pictures(examine(path), condition))
+    assert condition.damaged_s == [pytest.approx(2, abs=0.5)]
+
+
+def test_a_size_that_changes_is_noted(tmp_path):
+    """As in WebRTC recordings: one stream, whose parameter sets come again."""
+    large = write_video(tmp_path / "a.ts", counted(50))
+    small = write_video(tmp_path / "b.ts", counted(50, 96, 80))
+    both = tmp_path / "both.ts"
+    both.write_bytes(large.read_bytes() + small.read_bytes())
+    condition = Condition()
+    assert {p.shape for p in pictures(examine(both), condition)} == {(160, 192, 3)}
+    assert condition.has_changed_size
+    list(pictures(examine(large), alone := Condition()))
+    assert alone == Condition()
 
 
 def test_a_recording_of_a_browser_has_a_length(tmp_path):

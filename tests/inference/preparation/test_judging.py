@@ -1,24 +1,33 @@
 """The frame holds head and shoulders; faults are named, and too many of them refuse the video."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
 
 from inference.errors import PreparationError
 from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_heights
-from inference.preparation.quality import head_pose, judge, longest_run, runs
+from inference.preparation.quality import (
+    Finding,
+    file_findings,
+    head_pose,
+    judge,
+    longest_run,
+    runs,
+)
 from inference.preparation.track import follow, smoothed
 from tests.drawn_face import draw_face, to_rgb
 from tests.videos import person
 
 
-def looked_at(video, **more):
+def looked_at(video):
     video = list(video)
     track = follow(video, lambda _: None)
     landmarks = smoothed(track.landmarks, track.is_cut)
     height, width = video[0].shape[:2]
     frame = choose_frame(landmarks, width, height)
-    return judge(track, landmarks, frame, (width, height), fewest=8, **more)
+    return judge(track, landmarks, frame, (width, height), fewest=8)
 
 
 def reasons(judgement) -> set[str]:
@@ -96,13 +105,12 @@ def test_whole_videos_are_refused_by_their_gravest_fault():
     assert refused(person(12, size=400, y=190)) in ("too_large", "cut_off")
 
 
-def test_small_large_several_and_hdr_are_warnings():
+def test_small_large_and_several_are_warnings():
     assert "too_small" in reasons(looked_at(person(10, size=110)))
     two = [
         np.hstack([a, b]) for a, b in zip(person(10, size=190), person(10, size=120), strict=True)
     ]
     assert "several_people" in reasons(looked_at(two))
-    assert "hdr" in reasons(looked_at(person(10, size=190), is_hdr=True))
 
 
 def test_a_mouth_that_is_wide_open_is_refused_and_one_that_talks_is_not():
@@ -111,8 +119,33 @@ def test_a_mouth_that_is_wide_open_is_refused_and_one_that_talks_is_not():
     assert "mouth_open" not in reasons(talking)
 
 
-def test_what_was_turned_is_a_finding():
-    assert "turned" in reasons(looked_at(person(10, size=190), is_turned=True))
+def of_file(
+    *,
+    is_hdr: bool = False,
+    is_turned: bool = False,
+    has_changed_size: bool = False,
+    damaged_s: Sequence[float] = (),
+) -> list[Finding]:
+    return file_findings(
+        is_hdr=is_hdr,
+        is_turned=is_turned,
+        has_changed_size=has_changed_size,
+        damaged_s=damaged_s,
+    )
+
+
+def test_findings_of_the_file_name_the_times_of_damage():
+    assert of_file() == []
+    found = [
+        of_file(is_hdr=True),
+        of_file(is_turned=True),
+        of_file(has_changed_size=True),
+    ]
+    assert [[one.reason for one in each] for each in found] == [["hdr"], ["turned"], ["sizes"]]
+    (few,) = of_file(damaged_s=[7.04, 2.8])
+    assert few.message == "the file is damaged at 2.8, 7.0 s: that was left out"
+    (many,) = of_file(damaged_s=[1, 2, 3, 4])
+    assert "at 1.0, 2.0, 3.0 s and later" in many.message
 
 
 def test_roll_and_yaw_are_read_off_the_landmarks():

@@ -27,7 +27,7 @@ def test_every_picture_has_a_row_and_those_without_a_face_are_nan():
     assert told == list(range(1, 13))
     assert len(track) == 12
     assert track.is_found.tolist() == [True] * 6 + [False] * 2 + [True] * 4
-    for rows in (track.sharpness, track.brightness, track.lip_color, track.thumbnails):
+    for rows in (track.sharpness, track.brightness, track.mouth_visibility, track.thumbnails):
         assert len(rows) == 12
     assert np.isfinite(track.sharpness[track.is_found]).all()
 
@@ -54,7 +54,7 @@ def test_a_picture_that_is_repeated_is_looked_at_once(monkeypatch):
     assert (len(track), looks) == (13, 2)
     assert (track.landmarks[:10] == track.landmarks[0]).all()
     assert not track.is_cut.any()
-    assert len(track.thumbnails) == len(track.sharpness) == len(track.lip_color) == 13
+    assert len(track.thumbnails) == len(track.sharpness) == len(track.mouth_visibility) == 13
 
 
 def test_landmarks_are_in_pixels_of_the_full_picture():
