@@ -36,6 +36,8 @@ _LEAST_SIDE = 128
 _THREADS = 2
 """Of the decoder, each with a picture of its own: on many cores they would be gigabytes of 4K."""
 _LEAST_RATE = 10
+_RESTART_S = 0.5
+"""Pictures that are out of order go back by less."""
 _STILL_FORMATS = ("image2", "_pipe", "webp")
 
 
@@ -181,9 +183,12 @@ def _is_still(container: av.container.InputContainer, stream: av.VideoStream) ->
 
 
 def _timed(path: Path, condition: Condition) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Yield decoded pictures with their time since the first, in s; damaged parts are left out."""
+    """Yield decoded pictures with their time since the first, in s; damaged parts are left out.
+
+    Times that begin again, as in joined recordings, continue where the ones before ended.
+    """
     start: Fraction | None = None
-    time = Fraction(0)
+    time = due = Fraction(0)
     count = 0
     try:
         with _open(path) as container:
@@ -198,6 +203,9 @@ def _timed(path: Path, condition: Condition) -> Iterator[tuple[Fraction, VideoFr
                     time = frame.pts * frame.time_base
                 count += 1
                 start = time if start is None else start
+                if time - start < due - _RESTART_S:
+                    start = time - due - 1 / Fraction(rate)
+                due = max(due, time - start)
                 yield time - start, frame
     except MemoryError:
         raise
@@ -205,7 +213,7 @@ def _timed(path: Path, condition: Condition) -> Iterator[tuple[Fraction, VideoFr
         if start is None:
             raise _unreadable(path, error) from None
         # What came before the damage is good; whether it is enough, its length decides.
-        condition.damaged_s.append(float(time - start))
+        condition.damaged_s.append(float(due))
 
 
 def _decoded(

@@ -135,7 +135,9 @@ def _with_square_pixels(picture: RgbPicture, aspect: Fraction) -> RgbPicture:
 def _first_field(picture: RgbPicture) -> RgbPicture:
     """One of the two fields, at full height: the other one was taken at another moment."""
     height, width = picture.shape[:2]
-    field = cv2.resize(picture[::2], (width, height), interpolation=cv2.INTER_LINEAR)
+    # Its lines stay where they are; resizing would move all by half a line.
+    apart = np.array([[1, 0, 0], [0, 2, 0]], np.float64)
+    field = cv2.warpAffine(picture[::2], apart, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(field, np.uint8)
 
 

@@ -179,6 +179,20 @@ def test_a_damaged_packet_costs_its_own_pictures_only(tmp_path):
     assert condition.damaged_s == [pytest.approx(2, abs=0.5)]
 
 
+def test_joined_recordings_are_shown_one_after_the_other(tmp_path):
+    """The second one's times begin at 0 again."""
+    parts = [
+        write_video(tmp_path / name, pictures, key_every=5).read_bytes()
+        for name, pictures in (("a.ts", list(counted(100))[:50]), ("b.ts", list(counted(100))[50:]))
+    ]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(parts))
+    shown = numbers(both)
+    assert len(shown) == pytest.approx(100, abs=3)
+    assert shown == sorted(shown)
+    assert shown[-1] == 99
+
+
 def test_a_size_that_changes_is_noted(tmp_path):
     """As in WebRTC recordings: one stream, whose parameter sets come again."""
     large = write_video(tmp_path / "a.ts", counted(50))
