@@ -4,9 +4,10 @@ A stressed syllable is louder and higher than those around it. The brows go up w
 dips a little; at the end of a phrase the eyes blink. All three follow from the sound of the last
 second and a half, so a frame's answer is the same in whatever session it is asked for.
 
-How far a syllable stands out is measured against the window's own loudness and pitch: nothing here
-depends on the voice or on the level. What follows is smooth: each answer is a sum of short bells
-over what was prominent, and a bell lasts longer than a syllable.
+How far a syllable stands out is measured against the window's own loudness and pitch: it depends
+neither on the voice nor on the level. The level itself says how far the mouth opens: a whisper
+moves it less, a shout more, and ordinary speech as much as it is. What follows is smooth: each
+answer is a sum of short bells over what was prominent, and a bell lasts longer than a syllable.
 """
 
 from functools import cache
@@ -37,6 +38,8 @@ _SOUND_DB = (24.0, 12.0)
 """So far below the level of the window is a pause, and sound."""
 _LOUDER_DB, _HIGHER = 5.0, 3.0
 """Above the mean of the sound by this much, in decibels and semitones: prominent."""
+_EFFORT = ((-44.0, -30.0, -18.0, -9.0), (0.8, 1.0, 1.0, 1.15))
+"""Levels of the window in dBFS, and how far the mouth opens at them: whisper to shout."""
 _STANDS_OUT = 0.45
 """Prominence below which nothing moves."""
 
@@ -60,27 +63,30 @@ class Emphasis(NamedTuple):
 NONE = Emphasis()
 
 
-def emphasis(samples: Floats, after: int) -> Floats:
-    """Return what accompanies the last frame of each window.
+def emphasis(samples: Floats, after: int) -> tuple[Floats, Floats]:
+    """Return what accompanies the last frame of each window, and the effort of its voice.
 
     Args:
         samples: float32 ``[windows, n]``, 16 kHz, at least `HEARD` frames and the look-ahead.
         after: Samples of look-ahead at its end.
 
     Returns:
-        float32 ``[windows, 3]``, as `Emphasis`.
+        float32 ``[windows, 3]``, as `Emphasis`; and float32 ``[windows]``, by how much the mouth
+        opens more than usual.
     """
     end = samples.shape[1] - after
     sound = samples[:, end - HEARD * SAMPLES_PER_FRAME : end]
-    loudness_db, soundness = _loudness(sound)
+    loudness_db, soundness, level_db = _loudness(sound)
     pitch, voicing = _pitch(sound)
     curves = _prominence(loudness_db, soundness, pitch, voicing * soundness) @ _bells()
     blink = np.array([_blink(row) for row in (soundness > 0.5).tolist()], np.float32)
-    return np.asarray(np.column_stack([np.tanh(curves), blink]), np.float32)
+    effort = np.interp(level_db, *_EFFORT)
+    accents = np.column_stack([np.tanh(curves), blink])
+    return np.asarray(accents, np.float32), np.asarray(effort, np.float32)
 
 
-def _loudness(sound: Floats) -> tuple[Floats, Floats]:
-    """Return each frame's decibels, ``[windows, HEARD]``, and how surely it is no pause, 0..1."""
+def _loudness(sound: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return each frame's decibels, how surely it is no pause (0..1), and the window's decibels."""
     frames = sound.reshape(len(sound), HEARD, SAMPLES_PER_FRAME)
     power = np.einsum("wfs,wfs->wf", frames, frames) / np.float32(SAMPLES_PER_FRAME)
     # Never below what is audible: the level of a window that is nearly silent is no measure.
@@ -88,7 +94,11 @@ def _loudness(sound: Floats) -> tuple[Floats, Floats]:
     loudness_db = 10 * np.log10(power + np.float32(1e-9))
     pause_db, sound_db = _SOUND_DB
     soundness = np.clip((loudness_db - level_db + pause_db) / (pause_db - sound_db), 0, 1)
-    return np.asarray(loudness_db, np.float32), np.asarray(soundness, np.float32)
+    return (
+        np.asarray(loudness_db, np.float32),
+        np.asarray(soundness, np.float32),
+        np.asarray(level_db[:, 0], np.float32),
+    )
 
 
 def _pitch(sound: Floats) -> tuple[Floats, Floats]:

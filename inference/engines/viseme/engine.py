@@ -29,6 +29,7 @@ LOOK_AHEAD = 640
 """Samples after a frame that the net hears; measured in docs/visemes.md."""
 _SILENT_SAMPLES = 3 * SAMPLES_PER_FRAME
 """How long nothing at all must have sounded for the mouth to rest: longer than any closure."""
+_OPEN = MouthShape._fields.index("open")
 _REST = 0.01
 """A shape of which no value is larger than this looks like the rest pose."""
 
@@ -161,11 +162,13 @@ class VisemeEngine:
         shapes = self._shapes(samples, frames)
         if not self._has_emphasis:
             return shapes
-        accents = [
+        heard = [
             emphasis(samples, self.context.after + later * SAMPLES_PER_FRAME)
             for later in range(frames - 1, -1, -1)
         ]
-        return np.concatenate([shapes, np.stack(accents, 1)], 2)
+        effort = np.stack([effort for _, effort in heard], 1)
+        shapes[..., _OPEN] = np.minimum(shapes[..., _OPEN] * effort, 1)
+        return np.concatenate([shapes, np.stack([accents for accents, _ in heard], 1)], 2)
 
     def _shapes(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
         """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 7]``."""

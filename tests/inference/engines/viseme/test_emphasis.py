@@ -34,7 +34,7 @@ def over_time(sound: np.ndarray) -> np.ndarray:
     known = np.pad(sound, (HEARD * SAMPLES_PER_FRAME, AFTER))
     size = HEARD * SAMPLES_PER_FRAME + AFTER
     starts = range(SAMPLES_PER_FRAME, len(sound) + 1, SAMPLES_PER_FRAME)
-    return emphasis(np.stack([known[start : start + size] for start in starts]), AFTER)
+    return emphasis(np.stack([known[start : start + size] for start in starts]), AFTER)[0]
 
 
 def test_silence_moves_nothing() -> None:
@@ -82,6 +82,17 @@ def test_the_eyes_blink_once_at_the_end_of_a_phrase() -> None:
 def test_many_windows_are_heard_as_each_alone() -> None:
     random = np.random.default_rng(2)
     sounds = random.normal(0, 0.1, (3, HEARD * SAMPLES_PER_FRAME + AFTER)).astype(np.float32)
-    alone = np.concatenate([emphasis(sound[None], AFTER) for sound in sounds])
-    np.testing.assert_allclose(emphasis(sounds, AFTER), alone, atol=1e-4)
+    alone = np.concatenate([emphasis(sound[None], AFTER)[0] for sound in sounds])
+    np.testing.assert_allclose(emphasis(sounds, AFTER)[0], alone, atol=1e-4)
     assert alone.shape == (3, len(Emphasis._fields))
+
+
+@pytest.mark.parametrize(
+    ("level_db", "wanted"),
+    [(-50, 0.8), (-40, 0.86), (-26, 1.0), (-20, 1.0), (-12, 1.1), (-6, 1.15)],
+)
+def test_a_whisper_opens_the_mouth_less_and_a_shout_more(level_db: float, wanted: float) -> None:
+    sound = voice(np.full(HEARD + 1, 120.0), np.full(HEARD + 1, 1.0))
+    sound *= 10 ** (level_db / 20) / np.sqrt(np.mean(sound**2))
+    _, effort = emphasis(sound[None], AFTER)
+    assert effort[0] == pytest.approx(wanted, abs=0.03)
