@@ -11,11 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.nn import functional
+
 from benchmarks import musetalk_paths as paths
 from benchmarks import parity_fullsize
 from inference.engines.musetalk.execution.batch import Renderer
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets import choice
+from inference.engines.musetalk.nets.attention import MeasuredAttention
 
 pytestmark = [
     pytest.mark.gpu,
@@ -104,6 +107,74 @@ def test_batches_on_their_way_do_not_mix(device):
         assert second is not None
         assert (first.y_plane == second.y_plane).all()
         assert (first.u_plane == second.u_plane).all()
+
+
+@pytest.mark.parametrize("records", [True, False])
+def test_overlapping_batches_are_those_that_run_one_after_the_other(device, records):
+    """The same launches in another order: not a byte may differ, recorded or not."""
+    nets = nets_on(device, torch.float16)
+    runner = Runner(nets, device, torch.float16, buckets=(1, 4), records=records)
+    renderer = Renderer(runner, nets.width)
+    jobs = paths.jobs(4, nets.width)
+    batches = [jobs[:1], jobs, jobs[1:3], jobs[3:], jobs[::-1]] * 8
+    found = []
+    for overlaps in (False, True):
+        runner.overlaps = overlaps
+        queued = [renderer.queue(batch) for batch in batches]
+        found.append([patch for batch in queued for patch in batch.finish()])
+    for first, second in zip(*found, strict=True):
+        assert first is not None
+        assert second is not None
+        assert (first.y_plane == second.y_plane).all()
+        assert (first.u_plane == second.u_plane).all()
+
+
+def test_two_threads_get_their_own_pictures(device):
+    nets = nets_on(device, torch.float16)
+    renderer = Renderer(Runner(nets, device, torch.float16, buckets=(1, 2)), nets.width)
+    jobs = paths.jobs(2, nets.width)
+    wanted = [renderer.render([job])[0] for job in jobs]
+    found = [[], []]
+
+    def work(number):
+        found[number] += [renderer.render([jobs[number]])[0] for _ in range(30)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, patches in enumerate(found):
+        assert len(patches) == 30
+        assert all((patch.y_plane == wanted[number].y_plane).all() for patch in patches)
+
+
+@pytest.mark.parametrize(
+    ("heads", "queries", "width", "keys"),
+    [(8, 1_024, 40, 1_024), (8, 256, 80, 50), (8, 16, 160, 16), (1, 1_024, 512, 1_024)],
+)
+def test_the_attention_that_is_chosen_is_right(device, heads, queries, width, keys):
+    """Of parts of one tensor, as the networks give them."""
+    attend = MeasuredAttention(device)
+    generator = torch.Generator(device).manual_seed(1)
+    some = [
+        torch.randn(2, n, heads * width, device=device, generator=generator)
+        .half()
+        .unflatten(-1, (heads, -1))
+        .transpose(1, 2)
+        for n in (queries, keys, keys)
+    ]
+    exact = functional.scaled_dot_product_attention(*(x.float() for x in some))
+    for _ in range(2):
+        found = attend(*some)
+        assert found.shape == some[0].shape
+        assert (found.float() - exact).abs().max() < 5e-3
+
+
+def test_batches_go_before_what_nobody_waits_for(device):
+    """A graph runs at the priority of the stream that it was recorded on."""
+    runner = Runner(nets_on(device, torch.float16), device, torch.float16, buckets=(1,))
+    assert [stream.priority for stream in runner._streams] == [-1, -2]
 
 
 def test_the_gpu_pastes_what_the_cpu_pastes(device):
