@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 
-from benchmarks.load import CLIENT_START_S, SESSIONS_A_SECOND, WARM_UP_S, ClientWork, run_clients
+from benchmarks.load import ClientWork, run_clients
 from benchmarks.server import ServerProcess, add_json_argument
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
@@ -33,6 +33,8 @@ from streaming.session.metrics import SessionMetrics
 WANTED_PERCENT = 2.0
 SCRAPE_EVERY_S = 5.0
 SCRAPES = 50
+SETTLE_S = 1.0
+OPEN_WITHIN_S = 90.0
 ON = {"METRICS": "true", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
 OFF = {"METRICS": "false", "LOG_FORMAT": "text", "LOG_LEVEL": "CRITICAL"}
 _TRIES = 20_000
@@ -65,6 +67,15 @@ def scrape(server: ServerProcess) -> int:
         return len(answer.read())
 
 
+def wait_for_sessions(server: ServerProcess, count: int) -> None:
+    """Wait until so many are open; a client takes seconds to start on a busy machine."""
+    end_s = time.monotonic() + OPEN_WITHIN_S
+    while server.get("/sessions")["stats"]["connections"]["open"] < count:
+        if time.monotonic() > end_s:
+            sys.exit(f"not all of {count} sessions were open within {OPEN_WITHIN_S:g} s")
+        threading.Event().wait(0.5)
+
+
 def run_once(server: ServerProcess, options: argparse.Namespace) -> float:
     """Carry the sessions for a while; the cores that the server took."""
     counts = ((options.idle, False), (options.speaking, True))
@@ -77,7 +88,8 @@ def run_once(server: ServerProcess, options: argparse.Namespace) -> float:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(works), mp_context=context) as pool:
         futures = [pool.submit(run_clients, work) for work in works]
-        threading.Event().wait(of / SESSIONS_A_SECOND + WARM_UP_S + CLIENT_START_S)
+        wait_for_sessions(server, of)
+        threading.Event().wait(SETTLE_S)
         began_s, cpu_s = time.monotonic(), server.tree.cpu_s()
         threading.Event().wait(options.seconds)
         cores = (server.tree.cpu_s() - cpu_s) / (time.monotonic() - began_s)
