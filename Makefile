@@ -75,6 +75,7 @@ presenter: python ## redraw the shipped presenters
 	.venv/bin/python -m inference.presenter --output avatars_app --sheet docs/presenter.png
 
 train: setup ## retrain the viseme net (needs espeak-ng and flite)
+	@$(INSTALL) requirements-training.txt
 	.venv/bin/python -m inference.engines.viseme.training
 
 # Debian packages that some tests need. Elsewhere those tests are skipped and say what they miss.

@@ -101,6 +101,10 @@ class Net:
         Returns:
             float32 ``[windows, frames, OUTPUTS]``, not yet bounded.
         """
+        return _dense(self.hidden(mels), *self._layers[-1])
+
+    def hidden(self, mels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the last layer sees, float32 ``[windows, frames, HIDDEN]``; see `__call__`."""
         is_one_frame = mels.shape[1] == steps_needed(1)
         hidden = (mels - self._mean) * self._scale
         for layer, (kernel, bias) in zip(
@@ -112,7 +116,7 @@ class Net:
         for kernel, bias in self._layers[len(CONVOLUTIONS) : -1]:
             hidden = _dense(hidden, kernel, bias)
             np.maximum(hidden, 0, out=hidden)
-        return _dense(hidden, *self._layers[-1])
+        return hidden
 
 
 def _dense(

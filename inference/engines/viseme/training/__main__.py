@@ -1,8 +1,8 @@
 """Make the viseme net: ``python -m inference.engines.viseme.training``.
 
 Speaks the corpus, fits the net on one core, writes ``weights.npz``, scores it on the voices held
-out and writes the report ``docs/visemes.md``. ``--evaluate`` only scores the weights that are
-there.
+out and writes the report ``docs/visemes.md``. What was spoken and fitted is kept in ``--folder``:
+training that was stopped continues there. ``--evaluate`` only scores the weights that are there.
 """
 
 import argparse
@@ -10,19 +10,19 @@ import logging
 import os
 import platform
 import re
-from multiprocessing import get_context
 from pathlib import Path
 
 from inference import process_settings
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import LOOK_AHEAD, VisemeEngine
 from inference.engines.viseme.training import report
-from inference.engines.viseme.training.recipe import start_log, train
+from inference.engines.viseme.training.recipe import Recipe, start_log, train
 from inference.timing import SAMPLES_PER_MS
 
-_UTTERANCES = 2_400
-_EPOCHS = 14
+_PARTS, _UTTERANCES = 40, 60
+_STEPS = 4_000
 _SEED = 1
+_FOLDER = Path("var/training")
 _REPORT = Path("docs/visemes.md")
 
 _log = logging.getLogger("viseme training")
@@ -31,10 +31,19 @@ _log = logging.getLogger("viseme training")
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(prog="viseme training", description=__doc__)
-    parser.add_argument("--utterances", type=int, default=_UTTERANCES)
-    parser.add_argument("--epochs", type=int, default=_EPOCHS)
+    parser.add_argument("--parts", type=int, default=_PARTS, help="of the corpus")
+    parser.add_argument("--utterances", type=int, default=_UTTERANCES, help="of each part")
+    parser.add_argument("--steps", type=int, default=_STEPS, help="of the fit")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--look-ahead-ms", type=int, default=LOOK_AHEAD // SAMPLES_PER_MS)
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument(
+        "--kept", type=int, default=0, help="convolutions of --start that are left as they are"
+    )
+    parser.add_argument(
+        "--head-only", action="store_true", help="fit only the last layer of --start"
+    )
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="of what is kept between runs")
     parser.add_argument("--weights", type=Path, default=net.WEIGHTS_PATH)
     parser.add_argument("--report", type=Path, default=_REPORT)
     parser.add_argument(
@@ -43,11 +52,18 @@ def main() -> None:
     chosen = parser.parse_args()
     look_ahead = chosen.look_ahead_ms * SAMPLES_PER_MS
     if not chosen.evaluate:
-        # In a process of its own: espeak-ng carries its flutter over from what it said before, so
-        # only a process that has said nothing yet repeats itself.
-        settings = (chosen.utterances, chosen.epochs, chosen.seed, look_ahead, chosen.weights)
-        with get_context("spawn").Pool(1) as pool:
-            pool.apply(train, settings)
+        recipe = Recipe(
+            parts=chosen.parts,
+            utterances=chosen.utterances,
+            steps=chosen.steps,
+            seed=chosen.seed,
+            look_ahead=look_ahead,
+            start=chosen.start,
+            kept=chosen.kept,
+            is_head_only=chosen.head_only,
+            folder=chosen.folder,
+        )
+        train(recipe, chosen.weights)
     start_log()
     _log.info("scoring voices, a language and sounds that were held out")
     process_settings.for_streams()  # the report says what a frame takes

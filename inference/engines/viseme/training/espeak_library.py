@@ -11,6 +11,7 @@ _RETRIEVAL = 1
 _PHONEME_EVENTS_IN_IPA = 1 | 2
 _TERMINATED, _PHONEME = 0, 7
 _UTF8 = 1
+_IPA = 2
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _BUFFER_MS = 500
 
@@ -75,14 +76,33 @@ class Espeak:
             place += 1
         return 0
 
+    def ipa(self, text: str, voice: str) -> str:
+        """How ``voice`` would say a clause, in IPA with stress marks.
+
+        Raises:
+            SynthesisError: There is no such voice.
+        """
+        self._choose(voice)
+        translate = self._library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        place = ctypes.c_char_p(text.encode())
+        found = []
+        while place.value:
+            said = translate(ctypes.byref(place), _UTF8, _IPA)
+            found.append((said or b"").decode("utf-8", "ignore"))
+        return " ".join(found)
+
+    def _choose(self, voice: str) -> None:
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise SynthesisError(f"espeak-ng has no voice {voice!r}")
+
     def speak(
         self, text: str, voice: str, rate: int, pitch: int, pitch_range: int
     ) -> tuple[NDArray[np.int16], list[tuple[int, str]]]:
         """Return samples at ``rate_hz``, and each phoneme's first sample and IPA name."""
         self._pieces.clear()
         self._events.clear()
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise SynthesisError(f"espeak-ng has no voice {voice!r}")
+        self._choose(voice)
         for parameter, value in ((_RATE, rate), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         encoded = text.encode()

@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engines.viseme.engine import VisemeEngine
-from inference.engines.viseme.training import augmentation, phonetics, scores, sounds, speech
-from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH, HELD_OUT_SPANISH
+from inference.engines.viseme.training import (
+    augmentation,
+    phonetics,
+    scores,
+    sounds,
+    speech,
+)
+from inference.engines.viseme.training.sentences import (
+    HELD_OUT_ENGLISH,
+    HELD_OUT_SPANISH,
+)
 from inference.media.types import AudioWindow
 from inference.timing import SAMPLES_PER_FRAME
 
@@ -42,8 +51,11 @@ class Score:
     closures: float
     wrongly_closed: float
     wrong_audio_r: float
+    lag_ms: float
     wide_r: float
     round_r: float
+    contact_auc: float
+    rounding_auc: float
     restlessness: float
     """Against the truth's own; 1 is as restless as the truth."""
     open_range: tuple[float, float]
@@ -66,6 +78,7 @@ def talks() -> list[Talk]:
         talk("espeak belinda", espeak("en+belinda"), HELD_OUT_ENGLISH),
         talk("espeak Gene, Spanish", espeak("es+Gene"), HELD_OUT_SPANISH),
         talk("espeak belinda, Spanish", espeak("es+belinda"), HELD_OUT_SPANISH),
+        talk("espeak f3, Spanish", espeak("es+f3"), HELD_OUT_SPANISH),
     ]
 
 
@@ -106,8 +119,11 @@ def score(engine: VisemeEngine, talk: Talk, other: Talk) -> Score:
         closures=hits / max(total, 1),
         wrongly_closed=scores.wrongly_closed(opening, talk.truth),
         wrong_audio_r=scores.correlation(wrong[:common], truth[:common]),
+        lag_ms=scores.lag_ms(opening, truth),
         wide_r=scores.correlation(shapes[:, 1], talk.truth.shapes[:, 1]),
         round_r=scores.correlation(shapes[:, 2], talk.truth.shapes[:, 2]),
+        contact_auc=scores.contact(shapes, talk.truth),
+        rounding_auc=scores.rounding(shapes, talk.truth),
         restlessness=scores.restlessness(opening) / scores.restlessness(truth),
         open_range=(float(low), float(high)),
     )
@@ -133,6 +149,7 @@ def shut_shares(engine: VisemeEngine) -> dict[str, float]:
         "white noise": sounds.colored_noise(generator, count, 0),
         "pink noise": sounds.colored_noise(generator, count, 1),
         "brown noise": sounds.colored_noise(generator, count, 2),
+        "breath": sounds.breath(generator, count),
         **{
             f"music {n}": sounds.music(generator, count, sounds.HELD_OUT_INSTRUMENTS)
             for n in range(1, 4)

@@ -55,6 +55,31 @@ def ambience(generator: np.random.Generator, count: int) -> Sound:
     return _normal(sound)
 
 
+def breath(generator: np.random.Generator, count: int) -> Sound:
+    """Somebody breathes in and out: noise through a throat without voice, swelling and ebbing."""
+    sound = np.zeros(count)
+    at = int(generator.integers(0, SAMPLE_RATE_HZ))
+    while at < count:
+        length = int(generator.uniform(0.25, 1.6) * SAMPLE_RATE_HZ)
+        spectrum = np.fft.rfft(generator.standard_normal(length))
+        hertz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
+        throat = generator.uniform(0.8, 1.2)
+        response = 0.02 + sum(
+            strength / (1 + ((hertz / throat - center_hz) / width_hz) ** 2)
+            for center_hz, width_hz, strength in zip(
+                (550, 1_500, 2_500, 4_000), (200, 250, 350, 600), generator.random(4), strict=True
+            )
+        )
+        piece = np.fft.irfft(spectrum * response, length)
+        peak = generator.uniform(0.2, 0.8)
+        places = np.linspace(0, 1, length)
+        swell = np.minimum(places / peak, (1 - places) / (1 - peak)) ** generator.uniform(0.7, 2)
+        end = min(at + length, count)
+        sound[at:end] += (piece * swell)[: end - at] * generator.uniform(0.4, 1)
+        at += length + int(generator.uniform(0.05, 1.5) * SAMPLE_RATE_HZ)
+    return _normal(sound + 1e-4 * generator.standard_normal(count))
+
+
 def _decay(seconds: NDArray[np.float64], time_s: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(-seconds / time_s) * np.minimum(1, seconds / 0.004))
 

@@ -8,6 +8,7 @@ tell. They are called as they come from the distribution (Debian packages ``espe
 import subprocess
 import tempfile
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import gcd
@@ -24,7 +25,7 @@ from inference.timing import SAMPLE_RATE_HZ
 Alphabet = Literal["ipa", "arpabet"]
 
 _STOPS = "pbtdkgɡqcɟʈɖ"
-_ASPIRATED = "ptk"
+_ASPIRATED = ("p", "t", "k")
 _CLOSED_SHARE = 0.75
 """How much of flite's voiceless stops is closure; the rest is burst and breath."""
 _CLOSURE_S = (0.03, 0.07)
@@ -75,7 +76,7 @@ def espeak(
     """
     library = _espeak()
     spoken, events = library.speak(text, voice, rate, pitch, pitch_range)
-    samples = _resample(_from_pcm(spoken), library.rate_hz)
+    samples = resampled(_from_pcm(spoken), library.rate_hz)
     starts = [start / library.rate_hz for start, _ in events]
     ends = [*starts[1:], _end_of_sound_s(samples)]
     phonemes: list[Phoneme] = []
@@ -116,20 +117,34 @@ def flite(text: str, voice: str, *, stretch: float = 1.0, pitch_hz: float | None
         with wave.open(str(path)) as reader:
             rate_hz = reader.getframerate()
             spoken = np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
-    samples = _resample(_from_pcm(spoken), rate_hz)
+    samples = resampled(_from_pcm(spoken), rate_hz)
     phonemes: list[Phoneme] = []
     start_s = 0.0
     for word in done.stdout.split():
         symbol, _, end = word.rpartition(":")
         end_s = float(end)
-        if end_s > start_s and symbol in _ASPIRATED:
-            release_s = start_s + _CLOSED_SHARE * (end_s - start_s)
-            phonemes.append(Phoneme(start_s, release_s, symbol))
-            phonemes.append(Phoneme(release_s, end_s, "hh"))
-        elif end_s > start_s:
+        if end_s > start_s:
             phonemes.append(Phoneme(start_s, end_s, "" if symbol == "pau" else symbol))
         start_s = end_s
-    return Speech(samples, tuple(phonemes), "arpabet", f"flite {voice}")
+    return Speech(samples, tuple(released(phonemes, "hh")), "arpabet", f"flite {voice}")
+
+
+def espeak_ipa(text: str, voice: str) -> str:
+    """How espeak-ng's ``voice`` would say a clause, in IPA."""
+    return _espeak().ipa(text, voice)
+
+
+def released(phonemes: Sequence[Phoneme], breath: str) -> list[Phoneme]:
+    """The same, voiceless stops followed by their ``breath``: timings count it with the closure."""
+    found: list[Phoneme] = []
+    for phoneme in phonemes:
+        if phoneme.symbol in _ASPIRATED:
+            release_s = phoneme.start_s + _CLOSED_SHARE * (phoneme.end_s - phoneme.start_s)
+            found.append(Phoneme(phoneme.start_s, release_s, phoneme.symbol))
+            found.append(Phoneme(release_s, phoneme.end_s, breath))
+        else:
+            found.append(phoneme)
+    return found
 
 
 def _with_closures(phonemes: list[Phoneme], samples: NDArray[np.float32]) -> list[Phoneme]:
@@ -203,12 +218,13 @@ def _from_pcm(pcm: NDArray[np.int16]) -> NDArray[np.float32]:
     return pcm.astype(np.float32) / np.float32(32768)
 
 
-def _resample(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+def resampled(samples: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
+    """A sound of ``rate_hz`` at 16 kHz."""
     if rate_hz == SAMPLE_RATE_HZ:
         return samples
     divisor = gcd(rate_hz, SAMPLE_RATE_HZ)
-    resampled = resample_poly(samples, SAMPLE_RATE_HZ // divisor, rate_hz // divisor)
-    return np.asarray(resampled, np.float32)
+    found = resample_poly(samples, SAMPLE_RATE_HZ // divisor, rate_hz // divisor)
+    return np.asarray(found, np.float32)
 
 
 def _is_silent(samples: NDArray[np.float32], start_s: float, end_s: float) -> bool:

@@ -1,0 +1,36 @@
+"""The mouth 200 ms after the level changed, something banged, or speech began out of nothing."""
+
+import shutil
+
+import pytest
+
+pytest.importorskip("scipy")
+
+from inference.engines.viseme.engine import VisemeEngine
+from inference.engines.viseme.training import robustness
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("flite"), reason="needs flite (Debian package flite)"),
+]
+
+
+@pytest.fixture(scope="module")
+def engine() -> VisemeEngine:
+    loaded = VisemeEngine()
+    loaded.load()
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("disturb", "least"),
+    [
+        pytest.param(robustness.stepped_down(20), 0.85, id="20 dB quieter"),
+        pytest.param(robustness.stepped_down(25), 0.82, id="25 dB quieter"),
+        pytest.param(robustness.stepped_down(30), 0.68, id="30 dB quieter"),
+        pytest.param(robustness.popped(20), 0.68, id="pop 20 dB louder"),
+        pytest.param(robustness.begun_in_a_vowel, 0.9, id="begun in a vowel"),
+    ],
+)
+def test_most_of_the_opening_is_there_within_200_ms(engine, disturb, least):
+    assert robustness.opening_kept(engine, ("awb", "slt"), disturb) > least
