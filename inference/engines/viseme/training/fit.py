@@ -245,7 +245,7 @@ def _load(trained: TrainedNet, path: Path, corpus: Corpus, generator: np.random.
 
 
 class _Keeper:
-    """The state of a fit on disk, so that one that was stopped goes on where it was."""
+    """The state of a fit on disk, so that one that was stopped continues where it was."""
 
     def __init__(self, path: Path | None, *parts: Any) -> None:
         *self._stateful, self._generator = parts

@@ -3,7 +3,7 @@
 The layers before it turn sound into what can be said of a mouth; the last one, which is linear,
 says it. New voices mostly change where its decisions lie. So on their corpus
 
-- *closed* and *speaking* are fitted anew, by logistic regression,
+- *closed* and *speaking* are fitted again, by logistic regression,
 - the *opening* is fitted by least squares where lips are not closed, and averaged with what it was:
   an ensemble of two linear layers is one.
 

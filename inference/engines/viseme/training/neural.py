@@ -38,7 +38,7 @@ _KOKORO = {
 def heart(
     text: str, *, speed: float = 1.0, throat: float = 1.0, pitch: float = 1.0, seed: int = 0
 ) -> Speech:
-    """Speak American English as hibari's voice ``heart``, or as somebody of another size.
+    """Speak American English as hibari's voice ``heart``, or as a speaker of another size.
 
     Args:
         text: What to say.

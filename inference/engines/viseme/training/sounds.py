@@ -56,7 +56,7 @@ def ambience(generator: np.random.Generator, count: int) -> Sound:
 
 
 def breath(generator: np.random.Generator, count: int) -> Sound:
-    """Somebody breathes in and out: noise through a throat without voice, swelling and ebbing."""
+    """A person breathes in and out: noise through a throat without voice, swelling and ebbing."""
     sound = np.zeros(count)
     at = int(generator.integers(0, SAMPLE_RATE_HZ))
     while at < count:
