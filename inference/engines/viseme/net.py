@@ -116,7 +116,7 @@ class Net:
         for kernel, bias in self._layers[len(CONVOLUTIONS) : -1]:
             hidden = _dense(hidden, kernel, bias)
             np.maximum(hidden, 0, out=hidden)
-        return hidden
+        return np.asarray(hidden, np.float32)
 
 
 def _dense(

@@ -17,7 +17,9 @@ def loud(*stretches: tuple[float, float]) -> np.ndarray:
     )
 
 
-def times(tokens: list[Token], loudness: np.ndarray, **settings: float) -> list[tuple]:
+def times(
+    tokens: list[Token], loudness: np.ndarray, **settings: float
+) -> list[tuple[str, float, float]]:
     return [
         (phoneme.symbol, round(phoneme.start_s, 3), round(phoneme.end_s, 3))
         for phoneme in timed(tokens, loudness, HOP_S, **settings)
