@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from inference.engines.viseme.training import augmentation, disturbances, phonetics, sounds
+from inference.engines.viseme.training import disturbances, phonetics, sounds
+from inference.engines.viseme.training.opus import through_opus
 from inference.engines.viseme.training.speech import Phoneme, Speech
 
 PITCH = 160
@@ -86,7 +87,7 @@ def test_opus_keeps_the_place_and_the_level():
     generator = np.random.default_rng(6)
     noise = sounds.colored_noise(generator, 16_123, 2)
     sound = np.concatenate([np.zeros(4_000, np.float32), 0.1 * noise.astype(np.float32)])
-    coded = augmentation.through_opus(sound, 16_000)
+    coded = through_opus(sound, 16_000)
     assert len(coded) == len(sound)
     assert np.corrcoef(coded, sound)[0, 1] > 0.8
     assert level(coded) == pytest.approx(level(sound), rel=0.2)
