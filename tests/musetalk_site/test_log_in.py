@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, ma
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 
+from musetalk_site import settings as real
 from musetalk_site.middleware.log_ins import MAX_WAITING, few_log_ins_middleware
 
 ADMIN = "/admin/login/?next=/admin/"
@@ -65,7 +66,8 @@ def test_the_admin_shows_who_is_locked_out_and_lets_them_in_again(client, admin_
     assert attempt(client, "right") == 302
 
 
-def test_hashes_are_djangos_and_made_one_at_a_time(monkeypatch):
+def test_hashes_are_djangos_and_made_one_at_a_time(monkeypatch, settings):
+    settings.PASSWORD_HASHERS = real.PASSWORD_HASHERS
     stock = PBKDF2PasswordHasher.encode
     running = most = 0
     guard = threading.Lock()
