@@ -74,7 +74,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 640, "height": 640})
+    context = browser.new_context(viewport={"width": 640, "height": 640}, bypass_csp=True)
     context.set_default_timeout(WAIT_MS)
     context.add_init_script(RECORD)
     yield context
