@@ -1,9 +1,9 @@
 # make run      serve the talking avatar on http://localhost:8000/
-# make test     set everything up, check, and run all tests
+# make test     set everything up, check, and run the tests
 # make help     the other commands
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-integrations check lint types javascript fast coverage chaos presenter train packages python
+.PHONY: help run setup test test-lasting test-integrations check lint types javascript fast coverage chaos presenter train packages python
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -26,9 +26,12 @@ run: python ## serve the talking avatar
 setup: python ## make .venv with everything
 	@$(INSTALL) requirements-dev.txt
 
-test: setup packages ## check, and run all tests
+test: setup packages ## check, and run the tests
 	@$(MAKE) --no-print-directory check
 	@.venv/bin/python tests/run.py
+
+test-lasting: setup packages ## run the tests that take long: kills, preparations, large networks
+	@.venv/bin/python tests/run.py --lasting
 
 # Each has requirements of its own, which never meet the server's.
 test-integrations: setup packages ## test pipecat's and the other integrations, each in its own environment

@@ -103,7 +103,8 @@ class Chromium:
 
     @contextmanager
     def tab(self) -> Iterator[Tab]:
-        with self.browser.new_context() as context:
+        # Playwright waits for conditions by eval, which the page's own policy forbids.
+        with self.browser.new_context(bypass_csp=True) as context:
             yield context.new_page()
 
 

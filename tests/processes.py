@@ -53,10 +53,11 @@ class Process:
 
     def _collect(self) -> None:
         assert self._child.stdout is not None
-        for line in self._child.stdout:
-            with self._news:
-                self.output += line
-                self._news.notify_all()
+        with self._child.stdout as lines:
+            for line in lines:
+                with self._news:
+                    self.output += line
+                    self._news.notify_all()
         with self._news:
             self._is_over = True
             self._news.notify_all()
@@ -89,9 +90,7 @@ class Process:
         if self._child.poll() is None:
             self._child.kill()
         self._child.wait()
-        self._reader.join(5)
-        assert self._child.stdout is not None
-        self._child.stdout.close()
+        self._reader.join(5)  # longer only if a process that it started still writes
 
     def memory_bytes(self) -> int:
         """Resident memory."""

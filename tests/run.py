@@ -1,4 +1,7 @@
-"""``python tests/run.py``: all tests, in groups side by side.
+"""``python tests/run.py [--lasting]``: the tests, in groups side by side.
+
+Those marked ``lasting`` take as long as all others together: ``--lasting`` runs them, and nothing
+else does.
 
 The end-to-end tests mostly wait for servers and watch clocks; they run in two groups. The others
 mostly compute, and give way to them. A group's report is printed when it ends.
@@ -7,6 +10,7 @@ A test that fails beside the others is run once more at the very end, alone: wha
 machine breaks is listed by name, and does not fail the run. What fails again, does.
 """
 
+import argparse
 import os
 import re
 import subprocess
@@ -26,16 +30,14 @@ MOST_RETRIED = 10
 """More failures than this are no accident."""
 
 LONG = (
-    "test_prepare.py",
-    "test_musetalk.py",
-    "test_processes.py",
-    "test_access.py",
-    "test_redis_away.py",
-    "test_workers_apart.py",
-    "test_serve.py",
-    "test_history.py",
-    "test_capacity.py",
     "test_abuse.py",
+    "test_access.py",
+    "test_capacity.py",
+    "test_history.py",
+    "test_python_client.py",
+    "test_resume.py",
+    "test_serve.py",
+    "test_telemetry.py",
 )
 """The end-to-end tests of one group: half of the time of all."""
 
@@ -129,14 +131,29 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
     return "\n".join(said), is_broken
 
 
-def main() -> int:
-    began_s = time.monotonic()
+def groups_of(*, is_lasting: bool) -> list[Group]:
+    """Return the groups that run side by side."""
+    chosen = ("-m", "lasting" if is_lasting else "not lasting")
+    others = Group(
+        "the others", [*chosen, "tests", "--ignore", "tests/e2e"], gives_way_by=GIVES_WAY_BY
+    )
+    if is_lasting:
+        return [Group("end to end", [*chosen, "tests/e2e"]), others]
     files = sorted(path.name for path in (ROOT / "tests" / "e2e").glob("test_*.py"))
-    groups = [
-        Group("end to end, first half", [f"tests/e2e/{f}" for f in files if f in LONG]),
-        Group("end to end, second half", [f"tests/e2e/{f}" for f in files if f not in LONG]),
-        Group("the others", ["tests", "--ignore", "tests/e2e"], gives_way_by=GIVES_WAY_BY),
+    first = [f"tests/e2e/{name}" for name in files if name in LONG]
+    second = [f"tests/e2e/{name}" for name in files if name not in LONG]
+    return [
+        Group("end to end, first half", [*chosen, *first]),
+        Group("end to end, second half", [*chosen, *second]),
+        others,
     ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--lasting", action="store_true", help="those that take long, alone")
+    began_s = time.monotonic()
+    groups = groups_of(is_lasting=parser.parse_args().lasting)
     said, is_broken = run(groups)
     total, failed = counts(said), failures(said)
     is_broken |= len(failed) != total["failed"] + total["error"]  # some could not even begin

@@ -38,6 +38,7 @@ ROWS = {
 
 
 @pytest.mark.slow
+@pytest.mark.lasting
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("name", ROWS)
 def test_a_section_of_the_networks_runs_to_its_end_without_a_gpu(tmp_path, name):

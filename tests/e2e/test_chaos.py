@@ -10,7 +10,7 @@ from tests.chaos.__main__ import OUTAGES, QUICK, _uploads
 from tests.chaos.raw_socket import PING, frame
 from tests.processes import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lasting]
 
 
 def test_mutated_messages_are_taken_or_refused():

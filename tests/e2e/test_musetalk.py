@@ -19,7 +19,7 @@ from tests.factories import make_avatar, mesh_of_a_face
 from tests.inference.engines.musetalk.test_engine import WEIGHTS
 from tests.processes import Process, free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.lasting, pytest.mark.timeout(300)]
 
 MUSETALK = {"ENGINE": "musetalk", "MODEL_PATH": str(WEIGHTS), "DEVICE": "cpu"}
 FRAMES = 6

@@ -23,7 +23,7 @@ from benchmarks.server import new_database
 from tests.e2e.talking import Server
 from tests.videos import person, write_sound, write_video
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.lasting, pytest.mark.timeout(300)]
 
 PREPARED_WITHIN_S = 120
 CANCELLED_WITHIN_S = 10

@@ -18,6 +18,8 @@ import websockets
 from benchmarks.server import new_database
 from tests.e2e.talking import Server, Stream
 
+pytestmark = pytest.mark.lasting
+
 COUNT = 3
 
 

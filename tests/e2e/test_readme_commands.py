@@ -20,6 +20,7 @@ from tests.test_readme import blocks
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.lasting,
     pytest.mark.skipif(
         any(shutil.which(tool) is None for tool in ("make", "git", "curl")),
         reason="needs make, git and curl",

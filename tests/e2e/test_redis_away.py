@@ -17,7 +17,7 @@ from tests.e2e.test_serve import HUM
 from tests.processes import Process, free_port
 from tests.silent_proxy import SilentProxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lasting]
 
 HEALS_WITHIN_S = 10.0
 ENDS_WITHIN_S = 5.0

@@ -63,7 +63,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     # Headless, nobody is there to ask: without this permission the microphone is refused.
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    # Playwright waits for conditions by eval, which the page's own policy forbids.
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-GB", bypass_csp=True
+    )
     context.set_default_timeout(WAIT_MS)
     yield context
     context.close()

@@ -20,7 +20,7 @@ from tests.e2e.talking import Server
 from tests.media import assert_decodes
 from tests.processes import Process
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lasting]
 
 Message = dict[str, Any]
 RATE = 24_000

@@ -14,7 +14,7 @@ from tests.e2e.talking import Server
 from tests.e2e.test_serve import HUM
 from tests.processes import Process, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.lasting]
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ MATRICES = [
 ]
 
 
+pytestmark = pytest.mark.lasting
+
+
 @cache
 def shown() -> Pictures:
     """What every player is to show: a person who sways a little."""

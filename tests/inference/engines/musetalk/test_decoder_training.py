@@ -154,6 +154,7 @@ def test_a_loss_that_is_not_finite_ends_the_training():
 
 
 @pytest.mark.slow
+@pytest.mark.lasting
 def test_the_command_trains_a_decoder_that_the_engine_can_use(models, avatars, capsys):
     common = ["--models", str(models), "--avatars", str(avatars), "--device", "cpu"]
     common += ["--batch", "1", "--pictures", "2", "--rate", "0.003"]

@@ -30,6 +30,7 @@ def test_a_folder_that_is_gone_is_no_fault(tmp_path: Path) -> None:
     KnownTimes(tmp_path / "gone" / "times.json", "these").write("a GPU", {1: 2.5})
 
 
+@pytest.mark.lasting
 def test_the_next_engine_continues_with_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def allocator(gigabytes: float, nets, monkeypatch) -> LiveBytes:
 
 
 @pytest.mark.slow
+@pytest.mark.lasting
 def test_batches_are_those_that_the_setting_has_room_for(nets, monkeypatch):
     largest = {}
     for gigabytes in (4.0, 5.0, 12.0):

@@ -137,5 +137,6 @@ def test_the_command_exits_by_the_verdict(monkeypatch, capsys, golden, nets):
 
 
 @pytest.mark.slow
+@pytest.mark.lasting
 def test_the_networks_at_full_size():
     assert short(parity_fullsize.measure(DATA / "fullsize")) == set()

@@ -11,6 +11,7 @@ from inference.engines.viseme.training import robustness
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.lasting,
     pytest.mark.skipif(not shutil.which("flite"), reason="needs flite (Debian package flite)"),
 ]
 
