@@ -21,7 +21,8 @@ from benchmarks.accuracy_stages import (
 )
 from benchmarks.rounding import RoundsResults, round_weights, rounded
 from inference.engines.musetalk.nets import fused
-from inference.engines.musetalk.nets.operations import PLAIN, Operations
+from inference.engines.musetalk.nets.choice import KERNEL_NAMES
+from inference.engines.musetalk.nets.operations import PLAIN
 
 CPU = torch.device("cpu")
 
@@ -123,4 +124,4 @@ def test_a_wrong_kernel_is_over_its_budget(monkeypatch):
         rows = list(kernels(*small_for_kernels(), CPU, torch.float32))
     failed = [row.stage for row in rows if not is_within(row)]
     assert failed == ["kernel geglu", "all kernels", "all kernels, to single precision"]
-    assert len(rows) == len(Operations.names()) + 3
+    assert len(rows) == len(KERNEL_NAMES) + 3

@@ -153,9 +153,7 @@ def test_no_page_is_framed_or_guessed(path):
     assert answer["X-Frame-Options"] == "DENY"
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Referrer-Policy"] == "same-origin"
-    # The library behind /docs lets it open windows for log-ins elsewhere.
-    opener = "unsafe-none" if path == "/docs" else "same-origin"
-    assert answer["Cross-Origin-Opener-Policy"] == opener
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", ["/", "/admin/login/", "/asyncapi.yaml", "/health", "/avatars"])

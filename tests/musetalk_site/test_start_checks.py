@@ -35,7 +35,9 @@ def test_avatars_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch) 
 def test_the_default_avatar_must_be_one(settings) -> None:
     for name in ("presenter", ""):
         start_checks.check_default_avatar(name)
-    with pytest.raises(CannotStart, match=r"^DEFAULT_AVATAR is 'nobody'.*\(presenter\) or none"):
+    with pytest.raises(
+        CannotStart, match=r"^DEFAULT_AVATAR is 'nobody'.*\(narrator, presenter\) or none"
+    ):
         start_checks.check_default_avatar("nobody")
     Avatar.objects.create(user_id="nobody", status=Avatar.Status.PREPARING)
     start_checks.check_default_avatar("nobody")
