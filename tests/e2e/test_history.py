@@ -58,7 +58,7 @@ async def test_an_operator_s_request_reaches_the_process_that_has_the_session(
         (session,) = sessions(server).values()
         assert (session["user_id"], session["status"]) == ("ann", "streaming")
         assert session["frames_generated"] >= 5
-        shell(WISH_AN_END)
+        await asyncio.to_thread(shell, WISH_AN_END)
         begin_s = time.monotonic()
         messages, code = await stream.end()
         assert time.monotonic() - begin_s < WRITE_EVERY_S + 3
