@@ -38,6 +38,7 @@ MODULES = (
             "client",
             "frame",
             "media-clock",
+            "mixing",
             "meter",
             "microphone",
             "pcm",

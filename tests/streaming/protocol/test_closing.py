@@ -16,8 +16,9 @@ def test_an_ending_has_either_a_reason_of_its_own_or_an_error_that_says_more(clo
     assert (close_cause.reason == "error") == (close_cause.error is not None)
 
 
-def test_each_is_another_word():
-    assert len({close_cause.word for close_cause in KNOWN}) == len(KNOWN)
+def test_a_word_stands_for_one_close_code():
+    words = {close_cause.word for close_cause in KNOWN}
+    assert len({(each.word, each.close_code) for each in KNOWN}) == len(words)
 
 
 def close_codes_raised() -> set[CloseCode]:
