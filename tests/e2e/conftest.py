@@ -1,11 +1,13 @@
-"""Servers and workers as real processes, with databases and folders of their own."""
+"""Servers, workers and browsers as real processes, with databases and folders of their own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from benchmarks.server import ServerProcess, new_database
+from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e.talking import Server
 from tests.processes import Process, free_port
 
@@ -19,6 +21,21 @@ def server() -> Iterator[ServerProcess]:
         yield running
         assert "Traceback" not in running.log(), running.log()[-5_000:]
         assert running.stop() == 0, running.log()[-5_000:]
+
+
+@pytest.fixture
+def address(server: ServerProcess) -> str:
+    """Return the server's address as pages have it."""
+    return server.address.replace("ws", "http", 1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run Chromium for a module, which has another one where it needs more."""
+    executable = find_chromium()
+    assert executable is not None
+    with chromium(executable) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from benchmarks.server import ServerProcess
-from benchmarks.studio_page import chromium, find_chromium
+from benchmarks.studio_page import find_chromium
 from tests.processes import make_superuser
 
 pytestmark = [
@@ -54,14 +54,6 @@ INJECT = """() => {
   document.body.append(image);
   return new Promise(resolve => setTimeout(() => resolve(globalThis.ran ?? "nothing"), 500));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = find_chromium()
-    assert executable is not None
-    with chromium(executable) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

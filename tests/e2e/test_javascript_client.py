@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from benchmarks.server import ServerProcess
-from benchmarks.studio_page import chromium, find_chromium
+from benchmarks.studio_page import find_chromium
 from tests.e2e.conftest import Start
 from tests.e2e.talking import Server
 from tests.processes import free_port
@@ -64,14 +64,6 @@ MAKE = """async (options) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = find_chromium()
-    assert executable is not None
-    with chromium(executable) as running:
-        yield running
-
-
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 640, "height": 640}, bypass_csp=True)
@@ -79,11 +71,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.add_init_script(RECORD)
     yield context
     context.close()
-
-
-@pytest.fixture
-def address(server: ServerProcess) -> str:
-    return server.address.replace("ws", "http", 1)
 
 
 @pytest.fixture

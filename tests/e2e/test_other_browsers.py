@@ -13,7 +13,6 @@ from benchmarks.browsers.firefox import find_firefox, firefox
 from benchmarks.browsers.loudspeaker import find_pulseaudio, silent_loudspeaker
 from benchmarks.browsers.tab import Browser, Tab
 from benchmarks.browsers.webkit import find_webkit, webkit
-from benchmarks.server import ServerProcess
 from benchmarks.studio_page import StudioTab, bursts
 
 needs_firefox = pytest.mark.skipif(
@@ -29,11 +28,6 @@ Start = Callable[[str], AbstractContextManager[Browser]]
 BURSTS = 5
 # Slower by far than what is measured: other work on the machine must not fail a test.
 OFFSET_LIMIT_MS = 150
-
-
-@pytest.fixture
-def address(server: ServerProcess) -> str:
-    return server.address.replace("ws", "http", 1)
 
 
 @pytest.fixture(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
 
-from benchmarks.server import ServerProcess
 from benchmarks.studio_page import (
     Seen,
     Studio,
@@ -70,11 +69,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.set_default_timeout(WAIT_MS)
     yield context
     context.close()
-
-
-@pytest.fixture
-def address(server: ServerProcess) -> str:
-    return server.address.replace("ws", "http", 1)
 
 
 @pytest.fixture

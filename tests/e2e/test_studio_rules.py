@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from benchmarks.server import ServerProcess
-from benchmarks.studio_page import chromium, find_chromium
+from benchmarks.studio_page import find_chromium
 
 pytestmark = [
     pytest.mark.slow,
@@ -20,14 +20,6 @@ pytestmark = [
 ]
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = find_chromium()
-    assert executable is not None
-    with chromium(executable) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
