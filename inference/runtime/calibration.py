@@ -124,12 +124,15 @@ def _speaking_frames(
     name = next(iter(clips.index))
     context = engine.context
     width = context.before + SAMPLES_PER_FRAME + context.after
-    noise = np.random.default_rng(7)
+    # A stream of sound: each window begins a frame after the one before, as a session's do.
+    count = width + (FRAMES_PER_SECOND - 1) * SAMPLES_PER_FRAME
+    sound = np.random.default_rng(7).normal(0, 0.1, count).astype(np.float32)
     encoder = Encoder(profile)
     for number in itertools.count():
         index = number % FRAMES_PER_SECOND
         picture = clips[name].picture(index)
-        window = AudioWindow(noise.normal(0, 0.1, width).astype(np.float32), frames=1)
+        start = index * SAMPLES_PER_FRAME
+        window = AudioWindow(sound[start : start + width], frames=1)
         features = engine.listen([window])[0][0]
         job = RenderJob(avatar=opened, clip=name, index=index, picture=picture, features=features)
         made = engine.render([job])[0]

@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
 from inference.cores import available_cores
 from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJob, RenderRefusal
 from inference.engines.viseme import features, net
-from inference.engines.viseme.emphasis import Emphasis, emphasis
+from inference.engines.viseme.emphasis import Emphasis
+from inference.engines.viseme.hearing import Hearing
 from inference.engines.viseme.net import SHAPES
 from inference.engines.viseme.renderers.expression import FacePlace, express
 from inference.engines.viseme.shape import MouthShape
-from inference.engines.viseme.silence_gate import mouth_shapes
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch, Picture, Rectangle
 from inference.timing import GRID_S, SAMPLES_PER_FRAME
 
 LOOK_AHEAD = 640
 """Samples after a frame that the net hears; measured in docs/visemes.md."""
-_SILENT_SAMPLES = 3 * SAMPLES_PER_FRAME
-"""How long nothing at all must have sounded for the mouth to rest: longer than any closure."""
-_OPEN = MouthShape._fields.index("open")
 _REST = 0.01
 """A shape of which no value is larger than this looks like the rest pose."""
 
@@ -83,7 +79,7 @@ class VisemeEngine:
         self.context = AudioContext(
             before=features.LEAD + net.STEPS_BEFORE * features.HOP - look_ahead, after=look_ahead
         )
-        self._net: net.Net | None = None
+        self._hearing: Hearing | None = None
 
     def load(self) -> None:
         """Read the weights and hear some silence, so that the first word finds all in place.
@@ -91,11 +87,12 @@ class VisemeEngine:
         Raises:
             EngineUnavailable: the weights are missing or not of this version.
         """
-        self._net = net.Net(self._weights)
-        if self._net.after != self.context.after:
+        trained = net.Net(self._weights)
+        if trained.after != self.context.after:
             raise EngineUnavailable(
-                f"{self._weights} looks {self._net.after} samples ahead, not {self.context.after}"
+                f"{self._weights} looks {trained.after} samples ahead, not {self.context.after}"
             )
+        self._hearing = Hearing(trained, self.context, has_emphasis=self._has_emphasis)
         self.listen([self._silence()])
 
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
@@ -127,17 +124,10 @@ class VisemeEngine:
         return cast(VisemeAvatar, avatar).picture
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
-        """Hear float32 ``[10]`` of each frame: `MouthShape`, then `Emphasis` if it is wanted.
-
-        Windows of equally many frames go through the net together.
-        """
-        heard: list[list[Features]] = [[] for _ in windows]
-        for frames in sorted({window.frames for window in windows}):
-            places = [n for n, window in enumerate(windows) if window.frames == frames]
-            samples = np.stack([windows[place].samples for place in places])
-            for place, features_of_one in zip(places, self._features(samples, frames), strict=True):
-                heard[place] = list(features_of_one)
-        return heard
+        """Hear float32 ``[10]`` of each frame: `MouthShape`, then `Emphasis` if it is wanted."""
+        if self._hearing is None:
+            raise EngineUnavailable("the viseme engine has not been loaded")
+        return [list(self._hearing.hear(window)) for window in windows]
 
     def state(self) -> EngineState:
         return EngineState()
@@ -157,43 +147,6 @@ class VisemeEngine:
         place = renderer.place(job.clip, job.index)
         return mouth if place is None else express(job.picture, mouth, place, Emphasis(*accents))
 
-    def _features(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 10]`` (or 7)."""
-        shapes = self._shapes(samples, frames)
-        if not self._has_emphasis:
-            return shapes
-        heard = [
-            emphasis(samples, self.context.after + later * SAMPLES_PER_FRAME)
-            for later in range(frames - 1, -1, -1)
-        ]
-        effort = np.stack([effort for _, effort in heard], 1)
-        shapes[..., _OPEN] = np.minimum(shapes[..., _OPEN] * effort, 1)
-        return np.concatenate([shapes, np.stack([accents for accents, _ in heard], 1)], 2)
-
-    def _shapes(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        """``[windows, before + 640 * frames + after]`` → ``[windows, frames, 7]``."""
-        if self._net is None:
-            raise EngineUnavailable("the viseme engine has not been loaded")
-        expected = self.context.before + frames * SAMPLES_PER_FRAME + self.context.after
-        if samples.shape[1] != expected:
-            raise ValueError(f"a window of {frames} frames has {expected} samples")
-        shapes = mouth_shapes(self._net(features.log_mels(samples)))
-        shapes[_silent_frames(samples, frames, self.context.after)] = 0
-        return shapes
-
     def _silence(self) -> AudioWindow:
         count = self.context.before + SAMPLES_PER_FRAME + self.context.after
         return AudioWindow(np.zeros(count, np.float32), 1)
-
-
-def _silent_frames(samples: NDArray[np.float32], frames: int, after: int) -> NDArray[np.bool_]:
-    """Which frames, bool ``[windows, frames]``, end a stretch without any sound."""
-    end = samples.shape[1] - after
-    silent = [
-        np.abs(
-            samples[:, end - back * SAMPLES_PER_FRAME - _SILENT_SAMPLES :][:, :_SILENT_SAMPLES]
-        ).max(1)
-        < features.AUDIBLE
-        for back in range(frames - 1, -1, -1)
-    ]
-    return np.stack(silent, 1)

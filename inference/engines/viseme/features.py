@@ -36,6 +36,10 @@ LEAD = (_LEVEL_STEPS + _LEVEL_SMOOTH) * HOP
 """Samples that must come before the first step, for its level and its span."""
 
 
+TAIL = STEPS_PER_FRAME * HOP + _SPAN - HOP + 1
+"""Samples that the steps of one frame see, and the one before them."""
+
+
 def log_mels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features of windows of equal length.
 
@@ -45,20 +49,49 @@ def log_mels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 ``[windows, n, MELS]``; step i sees sound up to sample ``LEAD + (i + 1) * HOP``.
     """
-    windows, count = samples.shape
-    steps = (count - LEAD) // HOP
-    emphasised = np.empty((windows, count), np.float32)
-    emphasised[:, 0] = 0
-    np.multiply(samples[:, :-1], np.float32(-_PRE_EMPHASIS), out=emphasised[:, 1:])
-    emphasised[:, 1:] += samples[:, 1:]
-    spans = strided(emphasised, (steps, _SPAN), (HOP, 1), first=LEAD + HOP - _SPAN)
+    return log_mels_and_energies(samples)[0]
+
+
+def log_mels_and_energies(
+    samples: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `log_mels`, and what those of a frame that follows need: the energy of each hop."""
+    steps = (samples.shape[1] - LEAD) // HOP
+    emphasised = np.zeros(samples.shape, np.float32)
+    cv2.scaleAdd(samples[:, :-1], -_PRE_EMPHASIS, samples[:, 1:], emphasised[:, 1:])
+    energies = _energies(emphasised)
+    return _log_mels(emphasised, energies, steps), energies
+
+
+def next_log_mels(
+    samples: NDArray[np.float32], energies: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the same of the frame after a window, as if of a window that is a frame later.
+
+    Args:
+        samples: float32 ``[windows, TAIL]``, up to the end of the frame.
+        energies: Those of the window before.
+    """
+    emphasised = np.empty((len(samples), TAIL - 1), np.float32)
+    cv2.scaleAdd(samples[:, :-1], -_PRE_EMPHASIS, samples[:, 1:], emphasised)
+    latest = _energies(emphasised[:, -STEPS_PER_FRAME * HOP :])
+    energies = np.concatenate([energies[:, STEPS_PER_FRAME:], latest], 1)
+    return _log_mels(emphasised, energies, STEPS_PER_FRAME), energies
+
+
+def _log_mels(
+    emphasised: NDArray[np.float32], energies: NDArray[np.float32], steps: int
+) -> NDArray[np.float32]:
+    """Features of the last ``steps`` steps."""
+    windows = len(emphasised)
+    first = emphasised.shape[1] - (steps - 1) * HOP - _SPAN
+    spans = strided(emphasised, (steps, _SPAN), (HOP, 1), first=first)
     framed = np.zeros((windows, steps, _TRANSFORM), np.float32)
     np.multiply(spans, _hann(), out=framed[..., :_SPAN])
-    # A quarter of the time of numpy's, which computes in double precision.
+    # A quarter of the time of numpy's.
     spectra = cv2.dft(framed.reshape(windows * steps, _TRANSFORM), flags=cv2.DFT_ROWS)
     powers = np.square(spectra, out=spectra) @ _mel_bank()
-    levels = _levels(emphasised)[:, -steps:, None]
-    mels = powers.reshape(windows, steps, MELS) / levels
+    mels = powers.reshape(windows, steps, MELS) / _levels(energies, steps)[..., None]
     mels += np.float32(_DYNAMIC_FLOOR)
     return np.asarray(np.log(mels, out=mels), np.float32)
 
@@ -86,15 +119,22 @@ def strided(
     )
 
 
-def _levels(emphasised: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean square of the loudest 30 ms of the last second, ``[windows, steps]``."""
+def _energies(emphasised: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of the squares of each hop, ``[windows, hops]``."""
     hops = emphasised.reshape(len(emphasised), -1, HOP)
-    blocks = np.einsum("whs,whs->wh", hops, hops)
-    smooth = np.zeros((len(blocks), blocks.shape[1] - _LEVEL_SMOOTH + 1), np.float32)
-    for late in range(_LEVEL_SMOOTH):
-        smooth += blocks[:, late : late + smooth.shape[1]]
+    return np.asarray(np.vecdot(hops, hops), np.float32)
+
+
+def _levels(energies: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """Mean square of the loudest 30 ms of the second up to each of the last ``steps`` steps."""
+    count = steps + _LEVEL_STEPS - 1
+    last = energies.shape[1]
+    smooth = np.zeros((len(energies), count), np.float32)
+    for later in range(_LEVEL_SMOOTH):
+        end = last - later
+        smooth += energies[:, end - count : end]
     smooth /= np.float32(HOP * _LEVEL_SMOOTH)
-    loudest = strided(smooth, (smooth.shape[1] - _LEVEL_STEPS + 1, _LEVEL_STEPS), (1, 1)).max(2)
+    loudest = strided(smooth, (steps, _LEVEL_STEPS), (1, 1)).max(2)
     return np.asarray(np.maximum(loudest, _LEVEL_FLOOR), np.float32)
 
 

@@ -3,10 +3,10 @@
 The first two layers lead from 10 ms to frames of 40 ms, the other two hear some 0.4 s of frames.
 Batch normalization is folded into the weights when they are written, so a layer is one matrix
 product and a ReLU. The same weights give the same answer for a frame whether it comes alone, with
-others of its window, or in a batch.
+others of its window, in a batch, or after the frame before it was heard, which costs a quarter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ OUTPUTS = SHAPES + 2 + VISEMES
 """The mouth shape; logits of closed lips and of speech; logits of the viseme classes."""
 CLOSED, SPEAKING = SHAPES, SHAPES + 1
 
+Memory = tuple[NDArray[np.float32] | None, ...]
+"""The last inputs of each convolution, float32 ``[windows, steps, channels]``; None: no more."""
+
 WEIGHTS_PATH = Path(__file__).parent / "weights.npz"
 
 
@@ -33,6 +36,16 @@ class Convolution:
     stride: int = 1
     dilation: int = 1
 
+    @property
+    def span(self) -> int:
+        """Inputs from the first to the last that one output sees."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def remembered(self) -> int:
+        """How many of its last inputs the outputs of those that follow see, too."""
+        return self.span - self.stride
+
 
 CONVOLUTIONS = (
     Convolution(kernel=5, channels=128, stride=2),
@@ -40,13 +53,7 @@ CONVOLUTIONS = (
     Convolution(kernel=4, channels=256),
     Convolution(kernel=4, channels=256, dilation=2),
 )
-_FOR_ONE_FRAME = (
-    *CONVOLUTIONS[:2],
-    replace(CONVOLUTIONS[2], stride=2),
-    replace(CONVOLUTIONS[3], dilation=1),
-)
-"""The same for a single frame, which is the usual case: every other output of the third layer
-would be thrown away by the dilation of the fourth."""
+_NOTHING: Memory = (None,) * len(CONVOLUTIONS)
 HIDDEN = 160
 
 
@@ -54,7 +61,7 @@ def steps_needed(frames: int) -> int:
     """Feature steps that the net needs for ``frames`` frames; they end with the last frame's."""
     steps = frames
     for layer in reversed(CONVOLUTIONS):
-        steps = (steps - 1) * layer.stride + (layer.kernel - 1) * layer.dilation + 1
+        steps = (steps - 1) * layer.stride + layer.span
     return steps
 
 
@@ -101,22 +108,49 @@ class Net:
         Returns:
             float32 ``[windows, frames, OUTPUTS]``, not yet bounded.
         """
-        return _dense(self.hidden(mels), *self._layers[-1])
+        return self.begin(mels)[0]
+
+    def begin(self, mels: NDArray[np.float32]) -> tuple[NDArray[np.float32], Memory]:
+        """Return the same, and what `follow` needs to hear the frame after."""
+        hidden, memory = self._convolved(mels, _NOTHING)
+        return _dense(self._last_hidden(hidden), *self._layers[-1]), memory
+
+    def follow(
+        self, mels: NDArray[np.float32], memory: Memory
+    ) -> tuple[NDArray[np.float32], Memory]:
+        """Hear one frame more.
+
+        Args:
+            mels: float32 ``[windows, STEPS_PER_FRAME, MELS]``, the steps of the frame.
+            memory: Of the frame before; left as it is.
+
+        Returns:
+            float32 ``[windows, 1, OUTPUTS]``, and the memory of this frame.
+        """
+        hidden, memory = self._convolved(mels, memory)
+        return _dense(self._last_hidden(hidden), *self._layers[-1]), memory
 
     def hidden(self, mels: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the last layer sees, float32 ``[windows, frames, HIDDEN]``; see `__call__`."""
-        is_one_frame = mels.shape[1] == steps_needed(1)
+        return self._last_hidden(self._convolved(mels, _NOTHING)[0])
+
+    def _convolved(
+        self, mels: NDArray[np.float32], memory: Memory
+    ) -> tuple[NDArray[np.float32], Memory]:
         hidden = (mels - self._mean) * self._scale
-        for layer, (kernel, bias) in zip(
-            _FOR_ONE_FRAME if is_one_frame else CONVOLUTIONS, self._layers, strict=False
-        ):
-            taps = _taps(hidden, layer)
-            hidden = _dense(taps, kernel, bias)
+        kept = []
+        for layer, before, (kernel, bias) in zip(CONVOLUTIONS, memory, self._layers, strict=False):
+            if before is not None:
+                hidden = np.concatenate([before, hidden], 1)
+            kept.append(hidden[:, hidden.shape[1] - layer.remembered :])
+            hidden = _dense(_taps(hidden, layer), kernel, bias)
             np.maximum(hidden, 0, out=hidden)
-        for kernel, bias in self._layers[len(CONVOLUTIONS) : -1]:
-            hidden = _dense(hidden, kernel, bias)
-            np.maximum(hidden, 0, out=hidden)
-        return np.asarray(hidden, np.float32)
+        return np.asarray(hidden, np.float32), tuple(kept)
+
+    def _last_hidden(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        kernel, bias = self._layers[len(CONVOLUTIONS)]
+        hidden = _dense(hidden, kernel, bias)
+        return np.asarray(np.maximum(hidden, 0, out=hidden), np.float32)
 
 
 def _dense(
@@ -132,8 +166,7 @@ def _dense(
 def _taps(hidden: NDArray[np.float32], layer: Convolution) -> NDArray[np.float32]:
     """``[windows, time, channels]`` → ``[windows, time out, kernel * channels]``."""
     windows, steps, channels = hidden.shape
-    span = (layer.kernel - 1) * layer.dilation + 1
-    steps_out = (steps - span) // layer.stride + 1
+    steps_out = (steps - layer.span) // layer.stride + 1
     taps = strided(
         hidden,
         (steps_out, layer.kernel, channels),

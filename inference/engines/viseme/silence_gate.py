@@ -15,6 +15,8 @@ CLOSED_RAMP = (0.35, 0.65)
 SPEAKING_RAMP = (0.25, 0.65)
 """Probability of speech below which the mouth rests, and above which it is free."""
 
+_STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0]], np.float32)
+_RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1]], np.float32) - _STARTS)
 _OPEN, _WIDE, _PRESS = (MouthShape._fields.index(name) for name in ("open", "wide", "press"))
 _LOWEST = np.zeros(SHAPES, np.float32)
 _LOWEST[_WIDE] = -1.0
@@ -29,20 +31,23 @@ def mouth_shapes(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 ``[..., 7]``, as `MouthShape`; exactly zero where nobody speaks.
     """
-    shapes = np.clip(outputs[..., :SHAPES], _LOWEST, 1.0)
-    closed = _ramp(_sigmoid(outputs[..., CLOSED]), CLOSED_RAMP)
-    speaking = _ramp(_sigmoid(outputs[..., SPEAKING]), SPEAKING_RAMP)
+    shapes = np.maximum(outputs[..., :SHAPES], _LOWEST)
+    np.minimum(shapes, np.float32(1), out=shapes)
+    # Both gates at once: their outputs are neighbors.
+    gates = _ramp(_sigmoid(outputs[..., CLOSED : SPEAKING + 1]))
+    closed = gates[..., 0]
     shapes[..., _OPEN] *= 1 - closed
-    shapes[..., _PRESS] = np.maximum(shapes[..., _PRESS], closed)
-    return np.asarray(shapes * speaking[..., None], np.float32)
+    np.maximum(shapes[..., _PRESS], closed, out=shapes[..., _PRESS])
+    shapes *= gates[..., 1:]
+    return np.asarray(shapes, np.float32)
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
-def _ramp(values: NDArray[np.float32], ramp: tuple[float, float]) -> NDArray[np.float32]:
-    """0 below the ramp, 1 above it, and smooth between."""
-    start, end = ramp
-    rise = np.clip((values - start) / (end - start), 0, 1)
+def _ramp(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[..., 2]``, of closed lips and of speech: 0 below its ramp, 1 above it, smooth between."""
+    rise = (probabilities - _STARTS) * _RISES
+    np.minimum(np.maximum(rise, 0, out=rise), 1, out=rise)
     return np.asarray(rise * rise * (3 - 2 * rise), np.float32)

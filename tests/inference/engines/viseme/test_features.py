@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.engines.viseme import features
+from inference.timing import SAMPLES_PER_FRAME
 
 
 def sound(seed: int, steps: int) -> np.ndarray:
@@ -36,6 +37,16 @@ def test_a_step_depends_on_its_own_second_alone():
     whole = sound(2, 20)
     end = whole[:, 10 * features.HOP :]
     np.testing.assert_allclose(features.log_mels(whole)[:, 10:], features.log_mels(end), atol=1e-5)
+
+
+def test_the_steps_of_a_frame_that_follows_are_those_of_its_own_window():
+    whole = sound(3, 32)
+    window = features.LEAD + 12 * features.HOP
+    mels, energies = features.log_mels_and_energies(whole[:, :window])
+    for end in range(window + SAMPLES_PER_FRAME, whole.shape[1] + 1, SAMPLES_PER_FRAME):
+        mels, energies = features.next_log_mels(whole[:, end - features.TAIL : end], energies)
+        alone = features.log_mels(whole[:, end - window : end])
+        np.testing.assert_allclose(mels, alone[:, -4:], atol=1e-4)
 
 
 def test_digital_silence_is_finite():

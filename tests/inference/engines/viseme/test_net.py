@@ -31,6 +31,31 @@ def test_a_frame_sounds_the_same_alone_and_among_others():
         np.testing.assert_allclose(net.Net()(alone)[0, 0], together[1, frame], atol=1e-3)
 
 
+def test_a_frame_that_follows_another_sounds_as_it_does_alone():
+    heard = mels(2, 6)
+    trained = net.Net()
+    together = trained(heard)
+    first = net.steps_needed(1)
+    said, memory = trained.begin(heard[:, :first])
+    for frame in range(1, 6):
+        np.testing.assert_allclose(said[:, 0], together[:, frame - 1], atol=1e-3)
+        new = heard[:, first + 4 * (frame - 1) : first + 4 * frame]
+        said, memory = trained.follow(new, memory)
+    np.testing.assert_allclose(said[:, 0], together[:, 5], atol=1e-3)
+
+
+def test_a_memory_is_left_as_it_was():
+    trained = net.Net()
+    _, memory = trained.begin(mels(1, 1))
+    kept = [part.copy() for part in memory]
+    new = mels(1, 1, seed=1)[:, :4]
+    first, _ = trained.follow(new, memory)
+    second, _ = trained.follow(new, memory)
+    np.testing.assert_array_equal(first, second)
+    for before, after in zip(kept, memory, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
 def test_missing_weights_are_reported(tmp_path):
     with pytest.raises(EngineUnavailable, match="cannot be used"):
         net.Net(tmp_path / "none.npz")
