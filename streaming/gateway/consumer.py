@@ -139,7 +139,7 @@ class StreamConsumer(PromptConsumer):
             if message["type"].startswith("websocket."):
                 await getattr(self, message["type"].replace(".", "_"))(message)
             elif message["type"] in takeover.MESSAGES:
-                effects = await takeover.receive(self.channel_layer, message, self)
+                effects = await takeover.receive(self.channel_layer, message, self, registry)
                 await self._carry_out(effects)
             elif message["type"] in relays.REQUESTS:
                 await relays.take(self.channel_layer, message, self.session, self.owner)

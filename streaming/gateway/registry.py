@@ -134,8 +134,7 @@ class Registry:
             self.ended[connection.session.close_cause or "disconnected"] += 1
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
-            del self._by_session_id[key]
-            self._release(key)
+            self._release(key, connection)
         if self.watcher is not None:
             self.watcher.left(connection)
 
@@ -155,7 +154,7 @@ class Registry:
         if older is not None and older.owner != connection.owner:
             raise SessionIdTaken
         self._by_session_id[key] = connection  # from here on nobody else gets it
-        full = await self.leases.take(_member(key), limits)
+        full = await self.leases.take(_member(key, connection.owner), limits)
         if full is not None:
             self._take_back(key, older)
             raise HolderFull(full, limits[full])
@@ -172,8 +171,14 @@ class Registry:
         if self.peers is not None:
             self.peers.release_session(key)
 
-    def _release(self, key: str) -> None:
-        self.leases.give_back(_member(key))
+    def give_up(self, session_id: str, connection: Connection) -> None:
+        """Free a session that the connection has and that turned out to be another user's."""
+        if self._by_session_id.get(key := key_of(session_id)) is connection:
+            self._release(key, connection)
+
+    def _release(self, key: str, connection: Connection) -> None:
+        del self._by_session_id[key]
+        self.leases.give_back(_member(key, connection.owner))
         if self.peers is not None:
             self.peers.release_session(key)
 
@@ -199,7 +204,7 @@ class Registry:
         """Close the session with this key, which was opened in another process."""
         older = self._by_session_id.pop(session, None)
         if older is not None:
-            self.leases.give_back(_member(session))
+            self.leases.give_back(_member(session, older.owner))
             await older.supersede()
 
     def __iter__(self) -> Iterator[Connection]:
@@ -243,9 +248,9 @@ def _start_of(connection: Connection) -> str | None:
     return STARTED if session.link.last_worker else session.close_cause or "disconnected"
 
 
-def _member(key: str) -> str:
-    """How a session's lease names it."""
-    return f"session:{key}"
+def _member(key: str, owner: str) -> str:
+    """How a session's lease names it; whoever tries the id of another user takes none of theirs."""
+    return f"session:{key}:{owner}"
 
 
 def _worker_of(connection: Connection) -> SessionClaimed | None:

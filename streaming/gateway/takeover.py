@@ -3,9 +3,10 @@
 Within a process the registry knows who has a session. Between processes the media layer's groups
 do: each connection listens in the group of its session, and a connection that opens the session
 tells the group first. The same user's older connection ends then; another user's answers that the
-id is taken, and the newer one ends. Two that open it within the same few milliseconds may miss each
-other, and a layer that is down delivers nothing: then both streams continue, as if they were two
-sessions.
+id is taken, and the newer one ends. That gives the id up at once: its user may open the session at
+that gateway while the connection that was refused has yet to leave. Two that open it within the
+same few milliseconds may miss each other, and a layer that is down delivers nothing: then both
+streams continue, as if they were two sessions.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from channels.layers import BaseChannelLayer
 
+from streaming.session.connection_state import State
 from streaming.session.effects import Effect
 from streaming.session.session import Session
 
@@ -44,7 +46,12 @@ async def take_over(
 ) -> None:
     """Tell other gateways that the session is opened at ``channel``, which listens from then on."""
     group = group_of(session_id)
-    message = {"type": OPENED_ELSEWHERE, "user_id": user_id, "channel": channel}
+    message = {
+        "type": OPENED_ELSEWHERE,
+        "session": key_of(session_id),
+        "user_id": user_id,
+        "channel": channel,
+    }
     try:
         await layer.group_send(group, message)
         await layer.group_add(group, channel)
@@ -83,17 +90,30 @@ class Opened(Protocol):
         """End it: its user opened the session elsewhere."""
 
 
+class Reservations(Protocol):
+    """Which connection has which session in this process."""
+
+    def give_up(self, session_id: str, connection: Any) -> None:
+        """Free the session for its user, if the connection has it."""
+
+
 async def receive(
-    layer: BaseChannelLayer, message: dict[str, Any], connection: Opened
+    layer: BaseChannelLayer,
+    message: dict[str, Any],
+    connection: Opened,
+    reservations: Reservations,
 ) -> list[Effect]:
     """Take what another gateway says of the connection's session; return what is to be done."""
-    session_id = connection.session.session_id
-    if session_id is None:
+    session = connection.session
+    session_id = session.session_id
+    if session_id is None or message.get("session") != key_of(session_id):
         return []
+    if session.state is State.CLOSED:
+        return []  # it was refused itself, and has yet to leave
     if message["type"] == ID_TAKEN:
-        if message.get("session") == key_of(session_id):
-            return connection.session.id_taken(asyncio.get_running_loop().time())
-    elif is_taken_over(message, user_id=connection.owner, channel=connection.channel_name):
+        reservations.give_up(session_id, connection)
+        return session.id_taken(asyncio.get_running_loop().time())
+    if is_taken_over(message, user_id=connection.owner, channel=connection.channel_name):
         await connection.supersede()
     elif message.get("user_id") != connection.owner:
         answer = {"type": ID_TAKEN, "session": key_of(session_id)}

@@ -18,7 +18,7 @@ from inference.messages import (
     SpeechInterrupt,
     SpeechInterrupted,
 )
-from streaming.gateway import avatar_look_up, layer_effects, transport
+from streaming.gateway import avatar_look_up, layer_effects, takeover, transport
 from streaming.gateway import registry as live
 from streaming.session import claims
 from tests.streaming.fakes import SESSION_ID, chunk, numbered
@@ -179,6 +179,36 @@ async def test_another_users_live_session_is_not_given_away():
         assert error["data"]["code"] == "INVALID_SESSION"
         await worker.show(0)
         await client.receive_types("VIDEO_FRAME")
+
+
+@pytest.mark.parametrize("opens", ["before the answer", "after it, at once"])
+async def test_who_is_refused_by_another_gateway_does_not_keep_the_id_from_its_user(opens):
+    layer = get_channel_layer(MEDIA_LAYER)
+    owners = await layer.new_channel()  # its gateway is elsewhere
+    await layer.group_add(takeover.group_of(SESSION_ID), owners)
+    async with connected(user_id="mallory") as thief, connected() as owner:
+        await thief.open()
+        await LayerWorker().next_claim()
+        opened = await asyncio.wait_for(layer.receive(owners), SOON_S)
+        assert opened["user_id"] == "mallory"
+        if opens == "before the answer":
+            await owner.open()
+            [error] = await owner.receive_types("ERROR")
+            assert error["data"]["code"] == "INVALID_SESSION"
+        answer = {"type": takeover.ID_TAKEN, "session": takeover.key_of(SESSION_ID)}
+        await layer.send(opened["channel"], answer)
+        await thief.receive_types("ERROR", "CLOSE_ACK")
+        assert await thief.closing() == 4409  # and its connection stays as it is
+        if opens == "before the answer":
+            await owner.send_message("INIT", user_id=owner.user_id)
+        else:
+            await owner.open()
+        opened = await asyncio.wait_for(layer.receive(owners), SOON_S)
+        assert opened["user_id"] == owner.user_id
+        worker = await LayerWorker().claim_session()
+        await owner.receive_types("INIT_SUCCESS")
+        await worker.show(0)
+        await owner.receive_types("VIDEO_FRAME")
 
 
 async def test_an_id_is_free_again_when_its_session_is_over():

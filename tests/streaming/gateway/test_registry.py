@@ -114,7 +114,7 @@ async def test_sessions_are_counted_with_those_of_other_machines():
         connection.session_limits = {"subject:ann": 2}
         registry.enter(connection)
     await registry.reserve(SESSION_ID, first)
-    assert leases.taken == {f"session:{key}": {"subject:ann": 2}}
+    assert leases.taken == {f"session:{key}:ada": {"subject:ann": 2}}
     leases.full = "subject:ann"
     with pytest.raises(HolderFull) as full:
         await registry.reserve("1" * 32, second)
@@ -136,6 +136,22 @@ async def test_a_lease_is_given_up_to_the_process_that_opened_the_session():
     await registry.reserve(SESSION_ID, connection)
     await registry.supersede(SESSION_ID.replace("-", ""))
     assert leases.taken == {}
+
+
+async def test_a_session_that_is_another_users_elsewhere_is_given_up_at_once():
+    registry, thief, owner = Registry(), FakeConnection("bob"), FakeConnection()
+    registry.peers = peers = FakePeers()
+    registry.leases = leases = FakeLeases()
+    for connection in (thief, owner):
+        registry.enter(connection)
+    await registry.reserve(SESSION_ID, thief)
+    registry.give_up(SESSION_ID.upper(), thief)
+    assert (peers.released, leases.taken) == ([SESSION_ID.replace("-", "")], {})
+    await registry.reserve(SESSION_ID, owner)
+    registry.give_up(SESSION_ID, thief)  # an answer that comes twice
+    registry.leave(thief)
+    assert registry.connection_of(SESSION_ID) is owner
+    assert len(leases.taken) == 1
 
 
 async def test_a_session_is_owned_among_all_processes():
