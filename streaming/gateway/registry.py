@@ -249,7 +249,7 @@ def _start_of(connection: Connection) -> str | None:
 
 
 def _member(key: str, owner: str) -> str:
-    """How a session's lease names it; whoever tries the id of another user takes none of theirs."""
+    """How a session's lease names it: to try the id of another user takes none of theirs."""
     return f"session:{key}:{owner}"
 
 
