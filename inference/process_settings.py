@@ -1,9 +1,10 @@
-"""What is set for a whole process: threads of libraries, the interpreter's switching.
+"""What is set for a whole process: threads of libraries, the interpreter's switching, its garbage.
 
 Such settings reach code that never asked for them. So only commands make them, first thing, and no
 module does when it is imported or used.
 """
 
+import gc
 import os
 import sys
 
@@ -34,3 +35,14 @@ def for_networks() -> None:
     encoding from the cores: five times slower beside a stream.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def when_loaded() -> None:
+    """Leave all that is there by now out of garbage collection; to be called once it is loaded.
+
+    A full collection looks at every object there is, and everything waits for it: without sessions
+    150,000 objects of modules and models, 90 ms on a slow core, and more with torch. It comes after
+    so many new objects, so sessions that open would stop those that stream.
+    """
+    gc.collect()
+    gc.freeze()

@@ -244,6 +244,7 @@ class _App:
             log.info(
                 "no worker here: start some with `.venv/bin/python manage.py runworker inference`"
             )
+        process_settings.when_loaded()
         self._watchdog.start()  # not before: loading an engine may hold the loop up for long
 
     async def _drain(self, in_s: float) -> None:

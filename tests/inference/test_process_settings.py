@@ -13,7 +13,7 @@ from inference import process_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("avatars_app", "inference", "musetalk_site", "streaming")
-PROCESS_WIDE = {"setswitchinterval", "setNumThreads", "threadpool_limits", "setdlopenflags"}
+PROCESS_WIDE = {"setswitchinterval", "setNumThreads", "threadpool_limits", "setdlopenflags", "freeze"}
 MAY = {
     "inference/process_settings.py",
     "avatars_app/preparation_limits.py",  # of the process of one preparation, called by its command
@@ -31,6 +31,18 @@ def test_streams_have_one_thread_for_each_call(monkeypatch: pytest.MonkeyPatch) 
         } <= {1}
     finally:
         cv2.setNumThreads(before)
+
+
+def test_what_is_loaded_is_not_looked_at_again() -> None:
+    code = (
+        "import gc, django; from inference import process_settings;"
+        "before = len(gc.get_objects()); process_settings.when_loaded();"
+        "print(before > 1_000, gc.get_freeze_count() > 1_000, len(gc.get_objects()) < 100)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["True"] * 3
 
 
 def test_nothing_else_sets_them() -> None:

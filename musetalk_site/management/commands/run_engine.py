@@ -127,6 +127,7 @@ def _make_engine(device: str, times_file: Path) -> "MuseTalkEngine":
 async def _serve(
     engine: "MuseTalkEngine", listening: socket.socket, launcher: socket.socket
 ) -> None:
+    process_settings.when_loaded()
     listening.setblocking(False)
     access = InProcessEngine(
         engine,

@@ -86,6 +86,7 @@ async def _work_until_told_to_end(application: "Application", *, prepares: bool)
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
+        process_settings.when_loaded()
         watchdog.start()  # not before: loading an engine may hold the loop up for long
     await ending
     log.info("ending: sessions are given back")
