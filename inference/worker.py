@@ -28,7 +28,7 @@ from channels.worker import Worker
 from django.conf import settings
 
 from inference import malloc, tracing
-from inference.assets.clips import DEFAULT_CACHE_BYTES, PictureCache
+from inference.assets.clips import DEFAULT_CACHE_BYTES, LEAST_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
 from inference.engines.access import EngineAccess
@@ -328,7 +328,7 @@ class InferenceWorker:
             deliver=deliver,
             media_pool=media_pool,
             name=self.name,
-            cache=PictureCache(int(DEFAULT_CACHE_BYTES * self._share)),
+            cache=PictureCache(max(int(DEFAULT_CACHE_BYTES * self._share), LEAST_CACHE_BYTES)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,
             hand_over=hand_over,
             speech_share=settings.SPEECH_SHARE,

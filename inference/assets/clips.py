@@ -5,16 +5,17 @@ bytes and nothing else. Only when a mouth has to move are pictures decoded, and 
 access units, so that at a seam the viewer already sees exactly the picture that live encoding
 starts from.
 
-Decoding can only begin at an IDR, so pictures are decoded and kept by the group (GOP). One cache,
-bounded in bytes, serves all avatars: a hundred sessions on one clip decode it once, and seventeen
-clips do not fill the memory.
+Decoding can only begin at an IDR, so pictures are kept by the group (GOP). A group is decoded one
+picture at a time, as far as somebody asked: a whole one takes as long as several frames may, and
+would make the others late. One cache, bounded in bytes, serves all avatars: a hundred sessions on
+one clip decode it once, and seventeen clips do not fill the memory.
 """
 
+import bisect
 import itertools
 import mmap
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
 from pathlib import Path
 
 import av
@@ -28,57 +29,119 @@ from inference.media.profile import VideoProfile
 from inference.media.types import Picture
 
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
+LEAST_CACHE_BYTES = 96 * 1024 * 1024
+"""Some ten groups: what the sessions of one process show at the same time must find its place, or
+each picture is decoded anew from the IDR on."""
+
+
+class _Group:
+    """The pictures from one IDR up to the next. Thread-safe."""
+
+    def __init__(self, clip: "Clip", start: int, end: int) -> None:
+        self._clip = clip
+        self._start, self._end = start, end
+        self._pictures: list[Picture] = []
+        """Only ever appended to: what is there can be read without the lock."""
+        self._lock = threading.Lock()
+        """Held while the next picture is decoded."""
+        self._decoder: av.VideoCodecContext | None = None
+        self._next: int | None = start
+        """The access unit that is decoded next; None: all have been."""
+        self._failure: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(picture.nbytes for picture in self._pictures)
+
+    def is_decoded(self, offset: int) -> bool:
+        return offset < len(self._pictures)
+
+    def picture(self, offset: int) -> Picture:
+        """Return a picture, decoded if need be; AvatarInvalid if the bytes are damaged."""
+        if not self.is_decoded(offset):
+            with self._lock:
+                while not self.is_decoded(offset):
+                    self._decode_next()
+        return self._pictures[offset]
+
+    def _decode_next(self) -> None:
+        if self._failure is None:
+            try:
+                frames = self._decoded_frames()
+            except av.FFmpegError as error:
+                self._failure = str(error)
+            else:
+                self._keep(frames)
+        if self._failure is not None:
+            raise AvatarInvalid(f"clip {self._clip.entry.name}: {self._failure}")
+
+    def _decoded_frames(self) -> list[av.VideoFrame]:
+        """Decode one access unit, or what the decoder holds back when there are no more."""
+        if self._decoder is None:
+            self._decoder = av.CodecContext.create("h264", "r")
+            self._decoder.thread_count = 1
+        if self._next is None:
+            return []
+        if self._next == self._end:
+            self._next = None
+            return self._decoder.decode(None)
+        packet = av.Packet(self._clip.access_unit(self._next))
+        self._next += 1
+        return self._decoder.decode(packet)
+
+    def _keep(self, frames: list[av.VideoFrame]) -> None:
+        for frame in frames:
+            picture = frame.to_ndarray(format="yuv420p").astype(np.uint8, copy=False)
+            picture.flags.writeable = False
+            self._pictures.append(picture)
+        count = self._end - self._start
+        if len(self._pictures) == count:
+            self._decoder = None
+        elif self._next is None:
+            self._failure = (
+                f"{len(self._pictures)} pictures in the {count} access units from {self._start} on"
+            )
 
 
 class PictureCache:
-    """Decoded groups of pictures, least recently used ones dropped first. Thread-safe."""
+    """Groups of decoded pictures, least recently used ones dropped first. Thread-safe."""
 
     def __init__(self, limit_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._limit_bytes = limit_bytes
-        self._groups: OrderedDict[tuple[str, int], Future[list[Picture]]] = OrderedDict()
-        self._size_bytes = 0
+        self._groups: OrderedDict[tuple[str, int], _Group] = OrderedDict()
         self._lock = threading.Lock()
 
-    def group(self, clip: "Clip", start: int) -> list[Picture]:
-        """Return the pictures of ``clip`` from the IDR ``start`` up to the next.
+    def picture(self, clip: "Clip", start: int, end: int, index: int) -> Picture:
+        """Return a picture of the group from the IDR ``start`` up to the next, which is ``end``.
 
-        They are decoded if need be.
-
-        A thread that needs a group which another one is decoding waits for that one.
+        A thread that needs a picture which another one is decoding waits for that one.
         """
         key = (clip.key, start)
         with self._lock:
-            future = self._groups.get(key)
-            is_mine = future is None
-            if future is None:
-                future = self._groups[key] = Future()
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = _Group(clip, start, end)
             self._groups.move_to_end(key)
-        if not is_mine:
-            return future.result()
-        try:
-            pictures = clip.decode_group(start)
-        except BaseException as error:
-            with self._lock:
-                self._groups.pop(key, None)
-            future.set_exception(error)
-            raise
-        future.set_result(pictures)
+        if group.is_decoded(index - start):
+            return group.picture(index - start)
+        picture = group.picture(index - start)
         with self._lock:
-            self._size_bytes += sum(picture.nbytes for picture in pictures)
             self._shrink(keep=key)
-        return pictures
+        return picture
 
     def _shrink(self, keep: tuple[str, int]) -> None:
-        while self._size_bytes > self._limit_bytes:
-            oldest = next((k for k, f in self._groups.items() if k != keep and f.done()), None)
+        size_bytes = sum(group.size_bytes for group in self._groups.values())
+        while size_bytes > self._limit_bytes:
+            oldest = next((key for key in self._groups if key != keep), None)
             if oldest is None:
                 return
-            self._size_bytes -= sum(p.nbytes for p in self._groups.pop(oldest).result())
+            size_bytes -= self._groups.pop(oldest).size_bytes
 
-    def has(self, clip: "Clip", start: int) -> bool:
-        """Whether the group is decoded, or being decoded."""
+    def has(self, clip: "Clip", start: int, index: int) -> bool:
+        """Whether a picture of the group is decoded."""
         with self._lock:
-            return (clip.key, start) in self._groups
+            group = self._groups.get((clip.key, start))
+        return group is not None and group.is_decoded(index - start)
 
 
 class Clip:
@@ -89,6 +152,7 @@ class Clip:
         self.entry = entry
         ends = np.cumsum([0, *entry.sizes])
         self._spans = [(int(a), int(b)) for a, b in itertools.pairwise(ends)]
+        self._starts = [*entry.idr, entry.frames]
         try:
             with path.open("rb") as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -108,48 +172,26 @@ class Clip:
         return index in self.entry.idr
 
     def picture(self, index: int) -> Picture:
-        """I420, uint8 ``[height * 3 // 2, width]``; shared, so read-only."""
-        start = self._group_start(index)
-        return self._cache.group(self, start)[index - start]
+        """I420, uint8 ``[height * 3 // 2, width]``; shared, so read-only.
+
+        AvatarInvalid if the bytes are damaged.
+        """
+        return self._cache.picture(self, *self._group(index), index)
 
     def decode_ahead(self, index: int) -> None:
-        """See to it that the group of ``index`` (modulo the clip's length) is decoded."""
-        start = self._group_start(index % self.entry.frames)
-        if not self._cache.has(self, start):
-            self._cache.group(self, start)
+        """See to it that the picture at ``index`` (modulo the clip's length) is decoded."""
+        if not self.is_decoded(index):
+            self.picture(index % self.entry.frames)
 
     def is_decoded(self, index: int) -> bool:
-        return self._cache.has(self, self._group_start(index % self.entry.frames))
+        """Whether `picture` has nothing to decode; ``index`` is taken modulo the length."""
+        index %= self.entry.frames
+        return self._cache.has(self, self._group(index)[0], index)
 
-    def _group_start(self, index: int) -> int:
-        return max(idr for idr in self.entry.idr if idr <= index)
-
-    def decode_group(self, start: int) -> list[Picture]:
-        """Decode from the IDR ``start`` up to the next; AvatarInvalid if the bytes are damaged."""
-        following = [idr for idr in self.entry.idr if idr > start]
-        end = following[0] if following else self.entry.frames
-        decoder = av.CodecContext.create("h264", "r")
-        decoder.thread_count = 1
-        try:
-            frames = [
-                frame
-                for index in range(start, end)
-                for frame in decoder.decode(av.Packet(self.access_unit(index)))
-            ]
-            frames += decoder.decode(None)
-        except av.FFmpegError as error:
-            raise AvatarInvalid(f"clip {self.entry.name}: {error}") from None
-        if len(frames) != end - start:
-            raise AvatarInvalid(
-                f"clip {self.entry.name}: {len(frames)} pictures in the {end - start} access units"
-                f" from {start} on"
-            )
-        pictures = [
-            frame.to_ndarray(format="yuv420p").astype(np.uint8, copy=False) for frame in frames
-        ]
-        for picture in pictures:
-            picture.flags.writeable = False
-        return pictures
+    def _group(self, index: int) -> tuple[int, int]:
+        """Return the IDR of a picture, and the next one, or the end."""
+        following = bisect.bisect(self._starts, index)
+        return self._starts[following - 1], self._starts[following]
 
 
 class AvatarClips:
@@ -173,11 +215,6 @@ class AvatarClips:
 
     def __getitem__(self, name: str) -> Clip:
         return self._clips[name]
-
-    @property
-    def gop(self) -> int:
-        """Frames from one IDR to the next, at most."""
-        return self.manifest.profile.gop
 
 
 def _check_profile(manifest: Manifest, profile: VideoProfile) -> None:

@@ -70,7 +70,7 @@ class LiveStream(Protocol):
         """Expect nothing to encode until the next stretch: a clip's own frame is next."""
 
     def decode_ahead(self, clip: str, index: int) -> None:
-        """Have the pictures around ``index`` decoded before they are needed."""
+        """Have a picture decoded before it is needed that does not follow the one before it."""
 
 
 OpenStream = Callable[[TakeOutcome], LiveStream]

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,6 +45,9 @@ from inference.runtime.live_stream import (
     TakeOutcome,
 )
 from inference.runtime.timeline import FramePlan, Source
+
+DECODED_AHEAD = 2
+"""Pictures of the clip that are decoded after the one that is shown: two frames may be in work."""
 
 
 class Pipeline:
@@ -229,7 +233,9 @@ class PooledStream:
 
     def _encode_all(self) -> None:
         """Encode what is ready, in order, unless another thread does already."""
+        plan: FramePlan | None = None
         while (picture := self._next()) is not None:
+            plan = picture.frame.plan
             try:
                 outcome: Outcome = self._encode(picture)
             except Exception as error:  # noqa: BLE001 - it ends this session, on the loop
@@ -240,6 +246,16 @@ class PooledStream:
             with self._lock:
                 self._is_encoding = False
                 self._let_encoder_go()
+        if plan is not None:
+            self._decode_following(plan)
+
+    def _decode_following(self, plan: FramePlan) -> None:
+        """Decode a picture that will be needed soon.
+
+        Where nobody has done so, each frame decodes one: a whole group at once makes others late.
+        """
+        with suppress(Exception):  # the frame that needs it will report it
+            self._clips[plan.cursor.clip].decode_ahead(plan.cursor.index + DECODED_AHEAD)
 
     def _next(self) -> _Picture | None:
         with self._lock:

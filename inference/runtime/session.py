@@ -55,6 +55,8 @@ RESERVED_S = 1.0
 """A place that was reserved and not used for so long is free again."""
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
+START_FRAMES = 4
+"""So far behind the last planned frame is about the first with a mouth when speech has come."""
 
 
 class ClipFrames(Protocol):
@@ -73,10 +75,6 @@ class SessionClips(Protocol):
     @property
     def index(self) -> ClipIndex:
         """What there is."""
-
-    @property
-    def gop(self) -> int:
-        """Frames from one IDR to the next, at most."""
 
     def __getitem__(self, name: str) -> ClipFrames:
         """Return one of them."""
@@ -262,7 +260,6 @@ class WorkerSession:
             if slot.before.source is Source.LIVE:
                 self._stream.end_stretch()
             return
-        self._stream.decode_ahead(clip, index + self.clips.gop)
         if (wanted := self._planner.wanted_clip) != clip:
             self._stream.decode_ahead(wanted, 0)
         if plan.mouth is Mouth.HOLDING:
@@ -330,7 +327,7 @@ class WorkerSession:
         arrived_s = now_s - chunk.age_ms / 1_000
         self._planner.push_audio(chunk.position, chunk.pcm, arrived_s, request)
         if cursor := self._planner.idle_cursor:
-            self._stream.decode_ahead(cursor.clip, cursor.index + 1)
+            self._stream.decode_ahead(cursor.clip, cursor.index + START_FRAMES)
 
     def end_speech(self, end: SpeechEnd) -> None:
         """End the utterance as the client said."""

@@ -13,7 +13,13 @@ from inference import process_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("avatars_app", "inference", "musetalk_site", "streaming")
-PROCESS_WIDE = {"setswitchinterval", "setNumThreads", "threadpool_limits", "setdlopenflags", "freeze"}
+PROCESS_WIDE = {
+    "setswitchinterval",
+    "setNumThreads",
+    "threadpool_limits",
+    "setdlopenflags",
+    "freeze",
+}
 MAY = {
     "inference/process_settings.py",
     "avatars_app/preparation_limits.py",  # of the process of one preparation, called by its command

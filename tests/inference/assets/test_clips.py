@@ -44,27 +44,49 @@ def test_the_cache_keeps_its_limit_and_the_latest(folder: Path) -> None:
     cache = PictureCache(limit_bytes=2 * GROUP_BYTES)
     clips = open_clips(folder, cache)
     for name in ("idle_0", "idle_1", "speaking_0"):
-        clips[name].picture(0)
+        clips[name].picture(24)
     assert not clips["idle_0"].is_decoded(0)
     assert clips["speaking_0"].is_decoded(0)
     assert clips["speaking_0"].is_decoded(CLIPS["speaking_0"] + 3)
 
 
-def test_many_threads_decode_a_group_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clips = open_clips(folder)
-    clip = clips["idle_0"]
-    decoded: list[int] = []
-    original = clip.decode_group
+def test_a_group_is_decoded_as_far_as_it_is_asked_for(folder: Path) -> None:
+    clip = open_clips(folder)["idle_0"]
+    clip.picture(3)
+    assert clip.is_decoded(3)
+    assert not clip.is_decoded(4)
+    clip.decode_ahead(5)
+    assert clip.is_decoded(5)
+    assert not clip.is_decoded(6)
 
-    def counted(start: int) -> list[np.ndarray]:
-        decoded.append(start)
-        return original(start)
 
-    monkeypatch.setattr(clip, "decode_group", counted)
+def test_many_threads_decode_each_picture_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = open_clips(folder)["idle_0"]
+    fed: list[int] = []
+    original = clip.access_unit
+
+    def counted(index: int) -> bytes:
+        fed.append(index)
+        return original(index)
+
+    monkeypatch.setattr(clip, "access_unit", counted)
     with ThreadPoolExecutor(8) as pool:
-        pictures = list(pool.map(clip.picture, [3] * 16))
-    assert decoded == [0]
-    assert all(p is pictures[0] for p in pictures)
+        pictures = list(pool.map(clip.picture, [3, 7] * 8))
+    assert fed == list(range(8))
+    assert all(p is pictures[n % 2] for n, p in enumerate(pictures))
+
+
+def test_a_group_with_too_few_pictures_is_refused_again_and_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = open_clips(folder)["idle_0"]
+    idr, second = clip.access_unit(0), clip.access_unit(1)
+    monkeypatch.setattr(clip, "access_unit", lambda index: second if index else idr[:4])
+    for _ in range(2):
+        with pytest.raises(AvatarInvalid, match="clip idle_0: "):
+            clip.picture(20)
 
 
 def test_no_folder_no_avatar(tmp_path: Path) -> None:

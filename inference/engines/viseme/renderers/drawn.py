@@ -47,7 +47,7 @@ _TUCKED_OPEN = 0.16
 
 
 class DrawnMouth:
-    """The mouth of one avatar. Read only once it is made: any thread may render."""
+    """The mouth of one avatar. Any thread may render."""
 
     def __init__(
         self,
@@ -69,6 +69,8 @@ class DrawnMouth:
         self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
         self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
         self._jaw = np.ascontiguousarray(atlas.jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
+        self._places: dict[tuple[str, int], FacePlace] = {}
+        """Of pictures that were asked for: all sessions and every round ask for the same."""
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> "DrawnMouth":
@@ -99,6 +101,8 @@ class DrawnMouth:
         eyes = self._atlas.geometry.eyes
         if eyes is None or clip not in self._eye_placements:
             return None
+        if (known := self._places.get((clip, index))) is not None:
+            return known
         placement = np.asarray(self._eye_placements[clip][index], np.float64)
 
         def placed(points: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
@@ -108,7 +112,8 @@ class DrawnMouth:
         is_open = index not in eyes.shut.get(clip, ())
         lids = [Eye(placed(upper), placed(lower)) for upper, lower in eyes.lids if is_open]
         left, right = placed(eyes.corners)
-        return face_place(left, right, tuple(lids))
+        place = self._places[clip, index] = face_place(left, right, tuple(lids))
+        return place
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
         """Draw the lower face of ``picture``, frame ``index`` of ``clip``, its mouth as ``shape``.
