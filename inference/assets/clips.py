@@ -6,7 +6,7 @@ access units, so that at a seam the viewer already sees exactly the picture that
 starts from.
 
 Decoding can only begin at an IDR, so pictures are kept by the group (GOP). A group is decoded one
-picture at a time, as far as somebody asked: a whole one takes as long as several frames may, and
+picture at a time, as far as anyone asked: a whole one takes as long as several frames may, and
 would make the others late. One cache, bounded in bytes, serves all avatars: a hundred sessions on
 one clip decode it once, and seventeen clips do not fill the memory.
 """
@@ -31,7 +31,7 @@ from inference.media.types import Picture
 DEFAULT_CACHE_BYTES = 256 * 1024 * 1024
 LEAST_CACHE_BYTES = 96 * 1024 * 1024
 """Some ten groups: what the sessions of one process show at the same time must find its place, or
-each picture is decoded anew from the IDR on."""
+each picture is decoded again from the IDR on."""
 
 
 class _Group:

@@ -78,7 +78,7 @@ def test_many_threads_decode_each_picture_once(
     assert all(p is pictures[n % 2] for n, p in enumerate(pictures))
 
 
-def test_a_group_with_too_few_pictures_is_refused_again_and_again(
+def test_a_group_with_too_few_pictures_is_refused_each_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = open_clips(folder)["idle_0"]
