@@ -47,7 +47,7 @@ from inference.runtime.live_stream import (
 from inference.runtime.timeline import FramePlan, Source
 
 DECODED_AHEAD = 2
-"""Pictures of the clip that are decoded after the one that is shown: two frames may be in progress."""
+"""Pictures of the clip decoded after the one that is shown: two frames may be in progress."""
 
 
 class Pipeline:
