@@ -33,7 +33,7 @@ from inference.assets.library import AvatarLibrary
 from inference.cores import available_cores
 from inference.engines.access import EngineAccess
 from inference.engines.base import Engine
-from inference.engines.engine_selection import choose_engine
+from inference.engines.engine_selection import choose_engine, devices_for
 from inference.engines.opening import RuntimeEngine
 from inference.engines.process.launcher import engine_process_command
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
@@ -212,7 +212,7 @@ class InferenceWorker:
             version=settings.VERSION,
             commands=[
                 engine_process_command(settings.BASE_DIR / "manage.py", device)
-                for device in settings.DEVICES
+                for device in devices_for(settings.DEVICES)
             ],
             addresses=self._engine_addresses,
             has_emphasis=settings.EMPHASIS,

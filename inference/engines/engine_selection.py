@@ -6,7 +6,9 @@ decided without torch is decided here; the engine process finds out whether ther
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +60,34 @@ def choose_engine(
 def may_be_musetalk(engine: str, model_path: Path) -> bool:
     """Whether `choose_engine` chooses MuseTalk."""
     return engine != "viseme" and _missing_for_musetalk(model_path) is None
+
+
+def devices_for(wanted: Sequence[str]) -> list[str]:
+    """Return the devices to run MuseTalk on, an engine process for each.
+
+    Args:
+        wanted: The setting DEVICE. auto is every GPU where there are several; else it stays auto,
+            and the engine process finds out what there is.
+    """
+    gpus = _visible_gpus() if list(wanted) == ["auto"] else 0
+    return [f"cuda:{number}" for number in range(gpus)] if gpus > 1 else list(wanted)
+
+
+def _visible_gpus(devices: Path = Path("/dev")) -> int:
+    """Count the NVIDIA GPUs that CUDA will see, without a library that takes seconds to import.
+
+    A container has the device files of those alone that it was given.
+    """
+    numbers = [
+        path.name for path in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)
+    ]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return len(numbers)
+    # CUDA itself takes those before the first entry that is none.
+    entries = [entry.strip() for entry in visible.split(",")]
+    valid = next((n for n, entry in enumerate(entries) if entry in ("", "-1")), len(entries))
+    return min(valid, len(numbers))
 
 
 def viseme(reason: str, cores: int, *, has_emphasis: bool = True) -> EngineChoice:

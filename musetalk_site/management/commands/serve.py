@@ -21,7 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from avatars_app.permissions import is_loopback
 from inference.cores import available_cores
-from inference.engines.engine_selection import may_be_musetalk
+from inference.engines.engine_selection import devices_for, may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
@@ -133,7 +133,7 @@ async def _supervise(
         manage = settings.BASE_DIR / "manage.py"
         launchers = [
             EngineLauncher(engine_process_command(manage, device))
-            for device in (settings.DEVICES if has_engine_process else ())
+            for device in (devices_for(settings.DEVICES) if has_engine_process else ())
         ]
         for launcher in launchers:
             launcher.start()
