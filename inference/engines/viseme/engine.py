@@ -18,7 +18,7 @@ from inference.engines.viseme import features, net
 from inference.engines.viseme.emphasis import Emphasis
 from inference.engines.viseme.hearing import Hearing
 from inference.engines.viseme.net import SHAPES
-from inference.engines.viseme.renderers.expression import FacePlace, express
+from inference.engines.viseme.renderers.expression import FacePlace, express, is_seen
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch, Picture, Rectangle
@@ -141,11 +141,11 @@ class VisemeEngine:
         renderer = cast(VisemeAvatar, job.avatar).renderer
         is_resting = max(abs(value) for value in shape) < _REST
         mouth = None if is_resting else renderer.render(job.clip, job.index, job.picture, shape)
-        accents = job.features[SHAPES:] * job.strength
-        if not accents.size or accents.max() < _REST:
+        accents = Emphasis(*(job.features[SHAPES:] * job.strength).tolist())
+        if not is_seen(accents):
             return mouth
         place = renderer.place(job.clip, job.index)
-        return mouth if place is None else express(job.picture, mouth, place, Emphasis(*accents))
+        return mouth if place is None else express(job.picture, mouth, place, accents)
 
     def _silence(self) -> AudioWindow:
         count = self.context.before + SAMPLES_PER_FRAME + self.context.after

@@ -9,6 +9,7 @@ The mouth that was made for the picture moves along: it is pasted first.
 """
 
 from functools import cache, lru_cache
+from math import ceil, floor
 from typing import NamedTuple
 
 import cv2
@@ -25,9 +26,16 @@ _BROWS, _NOD = 0.034, 0.026
 """How far they go at 1, in distances between the outer corners of the eyes."""
 _LEAST_BROWS, _LEAST_NOD = 0.18, 0.32
 """Below these nothing moves: what nobody would see costs nothing, and not every stress is a nod."""
-_UPPER_FACE = (-0.74, -0.62, 0.74, 0.14)
+_LEAST_BLINK = 0.02
+_UNSEEN_PX = 0.2
+"""So much less than they would go: nobody sees it, and the rim of what moves need not be drawn."""
 _WHOLE_FACE = (-0.80, -0.68, 0.80, 1.40)
-"""Left, top, right, bottom of what brows and blinks move, and of what a nod moves."""
+_BROWS_MOVE = (-0.72, -0.60, 0.72, -0.07)
+_LIDS_MOVE = (-0.60, -0.40, 0.60, 0.14)
+_NOD_MOVES = (-0.78, -0.66, 0.78, 1.38)
+"""Left, top, right, bottom of the face, and of what each moves."""
+_NOD_FADES = 0.85
+"""Share of a nod's radius in which it fades out."""
 
 _CELL = 1 / 48
 """Of the table of the bumps, in the same distances."""
@@ -62,26 +70,36 @@ def face_place(left_corner: Floats, right_corner: Floats, eyes: tuple[Eye, ...] 
     return FacePlace(to_picture, eyes)
 
 
+def is_seen(emphasis: Emphasis) -> bool:
+    """Whether any of it is large enough to be drawn."""
+    return (
+        emphasis.brows > _LEAST_BROWS or emphasis.nod > _LEAST_NOD or emphasis.blink > _LEAST_BLINK
+    )
+
+
 def express(
     picture: Picture, mouth: Patch | None, face: FacePlace, emphasis: Emphasis
 ) -> Patch | None:
     """Lay ``mouth`` on ``picture``, and move the rest of the face: one patch for both."""
     unit = float(np.hypot(*face.to_picture[:, 0]))
-    brows, nod = (
-        _BROWS * _beyond(_LEAST_BROWS, emphasis.brows),
-        _NOD * _beyond(_LEAST_NOD, emphasis.nod),
-    )
-    blinks = bool(face.eyes) and emphasis.blink > 0.02
-    if not (brows or nod or blinks):
+    brows_px = unit * _BROWS * _beyond(_LEAST_BROWS, emphasis.brows)
+    nod_px = unit * _NOD * _beyond(_LEAST_NOD, emphasis.nod)
+    parts = []
+    if brows_px > _UNSEEN_PX:
+        parts.append(_BROWS_MOVE)
+    if nod_px > _UNSEEN_PX:
+        parts.append(_nod_moves(nod_px))
+    blinks = bool(face.eyes) and emphasis.blink > _LEAST_BLINK
+    if blinks:
+        parts.append(_LIDS_MOVE)
+    if not parts:
         return mouth
-    box = _box(face, _WHOLE_FACE if nod else _UPPER_FACE, picture)
+    box = _box(face, parts, picture)
     if box.width < 2 or box.height < 2:
         return mouth
     patch = _with_mouth(picture, mouth, box)
     inner = Rectangle(box.x - patch.x, box.y - patch.y, box.width, box.height)
-    table = np.float32(unit * brows) * _brow_table()
-    if nod:
-        table = table - np.float32(unit * nod) * _nod_table()
+    table = _table(brows_px, nod_px)
     half = _place_table(table, face, box)
     down = np.asarray(cv2.resize(half, (box.width, box.height)), np.float32)
     if blinks:
@@ -96,6 +114,29 @@ def express(
 def _beyond(least: float, value: float) -> float:
     """Return 0 up to ``least``, and 1 at 1."""
     return max(value - least, 0.0) / (1 - least)
+
+
+def _nod_moves(nod_px: float) -> tuple[float, float, float, float]:
+    """Return what a nod moves by more than `_UNSEEN_PX`."""
+    left, top, right, bottom = _NOD_MOVES
+    # The rise of the table at this share of its width is less than what is not seen of the nod.
+    inner = 1 - _NOD_FADES * (_UNSEEN_PX / nod_px / 3) ** 0.5
+    return (
+        inner * left,
+        0.36 + inner * (top - 0.36),
+        inner * right,
+        0.36 + inner * (bottom - 0.36),
+    )
+
+
+def _table(brows_px: float, nod_px: float) -> Floats:
+    """Return by how many pixels each cell of the face moves up, less what nobody sees."""
+    table = np.zeros(_brow_table().shape, np.float32)
+    for height_px, bumps in ((brows_px, _brow_table()), (-nod_px, _nod_table())):
+        if abs(height_px) > _UNSEEN_PX:
+            moved = np.maximum(bumps - np.float32(_UNSEEN_PX / abs(height_px)), 0)
+            table += np.float32(height_px) * moved
+    return table
 
 
 def _with_mouth(picture: Picture, mouth: Patch | None, box: Rectangle) -> Patch:
@@ -120,15 +161,24 @@ def _copied(patch: Patch) -> Patch:
     return Patch(patch.x, patch.y, patch.y_plane.copy(), patch.u_plane.copy(), patch.v_plane.copy())
 
 
-def _box(face: FacePlace, part: tuple[float, float, float, float], picture: Picture) -> Rectangle:
-    """Return the even rectangle of the picture that contains a part of the face."""
-    left, top, right, bottom = part
-    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
-    placed = corners @ face.to_picture[:, :2].T + face.to_picture[:, 2]
+def _box(
+    face: FacePlace, parts: list[tuple[float, float, float, float]], picture: Picture
+) -> Rectangle:
+    """Return the even rectangle of the picture that contains parts of the face."""
+    lefts, tops, rights, bottoms = zip(*parts, strict=True)
+    sides, heights = (min(lefts), max(rights)), (min(tops), max(bottoms))
+    (ax, bx, x), (ay, by, y) = face.to_picture.tolist()
+    across = [ax * side + bx * height + x for side in sides for height in heights]
+    down = [ay * side + by * height + y for side in sides for height in heights]
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
-    x, y = np.clip(np.floor(placed.min(0) / 2).astype(int) * 2, 0, (width, height))
-    far_x, far_y = np.clip(np.ceil(placed.max(0) / 2).astype(int) * 2, 0, (width, height))
-    return Rectangle(int(x), int(y), int(far_x - x), int(far_y - y))
+
+    def even(first: float, last: float, size: int) -> tuple[int, int]:
+        start, end = 2 * floor(first / 2), 2 * ceil(last / 2)
+        return min(max(start, 0), size), min(max(end, 0), size)
+
+    left, right = even(min(across), max(across), width)
+    top, bottom = even(min(down), max(down), height)
+    return Rectangle(left, top, right - left, bottom - top)
 
 
 def _place_table(table: Floats, face: FacePlace, box: Rectangle) -> Floats:
@@ -214,7 +264,7 @@ def _nod_table() -> Floats:
     """Make it 1 about nose and mouth, 0 at the outline of the face."""
     x, y = _grid()
     away = np.hypot(x / 0.78, (y - 0.36) / 1.02)
-    return _rise(np.asarray(1 - away, np.float32), 0.85)
+    return _rise(np.asarray(1 - away, np.float32), _NOD_FADES)
 
 
 def _rise(value: Floats, width: float) -> Floats:

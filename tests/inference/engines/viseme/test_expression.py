@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.engines.viseme.emphasis import Emphasis
-from inference.engines.viseme.renderers.expression import Eye, express, face_place
+from inference.engines.viseme.renderers.expression import Eye, express, face_place, is_seen
 from inference.media.compositor import paste
 from inference.media.types import Patch
 
@@ -113,3 +113,18 @@ def test_the_patch_has_no_edge() -> None:
     difference = np.abs(patch.y_plane - box)
     rim = np.concatenate([difference[0], difference[-1], difference[:, 0], difference[:, -1]])
     assert rim.max() <= 1
+
+
+@pytest.mark.parametrize("nod", [0.36, 0.5, 0.7])
+def test_a_small_nod_moves_a_smaller_part_of_the_face(nod: float) -> None:
+    small, large = (express(bands(), None, FACE, Emphasis(nod=strength)) for strength in (nod, 1.0))
+    assert large is not None
+    if small is not None:
+        assert small.y_plane.size < large.y_plane.size
+
+
+def test_what_nobody_sees_is_not_drawn() -> None:
+    far = face_place(np.array([250.0, 200.0], np.float32), np.array([262.0, 200.0], np.float32))
+    assert express(bands(), None, far, Emphasis(brows=0.5, nod=0.6)) is None
+    assert not is_seen(Emphasis(0.1, 0.1, 0.01))
+    assert all(map(is_seen, (Emphasis(brows=0.3), Emphasis(nod=0.5), Emphasis(blink=0.1))))
