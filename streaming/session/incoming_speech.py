@@ -143,7 +143,10 @@ class SpeechWindow:
     @property
     def _next_end(self) -> int | None:
         """The first end that the worker was not told."""
-        return next((end for end in self._ends if end > self._sent_end), None)
+        for end in self._ends:
+            if end > self._sent_end:
+                return end
+        return None
 
     def accept(self, pcm: bytes, request: ClipRequest | None, now_s: float = 0.0) -> None:
         """Append speech.
@@ -164,28 +167,22 @@ class SpeechWindow:
         if self.accepted > self.shown and (not self._ends or self._ends[-1] < self.accepted):
             self._ends.append(self.accepted)
 
-    def take_end(self) -> int | None:
-        """Return the end that follows the speech sent so far.
-
-        It counts as sent. None if there is none.
-        """
-        if self._next_end != self.sent:
-            return None
-        self._sent_end = self.sent
-        return self.sent
-
-    def take(self) -> tuple[int, bytes, ClipRequest | None]:
-        """Return the next piece of speech.
-
-        It counts as sent. To be called only if `has_next` and no end is next.
+    def take(self) -> tuple[int, bytes, ClipRequest | None] | None:
+        """Return the next piece of speech, or the end of an utterance; it counts as sent.
 
         Returns:
-            Position of its first sample, PCM, requested clip.
+            Position of the first sample, PCM, requested clip; no PCM: an utterance ends there.
+            None if nothing may be sent now.
         """
         start = self.sent
         end = min(self.accepted, self.shown + MAX_IN_FLIGHT, start + MAX_PIECE)
-        if (next_end := self._next_end) is not None:
+        if self._ends and (next_end := self._next_end) is not None:
+            if next_end == start:
+                self._sent_end = start
+                return start, b"", None
             end = min(end, next_end)
+        if end <= start:
+            return None
         request = None
         for first, requested in self._requests:
             if first > start:
@@ -199,7 +196,12 @@ class SpeechWindow:
 
     def arrived_s(self, position: int) -> float:
         """When the sample at a position that is kept came."""
-        return next(arrived_s for end, arrived_s in self._arrivals if end > position)
+        found = 0.0
+        for end, arrived_s in reversed(self._arrivals):  # what is asked for came lately
+            if end <= position:
+                break
+            found = arrived_s
+        return found
 
     def unread(self, position: int) -> None:
         """Take back the piece at ``position``, which could not be sent: it comes next again."""
@@ -307,11 +309,11 @@ class SpeechFeed:
         if self._sent_generation != self.generation:
             self._sent_generation = self.generation
             return SpeechInterrupt(claim_id=claim_id, generation=self.generation)
-        if (end := self._window.take_end()) is not None:
-            return SpeechEnd(claim_id=claim_id, position=end, generation=self.generation)
-        if not self._window.has_next:
+        if (piece := self._window.take()) is None:
             return None
-        position, pcm, request = self._window.take()
+        position, pcm, request = piece
+        if not pcm:
+            return SpeechEnd(claim_id=claim_id, position=position, generation=self.generation)
         return AudioChunk(
             claim_id=claim_id,
             pcm=pcm,

@@ -166,25 +166,21 @@ class Session:
     ) -> list[Effect]:
         if self.state is State.CLOSED:
             return []
-        self.metrics.received(size_bytes)
+        self._context.metrics.received(size_bytes)
         self.time_limits.on_message(now_s)
         if self._limit.admits(size_bytes, now_s):
             try:
                 message = parse()
-                check(message, self.state, self.session_id)
+                check(message, self.state, self._context.session_id)
                 self._react(message, now_s)
             except ClosingError as error:
                 self._end(closing.of(error))
             except ProtocolError as error:
                 if self._limit.answers(error, now_s):
                     self._context.error(error)
-        self._schedule_report()
-        return self._context.outbox.take()
-
-    def _schedule_report(self) -> None:
-        """Have the client told of what was ignored."""
-        if self.state is not State.CLOSED and (report_s := self._limit.report_s) is not None:
+        if (report_s := self._limit.report_s) is not None and self.state is not State.CLOSED:
             self._context.timers.set(Timer.IGNORED, report_s)
+        return self._context.outbox.take()
 
     def _react(self, message: AnyClientMessage, now_s: float) -> None:
         match message:

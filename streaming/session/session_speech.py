@@ -143,50 +143,51 @@ class SessionSpeech:
         """
         number, self._chunks = self._chunks, self._chunks + 1
         rate, channels = int(chunk.sample_rate), int(chunk.channels)
+        samples = samples_at_16_khz(len(chunk.data), rate, channels)
+        continues = self._utterances.continues(utterance_id)
         try:
-            if not self._utterances.check(utterance_id):
+            if continues:
+                self._check_room(samples)
+            elif not self._may_begin(utterance_id, samples):
                 return
-            self._check_room(samples_at_16_khz(len(chunk.data), rate, channels))
-            if not self._utterances.continues(utterance_id) and not self.may_speak():
-                raise _no_place()
         except ProtocolError as error:
             if self._context.negotiated.has_1_2:
                 error.details["chunk"] = number
                 error.details["utterance_id"] = utterance_id
             raise
-        if not (
-            self._utterances.continues(utterance_id) and self._input.has_format(rate, channels)
-        ):
-            self._end_utterance()
-        begins = self._utterances.current is None
-        if begins and self.window.queued == 0:
-            self._began_s = now_s
-        start = self.window.accepted
-        pcm = self._input.convert(chunk.data, rate, channels)
+        begins = not (continues and self._input.has_format(rate, channels))
+        if begins:
+            self._begin_utterance(utterance_id, now_s)
         if "audio" in self._context.negotiated.receive or self._context.audience.is_open:
-            self._track.append(chunk.data, rate, channels, start, begins=begins)
+            self._track.append(chunk.data, rate, channels, self.window.accepted, begins=begins)
         self._request = request
-        self._queue(pcm, now_s)
-        self._utterances.accept(utterance_id, start, self.window.accepted)
-        if self._spans is not None and (current := self._utterances.current) is not None:
-            self._spans.accepted(current, start, self._context.session_id)
         self._last_chunk_s = now_s
+        self._queue(self._input.convert(chunk.data, rate, channels))
         self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
         self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
 
+    def _may_begin(self, utterance_id: str | None, samples: int) -> bool:
+        """Whether a chunk may begin an utterance; False: it is ignored, the client knows why."""
+        if not self._utterances.may_begin(utterance_id):
+            return False
+        self._check_room(samples)
+        if not self.may_speak():
+            raise _no_place()
+        return True
+
     def _check_room(self, samples: int) -> None:
         queued = self.window.queued
-        self._check_limit(samples, queued, self._max_queued_s)
+        if queued + samples > self._max_queued_s * SAMPLE_RATE_HZ:
+            raise self._full(samples, queued, self._max_queued_s)
         # What is spoken as it is heard waits nowhere for long: the others need not be asked.
         if self.shared_room is not None and queued + samples > NEVER_SHARED_S * SAMPLE_RATE_HZ:
             room = self.shared_room
             everywhere = queued + room.queued_elsewhere()
-            self._check_limit(samples, everywhere, room.limit_s, reason="speech_per_subject")
+            if everywhere + samples > room.limit_s * SAMPLE_RATE_HZ:
+                raise self._full(samples, everywhere, room.limit_s, reason="speech_per_subject")
 
-    def _check_limit(self, samples: int, queued: int, limit_s: float, **reason: str) -> None:
+    def _full(self, samples: int, queued: int, limit_s: float, **reason: str) -> ProtocolError:
         surplus = queued + samples - int(limit_s * SAMPLE_RATE_HZ)
-        if surplus <= 0:
-            return
         details: dict[str, Any] = {
             "queued_ms": audio_timestamp_ms(queued),
             "limit_ms": int(limit_s * 1_000),
@@ -195,7 +196,7 @@ class SessionSpeech:
         if self._context.negotiated.has_1_2:
             details["retry_after_ms"] = audio_timestamp_ms(surplus)
         whose = " in all sessions of this subject" if reason else ""
-        raise ProtocolError(
+        return ProtocolError(
             "RATE_LIMIT_EXCEEDED",
             f"{details['queued_ms']} ms of speech wait to be shown{whose} and this chunk has "
             f"{audio_timestamp_ms(samples)} ms, but at most {details['limit_ms']} ms may wait: it "
@@ -203,8 +204,21 @@ class SessionSpeech:
             **details,
         )
 
-    def _queue(self, pcm: bytes, now_s: float) -> None:
-        self.window.accept(pcm, self._request, now_s)
+    def _begin_utterance(self, utterance_id: str | None, now_s: float) -> None:
+        self._end_utterance()
+        if self.window.queued == 0:
+            self._began_s = now_s
+        start = self.window.accepted
+        self._utterances.begin(utterance_id, start)
+        if self._spans is not None:
+            current = self._utterances.current
+            assert current is not None, "it has begun"
+            self._spans.begin(current, start, self._context.session_id)
+
+    def _queue(self, pcm: bytes) -> None:
+        """Append speech of the current utterance, as 16 kHz mono."""
+        self.window.accept(pcm, self._request, self._last_chunk_s)
+        self._utterances.extend(self.window.accepted)
         self._context.metrics.samples += len(pcm) // BYTES_PER_SAMPLE
 
     def end_of_speech(self, utterance_id: str | None) -> None:
@@ -226,8 +240,7 @@ class SessionSpeech:
 
     def _flush(self, tail: bytes) -> None:
         if tail and self._utterances.current is not None:
-            self._queue(tail, self._last_chunk_s)
-            self._utterances.extend(self.window.accepted)
+            self._queue(tail)
 
     def interrupt(self, now_s: float) -> None:
         """INTERRUPT: drop everything that was not shown."""

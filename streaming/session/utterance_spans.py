@@ -34,12 +34,12 @@ class UtteranceSpans:
         self._open: dict[str, _Open] = {}
         """By utterance id, oldest first."""
 
-    def accepted(self, utterance_id: str, start: int, session_id: str | None) -> None:
-        """A chunk was accepted; the first one begins the spans.
+    def begin(self, utterance_id: str, start: int, session_id: str | None) -> None:
+        """Begin the spans of an utterance.
 
         Args:
             utterance_id: Of the utterance, as the session names it.
-            start: Position of the chunk's first sample.
+            start: Position of its first sample.
             session_id: Of the session.
         """
         if utterance_id in self._open or len(self._open) >= MAX_OPEN:

@@ -94,8 +94,8 @@ class Utterances:
             return False
         return newest.id == utterance_id if newest.is_named else utterance_id is None
 
-    def check(self, utterance_id: str | None) -> bool:
-        """Whether audio with this id is accepted.
+    def may_begin(self, utterance_id: str | None) -> bool:
+        """Whether audio with this id, which does not continue the current utterance, begins one.
 
         Args:
             utterance_id: As the client gave it.
@@ -106,7 +106,7 @@ class Utterances:
         Raises:
             ProtocolError: The utterance is over; raised once for each id.
         """
-        if utterance_id is None or self.continues(utterance_id):
+        if utterance_id is None:
             return True
         is_closed = any(one.id == utterance_id for one in self._open)  # not shown to its end yet
         if is_closed or utterance_id in self._over:
@@ -123,26 +123,23 @@ class Utterances:
             utterance_id=utterance_id,
         )
 
-    def accept(self, utterance_id: str | None, start: int, end: int) -> None:
-        """Audio was accepted; `check` allowed its id.
+    def begin(self, utterance_id: str | None, start: int) -> None:
+        """Begin an utterance, which `may_begin`; `extend` says how far it goes.
 
         Args:
             utterance_id: As the client gave it.
             start: Position of its first sample.
-            end: Position after its last sample.
         """
-        newest = self._newest
-        if newest is None or not self.continues(utterance_id):
-            self.close()
-            self._count += 1
-            newest = _Utterance(
+        self.close()
+        self._count += 1
+        self._open.append(
+            _Utterance(
                 id=utterance_id or f"#{self._count}",
                 is_named=utterance_id is not None,
                 start=start,
                 end=start,
             )
-            self._open.append(newest)
-        newest.end = end
+        )
 
     def check_end(self, utterance_id: str | None) -> None:
         """Raise ProtocolError if END_OF_SPEECH names an utterance that is not the newest."""
@@ -158,7 +155,7 @@ class Utterances:
             )
 
     def extend(self, end: int) -> None:
-        """Extend the newest utterance up to ``end``: the tail of its resampler came."""
+        """Extend the newest utterance up to ``end``: more of its audio was accepted."""
         if self._open:
             self._open[-1].end = max(self._open[-1].end, end)
 

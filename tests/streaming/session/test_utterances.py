@@ -10,9 +10,16 @@ from streaming.session.utterances import Finished, Started, Utterances
 FRAME = 640
 
 
+def accept(utterances: Utterances, utterance_id: str | None, start: int, end: int) -> None:
+    """Audio is accepted."""
+    if not utterances.continues(utterance_id):
+        utterances.begin(utterance_id, start)
+    utterances.extend(end)
+
+
 def test_an_utterance_starts_with_its_first_frame_and_finishes_with_its_last():
     utterances = Utterances()
-    utterances.accept("a", 0, 1_000)
+    accept(utterances, "a", 0, 1_000)
     assert utterances.show(0, FRAME) == [Started("a", 0)]
     assert utterances.settle(FRAME) == []
     utterances.close()
@@ -23,10 +30,10 @@ def test_an_utterance_starts_with_its_first_frame_and_finishes_with_its_last():
 
 def test_utterances_without_an_id_are_numbered():
     utterances = Utterances()
-    utterances.accept(None, 0, FRAME)
-    utterances.accept(None, FRAME, 2 * FRAME)
-    utterances.accept("mine", 2 * FRAME, 3 * FRAME)
-    utterances.accept(None, 3 * FRAME, 4 * FRAME)
+    accept(utterances, None, 0, FRAME)
+    accept(utterances, None, FRAME, 2 * FRAME)
+    accept(utterances, "mine", 2 * FRAME, 3 * FRAME)
+    accept(utterances, None, 3 * FRAME, 4 * FRAME)
     events = [event for n in range(4) for event in utterances.show(n * FRAME, (n + 1) * FRAME)]
     started = [event.utterance_id for event in events if isinstance(event, Started)]
     assert started == ["#1", "mine", "#3"]
@@ -34,26 +41,26 @@ def test_utterances_without_an_id_are_numbered():
 
 def test_audio_of_an_utterance_that_is_over_is_refused_once():
     utterances = Utterances()
-    utterances.accept("a", 0, FRAME)
-    assert utterances.check("a")
+    accept(utterances, "a", 0, FRAME)
+    assert utterances.continues("a")
     utterances.close()
     with pytest.raises(ProtocolError) as refused:
-        utterances.check("a")
+        utterances.may_begin("a")
     assert refused.value.details == {"reason": "utterance_over", "utterance_id": "a"}
-    assert not utterances.check("a")
+    assert not utterances.may_begin("a")
     utterances.show(0, FRAME)
     utterances.settle(FRAME)
-    assert not utterances.check("a")
-    assert utterances.check("b")
-    assert utterances.check(None)
+    assert not utterances.may_begin("a")
+    assert utterances.may_begin("b")
+    assert utterances.may_begin(None)
 
 
 def test_the_end_of_speech_names_the_newest_utterance():
     utterances = Utterances()
     with pytest.raises(ProtocolError, match="none yet"):
         utterances.check_end("a")
-    utterances.accept("a", 0, FRAME)
-    utterances.accept("b", FRAME, 2 * FRAME)
+    accept(utterances, "a", 0, FRAME)
+    accept(utterances, "b", FRAME, 2 * FRAME)
     utterances.check_end("b")
     utterances.check_end(None)
     with pytest.raises(ProtocolError, match="newest utterance is 'b'"):
@@ -65,11 +72,11 @@ def test_the_end_of_speech_names_the_newest_utterance():
 
 def test_an_interrupt_finishes_all_that_was_queued_in_order():
     utterances = Utterances()
-    utterances.accept("a", 0, 4 * FRAME)
-    utterances.accept("b", 4 * FRAME, 8 * FRAME)
+    accept(utterances, "a", 0, 4 * FRAME)
+    accept(utterances, "b", 4 * FRAME, 8 * FRAME)
     utterances.show(0, FRAME)
     utterances.drop(1)
-    utterances.accept("c", 8 * FRAME, 9 * FRAME)
+    accept(utterances, "c", 8 * FRAME, 9 * FRAME)
     assert utterances.confirm_drop(1, FRAME) == [
         Finished("a", 40, is_interrupted=True),
         Finished("b", 0, is_interrupted=True),
@@ -105,13 +112,13 @@ def test_each_utterance_is_finished_exactly_once_in_order_with_what_was_played(s
             case ("audio", name, samples):
                 utterance_id = None if name is None else f"{name}{fresh[name]}"
                 try:
-                    if not utterances.check(utterance_id):
+                    is_new = not utterances.continues(utterance_id)
+                    if is_new and not utterances.may_begin(utterance_id):
                         continue
                 except ProtocolError:
                     fresh[name] += 1
                     continue
-                is_new = not utterances.continues(utterance_id)
-                utterances.accept(utterance_id, accepted, accepted + samples)
+                accept(utterances, utterance_id, accepted, accepted + samples)
                 if is_new:
                     sent.append(utterances.current)
                 owner.extend([sent[-1]] * samples)
