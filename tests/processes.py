@@ -37,12 +37,14 @@ class Process:
 
     def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self.output = ""
+        self.env = dict(env or {})
+        """What it was given beside the tests' own environment."""
         self._is_over = False
         self._news = threading.Condition()
         self._child = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,32 +1,58 @@
-"""Servers, workers and browsers as real processes, with databases and folders of their own."""
+"""Servers, workers and browsers as real processes, with databases and folders of their own.
 
+A start takes two seconds of a core. So a test asks for its server in one of three ways: `server`
+is the one with the settings as they are, `share` gives one with others to all tests that want the
+same, and `serve` starts one that the test may end, kill, or read every word of.
+"""
+
+import atexit
+import shutil
+import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from playwright.sync_api import Browser
 
-from benchmarks.server import ServerProcess, new_database
+from benchmarks.server import new_database
 from benchmarks.studio_page import chromium, find_chromium
-from tests.e2e.talking import Server
-from tests.processes import Process, free_port
+from tests.e2e.shared_servers import SharedServers
+from tests.e2e.talking import SETTINGS, Server, start_server
+from tests.processes import Process, make_superuser
 
 Start = Callable[..., Process]
+Serve = Callable[..., Server]
+DatabaseOf = Callable[[Server], AbstractContextManager[str]]
+
+ADMINISTRATOR = ("admin", "secret")
+"""Name and password of the account in databases that have one."""
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[ServerProcess]:
-    """`manage.py serve` on a free port, for all tests that only talk to it."""
-    with ServerProcess() as running:
-        yield running
-        assert "Traceback" not in running.log(), running.log()[-5_000:]
-        assert running.stop() == 0, running.log()[-5_000:]
+def share(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Return a server that runs with these arguments and variables, and takes sessions.
+
+    Other tests use it before, beside and after: a test leaves it as it was.
+    """
+    servers = SharedServers(lambda: tmp_path_factory.mktemp("server"))
+    yield servers.get
+    servers.close()
+
+
+@pytest.fixture(scope="session")
+def server(share: Serve) -> Server:
+    """`manage.py serve` with the settings as they are."""
+    return share()
 
 
 @pytest.fixture
-def address(server: ServerProcess) -> str:
+def address(server: Server) -> str:
     """Return the server's address as pages have it."""
-    return server.address.replace("ws", "http", 1)
+    return server.origin
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +66,53 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The database of all tests' processes, unless a module has one of its own."""
+    """The database of all processes of `start` and `serve`, unless a module has one of its own."""
     return new_database(tmp_path_factory.mktemp("database"))
+
+
+@cache
+def _administrated_database() -> str:
+    folder = tempfile.mkdtemp(prefix="avatar-accounts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    url = new_database(Path(folder))
+    make_superuser(url, *ADMINISTRATOR)
+    return url
+
+
+def administrated_database(folder: Path) -> str:
+    """Make a database with an administrator in a folder, and return its URL."""
+    url = new_database(folder)
+    sources = (_administrated_database(), url)
+    template, made = (sqlite3.connect(each.removeprefix("sqlite:///")) for each in sources)
+    with closing(template), closing(made):
+        template.backup(made)
+    return url
+
+
+@pytest.fixture(scope="session")
+def administrated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The database of those who share a server with an administrator."""
+    return administrated_database(tmp_path_factory.mktemp("administrated"))
+
+
+@pytest.fixture(scope="session")
+def database_of(django_db_blocker) -> DatabaseOf:
+    """Give this process's models the database of a server, by the alias that is returned."""
+
+    @contextmanager
+    def database_of(server: Server) -> Iterator[str]:
+        name = server.process.env["DATABASE_URL"].removeprefix("sqlite:///")
+        wanted = {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
+        completed = connections.configure_settings({"default": {}, "server": wanted})
+        connections.settings["server"] = completed["server"]
+        try:
+            with django_db_blocker.unblock():
+                yield "server"
+        finally:
+            connections["server"].close()
+            del connections["server"], connections.settings["server"]
+
+    return database_of
 
 
 @pytest.fixture
@@ -50,16 +121,8 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
     processes: list[Process] = []
 
     def start(*arguments: str, **variables: str) -> Process:
-        process = Process(
-            *arguments,
-            env={
-                "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
-                "DATABASE_URL": database_url,
-                "AVATARS_DIR": str(tmp_path / "avatars"),
-                "ENGINE": "viseme",
-                **variables,
-            },
-        )
+        own = {"DATABASE_URL": database_url, "AVATARS_DIR": str(tmp_path / "avatars")}
+        process = Process(*arguments, env={**SETTINGS, **own, **variables})
         processes.append(process)
         return process
 
@@ -69,16 +132,11 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def serve(start: Start) -> Callable[..., Server]:
+def serve(start: Start) -> Serve:
     """Start `manage.py serve` with these arguments and variables, and wait until it answers."""
 
     def serve(*arguments: str, **variables: str) -> Server:
-        port = free_port()
-        process = start(
-            *("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), *arguments),
-            **variables,
-        )
-        server = Server(process, port)
+        server = start_server(start, *arguments, **variables)
         server.wait_until_it_answers()
         return server
 

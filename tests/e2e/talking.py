@@ -6,13 +6,20 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import websockets
 
-from tests.processes import Process
+from tests.processes import Process, free_port
+
+SETTINGS = {
+    "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+    "ENGINE": "viseme",
+    "PROCESSES": "1",
+}
+"""Of every process, unless a test says otherwise."""
 
 Message = dict[str, Any]
 
@@ -75,10 +82,14 @@ class Server:
     def __init__(self, process: Process, port: int) -> None:
         self.process = process
         self.port = port
+        self.origin = f"http://127.0.0.1:{port}"
+        """Of its pages."""
+        self.address = f"ws://127.0.0.1:{port}"
+        """As clients are told it."""
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(self.origin + path, timeout=5) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -95,14 +106,27 @@ class Server:
                 assert self.process.is_running, self.process.output
                 time.sleep(0.02)
 
+    def wait_until_it_takes_sessions(self) -> None:
+        """Wait until all its processes do."""
+        count = self.process.env.get("PROCESSES", "1")
+        said = "takes sessions" if count == "1" else f"{count} processes are ready"
+        self.process.wait_for(said, 60)
+
     @asynccontextmanager
     async def stream(
         self, user_id: str = "someone", session_id: str | None = None
     ) -> AsyncIterator[Stream]:
         """An open WebSocket with INIT sent."""
-        uri = f"ws://127.0.0.1:{self.port}/musetalk/v1/ws/{user_id}"
+        uri = f"{self.address}/musetalk/v1/ws/{user_id}"
         async with websockets.connect(uri, max_size=None) as socket:
             stream = Stream(socket)
             stream.session_id = session_id or stream.session_id
             await stream.send("INIT", user_id=user_id)
             yield stream
+
+
+def start_server(start: Callable[..., Process], *arguments: str, **variables: str) -> Server:
+    """Start `manage.py serve` on a free port, without waiting for it."""
+    port = free_port()
+    command = ("manage.py", "serve", "--host", "127.0.0.1", "--port", str(port), *arguments)
+    return Server(start(*command, **variables), port)

@@ -1,11 +1,11 @@
 """A server whose places to speak are taken, over the wire."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.talking import Server, Stream
+from tests.e2e.conftest import Serve
+from tests.e2e.talking import Stream
 
 SECOND = b"\x20\x01\xe0\xfe" * 8_000
 
@@ -24,12 +24,8 @@ async def shows_speech(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_one_utterance_too_many_is_refused(
-    serve: Callable[..., Server], processes: str
-) -> None:
-    server = serve("--processes", processes, SPEAKING_PLACES=processes)
-    if processes == "2":
-        server.process.wait_for("2 processes are ready")
+async def test_one_utterance_too_many_is_refused(share: Serve, processes: str) -> None:
+    server = share(PROCESSES=processes, SPEAKING_PLACES=processes)
     count = int(processes)
     streams = [server.stream(f"user{number}") for number in range(count + 1)]
     opened = [await stream.__aenter__() for stream in streams]
@@ -57,9 +53,9 @@ async def test_one_utterance_too_many_is_refused(
 
 
 async def test_a_session_that_requires_speech_is_not_admitted_without_a_place(
-    serve: Callable[..., Server],
+    share: Serve,
 ) -> None:
-    server = serve(SPEAKING_PLACES="1", SPEECH_SHARE="1")
+    server = share(SPEAKING_PLACES="1", SPEECH_SHARE="1")
     async with server.stream("ann") as ann:
         await ann.frames(3)
         async with server.stream("bob") as bob:

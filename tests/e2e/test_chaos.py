@@ -53,7 +53,9 @@ def test_damaged_uploads_are_prepared_or_refused():
 
 @pytest.mark.timeout(300)
 def test_hostile_frames_end_their_own_connection_alone(server):
-    attack = frame_fuzz.attack(server.address, server.port, server.log, random_frames=20)
+    attack = frame_fuzz.attack(
+        server.address, server.port, lambda: server.process.output, random_frames=20
+    )
     result = asyncio.run(attack)
     assert result.holds, result.escapes
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from benchmarks.server import ServerProcess
 from benchmarks.studio_page import find_chromium
-from tests.processes import make_superuser
+from tests.e2e.conftest import ADMINISTRATOR, Serve
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,16 +56,9 @@ INJECT = """() => {
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(share: Serve, administrated: str) -> str:
     """Of a server with an administrator."""
-
-    def make_administrator(environment: dict[str, str]) -> None:
-        make_superuser(environment["DATABASE_URL"], "admin", "secret")
-
-    server = ServerProcess()
-    server.before_start = make_administrator
-    with server:
-        yield server.address.replace("ws", "http", 1)
+    return share(DATABASE_URL=administrated).origin
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +69,8 @@ def context(browser: Browser, address: str) -> Iterator[BrowserContext]:
     context.add_init_script(WATCH)
     page = context.new_page()
     page.goto("/admin/login/")
-    page.fill("#id_username", "admin")
-    page.fill("#id_password", "secret")
+    page.fill("#id_username", ADMINISTRATOR[0])
+    page.fill("#id_password", ADMINISTRATOR[1])
     page.click("input[type=submit]")
     expect(page.locator("#site-name")).to_be_visible()
     page.close()

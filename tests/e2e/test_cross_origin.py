@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from benchmarks.studio_page import chromium, find_chromium
+from benchmarks.studio_page import find_chromium
 from tests.e2e import https_proxy
+from tests.e2e.conftest import Serve
+from tests.e2e.talking import Server
 from tests.test_readme import blocks
 
 pytestmark = [
@@ -49,14 +51,11 @@ class EmptyPage(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def context() -> Iterator[BrowserContext]:
-    executable = find_chromium()
-    assert executable is not None
-    with chromium(executable) as running:
-        context = running.new_context(ignore_https_errors=True)
-        context.set_default_timeout(15_000)
-        yield context
-        context.close()
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(ignore_https_errors=True)
+    context.set_default_timeout(15_000)
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -78,8 +77,7 @@ def ask(page: Page, address: str, method: str = "GET") -> object:
     return page.evaluate(FETCH, [address, method])
 
 
-def test_any_page_reads_and_none_changes_anything(serve, elsewhere: Page) -> None:
-    server = serve("--no-prepare")
+def test_any_page_reads_and_none_changes_anything(server: Server, elsewhere: Page) -> None:
     address = f"http://localhost:{server.port}"
     assert ask(elsewhere, f"{address}/health") == [200, "{"]
     assert ask(elsewhere, f"{address}/prepare_avatar/ann", "DELETE") == [403, "{"]
@@ -89,15 +87,15 @@ def test_any_page_reads_and_none_changes_anything(serve, elsewhere: Page) -> Non
     assert answered.value.status == 403
 
 
-def test_a_page_that_is_named_may_do_what_this_machine_may(serve, elsewhere: Page) -> None:
-    server = serve("--no-prepare", CORS_ORIGINS=origin_of(elsewhere))
+def test_a_page_that_is_named_may_do_what_this_machine_may(serve: Serve, elsewhere: Page) -> None:
+    server = serve(CORS_ORIGINS=origin_of(elsewhere))
     address = f"http://localhost:{server.port}"
     assert ask(elsewhere, f"{address}/health") == [200, "{"]
     assert ask(elsewhere, f"{address}/prepare_avatar/nobody", "DELETE") == [404, "{"]
 
 
-def test_a_page_that_is_not_named_reads_nothing(serve, elsewhere: Page) -> None:
-    server = serve("--no-prepare", CORS_ORIGINS="https://app.example")
+def test_a_page_that_is_not_named_reads_nothing(share: Serve, elsewhere: Page) -> None:
+    server = share(CORS_ORIGINS="https://app.example")
     for path in ("/health", "/sessions", "/avatars"):
         assert ask(elsewhere, f"http://localhost:{server.port}{path}") == "TypeError"
 
@@ -106,11 +104,10 @@ def test_a_page_that_is_not_named_reads_nothing(serve, elsewhere: Page) -> None:
     ("origins", "is_shown"), [("*", True), ("null", True), ("https://app.example", False)]
 )
 def test_the_readme_s_page_opened_from_disk(
-    serve, context: BrowserContext, tmp_path: Path, origins: str, is_shown: bool
+    share: Serve, context: BrowserContext, tmp_path: Path, origins: str, is_shown: bool
 ) -> None:
     """Browsers say of such a page that its origin is null."""
-    server = serve("--no-prepare", CORS_ORIGINS=origins)
-    server.process.wait_for("takes sessions")
+    server = share(CORS_ORIGINS=origins)
     (html,) = blocks("html")
     file = tmp_path / "page.html"
     file.write_text(html.replace("localhost:8000", f"localhost:{server.port}"))
@@ -125,7 +122,7 @@ def test_the_readme_s_page_opened_from_disk(
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_the_studio_behind_a_proxy(serve, context: BrowserContext, tmp_path) -> None:
+def test_the_studio_behind_a_proxy(serve: Serve, context: BrowserContext, tmp_path: Path) -> None:
     server = serve(TRUSTED_PROXIES="127.0.0.1", CORS_ORIGINS="https://app.example")
     certificate = https_proxy.Certificate.make(tmp_path)
     proxy = https_proxy.nginx(tmp_path / "nginx", certificate, server.port)

@@ -7,19 +7,18 @@ import time
 import pytest
 import websockets
 
-from benchmarks.server import new_database
 from tests.e2e.talking import Stream
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_sessions_continue_until_their_time_is_over(serve, tmp_path, processes: str) -> None:
-    server = serve("--processes", processes, DRAIN_S="4", DATABASE_URL=new_database(tmp_path))
-    server.process.wait_for("takes sessions" if processes == "1" else "2 processes are ready")
+async def test_sessions_continue_until_their_time_is_over(serve, processes: str) -> None:
+    server = serve(PROCESSES=processes, DRAIN_S="4")
+    server.wait_until_it_takes_sessions()
     async with server.stream("ann") as old:
         await old.wait_for("INIT_SUCCESS")
-        uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/bob"
+        uri = f"{server.address}/musetalk/v1/ws/bob"
         async with websockets.connect(uri, max_size=None) as socket:
             stream = Stream(socket)
             await stream.send("INIT", user_id="bob", protocol_version="1.2")
@@ -39,7 +38,7 @@ async def test_sessions_continue_until_their_time_is_over(serve, tmp_path, proce
 
 async def test_it_ends_with_the_last_stream(serve) -> None:
     server = serve(DRAIN_S="60")
-    server.process.wait_for("takes sessions")
+    server.wait_until_it_takes_sessions()
     async with server.stream("ann") as stream:
         await stream.wait_for("INIT_SUCCESS")
         server.process.send(signal.SIGTERM)
@@ -52,7 +51,7 @@ async def test_it_ends_with_the_last_stream(serve) -> None:
 
 async def test_a_second_signal_ends_it_at_once(serve) -> None:
     server = serve(DRAIN_S="60")
-    server.process.wait_for("takes sessions")
+    server.wait_until_it_takes_sessions()
     async with server.stream("ann") as stream:
         await stream.wait_for("INIT_SUCCESS")
         server.process.send(signal.SIGTERM)

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from benchmarks.server import ServerProcess
 from benchmarks.studio_page import find_chromium
-from tests.e2e.conftest import Start
+from tests.e2e.conftest import Serve, Start
 from tests.e2e.talking import Server
 from tests.processes import free_port
 from tests.silent_proxy import SilentProxy
@@ -74,8 +73,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def proxy(server: ServerProcess) -> Iterator[SilentProxy]:
-    with SilentProxy(int(server.address.rpartition(":")[2])) as running:
+def proxy(server: Server) -> Iterator[SilentProxy]:
+    with SilentProxy(server.port) as running:
         yield running
 
 
@@ -164,14 +163,12 @@ def test_several_avatars_in_a_page_speak_in_turns(context: BrowserContext, addre
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
-def test_a_back_end_speaks_and_a_browser_watches(
-    context: BrowserContext, serve: Callable[..., Server]
-) -> None:
+def test_a_back_end_speaks_and_a_browser_watches(context: BrowserContext, serve: Serve) -> None:
     port = free_port()
     origin = f"http://localhost:{port}"
     server = serve(CORS_ORIGINS=origin)
     program = subprocess.Popen(
-        [sys.executable, str(BACK_END), f"ws://127.0.0.1:{server.port}", "ann", str(port)],
+        [sys.executable, str(BACK_END), server.address, "ann", str(port)],
         env={**os.environ, "PYTHONPATH": str(BACK_END.parents[1] / "src")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -284,10 +281,10 @@ def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
 
 
 def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
-    context: BrowserContext, serve: Callable[..., Server], start: Start
+    context: BrowserContext, serve: Serve, start: Start
 ) -> None:
     server = serve()
-    page = opened(context, f"http://127.0.0.1:{server.port}")
+    page = opened(context, server.origin)
     page.evaluate("globalThis.said = avatar.speak(vowel(5000, 24000), { sampleRate: 24000 })")
     page.wait_for_function("Object.keys(told.seen).length > 15")
     server.process.kill()
@@ -304,9 +301,9 @@ def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
 
 
 def test_a_session_that_is_gone_is_reported_and_another_one_speaks(
-    context: BrowserContext, serve: Callable[..., Server]
+    context: BrowserContext, share: Serve
 ) -> None:
-    server = serve(RESUME_S="0")
+    server = share(RESUME_S="0")
     with SilentProxy(server.port) as proxy:
         page = opened(context, f"http://127.0.0.1:{proxy.port}")
         page.evaluate("globalThis.said = avatar.speak(vowel(3000, 16000))")

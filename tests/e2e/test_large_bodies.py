@@ -3,14 +3,13 @@
 import http.client
 import re
 import socket
-from collections.abc import Iterator
 
 import cv2
 import pytest
 
-from benchmarks.server import ServerProcess
 from tests.drawn_face import draw_face
-from tests.processes import make_superuser
+from tests.e2e.conftest import ADMINISTRATOR, Serve
+from tests.e2e.talking import Server
 
 pytestmark = pytest.mark.slow
 
@@ -20,20 +19,14 @@ WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    def make_administrator(environment: dict[str, str]) -> None:
-        make_superuser(environment["DATABASE_URL"], "admin", "secret")
-
-    server = ServerProcess(PROCESSES="1")
-    server.before_start = make_administrator
-    with server:
-        yield server
-        assert "Traceback" not in server.log()
+def server(share: Serve, administrated: str) -> Server:
+    return share(DATABASE_URL=administrated)
 
 
 @pytest.fixture(scope="module")
-def login(server: ServerProcess) -> dict[str, str]:
+def login(server: Server) -> dict[str, str]:
     """The headers of an administrator who is logged in."""
+    name, password = ADMINISTRATOR
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)
     connection.request("GET", "/admin/login/")
     answer = connection.getresponse()
@@ -43,7 +36,7 @@ def login(server: ServerProcess) -> dict[str, str]:
     connection.request(
         "POST",
         "/admin/login/",
-        f"username=admin&password=secret&next=/admin/&csrfmiddlewaretoken={token}",
+        f"username={name}&password={password}&next=/admin/&csrfmiddlewaretoken={token}",
         {"Content-Type": "application/x-www-form-urlencoded", "Cookie": cookie},
     )
     answer = connection.getresponse()
@@ -63,7 +56,7 @@ def form() -> tuple[bytes, str]:
     return head + picture + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"
 
 
-def test_a_made_up_login_stores_nothing(server: ServerProcess) -> None:
+def test_a_made_up_login_stores_nothing(server: Server) -> None:
     for credential in (b"Cookie: sessionid=made-up", b"Authorization: Bearer made-up"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S) as client:
             client.sendall(
@@ -78,7 +71,7 @@ def test_a_made_up_login_stores_nothing(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_staff_elsewhere_may_upload(
-    server: ServerProcess, login: dict[str, str], is_chunked: bool
+    server: Server, login: dict[str, str], is_chunked: bool
 ) -> None:
     body, content_type = form()
     headers = {**ELSEWHERE, **login, "Content-Type": content_type}
@@ -94,7 +87,7 @@ def test_staff_elsewhere_may_upload(
     connection.close()
 
 
-def test_a_stranger_who_sends_in_chunks_is_refused_as_well(server: ServerProcess) -> None:
+def test_a_stranger_who_sends_in_chunks_is_refused_as_well(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_S)
     connection.request(
         "POST",

@@ -5,17 +5,14 @@ import re
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from http.cookiejar import CookieJar
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from benchmarks.server import new_database
+from tests.e2e.conftest import ADMINISTRATOR, Serve, administrated_database
 from tests.e2e.talking import Server
-from tests.processes import make_superuser
 
 LIST = "/admin/streaming/sessionrecord/"
 PROCESSES = "/admin/streaming/gatewayprocess/"
@@ -25,13 +22,14 @@ class Browser:
     """A client that is logged in to the admin."""
 
     def __init__(self, server: Server) -> None:
-        self._origin = f"http://127.0.0.1:{server.port}"
+        self._origin = server.origin
         self._cookies = CookieJar()
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPCookieProcessor(self._cookies)
         )
+        name, password = ADMINISTRATOR
         self.get("/admin/login/")
-        self.post("/admin/login/", username="admin", password="secret", next=LIST)
+        self.post("/admin/login/", username=name, password=password, next=LIST)
 
     def get(self, path: str) -> bytes:
         with self._opener.open(self._origin + path, timeout=10) as answer:
@@ -45,15 +43,14 @@ class Browser:
             return bytes(answer.read())
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-async def test_what_is_shown_now_and_its_end(
-    serve: Callable[..., Server], tmp_path: Path, processes: str
-) -> None:
-    database = new_database(tmp_path)
-    make_superuser(database, "admin", "secret")
-    server = serve("--processes", processes, DATABASE_URL=database)
-    if processes == "2":
-        server.process.wait_for("2 processes are ready")
+@pytest.fixture(scope="module")
+def server(share: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Two processes, and an administrator."""
+    database = administrated_database(tmp_path_factory.mktemp("database"))
+    return share(PROCESSES="2", DATABASE_URL=database)
+
+
+async def test_what_is_shown_now_and_its_end(server: Server) -> None:
     browser = await asyncio.to_thread(Browser, server)
     async with server.stream("ann") as ann, server.stream("bob") as bob:
         reading = [asyncio.create_task(each.end()) for each in (ann, bob)]
@@ -74,13 +71,7 @@ async def test_what_is_shown_now_and_its_end(
         assert time.monotonic() - began_s < 5
 
 
-async def test_a_drained_process_gets_no_more_sessions(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    database = new_database(tmp_path)
-    make_superuser(database, "admin", "secret")
-    server = serve("--processes", "2", DATABASE_URL=database)
-    server.process.wait_for("2 processes are ready")
+async def test_a_drained_process_gets_no_more_sessions(server: Server) -> None:
     browser = await asyncio.to_thread(Browser, server)
     page = (await asyncio.to_thread(browser.get, PROCESSES)).decode()
     first, second = re.findall(r'name="_selected_action" value="([-0-9a-f]+)"', page)

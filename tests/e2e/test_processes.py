@@ -16,6 +16,7 @@ import pytest
 import websockets
 
 from benchmarks.server import new_database
+from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server, Stream
 
 pytestmark = pytest.mark.lasting
@@ -24,9 +25,15 @@ COUNT = 3
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server], tmp_path) -> Server:
-    running: Server = serve("--processes", str(COUNT), DATABASE_URL=new_database(tmp_path))
-    running.process.wait_for(f"{COUNT} processes are ready")
+def server(share: Serve) -> Server:
+    return share(PROCESSES=str(COUNT))
+
+
+@pytest.fixture
+def own_server(serve: Serve) -> Server:
+    """One that the test may end."""
+    running = serve(PROCESSES="2")
+    running.wait_until_it_takes_sessions()
     return running
 
 
@@ -106,7 +113,7 @@ async def test_a_connection_that_asked_for_pages_before_becomes_a_stream(server:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await asyncio.to_thread(_read_answer, connection)
             connection.setblocking(False)
-            uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/keptalive"
+            uri = f"{server.address}/musetalk/v1/ws/keptalive"
             async with websockets.connect(uri, sock=connection.dup(), max_size=None) as ws:
                 stream = Stream(ws)
                 await stream.send("INIT", user_id="keptalive")
@@ -141,8 +148,9 @@ async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(serv
         assert len(app_processes(server)) == COUNT
 
 
-async def test_the_end_of_all_is_orderly(server: Server) -> None:
-    async with streams(server, COUNT) as opened:
+async def test_the_end_of_all_is_orderly(own_server: Server) -> None:
+    server = own_server
+    async with streams(server, 2) as opened:
         children = app_processes(server)
         server.process.send(signal.SIGTERM)
         for stream in opened:
@@ -153,7 +161,8 @@ async def test_the_end_of_all_is_orderly(server: Server) -> None:
         assert "Traceback" not in server.process.output
 
 
-async def test_a_killed_supervisor_leaves_no_process_behind(server: Server) -> None:
+async def test_a_killed_supervisor_leaves_no_process_behind(own_server: Server) -> None:
+    server = own_server
     children = app_processes(server)
     server.process.send(signal.SIGKILL)
     await asyncio.to_thread(psutil.wait_procs, children, 10)

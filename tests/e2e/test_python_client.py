@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import av
@@ -15,7 +15,6 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.server import new_database
 from talking_avatar import (
     AvatarClient,
     ConnectionLost,
@@ -29,6 +28,7 @@ from talking_avatar import (
     SpeechStarted,
 )
 from talking_avatar.pictures import pictures
+from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
 
@@ -37,20 +37,9 @@ CLIENT = ROOT / "clients" / "python"
 TONE = (9_000 * np.sin(np.arange(48_000) * 0.06)).astype(np.int16)
 
 
-def address(server: Server) -> str:
-    return f"ws://127.0.0.1:{server.port}"
-
-
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    running: Server = serve()
-    running.process.wait_for("takes sessions")
-    return running
-
-
 @pytest.mark.parametrize("is_binary", [True, False])
 async def test_an_utterance_is_awaited(server: Server, is_binary: bool) -> None:
-    async with AvatarClient(address(server), "ann", is_binary=is_binary) as avatar:
+    async with AvatarClient(server.address, "ann", is_binary=is_binary) as avatar:
         utterance = await avatar.speak(TONE[:24_000], sample_rate=24_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
         played = await asyncio.wait_for(utterance, 5)
@@ -65,13 +54,13 @@ async def test_a_synthesizer_streams_its_speech(server: Server) -> None:
             yield TONE[at : min(at + 1_111, 24_000)]
             await asyncio.sleep(0)
 
-    async with AvatarClient(address(server), "ann", receive=["events"]) as avatar:
+    async with AvatarClient(server.address, "ann", receive=["events"]) as avatar:
         utterance = await avatar.speak(pieces(), sample_rate=24_000)
         assert (await asyncio.wait_for(utterance, 5)).played_ms == 1_000
 
 
 async def test_an_interrupt_says_what_was_dropped(server: Server) -> None:
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         utterance = await avatar.speak(TONE, sample_rate=16_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
         await asyncio.sleep(0.5)
@@ -83,7 +72,7 @@ async def test_an_interrupt_says_what_was_dropped(server: Server) -> None:
 
 async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> None:
     received = ["video", "audio", "events"]
-    async with AvatarClient(address(server), "ann", receive=received) as avatar:
+    async with AvatarClient(server.address, "ann", receive=received) as avatar:
         speaking = asyncio.create_task(avatar.speak(TONE[:24_000], sample_rate=24_000))
         loop = asyncio.get_running_loop()
         seen, heard, times = [], b"", []
@@ -101,14 +90,14 @@ async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> Non
 
 
 async def test_a_client_that_reads_no_frames_still_learns_how_it_ended(server: Server) -> None:
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         await asyncio.sleep(0.5)
         utterance = await avatar.speak(TONE[:16_000])
         await asyncio.wait_for(utterance, 5)
 
 
 async def test_the_first_frame_that_is_read_is_a_keyframe(server: Server) -> None:
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         await asyncio.sleep(1.5)
         units = []
         async for frame in avatar.frames():
@@ -119,7 +108,7 @@ async def test_the_first_frame_that_is_read_is_a_keyframe(server: Server) -> Non
 
 
 async def test_a_lost_connection_is_found_again(server: Server) -> None:
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         events = avatar.events()
         utterance = await avatar.speak(TONE, sample_rate=16_000)
         await asyncio.wait_for(utterance.started.wait(), 5)
@@ -140,12 +129,9 @@ async def test_a_lost_connection_is_found_again(server: Server) -> None:
         assert_decodes(units[next(i for i, u in enumerate(units) if b"\x00\x00\x01\x67" in u) :])
 
 
-async def test_a_killed_process_costs_no_speech(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
-    server.process.wait_for("2 processes are ready")
-    async with AvatarClient(address(server), "ann") as avatar:
+async def test_a_killed_process_costs_no_speech(share: Serve) -> None:
+    server = share(PROCESSES="2")
+    async with AvatarClient(server.address, "ann") as avatar:
         for _ in range(3):
             utterance = await avatar.speak(TONE, sample_rate=16_000)
             await asyncio.wait_for(utterance.started.wait(), 10)
@@ -160,12 +146,9 @@ async def test_a_killed_process_costs_no_speech(
             assert (played.played_ms, played.interrupted) == (3_000, False)
 
 
-async def test_a_session_that_cannot_be_resumed_is_opened_again(
-    serve: Callable[..., Server],
-) -> None:
-    server = serve(RESUME_S="0")
-    server.process.wait_for("takes sessions")
-    async with AvatarClient(address(server), "ann") as avatar:
+async def test_a_session_that_cannot_be_resumed_is_opened_again(share: Serve) -> None:
+    server = share(RESUME_S="0")
+    async with AvatarClient(server.address, "ann") as avatar:
         events, before = avatar.events(), avatar.session_id
         utterance = await avatar.speak(TONE)
         avatar.abort()
@@ -180,12 +163,11 @@ async def test_a_session_that_cannot_be_resumed_is_opened_again(
         assert (await asyncio.wait_for(again, 5)).played_ms == 500
 
 
-async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Server]) -> None:
-    server = serve(SPEAKING_PLACES="1")
-    server.process.wait_for("takes sessions")
+async def test_speech_beyond_the_capacity_is_refused(share: Serve) -> None:
+    server = share(SPEAKING_PLACES="1")
     async with (
-        AvatarClient(address(server), "ann") as ann,
-        AvatarClient(address(server), "bob") as bob,
+        AvatarClient(server.address, "ann") as ann,
+        AvatarClient(server.address, "bob") as bob,
     ):
         first = await ann.speak(TONE)
         await asyncio.wait_for(first.started.wait(), 5)
@@ -195,10 +177,10 @@ async def test_speech_beyond_the_capacity_is_refused(serve: Callable[..., Server
         await asyncio.wait_for(first, 10)
 
 
-async def test_refusals_are_said(serve: Callable[..., Server]) -> None:
-    server = serve(AUTH="true")
+async def test_refusals_are_said(share: Serve) -> None:
+    server = share(AUTH="true", AUTH_SECRET="a secret of thirty-two bytes or more")
     with pytest.raises(SessionRefused, match="UNAUTHORIZED"):
-        async with AvatarClient(address(server), "ann"):
+        async with AvatarClient(server.address, "ann"):
             pass
     with pytest.raises(ConnectionLost, match="cannot be reached"):
         async with AvatarClient("ws://127.0.0.1:1", "ann"):
@@ -224,7 +206,7 @@ async def test_speech_longer_than_what_is_sent_ahead_is_whole_without_frames(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("talking_avatar.client.AHEAD_MS", 800)
-    async with AvatarClient(address(server), "ann", receive=["events"]) as avatar:
+    async with AvatarClient(server.address, "ann", receive=["events"]) as avatar:
         utterance = await avatar.speak(TONE.tobytes() * 2)
         played = await utterance
     assert played == Played(len(TONE) * 2 // 16, interrupted=False)
@@ -236,7 +218,7 @@ async def test_a_synthesizer_that_pauses_is_one_utterance(server: Server) -> Non
             yield TONE[:8_000].tobytes()
             await asyncio.sleep(1.2)
 
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         events = avatar.events()
         told = []
 
@@ -261,7 +243,7 @@ async def test_an_interrupt_in_a_pause_ends_the_utterance_and_no_later_one(serve
         await resumed.wait()
         yield TONE[:8_000].tobytes()
 
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         speaking = asyncio.create_task(avatar.speak(stalling()))
         await asyncio.sleep(1.5)
         interrupting = asyncio.create_task(avatar.interrupt())
@@ -274,7 +256,7 @@ async def test_an_interrupt_in_a_pause_ends_the_utterance_and_no_later_one(serve
 
 
 async def test_nothing_to_say_is_over_at_once(server: Server) -> None:
-    async with AvatarClient(address(server), "ann") as avatar:
+    async with AvatarClient(server.address, "ann") as avatar:
         assert await (await avatar.speak(b"")) == Played(0, interrupted=False)
 
 
@@ -297,13 +279,13 @@ def test_the_examples_do_what_they_say(server: Server, tmp_path: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes(TONE[:16_000].tobytes())
-    assert example("say.py", address(server), "ann", str(tmp_path / "speech.wav")) == (
+    assert example("say.py", server.address, "ann", str(tmp_path / "speech.wav")) == (
         "played 1000 ms\n"
     )
-    example("record.py", address(server), "ann", str(tmp_path / "out.mp4"), "2")
+    example("record.py", server.address, "ann", str(tmp_path / "out.mp4"), "2")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 50
-    assert "heard 24000 samples" in example("watch.py", address(server), "ann")
+    assert "heard 24000 samples" in example("watch.py", server.address, "ann")
 
 
 def test_an_example_ends_cleanly_on_ctrl_c(server: Server, tmp_path: Path) -> None:
@@ -312,7 +294,7 @@ def test_an_example_ends_cleanly_on_ctrl_c(server: Server, tmp_path: Path) -> No
         [
             sys.executable,
             str(CLIENT / "examples" / "record.py"),
-            address(server),
+            server.address,
             "ann",
             str(tmp_path / "out.mp4"),
             "60",
@@ -335,6 +317,6 @@ def test_the_readme_s_program_runs(server: Server) -> None:
     text = (CLIENT / "README.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     env = {**os.environ, "PYTHONPATH": str(CLIENT / "src")}
-    code = code.replace("ws://localhost:8000", address(server))
+    code = code.replace("ws://localhost:8000", server.address)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.stdout == "1000 False\n", done.stderr

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import psutil
 import pytest
 import websockets
 
-from benchmarks.server import new_database
+from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
 
@@ -26,7 +26,7 @@ class Client:
     """One session of version 1.2 over several connections."""
 
     def __init__(self, server: Server, user_id: str = "ann") -> None:
-        self.uri = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/{user_id}"
+        self.uri = f"{server.address}/musetalk/v1/ws/{user_id}"
         self.user_id = user_id
         self.session_id = str(uuid.uuid4())
         self.token = ""
@@ -106,11 +106,6 @@ class Client:
         assert len(assert_decodes(units)) == len(units)
 
 
-@pytest.fixture
-def server(serve: Callable[..., Server]) -> Server:
-    return serve()
-
-
 async def test_speech_continues_where_the_client_saw_it_last(server: Server) -> None:
     client = Client(server)
     async with client.connected():
@@ -173,8 +168,8 @@ async def test_a_token_is_good_once_and_for_its_own_session(server: Server) -> N
         assert answer["data"]["resumed"] is True, client_state
 
 
-async def test_a_client_that_does_not_come_back_is_forgotten(serve: Callable[..., Server]) -> None:
-    server = serve(RESUME_S="1")
+async def test_a_client_that_does_not_come_back_is_forgotten(share: Serve) -> None:
+    server = share(RESUME_S="1")
     client = Client(server)
     async with client.connected():
         await client.see(1)
@@ -204,10 +199,8 @@ COUNT = 2
 
 
 @pytest.fixture
-def many(serve: Callable[..., Server], tmp_path) -> Server:
-    running: Server = serve("--processes", str(COUNT), DATABASE_URL=new_database(tmp_path))
-    running.process.wait_for(f"{COUNT} processes are ready")
-    return running
+def many(share: Serve) -> Server:
+    return share(PROCESSES=str(COUNT))
 
 
 @pytest.mark.parametrize("names_session", [True, False])

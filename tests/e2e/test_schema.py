@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from benchmarks.server import ServerProcess
+from tests.e2e.talking import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,27 +43,26 @@ ASKED = [(label, POSITIVE) for label in operations] + [
 
 @pytest.mark.parametrize(("label", "mode"), ASKED, ids=lambda part: getattr(part, "value", part))
 def test_every_operation_does_what_it_promises(
-    label: str, mode: schemathesis.GenerationMode, server: ServerProcess
+    label: str, mode: schemathesis.GenerationMode, server: Server
 ) -> None:
     operation = operations[label]
-    address = f"http://127.0.0.1:{server.port}"
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def keeps_it(case: "schemathesis.Case[Any]") -> None:
-        case.call_and_validate(base_url=address, checks=CHECKS)
+        case.call_and_validate(base_url=server.origin, checks=CHECKS)
 
     keeps_it()
 
 
 @pytest.mark.parametrize("label", [name for name in operations if name.startswith("GET ")])
-def test_what_is_there_is_reported_as_promised(label: str, server: ServerProcess) -> None:
+def test_what_is_there_is_reported_as_promised(label: str, server: Server) -> None:
     """Made-up names seldom hit one that exists."""
     names = {"user_id": "presenter", "clip": "idle_0"}
     case = operations[label].Case(
         path_parameters={name: value for name, value in names.items() if name in label}
     )
-    case.call_and_validate(base_url=f"http://127.0.0.1:{server.port}", checks=CHECKS)
+    case.call_and_validate(base_url=server.origin, checks=CHECKS)
 
 
 def test_all_that_clients_know_is_described() -> None:

@@ -9,11 +9,14 @@ import socket
 import struct
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 import websockets
+from django.core.management import CommandError, call_command
 
-from tests.e2e.talking import Stream
+from tests.e2e.conftest import Serve, Start
+from tests.e2e.talking import Server, Stream
 
 pytestmark = pytest.mark.slow
 
@@ -23,9 +26,7 @@ HUM = b"".join(
 """One second of a deep hum, s16le at 16 kHz."""
 
 
-def test_health_says_when_it_can_speak(serve) -> None:
-    server = serve()
-    server.process.wait_for("takes sessions")
+def test_health_says_when_it_can_speak(server: Server) -> None:
     status, body = server.get("/health")
     health = json.loads(body)
     assert status == 200
@@ -36,8 +37,7 @@ def test_health_says_when_it_can_speak(serve) -> None:
     )
 
 
-def test_every_page_is_there(serve) -> None:
-    server = serve()
+def test_every_page_is_there(server: Server) -> None:
     pages = {}
     for path in ("/", "/sessions", "/docs", "/redoc", "/openapi.yaml", "/openapi.json"):
         status, body = server.get(path)
@@ -54,9 +54,7 @@ def test_every_page_is_there(serve) -> None:
         assert not re.findall(r'(?:src|href)="https?://', pages[path]), f"{path} needs others"
 
 
-def test_the_log_says_where_to_look_and_which_engine_runs(serve) -> None:
-    server = serve()
-    server.process.wait_for("takes sessions")
+def test_the_log_says_where_to_look_and_which_engine_runs(server: Server) -> None:
     said = server.process.output
     for words in (f"http://localhost:{server.port}/", "/musetalk/v1/ws/", "createsuperuser"):
         assert words in said
@@ -65,8 +63,7 @@ def test_the_log_says_where_to_look_and_which_engine_runs(serve) -> None:
     assert "weights missing" not in said, "who did not ask for MuseTalk needs no list of files"
 
 
-async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
-    server = serve()
+async def test_idle_pictures_come_and_speech_is_shown(server: Server) -> None:
     async with server.stream() as stream:
         introduction = await stream.wait_for("INIT_SUCCESS")
         assert introduction["streaming_started"] is True
@@ -88,17 +85,15 @@ async def test_idle_pictures_come_and_speech_is_shown(serve) -> None:
         assert code == 1000
 
 
-async def test_a_slash_at_the_end_of_the_address_changes_nothing(serve) -> None:
-    server = serve()
-    address = f"ws://127.0.0.1:{server.port}/musetalk/v1/ws/me/"
+async def test_a_slash_at_the_end_of_the_address_changes_nothing(server: Server) -> None:
+    address = f"{server.address}/musetalk/v1/ws/me/"
     async with websockets.connect(address, max_size=None) as socket:
         stream = Stream(socket)
         await stream.send("INIT", user_id="me")
         await stream.wait_for("INIT_SUCCESS")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_ends_cleanly_while_streams_run(serve, number: signal.Signals) -> None:
+async def test_it_ends_cleanly_while_streams_run(serve: Serve) -> None:
     server = serve()
     async with server.stream("old") as old, server.stream("speaking") as speaking:
         await old.frames(30)
@@ -106,7 +101,7 @@ async def test_it_ends_cleanly_while_streams_run(serve, number: signal.Signals) 
         await speaking.say(HUM)
         await speaking.frames(3)
         async with server.stream("young") as young:  # its socket is a moment old
-            server.process.send(number)
+            server.process.send(signal.SIGTERM)
             for stream in (old, speaking, young):
                 messages, code = await asyncio.wait_for(stream.end(), 10)
                 assert code == 4012
@@ -116,69 +111,54 @@ async def test_it_ends_cleanly_while_streams_run(serve, number: signal.Signals) 
     assert "Traceback" not in server.process.output, server.process.output
 
 
-def test_it_ends_cleanly_without_clients(serve) -> None:
-    server = serve()
-    assert server.process.end(signal.SIGINT) == 0
-    assert "Traceback" not in server.process.output
-
-
-def test_a_request_for_a_foreign_host_costs_one_line(serve) -> None:
+def test_a_request_for_a_foreign_host_costs_one_line_and_ctrl_c_ends_cleanly(serve: Serve) -> None:
     server = serve(ALLOWED_HOSTS="127.0.0.1")
-    asked = urllib.request.Request(
-        f"http://127.0.0.1:{server.port}/", headers={"Host": "evil.example"}
-    )
+    asked = urllib.request.Request(f"{server.origin}/", headers={"Host": "evil.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(asked, timeout=10)
     with refused.value:
         assert refused.value.code == 400
     server.process.wait_for("evil.example")
-    assert server.process.end() == 0
+    assert server.process.end(signal.SIGINT) == 0
     assert server.process.output.count("Invalid HTTP_HOST header: 'evil.example'") == 1
     assert "[warning] Invalid HTTP_HOST header" in server.process.output
     assert "Traceback" not in server.process.output
 
 
-def test_a_port_in_use_is_said_in_one_sentence(start) -> None:
+def test_a_port_in_use_is_said_in_one_sentence(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for processes in ("1", "2"):
-            process = start(
-                *("manage.py", "serve", "--host", "127.0.0.1", "--port", port),
-                PROCESSES=processes,
-            )
+        command = ("manage.py", "serve", "--host", "127.0.0.1", "--port", port)
+        for process in [start(*command, PROCESSES=count) for count in ("1", "2")]:
             assert process.wait(30) == 1
             assert f"Cannot start: Port {port} is taken by another program" in process.output
             assert "Address already in use" in process.output
             assert "Traceback" not in process.output
 
 
-def test_an_old_database_is_said_in_one_sentence(start, tmp_path) -> None:
+def test_an_old_database_is_said_in_one_sentence(start: Start, tmp_path: Path) -> None:
     process = start("manage.py", "serve", DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
     assert process.wait(30) == 1
     assert process.output.endswith("run `.venv/bin/python manage.py migrate` first.\n")
 
 
-def test_a_database_out_of_reach_is_said_in_one_sentence(start, tmp_path) -> None:
+def test_a_database_out_of_reach_is_said_in_one_sentence(start: Start, tmp_path: Path) -> None:
     process = start("manage.py", "serve", DATABASE_URL=f"sqlite:///{tmp_path}")
     assert process.wait(30) == 1
     assert "The database cannot be reached: " in process.output
     assert "Traceback" not in process.output
 
 
-def test_without_redis_there_is_no_working_apart(start) -> None:
-    for command in (("serve", "--no-worker"), ("runworker", "inference")):
-        process = start("manage.py", *command)
-        assert process.wait(30) == 1
-        assert "CHANNEL_REDIS_URL" in process.output
-        assert "Traceback" not in process.output
+@pytest.mark.parametrize("command", [("serve", "--no-worker"), ("runworker", "inference")])
+def test_without_redis_there_is_no_working_apart(command: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError, match="CHANNEL_REDIS_URL"):
+        call_command(*command)
 
 
-def test_a_command_measures_how_much_a_running_server_carries(serve, start) -> None:
-    server = serve()
-    server.process.wait_for("takes sessions")
+def test_a_command_measures_how_much_a_running_server_carries(server: Server, start: Start) -> None:
     measuring = start(
         *("manage.py", "load_test", "--kind", "idle", "--counts", "2", "--seconds", "1"),
-        *("--server", f"ws://127.0.0.1:{server.port}"),
+        *("--server", server.address),
     )
     measuring.wait(90)
     [rung] = re.findall(r"^ +2 +(\d\d\.\d+) .*held", measuring.output, re.MULTILINE)

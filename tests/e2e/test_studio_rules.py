@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from benchmarks.server import ServerProcess
 from benchmarks.studio_page import find_chromium
+from tests.e2e.talking import Server
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,9 +23,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, server: ServerProcess) -> Page:
+def page(browser: Browser, server: Server) -> Page:
     page = browser.new_page()
-    page.goto(server.address.replace("ws", "http", 1) + "/health")  # any page of that origin
+    page.goto(server.origin + "/health")  # any page of that origin
     return page
 
 

@@ -7,14 +7,15 @@ import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
+from pytest_django.fixtures import SettingsWrapper
 
-from benchmarks.server import new_database
+from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,13 +32,9 @@ def numbers(server: Server) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-async def test_the_numbers_of_all_processes(
-    serve: Callable[..., Server], tmp_path: Path, processes: str
-) -> None:
-    server = serve("--processes", processes, DATABASE_URL=new_database(tmp_path))
-    if processes == "2":
-        server.process.wait_for("2 processes are ready")
+async def test_the_numbers_of_all_processes(serve: Serve) -> None:
+    server = serve(PROCESSES="2")
+    server.wait_until_it_takes_sessions()
     async with server.stream("ann") as ann, server.stream("bob") as bob:
         await asyncio.gather(ann.frames(10), bob.frames(10))
         await ann.say(b"\x20\x01\xe0\xfe" * 8_000)
@@ -58,7 +55,7 @@ async def test_the_numbers_of_all_processes(
             assert found["talking_avatar_process_restarts_total{}"] == 0
             assert found["talking_avatar_connections_total{}"] == 2
             assert found["talking_avatar_frames_sent_total{}"] >= 20
-            assert found["talking_avatar_engine_healthy" + '{"engine": "viseme"}'] == int(processes)
+            assert found["talking_avatar_engine_healthy" + '{"engine": "viseme"}'] == 2
             assert found["talking_avatar_speech_seconds_total{}"] == 1
         await ann.send("INTERRUPT")
         await ann.wait_for("INTERRUPTED")
@@ -71,14 +68,11 @@ async def test_the_numbers_of_all_processes(
     assert calls == found["talking_avatar_engine_batch_mouths_count{}"] >= 1
     assert found["talking_avatar_engine_batch_mouths_sum{}"] >= calls
     names = [name for name in found if name.startswith("talking_avatar_process_cpu_seconds")]
-    assert len(names) == int(processes)
+    assert len(names) == 2
+    await _one_that_was_replaced_is_counted(server)
 
 
-async def test_a_process_that_was_replaced_is_counted(
-    serve: Callable[..., Server], tmp_path: Path
-) -> None:
-    server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
-    server.process.wait_for("2 processes are ready")
+async def _one_that_was_replaced_is_counted(server: Server) -> None:
     psutil.Process(server.process.pid).children()[0].kill()
     async with asyncio.timeout(60):
         while True:
@@ -89,8 +83,10 @@ async def test_a_process_that_was_replaced_is_counted(
             await asyncio.sleep(0.2)
 
 
-async def test_errors_and_ends_are_counted(serve: Callable[..., Server]) -> None:
-    server = serve()
+async def test_errors_and_ends_are_counted(server: Server) -> None:
+    errors = 'talking_avatar_errors_total{"code": "INVALID_MESSAGE"}'
+    ends = 'talking_avatar_sessions_ended_total{"cause": "client_request"}'
+    before = await asyncio.to_thread(numbers, server)
     async with server.stream("ann") as ann:
         await ann.frames(2)
         await ann.send("NONSENSE")
@@ -99,13 +95,11 @@ async def test_errors_and_ends_are_counted(serve: Callable[..., Server]) -> None
         await ann.send("CLOSE")
         await ann.end()
     found = await asyncio.to_thread(numbers, server)
-    assert found['talking_avatar_errors_total{"code": "INVALID_MESSAGE"}'] == 1
-    assert found['talking_avatar_sessions_ended_total{"cause": "client_request"}'] == 1
+    for name in (errors, ends):
+        assert found[name] == before.get(name, 0) + 1, name
 
 
-async def test_the_log_in_json_joins_what_happened_to_a_session(
-    serve: Callable[..., Server],
-) -> None:
+async def test_the_log_in_json_joins_what_happened_to_a_session(serve: Serve) -> None:
     server = serve(LOG_FORMAT="json")
     async with server.stream("ann") as ann:
         await ann.frames(2)
@@ -129,7 +123,7 @@ async def test_the_log_in_json_joins_what_happened_to_a_session(
 
 
 def ask(server: Server, path: str, **headers: str) -> int:
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
+    request = urllib.request.Request(server.origin + path, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status
@@ -138,21 +132,31 @@ def ask(server: Server, path: str, **headers: str) -> int:
             return error.code
 
 
-def test_who_may_read_the_numbers(serve: Callable[..., Server]) -> None:
-    server = serve(METRICS_TOKEN="secret")
-    assert ask(server, "/metrics") == 401
-    assert ask(server, "/metrics", Authorization="Bearer wrong") == 401
-    assert ask(server, "/metrics", Authorization="Bearer secret") == 200
-    local = serve()
-    assert ask(local, "/metrics") == 200
-    assert ask(local, "/metrics", **{"X-Forwarded-For": "10.0.0.1"}) == 401
-    off = serve(METRICS="false")
-    assert ask(off, "/metrics") == 404
+@pytest.mark.parametrize(
+    ("options", "headers", "status"),
+    [
+        ({"METRICS_TOKEN": "secret"}, {}, 401),
+        ({"METRICS_TOKEN": "secret"}, {"Authorization": "Bearer wrong"}, 401),
+        ({"METRICS_TOKEN": "secret"}, {"Authorization": "Bearer secret"}, 200),
+        ({}, {}, 200),
+        ({}, {"X-Forwarded-For": "10.0.0.1"}, 401),
+        ({"METRICS": False}, {}, 404),
+    ],
+)
+def test_who_may_read_the_numbers(
+    client: Client,
+    settings: SettingsWrapper,
+    options: dict[str, object],
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    for name, value in options.items():
+        setattr(settings, name, value)
+    assert client.get("/metrics", headers=headers).status_code == status
 
 
-async def test_probes(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve(SPEAKING_PLACES="1", DATABASE_URL=new_database(tmp_path))
-    server.process.wait_for("takes sessions")
+async def test_probes(share: Serve) -> None:
+    server = share(SPEAKING_PLACES="1")
     assert ask(server, "/readyz") == 200
     assert ask(server, "/livez") == 200
     assert ask(server, "/readyz?capacity=1") == 200
@@ -166,16 +170,14 @@ async def test_probes(serve: Callable[..., Server], tmp_path: Path) -> None:
     assert ask(server, "/livez") == 200
 
 
-def test_a_server_without_its_redis_is_alive_and_not_ready(serve: Callable[..., Server]) -> None:
+def test_a_server_without_its_redis_is_alive_and_not_ready(serve: Serve) -> None:
     server = serve("--no-worker", CHANNEL_REDIS_URL="redis://127.0.0.1:1/0")
     assert ask(server, "/livez") == 200
     assert ask(server, "/readyz") == 503
     assert server.process.end(signal.SIGTERM) == 0
 
 
-def test_dashboard_and_alerts_name_numbers_that_exist(serve: Callable[..., Server]) -> None:
-    server = serve()
-    server.process.wait_for("takes sessions")
+def test_dashboard_and_alerts_name_numbers_that_exist(server: Server) -> None:
     known = set(re.findall(r"^# TYPE (\S+)", server.get("/metrics")[1].decode(), re.MULTILINE))
     texts = [path.read_text() for path in (ROOT / "docs" / "monitoring").iterdir()]
     used = {name for text in texts for name in re.findall(r"talking_avatar_[a-z_]+", text)}

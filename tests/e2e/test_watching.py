@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import websockets
 
-from benchmarks.server import ServerProcess, new_database
+from tests.e2e.conftest import Serve, Start
 from tests.e2e.talking import Server
 from tests.media import assert_decodes
-from tests.processes import Process
 
 pytestmark = [pytest.mark.slow, pytest.mark.lasting]
 
@@ -137,7 +136,7 @@ async def speak(owner: Client, pcm: bytes, utterance_id: str) -> None:
     await owner.send("END_OF_SPEECH", utterance_id=utterance_id)
 
 
-async def test_watchers_see_what_is_shown_and_hear_what_was_sent(server: ServerProcess) -> None:
+async def test_watchers_see_what_is_shown_and_hear_what_was_sent(server: Server) -> None:
     address, pcm = server.address, speech()
     async with (
         owned(address) as (owner, token),
@@ -179,7 +178,7 @@ async def test_watchers_see_what_is_shown_and_hear_what_was_sent(server: ServerP
         assert all(seen[time] == shown[time] for time in both)
 
 
-async def test_one_that_stops_reading_disturbs_nobody(server: ServerProcess) -> None:
+async def test_one_that_stops_reading_disturbs_nobody(server: Server) -> None:
     address = server.address
     host, port = address.removeprefix("ws://").split(":")
     async with (
@@ -191,10 +190,10 @@ async def test_one_that_stops_reading_disturbs_nobody(server: ServerProcess) -> 
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         with contextlib.closing(stuck):
             await asyncio.to_thread(_watch_by_hand, stuck, host, owner.session_id, token)
-            before = server.tree.memory_bytes()
+            before = server.process.memory_bytes()
             async with asyncio.timeout(20):
                 await asyncio.gather(owner.see(250), watcher.see(250))
-            grown = server.tree.memory_bytes() - before
+            grown = server.process.memory_bytes() - before
             owner.check()
             watcher.check()
             assert grown < 8_000_000, "ten seconds of frames would be more"
@@ -216,10 +215,8 @@ def _watch_by_hand(stuck: socket.socket, host: str, session_id: str, token: str)
 
 
 @pytest.fixture
-def two_processes(serve: Callable[..., Server], tmp_path: Any) -> Server:
-    running: Server = serve("--processes", "2", DATABASE_URL=new_database(tmp_path))
-    running.process.wait_for("2 processes are ready")
-    return running
+def two_processes(share: Serve) -> Server:
+    return share(PROCESSES="2")
 
 
 async def test_the_address_leads_to_the_process_of_the_session(two_processes: Server) -> None:
@@ -235,7 +232,7 @@ async def test_the_address_leads_to_the_process_of_the_session(two_processes: Se
 
 
 async def test_gateways_of_several_machines_relay_a_session_over_redis(
-    start: Callable[..., Process], serve: Callable[..., Server], redis_url: str
+    start: Start, serve: Serve, redis_url: str
 ) -> None:
     shared = {"CHANNEL_REDIS_URL": redis_url, "SECRET_KEY": "one of all machines"}
     start("manage.py", "runworker", "inference", **shared).wait_for("takes sessions")
@@ -276,7 +273,7 @@ async def test_gateways_of_several_machines_relay_a_session_over_redis(
 
 
 async def test_so_many_may_watch_a_session_on_all_machines_together(
-    start: Callable[..., Process], serve: Callable[..., Server], redis_url: str
+    start: Start, serve: Serve, redis_url: str
 ) -> None:
     shared = {"CHANNEL_REDIS_URL": redis_url, "SECRET_KEY": "one of all machines"}
     start("manage.py", "runworker", "inference", **shared).wait_for("takes sessions")

@@ -1,0 +1,64 @@
+"""Servers that several tests use, one for all that want the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.server import new_database
+from tests.e2e.talking import SETTINGS, Server, start_server
+from tests.processes import Process
+
+MOST = 6
+"""So many run at once; the one that was used longest ago ends first."""
+
+Key = tuple[tuple[str, ...], frozenset[tuple[str, str]]]
+
+
+class SharedServers:
+    """Running servers by their arguments and variables."""
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+        self._running: dict[Key, Server] = {}
+
+    def get(self, *arguments: str, **variables: str) -> Server:
+        """Return the server that runs with these, or start it; it takes sessions."""
+        variables = {**SETTINGS, **variables}
+        key = (arguments, frozenset(variables.items()))
+        server = self._running.pop(key, None)
+        if server is None or not server.process.is_running:
+            server = self._start(*arguments, **variables)
+        self._running[key] = server
+        if len(self._running) > MOST:
+            self._end(next(iter(self._running)))
+        return server
+
+    def close(self) -> None:
+        """End them all."""
+        for key in list(self._running):
+            self._end(key)
+
+    def _start(self, *arguments: str, **variables: str) -> Server:
+        folder = self._new_folder()
+        variables.setdefault("AVATARS_DIR", str(folder / "avatars"))
+        if "DATABASE_URL" not in variables:
+            variables["DATABASE_URL"] = new_database(folder)
+
+        def start(*command: str, **environment: str) -> Process:
+            return Process(*command, env=environment)
+
+        server = start_server(start, *arguments, **variables)
+        try:
+            server.wait_until_it_takes_sessions()
+        except BaseException:
+            server.process.kill()
+            raise
+        return server
+
+    def _end(self, key: Key) -> None:
+        process = self._running.pop(key).process
+        try:
+            status = process.end()
+        finally:
+            process.kill()
+        assert status == 0, process.output[-5_000:]
+        assert "Traceback" not in process.output, process.output[-5_000:]
