@@ -9,5 +9,7 @@ engines      what makes lips: viseme on a CPU, MuseTalk on a GPU
 assets       the folder of an avatar: manifest, clips
 faces        face detection and landmarks
 media        pictures, patches, encoding, resampling
-errors, metrics, timing, malloc
+local_link   messages between a gateway and a worker of one process
+errors, timing, metrics, tracing     what all of them speak of
+cores, malloc, process_settings, restarts   the process and the machine
 """

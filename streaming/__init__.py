@@ -5,6 +5,6 @@ session     the rules of one connection: messages in, effects out; pure
 gateway     the I/O edge: consumer, routing, origins, the connections of this process
 history     what is recorded of sessions, and for how long
 web         pages, /health, /sessions, the reference of messages
-models, admin, management   Django's parts
-client      a client library of the stream
+admin       what staff see
+models, urls, apps, management   Django's parts
 """

@@ -5,11 +5,13 @@ The contracts themselves are in `pyproject.toml`, under import-linter.
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("avatars_app", "clients", "inference", "musetalk_site", "streaming")
@@ -64,6 +66,27 @@ def test_every_module_says_what_it_knows(tracked: list[Path]) -> None:
     assert silent == []
 
 
+def test_every_package_has_a_map_that_names_all_of_it(tracked: list[Path]) -> None:
+    missing = [
+        f"{map_.parent.relative_to(ROOT)}: {part}"
+        for map_ in tracked
+        if map_.name == "__init__.py" and map_.relative_to(ROOT).parts[0] in PACKAGES
+        for text in [ast.get_docstring(ast.parse(map_.read_text())) or ""]
+        for part in _parts(map_.parent)
+        if not re.search(rf"\b{part}\b", text)
+    ]
+    assert missing == []
+
+
+def _parts(package: Path) -> list[str]:
+    """The modules and packages in it, but for those whose place Django gives."""
+    if {"management", "migrations", "formats"} & set(package.parts):
+        return []
+    modules = [path.stem for path in package.glob("*.py") if not path.stem.startswith("__")]
+    packages = [path.parent.name for path in package.glob("*/__init__.py")]
+    return sorted(set(modules + packages) - {"migrations"})
+
+
 def test_modules_stay_small_enough_to_be_read(tracked: list[Path]) -> None:
     long = [
         str(path.relative_to(ROOT))
@@ -73,6 +96,19 @@ def test_modules_stay_small_enough_to_be_read(tracked: list[Path]) -> None:
         and len(path.read_text().splitlines()) > LONGEST_MODULE_LINES
     ]
     assert long == []
+
+
+def test_workflows_run_what_there_is() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    jobs = workflow["jobs"].values()
+    steps = [step for job in jobs for step in job["steps"] if "run" in step]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    commands = {step["run"] for step in steps} | {
+        f"make {each}" for each in workflow["jobs"]["nightly"]["strategy"]["matrix"]["tests"]
+    }
+    assert commands - {"make ${{ matrix.tests }}"} <= {f"make {target}" for target in targets}
+    variables = {name for step in steps for name in step.get("env", {})}
+    assert all(name in (ROOT / "tests" / "settings.py").read_text() for name in variables)
 
 
 def test_nothing_strays_into_the_top_level(tracked: list[Path]) -> None:

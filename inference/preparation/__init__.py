@@ -1,0 +1,21 @@
+"""From what a person filmed to an avatar's folder.
+
+prepare          the stages, in order
+footage          any video or picture as upright RGB, 25 a second
+normalization    one decoded picture as a player shows it
+tone_mapping     HDR as a standard screen shows it
+orientation      which way up it is, by the face
+track            one person's face through a video
+camera           how the camera moved
+covering         whether something is before the mouth
+quality          which pictures are good enough, and what to tell the person
+framing          the square that becomes the picture
+material         several videos as one row of pictures
+choose           which stretches become which clips
+titles           what to call them
+cut              all clips begin and end in the same picture
+still            life for a still picture
+quiet            mouths that are shut
+store            pictures on disk between two stages
+report, preview  the findings, and a short video that speaks
+"""

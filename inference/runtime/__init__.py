@@ -7,6 +7,7 @@ timeline       which picture is due next, with which mouth, from which source; p
 variety        which clip follows by chance
 mouth          the state of the mouth
 speech_queue   PCM in, frame-aligned windows out
+due_times      when received speech is due
 frame_queue    planned frames on their way out
 concealment    what replaces a mouth that is late
 mouth_pace     how many mouths are made while frames are late
@@ -18,5 +19,6 @@ avatar_cache   avatars in memory
 capacity       who may speak, and who is admitted
 calibration    what a speaking frame costs here, measured at the first start
 learned_places how many can speak at once, corrected while they do
+speech_spans   a worker's part of an utterance's spans
 worker_outbox  messages to a gateway, in order
 """

@@ -4,6 +4,7 @@ sessions   the history, what live ones show, and their end
 processes  who serves them, and no more new ones
 usage      minutes by user and day
 audit      who did what in the admin
+csv_export rows for spreadsheets
 """
 
 from streaming.admin import audit as audit

@@ -1,6 +1,7 @@
 """What is recorded of sessions.
 
-writer       a thread that writes rows
-retention    deletes what is older than HISTORY_DAYS
-usage_chart  the chart in the admin
+writer          a thread that writes rows
+session_events  … and the webhooks that go with them
+retention       deletes what is older than HISTORY_DAYS
+usage_chart     the chart in the admin
 """

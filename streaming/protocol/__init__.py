@@ -1,5 +1,6 @@
 """What goes over the wire; pure.
 
+address          the stream's path
 client_messages  what a client may send
 server_messages  what the server sends
 codec            text to message and back

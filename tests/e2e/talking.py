@@ -85,7 +85,7 @@ class Server:
         self.origin = f"http://127.0.0.1:{port}"
         """Of its pages."""
         self.address = f"ws://127.0.0.1:{port}"
-        """As clients are told it."""
+        """Of its streams, as clients have it."""
 
     def get(self, path: str) -> tuple[int, bytes]:
         try:

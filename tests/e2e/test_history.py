@@ -49,7 +49,7 @@ async def test_an_operator_s_request_reaches_the_process_that_has_the_session(
         (session,) = sessions(server).values()
         assert (session["user_id"], session["status"]) == ("ann", "streaming")
         assert session["frames_generated"] >= 5
-        await asyncio.to_thread(_wish_an_end, server, database_of)
+        await asyncio.to_thread(_request_an_end, server, database_of)
         begin_s = time.monotonic()
         messages, code = await stream.end()
         assert time.monotonic() - begin_s < WRITE_EVERY_S + 3
@@ -60,7 +60,7 @@ async def test_an_operator_s_request_reaches_the_process_that_has_the_session(
     assert await asyncio.to_thread(endings, server) == ["operator"]
 
 
-def _wish_an_end(server: Server, database_of: DatabaseOf) -> None:
+def _request_an_end(server: Server, database_of: DatabaseOf) -> None:
     with database_of(server) as alias:
         SessionRecord.objects.using(alias).update(termination_requested=True)
 

@@ -12,6 +12,7 @@ utterance    speech that can be awaited
 audio        any form of speech → pieces; speech as a microphone gives it
 events       what comes from the server, typed
 errors       what can go wrong
+close_codes  how a server ends a connection, in words
 measurement  what a stream was like: lateness, latency, gaps
 
 With PyAV (``talking-avatar[video]``):

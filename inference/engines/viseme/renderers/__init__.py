@@ -1,0 +1,8 @@
+"""A mouth shape on a picture.
+
+drawn, atlas      a drawn mouth, and the pieces it is put together from
+warp, warp_field  a person's own mouth, moved; where each point comes from
+face_frame        the lower face in its own coordinates
+mouth_interior    teeth, tongue and the dark behind them
+expression        brows, nod and blink of any face
+"""

@@ -1,4 +1,13 @@
 """How the viseme net is made: speech with known phonemes, noise, a fit, and the report.
 
-Nothing here runs in the server. torch, scipy, espeak-ng and flite are tools of training alone.
+recipe                  corpus, fit, weights
+corpus, sentences       who speaks what, and what is only ever evaluated on
+speech, espeak_library  espeak-ng and flite, with phoneme times
+neural, onnx_voice      natural voices, with theirs
+phonetics               from timed phonemes to the mouth
+augmentation, sounds    rooms, noise, music
+disturbances, opus      steps of level, bangs, calls
+fit, head               the fit of the net, and of its last layer alone
+evaluation, robustness  voices and sentences it never heard; changes of level
+scores, report          the numbers, and docs/visemes.md
 """
