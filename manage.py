@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from inference import process_settings
 from musetalk_site.environment import CannotStart
 
 # `talk` and `load_test` use the client library of this repository, which need not be installed.
@@ -13,9 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "clients" / "python" / 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
-    from django.core.management import execute_from_command_line
-
     try:
+        with process_settings.importing():
+            import django
+            from django.core.management import execute_from_command_line
+
+            django.setup()
         execute_from_command_line(sys.argv)
     except CannotStart as error:
         sys.exit(f"Cannot start: {error}")

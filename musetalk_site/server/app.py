@@ -103,17 +103,18 @@ class _App:
     def __init__(self, options: AppOptions, on_listening: Callable[[], None]) -> None:
         process_settings.for_streams()
         # Twisted's reactor is installed by these imports, so no other command should make them.
-        from avatars_app.preparation_runner import PreparationRunner
-        from avatars_app.upload_admission import check_large_body
-        from avatars_app.webhooks.sender import WebhookSender
-        from musetalk_site.asgi import application
-        from musetalk_site.server.daphne_server import StreamServer
-        from musetalk_site.telemetry.spans import Spans
-        from musetalk_site.watchdog import Watchdog
-        from streaming.gateway.registry import registry
-        from streaming.gateway.revocation import RevocationWatch
-        from streaming.gateway.workers import WorkerListener
-        from streaming.history.writer import writer
+        with process_settings.importing():
+            from avatars_app.preparation_runner import PreparationRunner
+            from avatars_app.upload_admission import check_large_body
+            from avatars_app.webhooks.sender import WebhookSender
+            from musetalk_site.asgi import application
+            from musetalk_site.server.daphne_server import StreamServer
+            from musetalk_site.telemetry.spans import Spans
+            from musetalk_site.watchdog import Watchdog
+            from streaming.gateway.registry import registry
+            from streaming.gateway.revocation import RevocationWatch
+            from streaming.gateway.workers import WorkerListener
+            from streaming.history.writer import writer
 
         self._spans = Spans(settings.TRACES_URL, settings.VERSION)
         self._options = options

@@ -178,9 +178,13 @@ class Session:
             except ProtocolError as error:
                 if self._limit.answers(error, now_s):
                     self._context.error(error)
+        self._schedule_report()
+        return self._context.outbox.take()
+
+    def _schedule_report(self) -> None:
+        """Have the client told of what was ignored."""
         if (report_s := self._limit.report_s) is not None and self.state is not State.CLOSED:
             self._context.timers.set(Timer.IGNORED, report_s)
-        return self._context.outbox.take()
 
     def _react(self, message: AnyClientMessage, now_s: float) -> None:
         match message:

@@ -1,6 +1,7 @@
 """Settings of a whole process are made by commands: a module that is imported makes none."""
 
 import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_what_is_loaded_is_not_looked_at_again() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert said.stdout.split() == ["True"] * 3
+
+
+def test_what_imports_made_is_not_collected_again() -> None:
+    try:
+        with process_settings.importing():
+            assert not gc.isenabled()
+            made: list[object] = [[] for _ in range(1_000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > len(made)
+    finally:
+        gc.unfreeze()
 
 
 def test_nothing_else_sets_them() -> None:

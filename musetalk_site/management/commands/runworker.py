@@ -49,8 +49,9 @@ class Command(CheckedCommand):
                 "`.venv/bin/python manage.py serve` works alone."
             )
         process_settings.for_streams()
-        from musetalk_site.asgi import application
-        from musetalk_site.process_end import end_process
+        with process_settings.importing():
+            from musetalk_site.asgi import application
+            from musetalk_site.process_end import end_process
 
         try:
             event_loop.run(_work_until_told_to_end(application, prepares=options["prepare"]))
