@@ -21,6 +21,9 @@ SETTINGS = {
 }
 """Of every process, unless a test says otherwise."""
 
+CLOSE_TIMEOUT_S = 0.5
+"""A client that has not read all frames cannot read the server's farewell."""
+
 Message = dict[str, Any]
 
 
@@ -118,7 +121,7 @@ class Server:
     ) -> AsyncIterator[Stream]:
         """An open WebSocket with INIT sent."""
         uri = f"{self.address}/musetalk/v1/ws/{user_id}"
-        async with websockets.connect(uri, max_size=None) as socket:
+        async with websockets.connect(uri, max_size=None, close_timeout=CLOSE_TIMEOUT_S) as socket:
             stream = Stream(socket)
             stream.session_id = session_id or stream.session_id
             await stream.send("INIT", user_id=user_id)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from benchmarks.server import new_database
+from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
 from tests.videos import person, write_sound, write_video
 
@@ -42,19 +43,28 @@ def long_video(tmp_path_factory) -> bytes:
 
 
 @pytest.fixture
-def avatars_dir(tmp_path: Path) -> Path:
-    return tmp_path / "avatars"
-
-
-@pytest.fixture
 def fresh_database(tmp_path: Path) -> dict[str, str]:
     """Not the one that all tests share: these look at every row."""
     return {"DATABASE_URL": new_database(tmp_path)}
 
 
+@pytest.fixture(scope="module")
+def running(share: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server that prepares for this module alone."""
+    return share(DATABASE_URL=new_database(tmp_path_factory.mktemp("database")))
+
+
 @pytest.fixture
-def server(serve, fresh_database) -> Server:
-    return serve(**fresh_database)
+def server(running: Server) -> Iterator[Server]:
+    """One that has no avatar, before a test and after it."""
+    yield running
+    ask(running, "DELETE", "/prepare_avatar/ann")
+    wait_until_clean(folder_of(running))
+
+
+def folder_of(server: Server) -> Path:
+    """Where it keeps avatars."""
+    return Path(server.process.env["AVATARS_DIR"])
 
 
 def ask(
@@ -150,7 +160,7 @@ def left_in(folder: Path) -> set[str]:
     return found | {path.name for path in (folder / ".jobs").glob("*")}
 
 
-async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, video, avatars_dir):
+async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, video):
     assert upload(server, video) == 202
     assert upload(server, video) == 409
     async with server.stream("ann") as early:
@@ -162,7 +172,7 @@ async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, video, a
     said = wait_for_end(server)
     assert (said["status"], said["percent"], said["error"]) == ("ready", 100, None), said
     assert said["report"]["found"] == 1.0
-    wait_until_clean(avatars_dir)
+    wait_until_clean(folder_of(server))
 
     shown = ask(server, "GET", "/avatars/ann")[2]
     for url in (shown["preview"], shown["thumbnail"], shown["report_picture"]):
@@ -175,16 +185,20 @@ async def test_an_upload_becomes_an_avatar_that_can_be_streamed(server, video, a
         ]
         await stream.frames(10)
     assert ask(server, "DELETE", "/prepare_avatar/ann")[0] == 204
-    assert left_in(avatars_dir) == set()
+    assert left_in(folder_of(server)) == set()
 
 
-@pytest.mark.parametrize("field", ["video", "image"])
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [(b"this is no video", "unreadable"), ("sound", "no_video"), ("half", None)],
-    ids=["text", "sound", "truncated"],
+    ("field", "content", "reason"),
+    [
+        ("video", b"this is no video", "unreadable"),
+        ("image", b"this is no picture", "unreadable"),
+        ("video", "sound", "no_video"),
+        ("video", "half", None),
+    ],
+    ids=["text", "text as a picture", "sound", "truncated"],
 )
-def test_what_is_no_video_is_said_so(server, video, avatars_dir, tmp_path, field, content, reason):
+def test_what_is_no_video_is_said_so(server, video, tmp_path, field, content, reason):
     if content == "sound":
         content = write_sound(tmp_path / "sound.wav").read_bytes()
     elif content == "half":
@@ -194,8 +208,8 @@ def test_what_is_no_video_is_said_so(server, video, avatars_dir, tmp_path, field
     assert said["status"] == "failed"
     assert reason is None or said["error"]["reason"] == reason
     assert said["error"]["message"].endswith(".")
-    assert not (avatars_dir / "ann").exists()
-    wait_until_clean(avatars_dir)
+    assert not (folder_of(server) / "ann").exists()
+    wait_until_clean(folder_of(server))
     assert ask(server, "GET", "/processing_status/ann")[0] == 422
 
 
@@ -203,7 +217,7 @@ def test_zero_bytes_are_refused_at_once(server):
     assert upload(server, b"") == 400
 
 
-def test_of_uploads_at_once_one_wins(server, video, avatars_dir):
+def test_of_uploads_at_once_one_wins(server, video):
     statuses: list[int] = []
     threads = [
         threading.Thread(target=lambda: statuses.append(upload(server, video))) for _ in range(4)
@@ -213,24 +227,24 @@ def test_of_uploads_at_once_one_wins(server, video, avatars_dir):
     for thread in threads:
         thread.join()
     assert sorted(statuses) == [202, 409, 409, 409]
-    assert len(list((avatars_dir / ".uploads").iterdir())) == 1
-    ask(server, "DELETE", "/prepare_avatar/ann")
+    assert len(list((folder_of(server) / ".uploads").iterdir())) == 1
 
 
-def test_cancelling_takes_seconds_and_leaves_nothing(server, long_video, avatars_dir):
+def test_cancelling_takes_seconds_and_leaves_nothing(server, long_video):
+    folder = folder_of(server)
     assert upload(server, long_video) == 202
     child = wait_for_child(server)
     assert ask(server, "DELETE", "/prepare_avatar/ann")[0] == 204
     took_s = wait_until(
-        lambda: not child.is_running() and not left_in(avatars_dir),
-        lambda: left_in(avatars_dir),
+        lambda: not child.is_running() and not left_in(folder),
+        lambda: left_in(folder),
         CANCELLED_WITHIN_S,
     )
     assert took_s < CANCELLED_WITHIN_S
     assert ask(server, "GET", "/prepare_avatar/ann")[0] == 404
 
 
-def test_a_child_that_dies_is_replaced(server, video, avatars_dir):
+def test_a_child_that_dies_is_replaced(server, video):
     assert upload(server, video) == 202
     child = wait_for_child(server)
     child.send_signal(signal.SIGKILL)
@@ -240,11 +254,10 @@ def test_a_child_that_dies_is_replaced(server, video, avatars_dir):
         30,
     )
     assert wait_for_end(server)["status"] == "ready"
-    wait_until_clean(avatars_dir)
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["computes", "hangs"])
-def test_one_that_takes_too_long_is_given_up(serve, fresh_database, long_video, avatars_dir, hangs):
+def test_one_that_takes_too_long_is_given_up(serve, fresh_database, long_video, hangs):
     server = serve(**fresh_database, PREPARATION_S="4")
     assert upload(server, long_video) == 202
     if hangs:
@@ -254,26 +267,24 @@ def test_one_that_takes_too_long_is_given_up(serve, fresh_database, long_video, 
         said,
         server.process.output,
     )
-    wait_until_clean(avatars_dir)
+    wait_until_clean(folder_of(server))
     assert not children(server)
-    assert not (avatars_dir / "ann").exists()
+    assert not (folder_of(server) / "ann").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel has no such limit")
-def test_one_that_needs_too_much_memory_says_so(serve, fresh_database, avatars_dir, tmp_path):
+def test_one_that_needs_too_much_memory_says_so(serve, fresh_database, tmp_path):
     gray = np.full((2_160, 3_840, 3), 128, np.uint8)
     video = write_video(tmp_path / "4k.mp4", (gray for _ in range(60))).read_bytes()
     server = serve(**fresh_database, PREPARATION_MEMORY_MB="100")
     assert upload(server, video) == 202
     said = wait_for_end(server)
     assert (said["status"], said["error"]["reason"]) == ("failed", "memory"), said
-    wait_until_clean(avatars_dir)
+    wait_until_clean(folder_of(server))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_what_a_server_left_undone_the_next_one_does(
-    serve, fresh_database, video, long_video, avatars_dir, number
-):
+def test_what_a_server_left_undone_the_next_one_does(serve, fresh_database, video, number):
     first = serve(**fresh_database)
     assert upload(first, video) == 202
     child = wait_for_child(first)
@@ -287,14 +298,14 @@ def test_what_a_server_left_undone_the_next_one_does(
         assert "Traceback" not in first.process.output, first.process.output
         assert "[info] avatar ann: interrupted; it begins again" in first.process.output
         assert "ended with status" not in first.process.output, "to be ended is no fault"
-        assert not list((avatars_dir / ".jobs").iterdir())
+        assert not list((folder_of(first) / ".jobs").iterdir())
     second = serve(**fresh_database)
     assert wait_for_end(second)["status"] == "ready"
-    wait_until_clean(avatars_dir)
+    wait_until_clean(folder_of(second))
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_database):
-    server = serve(**fresh_database, MAX_UPLOAD_MB="1")
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(share: Serve):
+    server = share(MAX_UPLOAD_MB="1")
     with socket.create_connection(("127.0.0.1", server.port), 10) as client:
         client.sendall(
             b"POST /prepare_avatar/ann HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000001\r\n"
@@ -310,8 +321,8 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve, fresh_data
     assert ask(server, "GET", "/health")[0] == 200
 
 
-def test_a_body_without_a_length_is_refused_when_it_grows_too_long(serve, fresh_database):
-    server = serve(**fresh_database, MAX_UPLOAD_MB="1")
+def test_a_body_without_a_length_is_refused_when_it_grows_too_long(share: Serve):
+    server = share(MAX_UPLOAD_MB="1")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
 
     def endless() -> Iterator[bytes]:

@@ -13,7 +13,6 @@ import psutil
 import pytest
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
-from pytest_django.fixtures import SettingsWrapper
 
 from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
@@ -132,6 +131,7 @@ def ask(server: Server, path: str, **headers: str) -> int:
             return error.code
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("options", "headers", "status"),
     [
@@ -145,7 +145,7 @@ def ask(server: Server, path: str, **headers: str) -> int:
 )
 def test_who_may_read_the_numbers(
     client: Client,
-    settings: SettingsWrapper,
+    settings,
     options: dict[str, object],
     headers: dict[str, str],
     status: int,

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from websockets.asyncio.client import connect
 
-from tests.e2e.talking import Message, Stream
+from tests.e2e.talking import CLOSE_TIMEOUT_S, Message, Stream
 
 
 class RawClient(Stream):
@@ -50,6 +50,7 @@ async def raw_client(address: str, user_id: str) -> AsyncIterator[RawClient]:
         f"{address}/musetalk/v1/ws/{user_id}",
         compression=None,
         max_size=None,
+        close_timeout=CLOSE_TIMEOUT_S,
         ping_interval=None,
         proxy=None,
     ) as socket:
