@@ -17,11 +17,10 @@ frame, would make frames late."""
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Make imports inside this, which takes a fifth less time and keeps later pauses short.
+    """Make imports inside this, which takes a fifth less time.
 
-    Imports make hundreds of thousands of objects and next to no garbage. Nothing is collected among
-    them meanwhile, and they are left out of every later collection: one that visits them all holds
-    up the event loop for a tenth of a second.
+    They make hundreds of thousands of objects and next to no garbage: nothing is collected until
+    they are there, and they themselves never are, as `when_loaded` has it.
     """
     gc.disable()
     try:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -62,6 +63,21 @@ def test_uv_is_reported_what_pip_is_configured_to() -> None:
         *("--constraint", "/etc/constraints.txt"),
         *("--index-strategy", "unsafe-best-match"),
     ]
+
+
+def test_without_uv_pip_does_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert install.fetch_uv(Path("/bin/false"), tmp_path) is None
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    install.install(Path("python"), [Path("some.txt")], None)
+    [command] = commands
+    assert command[:4] == ["python", "-m", "pip", "install"]
+    assert command[-2:] == ["--requirement", "some.txt"]
 
 
 def test_pips_own_list_of_its_configuration_is_understood(monkeypatch, tmp_path: Path) -> None:
