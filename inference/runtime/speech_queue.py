@@ -19,9 +19,9 @@ with the clock, give or take a few ms, then never runs dry right after the start
 
 *Late speech.* A gap (a lost worker, an overloaded one, a client that was held up) makes everything
 after it late. `due_times` says when a chunk is due; an utterance is *live* while its chunks arrive
-no more than `LIVE_S` before that. Live speech that is shown more than `LATE_S` after it was due is
-brought back into step: by default where nobody hears it, by leaving out all but `KEPT_PAUSE_S` of a
-pause; with ``late_audio="drop"`` at once. Speech that was sent ahead of time is never shortened.
+no more than `LIVE_S` before that. Live speech that is shown over `PAUSE_LATE_S` after it was due is
+brought back into step where nobody hears it, by leaving out all but `KEPT_PAUSE_S` of a pause; over
+`LATE_S`, with ``late_audio="drop"``, at once. Speech that was sent ahead of time is never shortened.
 
 Pure: time is an argument, in seconds of the caller's monotonic clock.
 """
@@ -42,7 +42,10 @@ from inference.timing import BYTES_PER_SAMPLE, FRAME_S, SAMPLE_RATE_HZ, SAMPLES_
 START_MARGIN_S = 0.008
 
 LATE_S = 0.5
-"""Delay from which on live speech is brought back into step."""
+"""Delay from which on live speech is dropped, where that is wanted."""
+PAUSE_LATE_S = 0.25
+"""Delay from which on pauses of live speech are shortened. A short one, too, makes a conversation
+slower as long as it lasts: an utterance that never ends would keep what its first frame waited."""
 IN_STEP_S = 0.1
 """Delay that is left then: the usual one."""
 MIN_PAUSE_S = 0.2
@@ -233,10 +236,10 @@ class SpeechQueue:
         if chunk is None or not (chunk.is_live and current.chunks[-1].is_live):
             return
         lateness_s = chunk.lateness_s(self._cursor, now_s)
-        if lateness_s <= LATE_S:
+        if lateness_s <= PAUSE_LATE_S:
             return
         surplus = round((lateness_s - IN_STEP_S) * SAMPLE_RATE_HZ)
-        if self._late_audio == "keep":
+        if self._late_audio == "keep" or lateness_s <= LATE_S:
             surplus = min(surplus, self._pause(current) - round(KEPT_PAUSE_S * SAMPLE_RATE_HZ))
         # A frame is left that carries the report.
         surplus = min(surplus, current.end - self._cursor - SAMPLES_PER_FRAME)

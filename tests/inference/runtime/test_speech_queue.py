@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.media.types import AudioContext
+from inference.messages import LateAudio
 from inference.runtime.speech_queue import START_MARGIN_S, Speech, SpeechQueue
 
 FRAME = 640
@@ -270,6 +271,15 @@ def test_a_delay_is_taken_back_in_the_pauses_of_live_speech() -> None:
     kept_pause = len(positions) - 20
     assert kept_pause == 3
     assert skipped == 22 * FRAME
+
+
+@pytest.mark.parametrize("late_audio", ["keep", "drop"])
+def test_a_short_delay_is_taken_back_in_a_pause(late_audio: LateAudio) -> None:
+    speech = SpeechQueue(AudioContext(0, 0), late_audio=late_audio)
+    microphone(speech, "x" * 10 + "-" * 25 + "x" * 10)
+    positions, skipped = shown(speech, 10.34)  # 0.3 s after the first chunk was due
+    assert len([p for p in positions if p < 10 * FRAME or p >= 35 * FRAME]) == 20
+    assert skipped == pytest.approx(0.2 * 16_000, abs=2 * FRAME), "0.1 s may stay"
 
 
 def test_what_is_in_step_is_not_shortened() -> None:
