@@ -21,7 +21,7 @@ with the clock, give or take a few ms, then never runs dry right after the start
 after it late. `due_times` says when a chunk is due; an utterance is *live* while its chunks arrive
 no more than `LIVE_S` before that. Live speech that is shown over `PAUSE_LATE_S` after it was due is
 brought back into step where nobody hears it, by leaving out all but `KEPT_PAUSE_S` of a pause; over
-`LATE_S`, with ``late_audio="drop"``, at once. Speech that was sent ahead of time is never shortened.
+`LATE_S`, with ``late_audio="drop"``, at once. Speech sent ahead of time is never shortened.
 
 Pure: time is an argument, in seconds of the caller's monotonic clock.
 """
