@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.server import Server, add_server_arguments, server_under_test
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
+from inference import process_settings
 from inference.cores import available_cores
 from inference.runtime.speech_queue import PAUSE_LEVEL
 from inference.timing import FRAME_MS, SAMPLES_PER_MS
@@ -112,6 +113,7 @@ class Seen:
 
 def run_clients(address: str, user_id: str, speaking: int, idle: int, phases: Phases) -> list[Seen]:
     """Run all sessions up to the end of the phases, in a process of its own."""
+    process_settings.when_loaded()
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, CLIENT_NICENESS)
     return asyncio.run(_run_clients(address, user_id, speaking, idle, phases))

@@ -30,6 +30,7 @@ from benchmarks.server import Server, add_server_arguments, server_under_test
 from benchmarks.speech import Speech, speech
 from benchmarks.topologies import TOPOLOGIES, topology
 from benchmarks.verdict import Verdict
+from inference import process_settings
 from inference.cores import available_cores
 from inference.timing import FRAME_S
 from talking_avatar import AvatarClient, ConnectionLost, Frame, ServerError, as_spoken
@@ -139,6 +140,7 @@ class ClientResult:
 
 def run_clients(work: ClientWork) -> ClientResult:
     """Run sessions for ``seconds`` after a warm-up, in a process of its own."""
+    process_settings.when_loaded()  # what is measured is the server's lateness
     return asyncio.run(_run_clients(work))
 
 
