@@ -1,4 +1,4 @@
-"""What can go wrong; each message is a sentence for people.
+"""What can go wrong; each message is a sentence for people. All of it can go to another process.
 
 AvatarError
 ├── SessionRefused       the server opens no session; carries its code
@@ -24,6 +24,10 @@ class SessionRefused(AvatarError):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.details = details
+        self._message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.code, self._message, self.details)
 
 
 class ConnectionLost(AvatarError):
@@ -41,6 +45,9 @@ class SpeechRefused(AvatarError):
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
         """When to try again; None: not with this utterance."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.retry_after_ms)
 
 
 class ProtocolBroken(AvatarError):
