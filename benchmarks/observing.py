@@ -11,17 +11,17 @@ is measured apart, and so is what one scrape and one line of the log cost.
 
 import argparse
 import logging
-import multiprocessing
 import statistics
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 
-from benchmarks.load import ClientWork, run_clients
+from benchmarks.held_sessions import HeldSessions, SessionsRefused
+from benchmarks.load import CLIENT_LIMIT
 from benchmarks.server import ServerProcess, add_json_argument
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
@@ -33,11 +33,22 @@ from streaming.session.metrics import SessionMetrics
 WANTED_PERCENT = 2.0
 SCRAPE_EVERY_S = 5.0
 SCRAPES = 50
-SETTLE_S = 1.0
-OPEN_WITHIN_S = 90.0
+SETTLE_S = 2.0
 ON = {"METRICS": "true", "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
 OFF = {"METRICS": "false", "LOG_FORMAT": "text", "LOG_LEVEL": "CRITICAL"}
 _TRIES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What carrying the sessions for a while was like."""
+
+    cores: float
+    """That the server took."""
+    share_of_frames: float
+    """That came, of those due: a machine that is too slow compares nothing."""
+    client_cores: float
+    """Of the busiest client process."""
 
 
 class Scraper:
@@ -67,39 +78,30 @@ def scrape(server: ServerProcess) -> int:
         return len(answer.read())
 
 
-def wait_for_sessions(server: ServerProcess, count: int) -> None:
-    """Wait until so many are open; a client takes seconds to start on a busy machine."""
-    end_s = time.monotonic() + OPEN_WITHIN_S
-    while server.get("/sessions")["stats"]["connections"]["open"] < count:
-        if time.monotonic() > end_s:
-            sys.exit(f"not all of {count} sessions were open within {OPEN_WITHIN_S:g} s")
-        threading.Event().wait(0.5)
-
-
-def run_once(server: ServerProcess, options: argparse.Namespace) -> float:
-    """Carry the sessions for a while; the cores that the server took."""
-    counts = ((options.idle, False), (options.speaking, True))
-    of = options.idle + options.speaking
-    works = [
-        ClientWork(server.address, "benchmark", 0, count, of, is_speaking, options.seconds + 4)
-        for count, is_speaking in counts
-        if count
-    ]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(works), mp_context=context) as pool:
-        futures = [pool.submit(run_clients, work) for work in works]
-        wait_for_sessions(server, of)
-        threading.Event().wait(SETTLE_S)
+def run_once(server: ServerProcess, options: argparse.Namespace) -> Run:
+    """Carry the sessions for a while."""
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(
+                HeldSessions(server.address, "benchmark", count, are_speaking=are_speaking)
+            )
+            for count, are_speaking in ((options.idle, False), (options.speaking, True))
+            if count
+        ]
+        pause = threading.Event()
+        pause.wait(SETTLE_S)
+        for sessions in held:
+            sessions.begin()
         began_s, cpu_s = time.monotonic(), server.tree.cpu_s()
-        threading.Event().wait(options.seconds)
+        pause.wait(options.seconds)
         cores = (server.tree.cpu_s() - cpu_s) / (time.monotonic() - began_s)
-        frames = sum(report.frames for future in futures for report in future.result().reports)
-    due = of * (options.seconds + 4) / FRAME_S
-    if frames < 0.9 * due:
-        print(
-            f"only {frames} of {due:.0f} frames came: the machine does not carry this", flush=True
-        )
-    return cores
+        reports = [sessions.end() for sessions in held]
+    due = (options.idle + options.speaking) * options.seconds / FRAME_S
+    return Run(
+        cores,
+        share_of_frames=sum(report.frames for report in reports) / due,
+        client_cores=max(report.cores for report in reports),
+    )
 
 
 def best_us(work: Callable[[], object], rounds: int = 7) -> float:
@@ -158,30 +160,35 @@ def measure(options: argparse.Namespace) -> Verdict:
     with ExitStack() as stack:
         on = stack.enter_context(ServerProcess(**ON, **places))
         off = stack.enter_context(ServerProcess(**OFF, **places))
-        cores: dict[ServerProcess, list[float]] = {on: [], off: []}
+        runs: dict[ServerProcess, list[Run]] = {on: [], off: []}
         for pair in range(options.pairs):
             for server in (on, off) if pair % 2 == 0 else (off, on):
                 with ExitStack() as scraping:
                     if server is on:
                         scraping.enter_context(Scraper(on))
-                    cores[server].append(run_once(server, options))
+                    runs[server].append(run_once(server, options))
             print(
-                f"pair {pair + 1}: {cores[on][-1]:.4f} and {cores[off][-1]:.4f} cores", flush=True
+                f"pair {pair + 1}: {runs[on][-1].cores:.4f} and {runs[off][-1].cores:.4f} cores",
+                flush=True,
             )
         before_s = on.tree.cpu_s()
         size_bytes = [scrape(on) for _ in range(SCRAPES)][-1]
         scrape_ms = (on.tree.cpu_s() - before_s) / SCRAPES * 1_000
         lines = len(on.log().splitlines())
-    more = [100 * (a / b - 1) for a, b in zip(cores[on], cores[off], strict=True)]
+    more = [100 * (a.cores / b.cores - 1) for a, b in zip(runs[on], runs[off], strict=True)]
+    cores_off = statistics.median(run.cores for run in runs[off])
     verdict.at_most(
         "more with metrics and JSON, median", WANTED_PERCENT, statistics.median(more), "%"
     )
     spread = statistics.stdev(more) / len(more) ** 0.5 if len(more) > 1 else None
     verdict.told("its standard error", spread, "%")
-    verdict.told("cores, with", statistics.median(cores[on]))
-    verdict.told("cores, without", statistics.median(cores[off]))
+    verdict.told("cores, with", statistics.median(run.cores for run in runs[on]))
+    verdict.told("cores, without", cores_off)
+    both = [*runs[on], *runs[off]]
+    verdict.at_least("frames received, of those due", 0.95, min(r.share_of_frames for r in both))
+    verdict.below("client cores", CLIENT_LIMIT, max(run.client_cores for run in both), unit="")
     verdict.told("one scrape", scrape_ms, "ms")
-    share = scrape_ms / 1_000 / SCRAPE_EVERY_S / statistics.median(cores[off]) * 100
+    share = scrape_ms / 1_000 / SCRAPE_EVERY_S / cores_off * 100
     verdict.at_most("scrapes alone, of what the server takes", WANTED_PERCENT, share, "%")
     verdict.told("bytes of one", size_bytes)
     verdict.told("lines of the log in all runs", lines)
@@ -200,7 +207,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12.0, help="of each run")
     add_json_argument(parser)
     options = parser.parse_args()
-    return measure(options).conclude(options.json)
+    try:
+        return measure(options).conclude(options.json)
+    except SessionsRefused as refusal:
+        sys.exit(f"this machine does not carry so many sessions: {refusal}")
 
 
 if __name__ == "__main__":
