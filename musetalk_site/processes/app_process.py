@@ -36,9 +36,12 @@ from musetalk_site.processes.messages import (
     Question,
     ReleaseSession,
     SessionOwned,
+    SpeechWaits,
+    SpeechWaitsElsewhere,
     SpendCharges,
     SupersedeSession,
     SupervisorMessage,
+    in_messages,
 )
 from musetalk_site.telemetry import collection
 from streaming.gateway.registry import Registry
@@ -174,6 +177,12 @@ class AppProcess:
         finally:
             del self._spending[request]
 
+    def speech_waits(self, samples: Mapping[str, int]) -> None:
+        """Tell the other processes how much speech waits here, of some subjects."""
+        with contextlib.suppress(PeerGone):
+            for some in in_messages(samples):
+                self._control.send(SpeechWaits(some))
+
     def release_session(self, session: str) -> None:
         """Release a session that is no longer here."""
         with contextlib.suppress(PeerGone):  # so are its owners, then
@@ -225,6 +234,8 @@ class AppProcess:
             case ChargesSpent(request, refusal):
                 if spending := self._spending.get(request):
                     spending.set_result(refusal)
+            case SpeechWaitsElsewhere(samples):
+                self._registry.subject_speech.told(samples)
             case SupersedeSession(session):
                 self._spawn(self._registry.supersede(session))
             case Asked(request, what, about):
@@ -269,6 +280,7 @@ class AppProcess:
                         is_ready=self._is_ready() and self._registry.takes_sessions,
                     )
                 )
+            self._registry.subject_speech.report()
             await asyncio.sleep(BEAT_EVERY_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -1,5 +1,7 @@
 """What an app process and its supervisor tell each other, as msgpack on the control socket."""
 
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -8,6 +10,8 @@ from avatars_app.access.rates import Charge, Refusal
 
 MAX_BYTES: Final = 128 * 1024
 """Of one message; a request head that is handed over is the largest part of any."""
+_SUBJECTS_AT_ONCE: Final = 200
+"""In a message of what waits; a subject's name has some hundred bytes at most."""
 
 
 Question = Literal["refresh", "numbers", "still"]
@@ -72,6 +76,12 @@ class SpendCharges(FromProcess, frozen=True):
     charges: list[Charge]
 
 
+class SpeechWaits(FromProcess, frozen=True):
+    """How much speech waits here, of some subjects: what has changed."""
+
+    samples: dict[str, int]
+
+
 class Answer(FromProcess, frozen=True):
     """The answer to `Asked`."""
 
@@ -104,6 +114,12 @@ class ChargesSpent(ToProcess, frozen=True):
 
     request: int
     refusal: Refusal | None = None
+
+
+class SpeechWaitsElsewhere(ToProcess, frozen=True):
+    """How much speech waits in all other processes together, of some subjects."""
+
+    samples: dict[str, int]
 
 
 class SupersedeSession(ToProcess, frozen=True):
@@ -139,13 +155,28 @@ class ProcessEnded(ToProcess, frozen=True):
     pid: int
 
 
+def in_messages(samples: Mapping[str, int]) -> Iterator[dict[str, int]]:
+    """Split what waits of many subjects into what fits into a message each."""
+    items = iter(samples.items())
+    while some := dict(islice(items, _SUBJECTS_AT_ONCE)):
+        yield some
+
+
 ProcessMessage = (
-    Beat | PlaceConnection | OwnSession | ReleaseSession | AskOthers | SpendCharges | Answer
+    Beat
+    | PlaceConnection
+    | OwnSession
+    | ReleaseSession
+    | AskOthers
+    | SpendCharges
+    | SpeechWaits
+    | Answer
 )
 SupervisorMessage = (
     AdoptConnection
     | SessionOwned
     | ChargesSpent
+    | SpeechWaitsElsewhere
     | SupersedeSession
     | Asked
     | AnswerOfOther

@@ -25,7 +25,7 @@ import socket
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -48,10 +48,14 @@ from musetalk_site.processes.messages import (
     ProcessMessage,
     ReleaseSession,
     SessionOwned,
+    SpeechWaits,
+    SpeechWaitsElsewhere,
     SpendCharges,
     SupersedeSession,
+    in_messages,
 )
 from musetalk_site.processes.placement import Placement
+from musetalk_site.processes.speech import SpeechLedger
 from musetalk_site.telemetry import collection
 from musetalk_site.telemetry.families import restarts
 
@@ -109,6 +113,7 @@ class Supervisor:
         self._drain_s = drain_s
         self._placement = Placement()
         self._rates = RateCounter()
+        self._speech = SpeechLedger()
         self._processes: dict[int, _Process] = {}
         self._restarts: defaultdict[int, RestartLimit] = defaultdict(RestartLimit)
         self._deaths = 0
@@ -195,6 +200,7 @@ class Supervisor:
         self._processes[number] = process
         self._placement.process_started(number)
         process.control.start()
+        self._tell_speech(self._speech.subjects(), [process])
         try:
             status = await child.wait()
         except asyncio.CancelledError:
@@ -206,6 +212,7 @@ class Supervisor:
             process.control.close()
             del self._processes[number]
             self._placement.process_ended(number)
+            self._tell_speech(self._speech.process_ended(number), self._processes.values())
             for question in list(self._questions.values()):
                 self._answered(question, number)
         if status != 0:  # it had no time to close its history
@@ -243,6 +250,10 @@ class Supervisor:
                     self._ask_others(sender, message)
                 case SpendCharges(request, charges):
                     self._send(sender, ChargesSpent(request, self._rates.spend(charges)))
+                case SpeechWaits(samples):
+                    self._speech.reported(sender.number, samples)
+                    others = [p for p in self._processes.values() if p is not sender]
+                    self._tell_speech(list(samples), others)
                 case Answer(request, content) if request in self._questions:
                     self._answered(self._questions[request], sender.number, content)
         finally:
@@ -276,6 +287,12 @@ class Supervisor:
         if owned.older is not None and owned.older in self._processes:
             self._send(self._processes[owned.older], SupersedeSession(message.session))
         self._send(sender, SessionOwned(message.request, owned.is_granted, owned.full))
+
+    def _tell_speech(self, subjects: Sequence[str], to: Iterable[_Process]) -> None:
+        """Tell processes how much speech of these subjects waits in the others."""
+        for process in to:
+            for some in in_messages(self._speech.elsewhere(process.number, subjects)):
+                self._send(process, SpeechWaitsElsewhere(some))
 
     def _ask_others(self, asker: _Process, message: AskOthers) -> None:
         number, self._next_question = self._next_question, self._next_question + 1

@@ -227,7 +227,7 @@ class _App:
         self._spans.start()
         if self._app_process is not None:
             self._app_process.start()
-            self._registry.peers = self._app_process
+            self._registry.peers = self._registry.subject_speech.peers = self._app_process
         _connect_to_redis()
         if self._leases is not None:
             self._leases.start()
@@ -269,7 +269,7 @@ class _App:
             await self._leases.stop()
         await asyncio.to_thread(self._writer.stop)
         if self._app_process is not None:
-            self._registry.peers = None
+            self._registry.peers = self._registry.subject_speech.peers = None
             await self._app_process.stop()
         await asyncio.to_thread(self._spans.stop)
         self._watchdog.stop()

@@ -42,7 +42,6 @@ from streaming.gateway.operator_limits import operator_limits
 from streaming.gateway.prompt_consumer import PromptConsumer
 from streaming.gateway.registry import Connection, registry
 from streaming.gateway.resume_tokens import ResumeClaim, SignedTokens, check_token, refused
-from streaming.gateway.subject_speech import bound_speech
 from streaming.gateway.transport import transport_of
 from streaming.gateway.turns import turn
 from streaming.gateway.watch_tokens import SignedWatchTokens
@@ -412,7 +411,7 @@ class StreamConsumer(PromptConsumer):
                 init, claim = resumed
                 known = ClientState.of(init, avatar, claim.number)
             self._todo.extend(self.session.opened(avatar, self._now_s(), known))
-            bound_speech(self.session, registry, self.principal)
+            registry.subject_speech.bound(self.session, self.principal)
 
     async def _resume(self, session_id: str, init: InitFields) -> None:
         """Continue the session: the one that waits here, or as the client knows it."""

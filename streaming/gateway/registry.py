@@ -10,6 +10,7 @@ from avatars_app.access.principal import Principal
 from inference.messages import SessionClaimed
 from streaming.gateway.leases import Leases, NoLeases
 from streaming.gateway.mirrors import mirrors
+from streaming.gateway.subject_speech import SubjectSpeech
 from streaming.gateway.takeover import key_of
 from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.metrics import SessionMetrics
@@ -108,6 +109,7 @@ class Registry:
         self.leases: Leases = NoLeases()
         """What holders have on all machines together."""
         self._connections: set[Connection] = set()
+        self.subject_speech = SubjectSpeech(self._connections)
         self._by_session_id: dict[str, Connection] = {}
         self._past = SessionMetrics()
         self._last_worker: SessionClaimed | None = None

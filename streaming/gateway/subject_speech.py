@@ -1,28 +1,107 @@
-"""How much speech of one subject may wait, in all its sessions of this process together."""
+"""How much speech of one subject may wait, in all its sessions of this machine together.
+
+A process counts its own sessions, which costs no message. What waits there it tells the other
+processes each second, and at once when it has become `REPORT_STEP_S` more than they know: so none
+waits for an answer, and a subject that fills all of them at once gets at most that much more in
+each.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from django.conf import settings
 
 from avatars_app.access.principal import Principal
-from streaming.gateway.registry import Registry
+from inference.timing import SAMPLE_RATE_HZ
 from streaming.session.incoming_speech import SharedRoom
 from streaming.session.session import Session
 
+REPORT_STEP_S = 10
 
-def bound_speech(session: Session, registry: Registry, principal: Principal | None) -> None:
-    """Have an open session's speech counted with that of the subject's other sessions.
 
-    Args:
-        session: The session.
-        registry: The sessions of this process.
-        principal: Who opened it; None: AUTH is off, and nothing is counted.
-    """
-    limit_s = settings.MAX_QUEUED_SPEECH_PER_SUBJECT_S
-    if session.speech is None or principal is None or not limit_s:
-        return
-    subject = principal.subject
+class Connection(Protocol):
+    """A session, and who opened it."""
 
-    def queued_elsewhere() -> int:
-        others = (c.session for c in registry if c.principal and c.principal.subject == subject)
-        return sum(o.speech.window.queued for o in others if o.speech and o is not session)
+    session: Session
+    principal: Principal | None
 
-    session.speech.shared_room = SharedRoom(limit_s, queued_elsewhere)
+
+class Peers(Protocol):
+    """The other app processes of this machine."""
+
+    def speech_waits(self, samples: Mapping[str, int]) -> None:
+        """Tell them how much waits here of each subject of which that has changed."""
+
+
+class SubjectSpeech:
+    """Counts the speech that waits, by subject. Lives on one event loop."""
+
+    def __init__(self, connections: Iterable[Connection]) -> None:
+        """Begin to count.
+
+        Args:
+            connections: Those of this process.
+        """
+        self.peers: Peers | None = None
+        """None: this process is alone on its machine."""
+        self._connections = connections
+        self._elsewhere: dict[str, int] = {}
+        """Samples that wait in the other processes."""
+        self._told: dict[str, int] = {}
+        """What the other processes know of this one."""
+
+    def bound(self, session: Session, principal: Principal | None) -> None:
+        """Have an open session's speech counted with that of the subject's other sessions.
+
+        Args:
+            session: The session.
+            principal: Who opened it; None: AUTH is off, and nothing is counted.
+        """
+        limit_s = settings.MAX_QUEUED_SPEECH_PER_SUBJECT_S
+        if session.speech is None or principal is None or not limit_s:
+            return
+        subject = principal.subject
+
+        def queued_elsewhere() -> int:
+            return self._queued(subject, but=session) + self._elsewhere.get(subject, 0)
+
+        def accepted() -> None:
+            if self.peers is None:
+                return
+            queued = self._queued(subject)
+            if queued - self._told.get(subject, 0) >= REPORT_STEP_S * SAMPLE_RATE_HZ:
+                self._tell({subject: queued})
+
+        session.speech.shared_room = SharedRoom(limit_s, queued_elsewhere, accepted)
+
+    def told(self, samples: Mapping[str, int]) -> None:
+        """Take what waits in all other processes together, of some subjects."""
+        self._elsewhere.update(samples)
+        for subject in [subject for subject, queued in samples.items() if queued == 0]:
+            del self._elsewhere[subject]
+
+    def report(self) -> None:
+        """Tell the other processes what has changed here; to be called each second."""
+        if self.peers is None:
+            return
+        queued = dict.fromkeys(self._told, 0)
+        for connection in self._connections:
+            speech = connection.session.speech
+            if speech is None or speech.shared_room is None or connection.principal is None:
+                continue
+            subject = connection.principal.subject
+            queued[subject] = queued.get(subject, 0) + speech.window.queued
+        self._tell({s: n for s, n in queued.items() if n != self._told.get(s, 0)})
+
+    def _tell(self, changed: Mapping[str, int]) -> None:
+        assert self.peers is not None, "there are others"
+        if changed:
+            self._told.update(changed)
+            self._told = {subject: queued for subject, queued in self._told.items() if queued}
+            self.peers.speech_waits(changed)
+
+    def _queued(self, subject: str, *, but: Session | None = None) -> int:
+        sessions = (
+            c.session for c in self._connections if c.principal and c.principal.subject == subject
+        )
+        return sum(s.speech.window.queued for s in sessions if s.speech and s is not but)

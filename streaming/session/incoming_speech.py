@@ -266,6 +266,8 @@ class SharedRoom:
     limit_s: float
     queued_elsewhere: Callable[[], int]
     """Samples that wait in the other sessions."""
+    accepted: Callable[[], None] = lambda: None
+    """Called when so much waits in this session that the others' room shrinks."""
 
 
 @dataclass(slots=True)

@@ -163,6 +163,8 @@ class SessionSpeech:
         self._request = request
         self._last_chunk_s = now_s
         self._queue(self._input.convert(chunk.data, rate, channels))
+        if self.shared_room is not None and self._uses_shared_room(0):
+            self.shared_room.accepted()
         self._context.timers.set(Timer.SPEECH_TAIL, now_s + TAIL_S)
         self._context.timers.set(Timer.END_OF_SPEECH, now_s + self._end_of_speech_s)
 
@@ -179,12 +181,15 @@ class SessionSpeech:
         queued = self.window.queued
         if queued + samples > self._max_queued_s * SAMPLE_RATE_HZ:
             raise self._full(samples, queued, self._max_queued_s)
-        # What is spoken as it is heard waits nowhere for long: the others need not be asked.
-        if self.shared_room is not None and queued + samples > NEVER_SHARED_S * SAMPLE_RATE_HZ:
+        if self.shared_room is not None and self._uses_shared_room(samples):
             room = self.shared_room
             everywhere = queued + room.queued_elsewhere()
             if everywhere + samples > room.limit_s * SAMPLE_RATE_HZ:
                 raise self._full(samples, everywhere, room.limit_s, reason="speech_per_subject")
+
+    def _uses_shared_room(self, samples: int) -> bool:
+        """Whether with so many more it has more than what is spoken as it is heard."""
+        return self.window.queued + samples > NEVER_SHARED_S * SAMPLE_RATE_HZ
 
     def _full(self, samples: int, queued: int, limit_s: float, **reason: str) -> ProtocolError:
         surplus = queued + samples - int(limit_s * SAMPLE_RATE_HZ)

@@ -1,6 +1,7 @@
 """Streams of a server that asks who opens them."""
 
 import asyncio
+import base64
 import json
 import os
 import time
@@ -179,6 +180,40 @@ async def test_sessions_of_one_subject_are_bounded(serve: Serve, processes: str)
     assert 0 < details["retry_after_ms"] <= 60_000
     for stream in (bob, again, *(each for each, _ in anns)):
         await stream.socket.close()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+async def test_speech_of_one_subject_is_bounded(
+    serve: Callable[..., Server], database: str, processes: str
+) -> None:
+    server = serve(
+        *("--processes", processes),
+        AUTH="true",
+        AUTH_SECRET=SECRET,
+        MAX_QUEUED_SPEECH_PER_SUBJECT_S="40",
+        DATABASE_URL=database,
+    )
+    if processes == "2":
+        server.process.wait_for("2 processes are ready")
+    ten_s = base64.b64encode(bytes(10 * 32_000)).decode()
+    chunk = {"format": "pcm_s16le", "sample_rate": 16_000, "channels": 1, "data": ten_s}
+    one, two = [(await opened(server, "ann", token()))[0] for _ in range(2)]
+    sessions = json.loads((await asyncio.to_thread(server.get, "/sessions"))[1])["active_sessions"]
+    assert len({session["worker"] for session in sessions.values()}) == int(processes)
+    for _ in range(3):
+        await one.send("GENERATE", audio_chunk=chunk)
+    await one.wait_for("SPEECH_STARTED")
+    one.socket.transport.abort()  # it waits to be resumed, and so does its speech
+    await asyncio.sleep(1.5)  # a process tells the others each second
+    for _ in range(6):
+        await two.send("GENERATE", audio_chunk=chunk)
+    refusals = []
+    async with asyncio.timeout(10):
+        while len(refusals) < 5:  # alone it might have four of them
+            if (message := await two.next())["type"] == "ERROR":
+                refusals.append(message["data"]["details"]["reason"])
+    assert refusals == ["speech_per_subject"] * 5
+    two.socket.transport.abort()
 
 
 async def test_sessions_of_one_subject_are_bounded_over_all_machines(
