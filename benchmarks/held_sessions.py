@@ -1,4 +1,4 @@
-"""Sessions that a process of its own holds until it is told to stop.
+"""Sessions that a process of its own holds, for as long as another one wants.
 
 What is measured in between begins when all of them are open, however long that took. Idle ones are
 `raw_stream`s, which leave the machine's cores to the server; those that speak are clients of the

@@ -60,7 +60,7 @@ async def test_a_ping_is_answered() -> None:
     assert transport.written[-1] == b"\x8a\x82\0\0\0\0hi"
 
 
-async def test_a_refusal_is_told() -> None:
+async def test_a_refusal_is_raised() -> None:
     stream, _ = received([UPGRADED, text(b'{"type":"ERROR","data":{"message":"All are taken."}}')])
     with pytest.raises(StreamRefused, match="All are taken"):
         await stream.opened

@@ -23,7 +23,7 @@ def connection(registry: Registry, subject: str | None) -> FakeConnection:
 
 
 class OtherProcess:
-    """The way to a process that takes what is told to it at once."""
+    """The way to a process that receives each message at once."""
 
     def __init__(self, other: SubjectSpeech) -> None:
         self.other = other
@@ -90,7 +90,7 @@ def test_what_waits_in_another_process_counts(settings) -> None:
     assert len(two.gateway.errors) == 1, "there is room again"
 
 
-def test_only_each_ten_seconds_of_it_are_told_at_once() -> None:
+def test_the_others_get_a_message_at_each_ten_seconds_of_it() -> None:
     here, _, way = two_processes()
     one = connection(here, "ann")
     for tenth in range(95):
