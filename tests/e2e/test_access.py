@@ -183,18 +183,14 @@ async def test_sessions_of_one_subject_are_bounded(serve: Serve, processes: str)
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-async def test_speech_of_one_subject_is_bounded(
-    serve: Callable[..., Server], database: str, processes: str
-) -> None:
+async def test_speech_of_one_subject_is_bounded(serve: Serve, processes: str) -> None:
     server = serve(
-        *("--processes", processes),
         AUTH="true",
         AUTH_SECRET=SECRET,
         MAX_QUEUED_SPEECH_PER_SUBJECT_S="40",
-        DATABASE_URL=database,
+        PROCESSES=processes,
     )
-    if processes == "2":
-        server.process.wait_for("2 processes are ready")
+    server.wait_until_it_takes_sessions()
     ten_s = base64.b64encode(bytes(10 * 32_000)).decode()
     chunk = {"format": "pcm_s16le", "sample_rate": 16_000, "channels": 1, "data": ten_s}
     one, two = [(await opened(server, "ann", token()))[0] for _ in range(2)]
