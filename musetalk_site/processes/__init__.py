@@ -4,6 +4,7 @@ cores       how many cores this process may use, and how many processes that mak
 messages    what a process and its supervisor tell each other
 control     the socket that carries it, file descriptors included
 placement   which process takes a new connection, which one owns a session; pure
+speech      how much speech of each subject waits in which process; pure
 supervisor  starts the processes, restarts them, places connections
 app_process a process's end of the control socket
 """

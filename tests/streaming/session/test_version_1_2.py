@@ -325,7 +325,7 @@ steps = st.lists(
 def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
     gateway, worker = open_1_2()
     counts = {"a": 0, "b": 0}
-    accepted = shown = generation = 0
+    accepted = shown = played = generation = 0
     for step in steps:
         match step:
             case ("chunk", name, samples):
@@ -349,6 +349,7 @@ def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
                         continue
                     worker.speak(shown, samples=length)
                     shown += length
+                    played += length
             case ("interrupt",):
                 generation += 1
                 gateway.client_sends("INTERRUPT")
@@ -370,6 +371,8 @@ def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
     started = [event for event in events(gateway) if event[0] == "started"]
     assert len(told) == len(set(told))
     assert len({event[1] for event in finished}) == len(finished)
+    rounded_off = played / 16 - sum(event[2] for event in finished)
+    assert 0 <= rounded_off <= len(finished), "each has whole milliseconds"
     assert {event[1] for event in started} <= {event[1] for event in finished}
     positions = [event[2] for event in started]
     assert positions == sorted(positions)
