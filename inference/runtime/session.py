@@ -18,6 +18,7 @@ Pure: time is an argument, and the work is done by the live stream.
 """
 
 import logging
+import math
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -55,6 +56,8 @@ RESERVED_S = 1.0
 """A place that was reserved and not used for so long is free again."""
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
+GIVEN_UP_TOLD_S = 60.0
+"""So often a session that keeps giving up says so; the metrics count every frame."""
 START_FRAMES = 4
 """So far behind the last planned frame is about the first with a mouth when speech has come."""
 
@@ -145,6 +148,7 @@ class WorkerSession:
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
+        self._told_given_up_s = -math.inf
 
     def holds_place(self, now_s: float) -> bool:
         """Whether the session speaks, or has reserved a place to speak."""
@@ -230,13 +234,15 @@ class WorkerSession:
     def _give_up(self, now_s: float) -> None:
         """Start over at now, from the state of the first slot that waits: it is too late."""
         given_up = self._rollback(self._frames.oldest)
-        log.warning(
-            "session %s: frames from %d on were over %.0f s late and are given up",
-            self.start.session_id,
-            given_up[0].plan.frame,
-            MAX_LATE_S,
-            extra=self.start.log_fields,
-        )
+        if now_s - self._told_given_up_s >= GIVEN_UP_TOLD_S:
+            self._told_given_up_s = now_s
+            log.warning(
+                "session %s: frames from %d on were over %.0f s late and are given up",
+                self.start.session_id,
+                given_up[0].plan.frame,
+                MAX_LATE_S,
+                extra=self.start.log_fields,
+            )
         self.metrics.given_up += self._planner.skip_to_due_frame(now_s)
 
     def _rollback(self, first: PlannedFrame | None) -> list[PlannedFrame]:

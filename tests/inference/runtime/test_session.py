@@ -139,6 +139,15 @@ def test_a_late_mouth_within_an_utterance_is_cut_off(session, stream):
     assert stream.frames[-1].position == 640, "its sound counts as shown"
 
 
+def test_frames_that_are_given_up_are_told_once_a_minute(session, stream, caplog):
+    three_frames_under_way(session, stream)
+    for now_s in (5.0, 10.0, 100.0):
+        session.tick(now_s)
+    told = [record for record in caplog.records if "given up" in record.getMessage()]
+    assert len(told) == 2
+    assert session.metrics.given_up > 2_400
+
+
 def test_a_failure_is_reported_once_an_utterance(session, stream):
     three_frames_under_way(session, stream)
     for _ in range(3):
