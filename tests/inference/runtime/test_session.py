@@ -139,7 +139,7 @@ def test_a_late_mouth_within_an_utterance_is_cut_off(session, stream):
     assert stream.frames[-1].position == 640, "its sound counts as shown"
 
 
-def test_frames_that_are_given_up_are_told_once_a_minute(session, stream, caplog):
+def test_frames_given_up_are_logged_once_a_minute(session, stream, caplog):
     three_frames_under_way(session, stream)
     for now_s in (5.0, 10.0, 100.0):
         session.tick(now_s)
