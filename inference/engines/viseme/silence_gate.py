@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inference.engines.viseme.net import CLOSED, SHAPES, SPEAKING
 from inference.engines.viseme.shape import MouthShape
 
-CLOSED_RAMP = (0.35, 0.65)
+CLOSED_RAMP = (0.12, 0.42)
 """Probability of closed lips at which they begin to close, and are shut."""
 SPEAKING_RAMP = (0.25, 0.65)
 """Probability of speech below which the mouth rests, and above which it is free."""

@@ -41,6 +41,9 @@ def main() -> None:
         "--kept", type=int, default=0, help="convolutions of --start that are left as they are"
     )
     parser.add_argument(
+        "--start-share", type=float, default=0.0, help="of --start in the weights that are written"
+    )
+    parser.add_argument(
         "--head-only", action="store_true", help="fit only the last layer of --start"
     )
     parser.add_argument("--folder", type=Path, default=_FOLDER, help="of what is kept between runs")
@@ -60,6 +63,7 @@ def main() -> None:
             look_ahead=look_ahead,
             start=chosen.start,
             kept=chosen.kept,
+            start_share=chosen.start_share,
             is_head_only=chosen.head_only,
             folder=chosen.folder,
         )

@@ -35,12 +35,14 @@ norbert pablo paul pedro quincy rob robert sandro steph steph2 travis victor whi
 _ENGLISH = ("en-us", "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 FLITE_PITCH_HZ = {"slt": 170.0, "rms": 105.0, "kal16": 110.0}
 _ENGLISH_SHARE = 0.4
-_SPEAKERS = {"heart": 0.34, "joe": 0.14, "flite": 0.2, "espeak": 0.32}
+_SPEAKERS = {"heart": 0.36, "joe": 0.2, "flite": 0.14, "espeak": 0.3}
 """Which share of the utterances is spoken by what."""
 _HEARINGS = 2
 """How often each utterance is heard, each time through another room and microphone."""
-_HELD, _STEPPED, _BANGED, _BEGUN = 0.08, 0.12, 0.08, 0.08
+_HELD, _STEPPED, _BANGED, _BEGUN = 0.12, 0.2, 0.15, 0.08
 """How often a vowel is held, the level changes, something bangs, the speech begins in a vowel."""
+_BEGUN_IF_HELD = 0.5
+"""How often speech with a held vowel begins in a vowel, which mostly is the held one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,11 +124,14 @@ def build(count: int, seed: int, after: int) -> Corpus:
     generator = np.random.default_rng(seed)
     pieces = []
     for number, spoken in enumerate(utterances(count, seed)):
+        begun = _BEGUN
         if generator.random() < _HELD:
             spoken = disturbances.held(generator, spoken)
+            begun = _BEGUN_IF_HELD
         truth = phonetics.truth(spoken, len(spoken.samples) // SAMPLES_PER_FRAME)
         for _ in range(_HEARINGS):
-            pieces.append(_piece(generator, *_heard(generator, spoken.samples, truth), after))
+            heard = _heard(generator, spoken.samples, truth, begun)
+            pieces.append(_piece(generator, *heard, after))
         if number % 2 == 0:
             frames = int(generator.integers(50, 150))
             sound = augmentation.not_speech(generator, frames * SAMPLES_PER_FRAME)
@@ -155,16 +160,22 @@ def joined(corpora: Sequence[Corpus]) -> Corpus:
 
 
 def _heard(
-    generator: np.random.Generator, samples: NDArray[np.float32], truth: phonetics.Truth
+    generator: np.random.Generator,
+    samples: NDArray[np.float32],
+    truth: phonetics.Truth,
+    begun: float,
 ) -> tuple[NDArray[np.float32], phonetics.Truth]:
-    """One way that this speech might arrive, and the mouth that was seen to say it."""
+    """One way that this speech might arrive, and the mouth that was seen to say it.
+
+    ``begun``: how likely it begins in a vowel.
+    """
     if generator.random() < _STEPPED:
         samples = disturbances.stepped(generator, samples)
     sound = augmentation.heard(generator, samples)
     if generator.random() < _BANGED:
         sound = disturbances.banged(generator, sound)
         sound = sound / max(float(np.abs(sound).max()), 1.0)
-    if generator.random() < _BEGUN:
+    if generator.random() < begun:
         frame = disturbances.first_frame_in_a_vowel(generator, truth)
         return disturbances.begun_at(frame, sound, truth)
     return sound, truth

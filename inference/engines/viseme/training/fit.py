@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from inference.engines.viseme import net
 from inference.engines.viseme.features import MELS, STEPS_PER_FRAME
 from inference.engines.viseme.shape import MouthShape
+from inference.engines.viseme.silence_gate import CLOSED_RAMP
 from inference.engines.viseme.training.corpus import Corpus
 
 _CROP_FRAMES = 64
@@ -32,8 +33,10 @@ _AVERAGED = 0.995
 """Share of the old weights in the running average that is kept in the end, each step."""
 _MOTION = 0.5
 """How much errors of the movement from frame to frame count: they are seen as flicker."""
-_CLOSED_RAMP = (0.20, 0.50)
-"""The gate as the fit sees it."""
+_CLOSURES = 0.6
+"""How much a bilabial counts that leaves the lips open. It lasts a frame or two, so the error of
+the opening forgives it, and the eye does not."""
+_CLOSED_ENOUGH, _HEIGHT = 0.06, 0.99
 _PRESS = MouthShape._fields.index("press")
 
 
@@ -150,7 +153,8 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
     agreement = _correlation(opening.flatten(), shapes[..., 0].flatten())
     shape_loss = (weights * missed**2).sum(-1).mean()
     motion_loss = (weights * torch.diff(missed, dim=1) ** 2).sum(-1).mean()
-    closed = torch.from_numpy((corpus.shapes[frames, _PRESS] > 0.5).astype(np.float32))
+    press = shapes[..., _PRESS]
+    closed = (press > 0.5).float()
     speaking = torch.from_numpy(corpus.speaking[frames])
     gate_loss = functional.binary_cross_entropy_with_logits(
         outputs[..., net.CLOSED], closed, pos_weight=torch.tensor(2.0)
@@ -163,6 +167,7 @@ def _loss(trained: TrainedNet, corpus: Corpus, generator: np.random.Generator) -
         shape_loss
         + _MOTION * motion_loss
         + _AGREEMENT * (1 - agreement)
+        + _CLOSURES * _left_open(opening, press)
         + 0.5 * gate_loss
         + 0.25 * viseme_loss
     )
@@ -174,9 +179,21 @@ def _correlation(first: Tensor, second: Tensor) -> Tensor:
     return (first * second).sum() / (first.norm() * second.norm() + 1e-6)
 
 
+def _left_open(opening: Tensor, press: Tensor) -> Tensor:
+    """How open the lips stay at the height of a bilabial, a frame early or late allowed: the mean.
+
+    Args:
+        opening: ``[batch, frames]``, as it is shown.
+        press: The truth's; 1 in the frame that has most of a bilabial.
+    """
+    least = -functional.max_pool1d(-opening, kernel_size=3, stride=1, padding=1)
+    is_height = (press > _HEIGHT).float()
+    return (is_height * functional.relu(least - _CLOSED_ENOUGH)).sum() / (is_height.sum() + 1)
+
+
 def _shown_opening(outputs: Tensor) -> Tensor:
     """Return the opening after the gate, so that closing is not left to the regression."""
-    start, end = _CLOSED_RAMP
+    start, end = CLOSED_RAMP
     rise = ((torch.sigmoid(outputs[..., net.CLOSED]) - start) / (end - start)).clamp(0, 1)
     return outputs[..., 0] * (1 - rise * rise * (3 - 2 * rise))
 
@@ -278,8 +295,19 @@ class _Keeper:
         partial.replace(self._path)
 
 
-def export(trained: TrainedNet, path: Path, after: int) -> None:
-    """Fold the batch normalization and write the weights in half precision, without pickle."""
+def export(
+    trained: TrainedNet, path: Path, after: int, start: Path | None = None, share: float = 0.0
+) -> None:
+    """Fold the batch normalization and write the weights in half precision, without pickle.
+
+    Args:
+        trained: What was fitted.
+        path: Of the weights.
+        after: Samples of look-ahead.
+        start: What it was fitted from.
+        share: Of ``start`` in the weights. Between weights and those fitted from them lie some that
+            keep what the old ones did well (Wortsman et al. 2022, "Robust fine-tuning").
+    """
     arrays = {"mean": trained.mean, "scale": trained.scale}
     blocks = list(trained.blocks)
     places = [n for n, block in enumerate(blocks) if isinstance(block, nn.Conv1d)]
@@ -298,5 +326,12 @@ def export(trained: TrainedNet, path: Path, after: int) -> None:
         # [out, in, tap] → [tap * in, out], as the numpy net multiplies.
         arrays[f"kernel_{number}"] = kernel.permute(2, 1, 0).reshape(-1, kernel.shape[0])
         arrays[f"bias_{number}"] = bias
-    stored = {name: array.detach().numpy().astype(np.float16) for name, array in arrays.items()}
+    fitted = {name: array.detach().numpy() for name, array in arrays.items()}
+    if start is not None and share:
+        with np.load(start, allow_pickle=False) as old:
+            fitted = {
+                name: (1 - share) * array + share * old[name].astype(np.float32)
+                for name, array in fitted.items()
+            }
+    stored = {name: array.astype(np.float16) for name, array in fitted.items()}
     np.savez_compressed(path, allow_pickle=False, after=np.int32(after), **stored)

@@ -27,7 +27,8 @@ class Recipe:
 
     ``parts`` of the corpus of ``utterances`` each; ``steps`` of the fit; ``look_ahead`` in samples;
     ``start``: weights to begin with, None: random ones; ``kept`` convolutions of them are left as
-    they are; ``folder``: what is kept between runs.
+    they are, and ``start_share`` of them is in the average that is written; ``folder``: what is
+    kept between runs.
     """
 
     parts: int
@@ -37,6 +38,7 @@ class Recipe:
     look_ahead: int
     start: Path | None
     kept: int
+    start_share: float
     is_head_only: bool
     folder: Path
 
@@ -82,7 +84,7 @@ def _fit(recipe: Recipe, weights: Path) -> None:
         kept=recipe.kept,
         checkpoint=recipe.folder / _CHECKPOINT,
     )
-    fit.export(fitted, weights, recipe.look_ahead)
+    fit.export(fitted, weights, recipe.look_ahead, recipe.start, recipe.start_share)
 
 
 def _part_path(recipe: Recipe, part: int) -> Path:

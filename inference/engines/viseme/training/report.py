@@ -20,12 +20,13 @@ Written by `python -m inference.engines.viseme.training`, which also trains the 
 
 The net turns sound into a mouth shape at 25 frames a second. It was trained on speech synthesized
 by espeak-ng and flite, which know when each phoneme sounds, in many voices and {languages}
-languages, mixed with noise and music. Its last layer was fitted again to speech of which half is by
-two natural voices whose networks predict the times, hibari's `heart` (as women, men and children:
-spectrum and pitch are stretched before the vocoder) and Piper's `joe`; through Opus, with breath,
-held vowels, steps of level and bangs. What it is scored on here it has never heard: flite's voice
-`awb`, the espeak-ng variants `Gene`, `shelby` and `belinda`, Spanish as a language, and all the
-sentences. The truth is the mouth opening computed from the phonemes (`training/phonetics.py`); the
+languages, mixed with noise and music. Then it was fitted again, first its last layer and then all
+of it, to speech of which half is by two natural voices whose networks predict the times, hibari's
+`heart` (as women, men and children: spectrum and pitch are stretched before the vocoder) and
+Piper's `joe`; through Opus, with breath, held vowels, steps of level and bangs
+([lips.md](lips.md)). What it is scored on here it has never heard: flite's voice `awb`, the
+espeak-ng variants `Gene`, `shelby` and `belinda`, Spanish as a language, and all the sentences. The
+truth is the mouth opening computed from the phonemes (`training/phonetics.py`); the
 control scores the opening heard in another talk against it.
 """
 
@@ -115,10 +116,13 @@ def _disturbed(engine: VisemeEngine) -> list[list[str]]:
         "a pop 30 dB above the speech": robustness.popped(30),
         "nothing before a vowel's middle": robustness.begun_in_a_vowel,
     }
-    return [
-        [name, f"{robustness.opening_kept(engine, ('awb', 'slt'), change):.2f}"]
+    voices = "awb", "slt"
+    rows = [
+        [name, f"{robustness.opening_kept(engine, voices, change):.2f}"]
         for name, change in changes.items()
     ]
+    held = robustness.held_opening_shown(engine, voices)
+    return [*rows, ["nothing before a vowel that is held; of the truth's opening", f"{held:.2f}"]]
 
 
 def _averaged(score: evaluation.Score) -> tuple[float, float, float, float]:

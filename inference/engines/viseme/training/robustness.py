@@ -13,7 +13,7 @@ from inference.engines.viseme.training import disturbances, phonetics, speech
 from inference.engines.viseme.training.evaluation import heard
 from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH
 from inference.engines.viseme.training.sounds import Sound
-from inference.timing import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from inference.timing import FRAME_S, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 AFTER_FRAMES = 5
 """The mouth has 200 ms to be right."""
@@ -84,3 +84,29 @@ def opening_kept(engine: VisemeEngine, voices: Sequence[str], disturb: Disturban
             is_open = as_it_was[scored] > _OPEN
             kept.append(np.minimum(disturbed[scored][is_open] / as_it_was[scored][is_open], 1))
     return float(np.concatenate(kept).mean())
+
+
+def held_opening_shown(engine: VisemeEngine, voices: Sequence[str]) -> float:
+    """Share of a vowel's opening that is shown from 200 ms on, if it is the first that ever sounds.
+
+    The vowel is held for long, and its opening is the truth's.
+
+    Args:
+        engine: Loaded.
+        voices: Of flite.
+    """
+    generator = np.random.default_rng(5)
+    shown = []
+    for voice in voices:
+        for text in HELD_OUT_ENGLISH[:8]:
+            spoken = disturbances.held(generator, speech.flite(text, voice))
+            vowel = max(spoken.phonemes, key=lambda phoneme: phoneme.end_s - phoneme.start_s)
+            first = int(vowel.start_s / FRAME_S) + 2
+            last = int(vowel.end_s / FRAME_S) - 1
+            truth = phonetics.truth(spoken, len(spoken.samples) // SAMPLES_PER_FRAME)
+            sound, truth = disturbances.begun_at(first, spoken.samples, truth)
+            scored = slice(first + AFTER_FRAMES, min(first + _SCORED_FRAMES, last))
+            wanted, found = truth.shapes[scored, 0], heard(engine, sound)[scored, 0]
+            is_open = wanted > _OPEN
+            shown.append(np.minimum(found[is_open] / wanted[is_open], 1))
+    return float(np.concatenate(shown).mean())

@@ -138,3 +138,37 @@ class TestSounds:
         added = augmentation.mixed(speech_like, noise, 10) - speech_like
         ratio = np.mean(speech_like**2) / np.mean(added**2)
         assert 10 * np.log10(ratio) == pytest.approx(10, abs=0.01)
+
+
+class TestFit:
+    """What of the fit can be said without fitting."""
+
+    def test_a_bilabial_that_stays_open_costs_and_a_frame_early_or_late_does_not(self):
+        torch = pytest.importorskip("torch")
+        from inference.engines.viseme.training import fit
+
+        press = torch.zeros(1, 12)
+        press[0, 5] = 1.0
+        shut = torch.full((1, 12), 0.5)
+        assert float(fit._left_open(shut, press)) > 0.2
+        for frame in (4, 5, 6):
+            closing = shut.clone()
+            closing[0, frame] = 0.02
+            assert float(fit._left_open(closing, press)) == 0
+        assert float(fit._left_open(shut, torch.zeros(1, 12))) == 0
+
+    def test_weights_lie_between_those_they_were_fitted_from_and_the_fit(self, tmp_path):
+        torch = pytest.importorskip("torch")
+        from inference.engines.viseme.training import fit
+
+        torch.manual_seed(1)
+        first, second = (fit.TrainedNet(torch.zeros(40), torch.ones(40)) for _ in range(2))
+        for net in (first, second):
+            net.eval()
+        fit.export(first, tmp_path / "first.npz", 640)
+        fit.export(second, tmp_path / "second.npz", 640)
+        fit.export(second, tmp_path / "between.npz", 640, tmp_path / "first.npz", 0.25)
+        weights = [np.load(tmp_path / f"{name}.npz") for name in ("first", "second", "between")]
+        old, new, between = (one["kernel_2"].astype(np.float32) for one in weights)
+        np.testing.assert_allclose(between, 0.25 * old + 0.75 * new, atol=1e-3)
+        assert int(weights[2]["after"]) == 640
