@@ -69,8 +69,13 @@ class DrawnMouth:
         self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
         self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
         self._jaw = np.ascontiguousarray(atlas.jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
+        geometry = atlas.geometry
+        self._jaw_placing = _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
+        self._cover_placing = _placing(1.0, geometry.cover_left, geometry.cover_top)
         self._places: dict[tuple[str, int], FacePlace] = {}
         """Of pictures that were asked for: all sessions and every round ask for the same."""
+        self._boxes: dict[tuple[str, int], tuple[int, int, int, int]] = {}
+        """The same."""
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> "DrawnMouth":
@@ -127,7 +132,9 @@ class DrawnMouth:
         gain = _smoothstep(strength / _FULL_AT)
         width, height = picture.shape[1], picture.shape[0] * 2 // 3
         placement = np.asarray(self._placements[clip][index], np.float64)
-        x, y, right, bottom = self._box(placement, width, height)
+        if (box := self._boxes.get((clip, index))) is None:
+            box = self._boxes[clip, index] = self._box(placement, width, height)
+        x, y, right, bottom = box
         if right <= x or bottom <= y:
             return None
         placement[:, 2] -= (x, y)
@@ -162,11 +169,11 @@ class DrawnMouth:
 
         The movement is smooth: the atlas has it in no finer one.
         """
-        geometry = self._atlas.geometry
         amounts = np.array([shape.open, shape.wide, shape.round], np.float32)
         # The head's turn and the sum over the three movements in one product of small matrices.
-        turned = np.kron(amounts, 0.5 * to_box[:, :2]).astype(np.float32) @ self._jaw
-        matrix = 0.5 * to_box @ _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
+        turns = (0.5 * to_box[:, None, :2]) * amounts[:, None]
+        turned = turns.reshape(2, 6).astype(np.float32) @ self._jaw
+        matrix = 0.5 * to_box @ self._jaw_placing
         matrix[:, 2] -= 0.5
         field = turned.reshape(2, *self._atlas.jaw.shape[1:3])
         across, down = (cv2.warpAffine(plane, matrix, (width, height)) for plane in field)
@@ -188,7 +195,7 @@ class DrawnMouth:
         to_pixels[:, 2] -= 0.5  # from edges to the middles of pixels
 
         cover = self._cover_luma if is_luma else self._cover_chroma
-        matrix = to_pixels @ _placing(1.0, geometry.cover_left, geometry.cover_top)
+        matrix = to_pixels @ self._cover_placing
         pixels = plane.astype(np.float32)
         columns, rows = _grid(pixels.shape[1], pixels.shape[0])
         source = columns - shift[0], rows - shift[1]
