@@ -20,6 +20,7 @@ from musetalk_site.telemetry.families import (
 )
 from streaming.gateway.registry import Registry
 from streaming.session.connection_state import State
+from streaming.session.metrics import SessionMetrics
 
 
 def snapshot(
@@ -38,17 +39,17 @@ def snapshot(
         tasks: Of its event loop.
     """
     return (
-        *_gateway(registry),
-        *(() if report is None else _worker(report)),
+        *_sessions(registry),
+        *_traffic(registry.metrics()),
+        *(() if report is None else (*_places(report), *_frames(report), *_engine(report))),
         *(() if stages is None else _preparations(stages)),
         *_process(tasks),
     )
 
 
-def _gateway(registry: Registry) -> Snapshot:
-    metrics = registry.metrics()
+def _sessions(registry: Registry) -> Snapshot:
     return (
-        gauge("sessions", "Sessions by what they do now.", _sessions(registry)),
+        gauge("sessions", "Sessions by what they do now.", _sessions_by_state(registry)),
         gauge(
             "watchers",
             "Connections that watch a session.",
@@ -66,6 +67,12 @@ def _gateway(registry: Registry) -> Snapshot:
             {labels(cause=cause): count for cause, count in registry.ended.items()},
         ),
         counter("resumes_total", "Sessions resumed on another connection.", registry.resumes),
+    )
+
+
+def _traffic(metrics: SessionMetrics) -> Snapshot:
+    """Return what clients sent and were sent, and how soon."""
+    return (
         counter("frames_sent_total", "Frames sent to clients.", metrics.frames_sent),
         counter(
             "frames_dropped_total",
@@ -107,7 +114,7 @@ def _gateway(registry: Registry) -> Snapshot:
     )
 
 
-def _sessions(registry: Registry) -> dict[Labels, float]:
+def _sessions_by_state(registry: Registry) -> dict[Labels, float]:
     found: Counter[tuple[str, str]] = Counter()
     for connection in registry:
         session, link = connection.session, connection.session.link
@@ -125,8 +132,26 @@ def _sessions(registry: Registry) -> dict[Labels, float]:
     return {labels(state=state, engine=engine): count for (state, engine), count in found.items()}
 
 
-def _worker(report: HostReport) -> Snapshot:
-    totals, engine = report.totals, labels(engine=report.engine)
+def _places(report: HostReport) -> Snapshot:
+    engine = labels(engine=report.engine)
+    return (
+        gauge("worker_sessions", "Sessions that workers have.", {engine: report.sessions}),
+        gauge(
+            "engine_healthy",
+            "Workers whose engine is healthy.",
+            {engine: report.engine_state.is_healthy},
+        ),
+        gauge("places_used", "Sessions that hold a place to speak.", {engine: report.speaking}),
+        gauge(
+            "places",
+            "Places to speak; none where they are not known.",
+            ({} if report.places is None else {engine: report.places}),
+        ),
+    )
+
+
+def _frames(report: HostReport) -> Snapshot:
+    totals = report.totals
     made = {
         "sent": totals.sent,
         "spoken": totals.spoken,
@@ -135,19 +160,6 @@ def _worker(report: HostReport) -> Snapshot:
         "given_up": totals.given_up,
     }
     return (
-        gauge("worker_sessions", "Sessions that workers have.", {engine: report.sessions}),
-        gauge(
-            "engine_healthy",
-            "Workers whose engine is healthy.",
-            {engine: report.engine_state.is_healthy},
-        ),
-        gauge("engine_jobs_waiting", "Mouths that wait for the engine.", report.waiting_jobs),
-        gauge("places_used", "Sessions that hold a place to speak.", {engine: report.speaking}),
-        gauge(
-            "places",
-            "Places to speak; none where they are not known.",
-            ({} if report.places is None else {engine: report.places}),
-        ),
         counter(
             "frames_total",
             "Frames by kind: sent in all, with speech; with a mouth held because sound was late, "
@@ -172,6 +184,12 @@ def _worker(report: HostReport) -> Snapshot:
         histogram(
             "encode_seconds", "How long encoding a live frame took.", _durations(report.encoding)
         ),
+    )
+
+
+def _engine(report: HostReport) -> Snapshot:
+    return (
+        gauge("engine_jobs_waiting", "Mouths that wait for the engine.", report.waiting_jobs),
         histogram(
             "engine_call_seconds",
             "How long a call of the engine took.",

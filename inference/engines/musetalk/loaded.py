@@ -166,13 +166,7 @@ def load_nets(
     if memory_gb:
         limit_memory(where, memory_gb)
     half = use_float16 and where.type != "cpu"
-    if where.type == "cpu":
-        give_way()
-    if where.type == "cuda":
-        # Parity is measured in full float32; the nets that run live are in half precision.
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.benchmark = True
+    _set_up(where)
     sizes = [size for size in buckets.SIZES if size <= max_batch] or [1]
     if where.type == "cpu":
         sizes = sizes[:3]
@@ -214,6 +208,17 @@ def load_nets(
             ) from error
         raise EngineUnavailable(f"{where} cannot run MuseTalk: {reason}") from error
     return loaded
+
+
+def _set_up(where: torch.device) -> None:
+    """Set what holds for all that this process runs on the device."""
+    if where.type == "cpu":
+        give_way()
+    if where.type == "cuda":
+        # Parity is measured in full float32; the nets that run live are in half precision.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True
 
 
 def _is_finite(loaded: LoadedModel) -> bool:

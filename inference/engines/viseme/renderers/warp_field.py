@@ -91,11 +91,6 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     """Return the warp that gives ``face`` the mouth ``shape``."""
     awake = awakeness(shape)
     width = 1 + _SPREAD * shape.wide - _ROUND * shape.round - _OPEN_NARROWS * shape.open
-    # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
-    gap = _OPEN_GAP * shape.open * (1 + _OPEN_EARLY * (1 - shape.open))
-    gap *= (1 - 0.12 * shape.round) * (1 - shape.press)
-    gap = gap * (1 - 0.75 * shape.tuck) + _TUCK_GAP * shape.tuck
-
     # Columns of the target, and the columns of the source they come from at the mouth's height.
     squeeze = COLUMN_X * (1 / width - 1) * _fade(COLUMN_X / _SQUEEZE_REACH)
     source_x = COLUMN_X + squeeze
@@ -114,8 +109,46 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
         ),
     )
     own_gap = (knots[3] - knots[2]) * awake
+    travel, opening = _travel(face, shape, source_x, own_gap)
+    target = np.maximum.accumulate(knots + travel, axis=0)
     overclose = np.minimum(_OVERCLOSE, 0.45 * own_gap)
+    knots[2] -= overclose
+    knots[3] += overclose
+    seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
+    y_low, y_high = face.y_range
+    return WarpField(
+        table=_table(target, knots - target, squeeze, seam, y_low, y_high),
+        y_low=y_low,
+        y_high=y_high,
+        upper=target[2],
+        lower=target[3],
+        awake=awake,
+    )
 
+
+def _gap(shape: MouthShape) -> float:
+    """How far the lips are apart where they are furthest."""
+    # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
+    gap = _OPEN_GAP * shape.open * (1 + _OPEN_EARLY * (1 - shape.open))
+    gap *= (1 - 0.12 * shape.round) * (1 - shape.press)
+    return gap * (1 - 0.75 * shape.tuck) + _TUCK_GAP * shape.tuck
+
+
+def _travel(
+    face: FaceFrame, shape: MouthShape, source_x: Floats, own_gap: Floats
+) -> tuple[Floats, Floats]:
+    """How far each of the seven lines of the face moves, from its top to its bottom.
+
+    Args:
+        face: The face.
+        shape: The mouth's.
+        source_x: The columns of the source, float32 ``[COLUMNS]``.
+        own_gap: How far the source's lips are apart there, as far as that is taken away.
+
+    Returns:
+        The travel, downwards, ``[7, COLUMNS]``; how far the lips are apart, ``[COLUMNS]``.
+    """
+    gap = _gap(shape)
     fuller = _ROUND_FULLER * shape.round
     arch = _dome(source_x, face.left, face.right, _UPPER_POWER - fuller)
     dome = _dome(source_x, face.left, face.right, _LOWER_POWER - fuller)
@@ -127,21 +160,29 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     opening = rise + sink
     thick = (_POUT * shape.round - _PRESS * shape.press) * dome
 
-    travel = np.zeros_like(knots)
+    travel = np.zeros((7, *source_x.shape), np.float32)
     travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + SHUT_TRAVEL[0] * own_gap
     travel[2] = lips - rise + SHUT_TRAVEL[1] * own_gap
     travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
     travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
     travel[4] -= 0.03 * shape.tuck * dome
     travel[5] = (_JAW_SHARE * gap - 0.35 * float(own_gap.max())) * _fade(COLUMN_X / REACH)
+    return travel, opening
 
-    target = np.maximum.accumulate(knots + travel, axis=0)
-    source = knots.copy()
-    source[2] -= overclose
-    source[3] += overclose
-    back = source - target  # what a target point has to add to find its source
 
-    y_low, y_high = face.y_range
+def _table(
+    target: Floats, back: Floats, squeeze: Floats, seam: Floats, y_low: float, y_high: float
+) -> Floats:
+    """Return the table of `WarpField`.
+
+    Args:
+        target: Where the lines of the face are, ``[7, COLUMNS]``.
+        back: What a point on them has to add to find its source, likewise.
+        squeeze: How far sideways that is at the mouth's height, ``[COLUMNS]``.
+        seam: How much of a seam there is, 0..1, ``[COLUMNS]``.
+        y_low: The first row.
+        y_high: The last row.
+    """
     rows = np.linspace(y_low, y_high, ROWS, dtype=np.float32)[:, None]
     table = np.empty((ROWS, COLUMNS, 5), np.float32)
     table[..., 0] = squeeze * _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
@@ -152,15 +193,8 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     table[..., 1] = vertical
     table[..., 2] = rows - target[2]
     table[..., 3] = target[3] - rows
-    table[..., 4] = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
-    return WarpField(
-        table=table,
-        y_low=y_low,
-        y_high=y_high,
-        upper=target[2],
-        lower=target[3],
-        awake=awake,
-    )
+    table[..., 4] = seam
+    return table
 
 
 def _motion(shape: MouthShape) -> float:
