@@ -81,6 +81,8 @@ class _Process:
     number: int
     child: asyncio.subprocess.Process
     control: ControlSocket[ProcessMessage]
+    was_ready: bool = False
+    """Whether it has served."""
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +164,7 @@ class Supervisor:
         """Run one process, repeatedly, until the end."""
         while not self._end.is_set():
             try:
-                status = await self._run_once(number)
+                status, was_ready = await self._run_once(number)
             except Exception as error:
                 log.exception("process %d could not be started", number)
                 self._fail(f"process {number} could not be started: {error}")
@@ -170,11 +172,12 @@ class Supervisor:
             if self._end.is_set():
                 return
             log.error("process %d ended (%s); starting another", number, describe_status(status))
-            self._count_death(number, status)
+            self._count_death(number, status, was_ready=was_ready)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._end.wait(), RESTART_AFTER_S)
 
-    async def _run_once(self, number: int) -> int:
+    async def _run_once(self, number: int) -> tuple[int, bool]:
+        """Run one process; returns its exit status, and whether it has served."""
         ours, theirs = control_pair()
         try:
             child = await asyncio.create_subprocess_exec(
@@ -219,14 +222,15 @@ class Supervisor:
             for other in self._processes.values():
                 if self._send(other, ProcessEnded(child.pid)):
                     break
-        return status
+        return status, process.was_ready
 
-    def _count_death(self, number: int, status: int) -> None:
+    def _count_death(self, number: int, status: int, *, was_ready: bool) -> None:
         self._deaths += 1
-        if self._restarts[number].count_death(time.monotonic()):
+        if self._restarts[number].count_death(time.monotonic(), was_ready=was_ready):
+            when = f"within {DEATHS_WITHIN_S:.0f} s" if was_ready else "before it was ready"
             self._fail(
-                f"process {number} ended {DEATHS} times within {DEATHS_WITHIN_S:.0f} s, the "
-                f"last time with {describe_status(status)}; what it said stands above."
+                f"process {number} ended {DEATHS} times {when}, the last time with "
+                f"{describe_status(status)}; what it said stands above."
             )
 
     def _fail(self, reason: str) -> None:
@@ -268,6 +272,7 @@ class Supervisor:
             adopted=beat.adopted,
             is_ready=beat.is_ready,
         )
+        sender.was_ready |= beat.is_ready
         is_complete = len(self._processes) == self._count
         if not self._is_ready and is_complete:
             self._is_ready = all(load.is_ready for load in self._placement.loads.values())

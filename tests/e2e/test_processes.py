@@ -178,6 +178,6 @@ def test_processes_that_cannot_start_end_the_command(start, tmp_path):
         ENGINE="musetalk",
         MODEL_PATH=str(tmp_path),
     )
-    assert process.wait(60) == 1
-    assert re.search(r"process \d ended 5 times within 30 s", process.output)
+    assert process.wait(100) == 1
+    assert re.search(r"process \d ended 5 times before it was ready", process.output)
     assert "ENGINE=musetalk, but" in process.output
