@@ -18,9 +18,9 @@ from typing import Any, Self
 
 from benchmarks.load import Viewer
 from benchmarks.raw_stream import RawStream, connect
-from benchmarks.speech import speech
+from benchmarks.speech import Speech, speech
 from inference.timing import FRAME_S
-from talking_avatar import AvatarClient
+from talking_avatar import AvatarClient, SpeechRefused
 
 OPEN_WITHIN_S = 90.0
 ANSWER_WITHIN_S = 30.0
@@ -36,6 +36,8 @@ class HeldReport:
     """What the sessions of one process saw, from `HeldSessions.begin` to `HeldSessions.end`."""
 
     frames: int
+    speech_frames: int
+    """Those of them that show speech."""
     errors: int
     cores: float
     """What the process itself took."""
@@ -116,10 +118,14 @@ class _Idle:
         for stream in self._streams:
             stream.forget()
 
-    def seen(self) -> tuple[int, int]:
-        """Return frames and errors."""
-        frames = sum(len(stream.times_ms) for stream in self._streams)
-        return frames, sum(stream.errors + stream.is_lost for stream in self._streams)
+    def report(self, cores: float) -> HeldReport:
+        """Return what they saw."""
+        return HeldReport(
+            frames=sum(len(stream.times_ms) for stream in self._streams),
+            speech_frames=0,
+            errors=sum(stream.errors + stream.is_lost for stream in self._streams),
+            cores=cores,
+        )
 
 
 class _Speaking:
@@ -132,10 +138,15 @@ class _Speaking:
         for viewer in self._viewers:
             viewer.is_counting = True
 
-    def seen(self) -> tuple[int, int]:
-        """Return frames and errors."""
+    def report(self, cores: float) -> HeldReport:
+        """Return what they saw."""
         reports = [viewer.report() for viewer in self._viewers]
-        return sum(each.frames for each in reports), sum(sum(e.errors.values()) for e in reports)
+        return HeldReport(
+            frames=sum(report.frames for report in reports),
+            speech_frames=sum(report.speech_frames for report in reports),
+            errors=sum(sum(report.errors.values()) for report in reports),
+            cores=cores,
+        )
 
 
 _Hold = Callable[[AsyncExitStack, str, str, int], Coroutine[Any, Any, _Idle | _Speaking]]
@@ -163,9 +174,8 @@ async def _serve(hold: _Hold, pipe: Connection, address: str, user_id: str, coun
                 began_s, cpu_s = time.monotonic(), sum(os.times()[:2])
                 pipe.send(True)
             else:
-                frames, errors = sessions.seen()
-                took_s = time.monotonic() - began_s
-                pipe.send(HeldReport(frames, errors, (sum(os.times()[:2]) - cpu_s) / took_s))
+                cpu_s = sum(os.times()[:2]) - cpu_s
+                pipe.send(sessions.report(cpu_s / (time.monotonic() - began_s)))
 
 
 async def _hold_idle(stack: AsyncExitStack, address: str, user_id: str, count: int) -> _Idle:
@@ -179,6 +189,15 @@ async def _hold_idle(stack: AsyncExitStack, address: str, user_id: str, count: i
     return _Idle(streams)
 
 
+async def _speak(viewer: Viewer, spoken: Speech, delay_s: float) -> None:
+    """Speak without a pause; where the server has no place, try again as it says."""
+    while viewer.client.closed is None:
+        try:
+            await viewer.speak(spoken, delay_s)
+        except SpeechRefused as refusal:
+            delay_s = (refusal.retry_after_ms or 1_000) / 1_000
+
+
 async def _hold_speaking(
     stack: AsyncExitStack, address: str, user_id: str, count: int
 ) -> _Speaking:
@@ -188,7 +207,7 @@ async def _hold_speaking(
         client = AvatarClient(address, user_id, is_binary=False, reconnects=False)
         viewer = Viewer(await stack.enter_async_context(client))
         viewers.append(viewer)
-        for work in (viewer.watch(), viewer.speak(spoken, FRAME_S * number / count)):
+        for work in (viewer.watch(), _speak(viewer, spoken, FRAME_S * number / count)):
             stack.callback(asyncio.create_task(work).cancel)
         await asyncio.sleep(1 / _SESSIONS_A_SECOND)
     return _Speaking(viewers)

@@ -3,7 +3,7 @@
 What it costs a server to be observed. Two servers run: one with METRICS, scraped every five
 seconds, which is far more often than Prometheus does by default, and with its log in JSON; one
 without either. They carry the same sessions in turns, so that what else the machine does counts for
-both, and what is compared is the processor time of each pair.
+both, and what is compared is the processor time of a frame, pair by pair.
 
 Both count what they do, since the admin and /sessions want that too: what a frame's counting costs
 is measured apart, and so is what one scrape and one line of the log cost.
@@ -45,8 +45,12 @@ class Run:
 
     cores: float
     """That the server took."""
+    cpu_ms: float
+    """Of the server, a frame."""
     share_of_frames: float
     """That came, of those due: a machine that is too slow compares nothing."""
+    share_of_speech: float
+    """The same of frames that show speech."""
     client_cores: float
     """Of the busiest client process."""
 
@@ -96,10 +100,14 @@ def run_once(server: ServerProcess, options: argparse.Namespace) -> Run:
         pause.wait(options.seconds)
         cores = (server.tree.cpu_s() - cpu_s) / (time.monotonic() - began_s)
         reports = [sessions.end() for sessions in held]
-    due = (options.idle + options.speaking) * options.seconds / FRAME_S
+    frames = sum(report.frames for report in reports)
+    due_of_one = options.seconds / FRAME_S
+    speaking_due = max(1, options.speaking) * due_of_one
     return Run(
         cores,
-        share_of_frames=sum(report.frames for report in reports) / due,
+        cpu_ms=cores * options.seconds * 1_000 / max(1, frames),
+        share_of_frames=frames / ((options.idle + options.speaking) * due_of_one),
+        share_of_speech=sum(report.speech_frames for report in reports) / speaking_due,
         client_cores=max(report.cores for report in reports),
     )
 
@@ -175,7 +183,7 @@ def measure(options: argparse.Namespace) -> Verdict:
         size_bytes = [scrape(on) for _ in range(SCRAPES)][-1]
         scrape_ms = (on.tree.cpu_s() - before_s) / SCRAPES * 1_000
         lines = len(on.log().splitlines())
-    more = [100 * (a.cores / b.cores - 1) for a, b in zip(runs[on], runs[off], strict=True)]
+    more = [100 * (a.cpu_ms / b.cpu_ms - 1) for a, b in zip(runs[on], runs[off], strict=True)]
     cores_off = statistics.median(run.cores for run in runs[off])
     verdict.at_most(
         "more with metrics and JSON, median", WANTED_PERCENT, statistics.median(more), "%"
@@ -186,6 +194,9 @@ def measure(options: argparse.Namespace) -> Verdict:
     verdict.told("cores, without", cores_off)
     both = [*runs[on], *runs[off]]
     verdict.at_least("frames received, of those due", 0.95, min(r.share_of_frames for r in both))
+    if options.speaking:
+        speech_share = min(run.share_of_speech for run in both)
+        verdict.at_least("frames with speech, of those due", 0.9, speech_share)
     verdict.below("client cores", CLIENT_LIMIT, max(run.client_cores for run in both), unit="")
     verdict.told("one scrape", scrape_ms, "ms")
     share = scrape_ms / 1_000 / SCRAPE_EVERY_S / cores_off * 100

@@ -24,6 +24,18 @@ FRAMES_PER_S = 100
 UNSENT_LIMIT_BYTES = 32 * 1024
 """How much unsent data the kernel may hold: about two pictures."""
 CLOSE_SERVER_FAULT = 4500
+MAX_SHORT_BYTES = 0xFFFF
+"""The largest message whose length has two bytes; pictures have some thousand."""
+
+
+def short_frame(payload: bytes, *, is_binary: bool) -> bytes:
+    """Return a whole message of at most `MAX_SHORT_BYTES` as one frame (RFC 6455, 5.2).
+
+    Autobahn's own way there takes a third of what sending a picture costs.
+    """
+    size = len(payload)
+    length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return (b"\x82" if is_binary else b"\x81") + length + payload
 
 
 class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
@@ -86,7 +98,16 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802  named by Daphne
         # The peer may be gone while the application does not know it yet.
-        if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
+        if self.state not in (self.STATE_CONNECTING, self.STATE_OPEN):
+            return
+        payload = content if binary else content.encode()
+        if (
+            self.state == self.STATE_OPEN
+            and self._perMessageCompress is None
+            and len(payload) <= MAX_SHORT_BYTES
+        ):
+            self.sendData(short_frame(payload, is_binary=binary))
+        else:
             super().serverSend(content, binary)
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802  named by Autobahn
