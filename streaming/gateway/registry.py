@@ -109,7 +109,7 @@ class Registry:
         self.leases: Leases = NoLeases()
         """What holders have on all machines together."""
         self._connections: set[Connection] = set()
-        self.subject_speech = SubjectSpeech(self._connections)
+        self.subject_speech = SubjectSpeech()
         self._by_session_id: dict[str, Connection] = {}
         self._past = SessionMetrics()
         self._last_worker: SessionClaimed | None = None
@@ -130,6 +130,7 @@ class Registry:
             return
         self._connections.remove(connection)
         self._past.add(connection.session.metrics)
+        self.subject_speech.left(connection.session)
         if outcome := _start_of(connection):
             self._starts[outcome] += 1
         if connection.session.link is not None:

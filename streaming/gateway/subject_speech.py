@@ -6,7 +6,7 @@ waits for an answer, and a subject that fills all of them at once gets at most t
 each.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from django.conf import settings
@@ -19,13 +19,6 @@ from streaming.session.session import Session
 REPORT_STEP_S = 10
 
 
-class Connection(Protocol):
-    """A session, and who opened it."""
-
-    session: Session
-    principal: Principal | None
-
-
 class Peers(Protocol):
     """The other app processes of this machine."""
 
@@ -36,15 +29,13 @@ class Peers(Protocol):
 class SubjectSpeech:
     """Counts the speech that waits, by subject. Lives on one event loop."""
 
-    def __init__(self, connections: Iterable[Connection]) -> None:
-        """Begin to count.
-
-        Args:
-            connections: Those of this process.
-        """
+    def __init__(self) -> None:
+        """Begin to count."""
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
-        self._connections = connections
+        self._sessions: dict[str, set[Session]] = {}
+        """Of this process, by subject."""
+        self._subjects: dict[Session, str] = {}
         self._elsewhere: dict[str, int] = {}
         """Samples that wait in the other processes."""
         self._told: dict[str, int] = {}
@@ -61,6 +52,8 @@ class SubjectSpeech:
         if session.speech is None or principal is None or not limit_s:
             return
         subject = principal.subject
+        self._subjects[session] = subject
+        self._sessions.setdefault(subject, set()).add(session)
 
         def queued_elsewhere() -> int:
             return self._queued(subject, but=session) + self._elsewhere.get(subject, 0)
@@ -74,6 +67,15 @@ class SubjectSpeech:
 
         session.speech.shared_room = SharedRoom(limit_s, queued_elsewhere, accepted)
 
+    def left(self, session: Session) -> None:
+        """Count no longer what waits in a session that is over."""
+        subject = self._subjects.pop(session, None)
+        if subject is None:
+            return
+        self._sessions[subject].discard(session)
+        if not self._sessions[subject]:
+            del self._sessions[subject]
+
     def told(self, samples: Mapping[str, int]) -> None:
         """Take what waits in all other processes together, of some subjects."""
         self._elsewhere.update(samples)
@@ -84,13 +86,8 @@ class SubjectSpeech:
         """Tell the other processes what has changed here; to be called each second."""
         if self.peers is None:
             return
-        queued = dict.fromkeys(self._told, 0)
-        for connection in self._connections:
-            speech = connection.session.speech
-            if speech is None or speech.shared_room is None or connection.principal is None:
-                continue
-            subject = connection.principal.subject
-            queued[subject] = queued.get(subject, 0) + speech.window.queued
+        subjects = self._told.keys() | self._sessions.keys()
+        queued = {subject: self._queued(subject) for subject in subjects}
         self._tell({s: n for s, n in queued.items() if n != self._told.get(s, 0)})
 
     def _tell(self, changed: Mapping[str, int]) -> None:
@@ -101,7 +98,5 @@ class SubjectSpeech:
             self.peers.speech_waits(changed)
 
     def _queued(self, subject: str, *, but: Session | None = None) -> int:
-        sessions = (
-            c.session for c in self._connections if c.principal and c.principal.subject == subject
-        )
+        sessions = self._sessions.get(subject, ())
         return sum(s.speech.window.queued for s in sessions if s.speech and s is not but)
