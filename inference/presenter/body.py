@@ -56,12 +56,21 @@ SHOULDERS = (
 
 def _on_body() -> skia.Path:
     """Shoulders and neck: shadows of the clothes fall there, and not on the room behind."""
-    neck = ((192, 300), (321, 300), (321, 380), (192, 380))
+    neck = (
+        (205, 300), (307, 300), (307, 352), (316, 368), (320, 380),
+        (193, 380), (197, 368), (205, 352),
+    )  # fmt: skip
     return skia.Op(
         spline(SHOULDERS, closed=True, tension=0.8),
         spline(neck, closed=True, tension=0.0),
         skia.PathOp.kUnion_PathOp,
     )
+
+
+def _in_collar() -> skia.Path:
+    """The same, and all that the collar leaves free: the ends of the neckline are beneath it."""
+    free = ((193, 372), (320, 372), (320, 470), (193, 470))
+    return skia.Op(_on_body(), spline(free, closed=True, tension=0.0), skia.PathOp.kUnion_PathOp)
 
 
 def _height() -> Field:
@@ -110,8 +119,9 @@ def top(clothes: Clothes) -> Rgba:
         clip(canvas, _on_body())
         canvas.drawPath(cast, paint("6E3326", 0.40, stroke=5, blur=2.4))
         canvas.restore()
-        put(canvas, fabric)
         canvas.save()
+        clip(canvas, _in_collar())
+        put(canvas, fabric)
         clip(canvas, shape)
         hem = spline(tuple((px, py + 1.4) for px, py in neckline))
         canvas.drawPath(hem, paint("FFFFFF", 0.75, stroke=1.6, blur=0.5))
@@ -150,6 +160,7 @@ def _paint_jacket(canvas: skia.Canvas, tone: Tones, fabric: Rgba, shoulders: ski
     canvas.restore()
     # the jacket's shadow on the blouse
     canvas.save()
+    clip(canvas, _in_collar())
     clip(canvas, opening)
     for line in (
         ((189, 372), (199, 402), (217, 452), (241, 512), (254, 580)),

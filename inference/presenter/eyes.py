@@ -227,6 +227,9 @@ def _between(points: list[Point], at: float) -> Point:
 
 
 def _draw_upper_lashes(canvas: skia.Canvas, upper: list[Point], shut: float, long: float) -> None:
+    # Short ones are no longer told apart where the lids meet: one by one they would be dots.
+    seen = 0.74 * (1 - max(1 - long, 0.0) * (0.45 + 0.55 * shut))
+    soft = 0.5 * max(1 - long, 0.0)
     for i in range(21):
         at = 0.12 + 0.87 * i / 20
         x, y = _between(upper, at)
@@ -235,7 +238,8 @@ def _draw_upper_lashes(canvas: skia.Canvas, upper: list[Point], shut: float, lon
         rise = math.cos(math.pi * min(shut, 1.0) * 0.86)  # up, forward (seen short), down
         end = (x + length * math.sin(lean), y - 1.2 * long - length * rise * math.cos(lean) * 0.82)
         bend = (x + 0.25 * (end[0] - x), y - 1.0 + 0.62 * (end[1] - y))
-        canvas.drawPath(spline(((x, y - 0.4), bend, end)), paint("1E0F0C", 0.74, stroke=0.7))
+        hair = paint("1E0F0C", seen, stroke=0.7, blur=soft)
+        canvas.drawPath(spline(((x, y - 0.4), bend, end)), hair)
 
 
 def _draw_lower_lashes(canvas: skia.Canvas, lower: list[Point], long: float) -> None:
