@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks import parity_fullsize
 from benchmarks.parity_table import Verdict, largest, print_table, within
@@ -114,7 +115,7 @@ def face_stages(golden: GoldenSet) -> Stages:
     yield within("box", box, vision["bbox_v15"], 0)
     crop = latents.face_crop(frame, box)
     yield within("crop 256x256", crop, vision["crop256_bgr"], 1)
-    masked, reference = latents.encoder_input(crop)
+    masked, reference = latents.encoder_input(_rgb(crop))
     yield within("masked input", masked[:, ::8, ::8], vision["masked_input_sub"], 1e-6)
     yield within("reference input", reference[:, ::8, ::8], vision["ref_input_sub"], 1e-6)
     mean, deviation = golden.nets.encoder(torch.stack((masked, reference)))
@@ -127,13 +128,17 @@ def face_stages(golden: GoldenSet) -> Stages:
     yield within("UNet latents", chained_latents(golden), vision["unet_latents"], 2e-4)
 
 
+def _rgb(crop_bgr: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(crop_bgr[..., ::-1]))[None]
+
+
 def chained_latents(golden: GoldenSet) -> torch.Tensor:
     """UNet input ``[1, 8, 32, 32]`` from the picture, with the reference's noise."""
     vision = golden.vision
     crop = latents.face_crop(golden.frame, Box(*map(int, vision["bbox_v15"])))
-    mean, deviation = golden.nets.encoder(latents.encoder_input(crop))
+    mean, deviation = golden.nets.encoder(latents.encoder_input(_rgb(crop)))
     noise = np.concatenate([vision["noise_masked"], vision["noise_ref"]])
-    return latents.unet_latents(mean, deviation, torch.from_numpy(noise))[None]
+    return latents.unet_latents(mean, deviation, torch.from_numpy(noise))
 
 
 def chained_context(golden: GoldenSet) -> torch.Tensor:
@@ -179,7 +184,8 @@ def blend_stages(golden: GoldenSet) -> Stages:
         box = Box(*map(int, vision[f"{name}_bbox"]))
         crop = boxes.crop_box(box)
         yield within(f"{name}: crop box", crop, vision[f"{name}_crop_box"], 0)
-        fed = masks.parsing_input(masks.square_crop(frame, crop))[0, :, ::8, ::8]
+        pixels = masks.parsing_pixels(masks.square_crop(frame, crop))
+        fed = masks.normalized(torch.from_numpy(pixels)[None])[0, :, ::8, ::8]
         yield within(f"{name}: parser input", fed, vision[f"{name}_bisenet_input_sub"], 0.02)
         regions: dict[str, Any] = {}
         for mode in ("raw", "neck", "jaw"):

@@ -59,7 +59,10 @@ class Command(BaseCommand):
             return
         try:
             preparer = offline.load_preparer(
-                settings.MODEL_PATH, options["device"], self.stdout.write
+                settings.MODEL_PATH,
+                options["device"],
+                self.stdout.write,
+                use_float16=settings.USE_FLOAT16,
             )
         except EngineUnavailable as error:
             raise CommandError(str(error)) from None

@@ -29,6 +29,7 @@ from inference.engines.musetalk.execution.batch import FaceJob, Queued, Renderer
 from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.execution.thread_priority import give_way
+from inference.engines.musetalk.nets.blocks import use_operations
 from inference.engines.musetalk.networks import Networks, load_networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
@@ -177,15 +178,22 @@ def load_nets(
         runner = Runner(nets, where, dtype, buckets=sizes)
         if where.type != "cpu":
             runner.warm_up(check_open=check_open)
+        preparer = ClipPreparer(nets.encoder, nets.face_parsing, where)
+        use_operations(nets.encoder, runner.operations)
+        beside = stream_of(where, is_urgent=False)
+        if where.type == "cuda":
+            check_open()
+            with beside():
+                preparer.warm_up()
         return LoadedModel(
             nets=nets,
             device=where,
             runner=runner,
             renderer=Renderer(runner, nets.width),
-            preparer=ClipPreparer(nets.encoder, nets.face_parsing, where),
+            preparer=preparer,
             window=StreamingWindow(before=context.before, after=context.after),
             live=stream_of(where, is_urgent=True),
-            beside=stream_of(where, is_urgent=False),
+            beside=beside,
         )
 
     try:

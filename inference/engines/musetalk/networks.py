@@ -157,12 +157,13 @@ class Networks:
     def to(self, device: torch.device, dtype: torch.dtype) -> "Networks":
         """Move in place; convolution weights are laid out as the device likes them.
 
-        Whisper, the VAE's encoder and the face parser keep float32 on their device: the first is a
-        hundredth of the work and sets the clamp of the mel, the others run at preparation only.
+        Whisper and the face parser keep float32 on their device: the first is a hundredth of the
+        work and sets the clamp of the mel, the other says where a mask ends.
         """
-        for net in (self.unet, self.decoder):
-            net.to(device=device, dtype=dtype, memory_format=layout_of(device))
-        for net in (self.whisper, self.encoder, self.face_parsing):
+        for net in (self.unet, self.decoder, self.encoder):
+            if net is not None:
+                net.to(device=device, dtype=dtype, memory_format=layout_of(device))
+        for net in (self.whisper, self.face_parsing):
             if net is not None:
                 net.to(device=device)
         return self

@@ -100,9 +100,10 @@ class Runner:
                     Graphs(self.decode, self._hidden_inputs, second),
                 )
         with using(device):
-            chosen = find_operations(device, dtype) if fuses else None
-        use_operations(self._unet, chosen)
-        use_operations(self._decoder, chosen)
+            self.operations = find_operations(device, dtype) if fuses else None
+            """What was chosen for this device; None: as torch has it."""
+        for net in (self._unet, self._decoder):
+            use_operations(net, self.operations)
         # Weights were brought here on another stream than those that read them.
         synchronize(device)
 

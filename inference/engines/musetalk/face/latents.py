@@ -19,23 +19,36 @@ def face_crop(picture_bgr: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     return resized
 
 
-def encoder_input(crop_bgr: NDArray[np.uint8]) -> Tensor:
-    """uint8 BGR ``[256, 256, 3]`` → float32 RGB in -1..1 ``[2, 3, 256, 256]``: masked, reference.
+def encoder_input(faces: Tensor) -> Tensor:
+    """Pixels of faces as the encoder takes them: of each the masked one, then the reference.
 
     The masked one is black (-1) in its lower half: what the UNet is to fill in.
+
+    Args:
+        faces: uint8 RGB ``[B, 256, 256, 3]``, on any device.
+
+    Returns:
+        Float32 in -1..1, ``[2 * B, 3, 256, 256]``.
     """
-    rgb = torch.from_numpy(np.ascontiguousarray(crop_bgr[..., ::-1])).permute(2, 0, 1)
-    reference = (rgb.float() / 255.0 - 0.5) / 0.5
+    reference = (faces.permute(0, 3, 1, 2).float() / 255.0 - 0.5) / 0.5
     masked = reference.clone()
-    masked[:, FACE_SIZE // 2 :] = -1.0
-    return torch.stack((masked, reference))
+    masked[:, :, FACE_SIZE // 2 :] = -1.0
+    return torch.stack((masked, reference), 1).flatten(0, 1)
 
 
 def unet_latents(mean: Tensor, deviation: Tensor, noise: Tensor | None = None) -> Tensor:
-    """Posterior of (masked, reference), each ``[2, 4, 32, 32]`` → UNet input ``[8, 32, 32]``.
+    """Posterior of (masked, reference) → what the UNet takes of each picture.
 
     Without ``noise`` the posterior's mode: two preparations of one picture are then the same. (The
     reference draws from the posterior, unseeded.)
+
+    Args:
+        mean: ``[2 * B, 4, 32, 32]``.
+        deviation: Likewise.
+        noise: Likewise, or None.
+
+    Returns:
+        ``[B, 8, 32, 32]``.
     """
     latents = mean if noise is None else mean + deviation * noise
-    return (latents * LATENT_SCALE).flatten(0, 1)
+    return (latents * LATENT_SCALE).unflatten(0, (-1, 2)).flatten(1, 2)

@@ -5,6 +5,7 @@ are not there, from the oval of the face mesh. Both end in the same way: resized
 cut to the face box, upper half removed, blurred.
 """
 
+from functools import cache
 from typing import Literal
 
 import cv2
@@ -47,12 +48,31 @@ def square_crop(picture_bgr: NDArray[np.uint8], box: Box) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(picture_bgr[..., ::-1])).crop(box)
 
 
-def parsing_input(crop: Image.Image) -> torch.Tensor:
-    """float32 ``[1, 3, 512, 512]``, as the face parser was trained to see."""
-    small = crop.resize((PARSING_SIZE, PARSING_SIZE), Image.Resampling.BILINEAR)
-    rgb = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255.0
-    mean, deviation = (torch.tensor(x)[:, None, None] for x in (PARSING_MEAN, PARSING_STD))
-    return ((rgb - mean) / deviation)[None]
+def parsing_pixels(crop: Image.Image) -> NDArray[np.uint8]:
+    """uint8 RGB ``[512, 512, 3]`` of a square crop."""
+    return np.array(crop.resize((PARSING_SIZE, PARSING_SIZE), Image.Resampling.BILINEAR))
+
+
+def normalized(pixels: torch.Tensor) -> torch.Tensor:
+    """Return `parsing_pixels` as the face parser was trained to see them.
+
+    Args:
+        pixels: uint8 ``[B, 512, 512, 3]``, on any device.
+
+    Returns:
+        Float32 ``[B, 3, 512, 512]``.
+    """
+    mean, deviation = _statistics(pixels.device)
+    return (pixels.permute(0, 3, 1, 2).float() / 255.0 - mean) / deviation
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `normalized` needs, brought to a device once: bringing it there waits for the device."""
+    mean, deviation = (
+        torch.tensor(values, device=device)[:, None, None] for values in (PARSING_MEAN, PARSING_STD)
+    )
+    return mean, deviation
 
 
 def dilate_element() -> Mask:

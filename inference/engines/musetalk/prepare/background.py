@@ -30,8 +30,8 @@ class PreparedElsewhere(Exception):
 
 
 Progress = Callable[[int, int], None]
-"""Told how many pictures are done, of how many: after each one, and with 0 while those of the clip
-are decoded and their faces found. What it raises ends the preparation."""
+"""Called with how many pictures are done, and of how many: before the first, and after each one.
+What it raises ends the preparation."""
 
 
 @dataclass(slots=True, eq=False)

@@ -6,9 +6,8 @@ on its video.
 
 import fcntl
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -83,15 +82,12 @@ def _prepare(
     progress: Progress | None,
 ) -> FaceClip:
     clip = Clip(entry.name, entry, clip_path(folder, entry.name), PictureCache())
-    begun = partial(progress, 0, entry.frames) if progress else _unwatched
-    pictures = []
-    for index in range(entry.frames):
-        begun()
-        pictures.append(clip.picture(index))
+    if progress:
+        progress(0, entry.frames)
+    pictures = (clip.picture(index) for index in range(entry.frames))
     meshes = _kept_meshes(folder, entry)
-    if meshes is None:
-        meshes = find_meshes(pictures, begun)
-    faces = preparer.prepare(pictures, meshes, progress)
+    seen = find_meshes(pictures) if meshes is None else zip(pictures, meshes, strict=True)
+    faces = preparer.prepare(seen, entry.frames, progress)
     provenance = Provenance(manifest.version, preparer.mask_source)
     try:
         write_clip(kept, entry.name, faces, provenance)
@@ -120,26 +116,17 @@ def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
     return np.asarray(meshes, np.float32)
 
 
-def _unwatched() -> None:
-    """Nobody follows the preparation."""
-
-
-def find_meshes(
-    pictures: list[Picture], before_each: Callable[[], None] = _unwatched
-) -> NDArray[np.float32]:
-    """Return the meshes of the face that is seen, NaN where none is: 4 ms a picture.
+def find_meshes(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, NDArray[np.float32]]]:
+    """Yield each picture with the mesh of the face that is seen, NaN where none is: 4 ms each.
 
     Args:
-        pictures: I420.
-        before_each: Called before each picture; what it raises ends the search.
+        pictures: I420. All are looked at by the thread that asks for the first.
     """
     from inference.faces.mesh import FaceMesh
 
     mesh = FaceMesh()
-    meshes = np.full((len(pictures), MESH_POINTS, 2), np.nan, np.float32)
-    for index, picture in enumerate(pictures):
-        before_each()
+    for picture in pictures:
         rgb = cv2.cvtColor(picture, cv2.COLOR_YUV2RGB_I420).astype(np.uint8, copy=False)
-        if (face := mesh.find(rgb)) is not None:
-            meshes[index] = face.landmarks[:, :2]
-    return meshes
+        face = mesh.find(rgb)
+        nowhere = np.full((MESH_POINTS, 2), np.nan, np.float32)
+        yield picture, nowhere if face is None else face.landmarks[:, :2]

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from inference.assets.manifest import ClipEntry, Manifest
-from inference.engines.musetalk.devices import find_device
+from inference.engines.musetalk.devices import find_device, layout_of
 from inference.engines.musetalk.networks import load_encoder, load_face_parsing
 from inference.engines.musetalk.prepare.avatar import kept_in, read_clip
 from inference.engines.musetalk.prepare.background import Progress
@@ -41,16 +43,29 @@ def missing_clips(
 
 
 def load_preparer(
-    model_path: Path, device: str, say: Callable[[str], object] = lambda _: None
+    model_path: Path,
+    device: str,
+    say: Callable[[str], object] = lambda _: None,
+    *,
+    use_float16: bool = True,
 ) -> ClipPreparer:
-    """Return the nets that preparing needs.
+    """Return the nets that preparing needs; in half precision only where there is a GPU.
 
     Raises EngineUnavailable if a file or the device is missing.
     """
     tree, where = find_tree(model_path), find_device(device)
+    half = use_float16 and where.type != "cpu"
+    if where.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # all batches have one size
+        torch.backends.cudnn.allow_tf32 = False
     face_parsing = None
     if tree.face_parsing is None:
         say("no face parsing weights: masks come from the oval of the face")
     else:
         face_parsing = load_face_parsing(tree.face_parsing).to(where)
-    return ClipPreparer(load_encoder(tree).to(where), face_parsing, where)
+    encoder = load_encoder(tree).to(
+        device=where,
+        dtype=torch.float16 if half else torch.float32,
+        memory_format=layout_of(where),
+    )
+    return ClipPreparer(encoder, face_parsing, where)

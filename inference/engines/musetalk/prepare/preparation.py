@@ -4,7 +4,12 @@ Each picture for itself: one without a face, or with a face that cannot be boxed
 patch and shifts nothing.
 """
 
-from collections.abc import Sequence
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +19,27 @@ import torch
 from numpy.typing import NDArray
 
 from inference.engines.musetalk.constants import LATENT_SIZE
+from inference.engines.musetalk.execution.thread_priority import give_way
 from inference.engines.musetalk.face import latents
 from inference.engines.musetalk.face.boxes import Box, crop_box, mesh_box, with_margin
 from inference.engines.musetalk.face.masks import (
     Mask,
     face_region,
     oval_region,
-    parsing_input,
+    parsing_pixels,
     soft_mask,
     square_crop,
 )
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.background import Progress
+from inference.engines.musetalk.prepare.encoding import FaceNets, FacePixels
+from inference.engines.musetalk.prepare.threads import drawn, mapped
 from inference.media.types import Picture, Rectangle
 
 _NOWHERE = Rectangle(0, 0, 0, 0)
+
+_THREADS = min(4, max(1, (os.cpu_count() or 1) // 4))
+"""That cut and mask beside a GPU: one of them does about 100 pictures a second."""
 
 
 def to_bgr(picture: Picture) -> NDArray[np.uint8]:
@@ -58,59 +69,129 @@ def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Rectangle, 
     return Rectangle(left, top, right - left, bottom - top), whole[top:bottom, left:right]
 
 
-@dataclass(slots=True)
-class ClipPreparer:
-    """Prepares clips; the nets, float32, are on ``device``. Without a face parser, see `masks`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """A face that was found in a picture."""
 
-    encoder: Any
-    face_parsing: Any | None
-    device: torch.device
+    box: Box
+    mesh: NDArray[np.float32]
+    """``[468, 2]``, pixels."""
+    width: int
+    """Of the picture, as ``height``."""
+    height: int
+    pixels: FacePixels
+
+
+class ClipPreparer:
+    """Prepares clips; the nets are on ``device``. Without a face parser, see `masks`.
+
+    Pictures are cut, and masks made, in threads: the nets wait for them no more than they must.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        face_parsing: Any | None,
+        device: torch.device,
+        *,
+        batch: int | None = None,
+    ) -> None:
+        """Take nets that are on the device already; see `FaceNets`."""
+        self.device = device
+        self._nets = FaceNets(encoder, face_parsing, device, batch=batch)
+        self._threads = 1 if device.type == "cpu" else _THREADS
 
     @property
     def mask_source(self) -> str:
-        return "oval" if self.face_parsing is None else "parsing"
+        return "parsing" if self._nets.has_parser else "oval"
+
+    def warm_up(self) -> None:
+        """Have the device find its algorithms now; RuntimeError as it comes."""
+        self._nets.warm_up()
 
     def prepare(
         self,
-        pictures: Sequence[Picture],
-        meshes: NDArray[np.float32],
+        pictures: Iterable[tuple[Picture, NDArray[np.float32]]],
+        count: int,
         progress: Progress | None = None,
     ) -> FaceClip:
-        """``meshes`` ``[frames, 468, 2 or 3]``, pixels; NaN where no face was found."""
-        count = len(pictures)
+        """Prepare the ``count`` pictures of a clip.
+
+        Args:
+            pictures: Each with its mesh ``[468, 2 or 3]``, pixels; NaN where no face was found.
+                They are drawn in a thread of their own, while those before are worked on.
+            count: How many there are.
+            progress: Called after each picture.
+        """
         faces = np.zeros((count, 8, LATENT_SIZE, LATENT_SIZE), np.float16)
         places = np.zeros((count, 8), np.int32)
-        masks: list[Mask] = []
-        for index, (picture, mesh) in enumerate(zip(pictures, meshes, strict=True)):
-            masks.append(np.zeros((0, 0), np.uint8))
-            box = mesh_box(mesh[:, :2]) if np.isfinite(mesh[:, :2]).all() else None
-            if box is not None:
-                bgr = to_bgr(picture)
-                height, width = bgr.shape[:2]
-                box = with_margin(box, height)
-                soft = soft_mask(self._region(bgr, box, mesh[:, :2]), box)
-                patch, masks[-1] = patch_of(box, soft, width, height)
-                if patch is not _NOWHERE:
-                    faces[index] = self._latents(bgr, box)
-                    places[index] = (*box, *patch)
+        waiting: deque[tuple[int, _Face]] = deque()
+        masked: list[tuple[int, _Face, Future[tuple[Rectangle, Mask]]]] = []
+        done = itertools.count(1)
+
+        def note() -> None:
+            number = next(done)
             if progress:
-                progress(index + 1, count)
+                progress(number, count)
+
+        with ExitStack() as ended:
+            drawing, working = (_give_threads(ended, number) for number in (1, self._threads))
+            ahead = self._threads + 2 * self._nets.batch
+
+            def found() -> Iterator[FacePixels]:
+                seen = drawn(pictures, drawing, ahead)
+                for index, face in enumerate(mapped(self._find, seen, working, ahead)):
+                    if face is None:
+                        note()
+                    else:
+                        waiting.append((index, face))
+                        yield face.pixels
+
+            for encoded in self._nets.each(found()):
+                index, face = waiting.popleft()
+                faces[index] = encoded.latents
+                masked.append((index, face, working.submit(_patch_and_mask, face, encoded.parts)))
+                note()
+            masks = [np.zeros((0, 0), np.uint8)] * count
+            for index, face, made in masked:
+                patch, masks[index] = made.result()
+                if patch is _NOWHERE:
+                    faces[index] = 0
+                else:
+                    places[index] = (*face.box, *patch)
         return FaceClip(faces, _stacked(masks), places)
 
-    def _latents(self, bgr: NDArray[np.uint8], box: Box) -> NDArray[np.float16]:
-        pixels = latents.encoder_input(latents.face_crop(bgr, box)).to(self.device)
-        with torch.inference_mode():
-            mean, deviation = self.encoder(pixels)
-        half: NDArray[np.float16] = latents.unet_latents(mean, deviation).half().cpu().numpy()
-        return half
+    def _find(self, seen: tuple[Picture, NDArray[np.float32]]) -> _Face | None:
+        """Cut out what the nets are shown; None where there is no face."""
+        picture, mesh = seen[0], seen[1][:, :2]
+        box = mesh_box(mesh) if np.isfinite(mesh).all() else None
+        if box is None:
+            return None
+        bgr = to_bgr(picture)
+        height, width = bgr.shape[:2]
+        box = with_margin(box, height)
+        if not (box.x1 < width and box.x2 > 0 and box.y1 < box.y2):
+            return None
+        face = np.ascontiguousarray(latents.face_crop(bgr, box)[..., ::-1])
+        square = None
+        if self._nets.has_parser:
+            square = parsing_pixels(square_crop(bgr, crop_box(box)))
+        return _Face(box, mesh, width, height, FacePixels(face, square))
 
-    def _region(self, bgr: NDArray[np.uint8], box: Box, mesh: NDArray[np.float32]) -> Mask:
-        crop = crop_box(box)
-        if self.face_parsing is None:
-            return oval_region(mesh, crop)
-        with torch.inference_mode():
-            logits = self.face_parsing(parsing_input(square_crop(bgr, crop)).to(self.device))
-        return face_region(logits[0].argmax(0).cpu().numpy(), "jaw")
+
+def _give_threads(ended: ExitStack, number: int) -> ThreadPoolExecutor:
+    """Threads that end with ``ended``, whatever still waits for them."""
+    threads = ThreadPoolExecutor(number, "musetalk-preparing", initializer=give_way)
+    ended.callback(threads.shutdown, cancel_futures=True)
+    return threads
+
+
+def _patch_and_mask(face: _Face, parts: NDArray[np.uint8] | None) -> tuple[Rectangle, Mask]:
+    if parts is None:
+        region = oval_region(face.mesh, crop_box(face.box))
+    else:
+        region = face_region(parts, "jaw")
+    return patch_of(face.box, soft_mask(region, face.box), face.width, face.height)
 
 
 def _stacked(masks: list[Mask]) -> NDArray[np.uint8]:

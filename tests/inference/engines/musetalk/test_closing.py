@@ -11,6 +11,7 @@ from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.engines.musetalk.prepare import background
 from inference.engines.musetalk.prepare.background import MuseTalkAvatar
 from inference.engines.musetalk.prepare.clip_files import prepare_clip
+from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.errors import EngineStopped
 from tests.factories import make_avatar
 
@@ -45,19 +46,23 @@ def test_closing_ends_the_preparation_after_the_picture_in_progress():
     assert done == [1]
 
 
-def test_closing_ends_a_preparation_that_has_not_made_a_picture_yet(tmp_path):
-    """Decoding a clip and finding its faces takes seconds on a busy machine."""
-    manifest = make_avatar(tmp_path / "me", clips={"idle_0": 4})
+@pytest.mark.parametrize("last", [0, 2])
+def test_closing_ends_a_preparation_within_a_picture(tmp_path, last):
+    """And the threads that drew pictures and looked for faces ahead of it."""
+    manifest = make_avatar(tmp_path / "me", clips={"idle_0": 40})
     asked = []
 
     def progress(done, count):
         asked.append((done, count))
-        if len(asked) == 6:
+        if done == last:
             raise EngineStopped
 
+    preparer = ClipPreparer(None, None, torch.device("cpu"))
+    before = threading.active_count()
     with pytest.raises(EngineStopped):
-        prepare_clip(tmp_path / "me", manifest, manifest.clips[0], None, progress)
-    assert asked == [(0, 4)] * 6  # four decoded, and the second one's face not looked for
+        prepare_clip(tmp_path / "me", manifest, manifest.clips[0], preparer, progress)
+    assert asked == [(number, 40) for number in range(last + 1)]
+    assert threading.active_count() == before
 
 
 def test_closing_ends_a_load_between_two_steps():

@@ -486,7 +486,8 @@ def test_the_meshes_of_a_drawn_face_are_found_and_those_of_nobody_are_nan():
     faces = [draw_face(x=x) for x in (250, 256)]
     drawn = [np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2YUV_I420), np.uint8) for face in faces]
     nobody = np.full((768, 512), 128, np.uint8)
-    meshes = find_meshes([drawn[0], nobody, drawn[1]])
+    found = list(find_meshes([drawn[0], nobody, drawn[1]]))
+    meshes = np.stack([mesh for _, mesh in found])
     assert meshes.shape == (3, 468, 2)
     assert np.isnan(meshes[1]).all()
     assert np.median(meshes[2, :, 0] - meshes[0, :, 0]) == pytest.approx(6, abs=2)
