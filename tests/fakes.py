@@ -129,6 +129,9 @@ class LoudnessEngine:
     def load(self) -> None:
         return None
 
+    def lead_for(self, speaking: int) -> float:
+        return self.lead_s
+
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         return manifest.version
 

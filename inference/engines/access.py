@@ -98,7 +98,7 @@ class EngineAccess(MouthMaker, Protocol):
 
     @property
     def lead_s(self) -> float:
-        """How long before a frame is due its mouth must be requested."""
+        """How long before a frame is due its mouth must be requested, as many speak now."""
 
     @property
     def capacity(self) -> int | None:
@@ -109,7 +109,7 @@ class EngineAccess(MouthMaker, Protocol):
         """Sessions of other processes that hold one of these places."""
 
     def report_speaking(self, sessions: int) -> None:
-        """So many sessions of this process hold one."""
+        """So many sessions of the process, or of all that it serves, hold one."""
 
     @property
     def waiting(self) -> int:

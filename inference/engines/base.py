@@ -76,9 +76,6 @@ class Engine(Protocol):
     """Jobs in one call; final after `load`."""
     concurrency: int
     """Calls at the same time: the number of cores for a CPU engine, one for a GPU."""
-    lead_s: float
-    """How long before a frame is due its rendering must begin: time for a call, for the one that
-    runs already, and for encoding. It adds to the latency of speech. Final after `load`."""
 
     @property
     def capacity(self) -> int | None:
@@ -86,6 +83,16 @@ class Engine(Protocol):
 
     def load(self) -> None:
         """Load nets and warm up, once, in a thread; EngineUnavailable says what is missing."""
+
+    def lead_for(self, speaking: int) -> float:
+        """How long before a frame is due its rendering must begin, in seconds.
+
+        Time for a call, for the one that runs already, and for encoding. It adds to the latency of
+        speech.
+
+        Args:
+            speaking: How many sessions speak.
+        """
 
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Load what the engine keeps of an avatar; AvatarInvalid if it cannot be used."""

@@ -51,13 +51,14 @@ class InProcessEngine:
         self._batcher: Batcher[MouthRequest] = Batcher(concurrency=engine.concurrency)
         self._answers: dict[MouthRequest, Answer] = {}
         self._calls = CallMetrics()
+        self._speaking = 0
         self._call_s = 0.0
         """The shortest call, lately: underestimating makes a frame late, overestimating skips
         frames that would have made it."""
 
     @property
     def lead_s(self) -> float:
-        return self.engine.lead_s
+        return self.engine.lead_for(self._speaking)
 
     @property
     def capacity(self) -> int | None:
@@ -68,7 +69,7 @@ class InProcessEngine:
         return 0
 
     def report_speaking(self, sessions: int) -> None:
-        return None
+        self._speaking = sessions
 
     @property
     def waiting(self) -> int:

@@ -374,7 +374,7 @@ class Host:
             open_stream,
             outbox.put,
             worker_channel=worker_channel,
-            lead_s=self._engine.lead_s,
+            lead_s=lambda: self._engine.lead_s,
             is_ready=partial(self._engine.is_ready, opened.avatar),
             capacity=self._capacity,
             pace=self._pace,

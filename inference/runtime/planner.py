@@ -4,10 +4,15 @@ The planner moves the timeline along with what the speech queue has for each tic
 it plans can be rolled back, newest first, as long as none was sent: then the timeline is again what
 it was before them, except for requests made since, and their speech waits again.
 
+How long before it is due a frame is planned is the *lead*: what the engine needs for a mouth, which
+grows with the number of sessions that speak. Each utterance has its own. In the midst of
+one it grows if the next frames' sound has come, or if the sound is silent: there a mouth that waits
+for its sound is not noticed.
+
 Pure: time is an argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from inference.assets.clip_index import ClipIndex, ClipRequest
 from inference.messages import ActionForm
@@ -21,14 +26,14 @@ MIN_RENDER_S = 0.015
 
 
 class Planner:
-    """Plans the frames of one session, ``lead_s`` before each is due."""
+    """Plans the frames of one session, each shortly before it is due; see the module."""
 
     def __init__(
         self,
         index: ClipIndex,
         speech: SpeechQueue,
         *,
-        lead_s: float,
+        lead_s: Callable[[], float],
         seed: int = 0,
         is_ready: IsReady = lambda _: True,
     ) -> None:
@@ -37,14 +42,15 @@ class Planner:
         Args:
             index: The avatar's clips.
             speech: The session's.
-            lead_s: How long before it is due a frame is planned.
+            lead_s: Tells how long before it is due a frame is to be planned, as things are now.
             seed: The source of chance for clips that are not chosen.
             is_ready: Which clips may follow by chance.
         """
         self.clock = FrameClock(0.0)
         self._index = index
         self._speech = speech
-        self._lead_s = lead_s
+        self._wanted_lead_s = lead_s
+        self._lead_s = lead_s()
         self._seed = seed
         self._is_ready = is_ready
         self._timeline = Timeline.start(index, seed=seed)
@@ -98,6 +104,7 @@ class Planner:
         self._timeline, plan = before.advance(
             self._index, speech, taken.clip if taken else None, self._is_ready
         )
+        self._follow_load()
         due_s = self.clock.due_s(plan.frame)
         return PlannedFrame(
             plan=plan,
@@ -106,6 +113,18 @@ class Planner:
             deadline_s=max(due_s - ENCODING_S, now_s + MIN_RENDER_S),
             speech=taken,
         )
+
+    def _follow_load(self) -> None:
+        """Plan the next frames as long before they are due as the engine needs now.
+
+        Within an utterance a frame is planned no later than the one before it, and earlier only
+        where that leaves nothing unheard.
+        """
+        wanted_s = self._wanted_lead_s()
+        if not self._timeline.mouth.phase.is_in_utterance:
+            self._lead_s = wanted_s
+        elif wanted_s > self._lead_s and self._speech.can_be_planned_earlier():
+            self._lead_s = min(wanted_s, self._lead_s + FRAME_S)
 
     def rollback(self, slots: Sequence[PlannedFrame], *, was_encoded: bool) -> None:
         """Drop these planned frames, the newest ones, in order; their speech waits again.

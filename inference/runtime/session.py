@@ -113,7 +113,7 @@ class WorkerSession:
         send: Callable[[LayerMessage], None],
         *,
         worker_channel: str,
-        lead_s: float,
+        lead_s: Callable[[], float],
         is_ready: IsReady = lambda _: True,
         capacity: SpeechCapacity,
         pace: Pace,

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -54,6 +55,9 @@ LEAST_LEAD_S = 0.03
 MOST_LEAD_S = 0.4
 """A slower device shows no mouth (`circuit_breaker`), but requests are answered within it."""
 
+RESERVED_SHARE = 0.25
+"""So many sessions more are expected to begin while one speaks: leads are chosen for them, too."""
+
 CAPACITY_MARGIN = 0.8
 """The share of a frame's 40 ms that the engine may fill. With more, waiting grows faster than the
 number of sessions, and by that the age of the sound that all of them show (docs/performance.md)."""
@@ -96,7 +100,8 @@ class MuseTalkEngine:
         self.context = AudioContext(CONTEXT_BEFORE_SAMPLES, look_ahead_ms * SAMPLES_PER_MS)
         self.max_batch = self._max_batch = max_batch
         self.concurrency = 1
-        self.lead_s = LEAST_LEAD_S
+        self._leads_s = [LEAST_LEAD_S]
+        """For 1, 2, … speaking sessions."""
         self._model_path = Path(model_path)
         self._device = device
         self._use_float16 = use_float16
@@ -169,16 +174,15 @@ class MuseTalkEngine:
         )
         self.max_batch, self.concurrency = loaded.max_batch, loaded.concurrency
         sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
-        # The call that must end first, one's own, and what comes after.
-        lead_s = loaded.lead_ms(max(sessions, 1)) / 1_000 + ENCODING_S
-        self.lead_s = min(max(lead_s, LEAST_LEAD_S), MOST_LEAD_S)
+        self._leads_s = leads_s(loaded.lead_ms, max(sessions, 1))
         log.info(
             "musetalk on %s: carries %d speaking sessions, batches of at most %d, begun %.0f ms "
-            "before a picture is due",
+            "before a picture is due where one speaks, %.0f ms where all do",
             loaded.device_name,
             sessions,
             self.max_batch,
-            self.lead_s * 1_000,
+            self._leads_s[0] * 1_000,
+            self._leads_s[-1] * 1_000,
         )
         self._patience.learned(loaded.milliseconds[1] / 1_000)
         if not sessions:
@@ -194,6 +198,11 @@ class MuseTalkEngine:
         """Speaking sessions, with a margin; fewer after memory ran short."""
         loaded = self.nets.loaded
         return None if loaded is None else loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
+
+    def lead_for(self, speaking: int) -> float:
+        """As long as mouths wait where a few more speak: those may begin during an utterance."""
+        expected = speaking + max(1, int(speaking * RESERVED_SHARE))
+        return self._leads_s[min(expected, len(self._leads_s)) - 1]
 
     def state(self) -> EngineState:
         return self.nets.trouble or EngineState(message=self.preparation.status)
@@ -324,3 +333,16 @@ class MuseTalkEngine:
         for number, patch in zip(wanted, finished, strict=True):
             patches[number] = patch
         return patches
+
+
+def leads_s(waits_ms: Callable[[int], float], sessions: int) -> list[float]:
+    """How early pictures are begun where 1, 2, … ``sessions`` speak, in seconds.
+
+    The call that must end first, one's own, and what comes after; more for more sessions.
+
+    Args:
+        waits_ms: How long a mouth waits while so many speak.
+        sessions: How many may at most.
+    """
+    waits = accumulate((waits_ms(count) for count in range(1, sessions + 1)), max)
+    return [min(max(ms / 1_000 + ENCODING_S, LEAST_LEAD_S), MOST_LEAD_S) for ms in waits]

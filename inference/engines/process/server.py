@@ -152,6 +152,7 @@ class EngineServer:
         for request in runtime.requests.values():
             self._engine.withdraw(request)
         runtime.requests.clear()
+        self._engine.report_speaking(self.speaking)
         runtime.avatars.clear()
         self._forget_unused()
         self._look()
@@ -227,6 +228,7 @@ class EngineServer:
                     self._engine.withdraw(request)
             case Speaking(sessions):
                 runtime.speaking = sessions
+                self._engine.report_speaking(self.speaking)
                 for other in self._runtimes:
                     self._tell(other)
             case OpenAvatar():

@@ -95,6 +95,9 @@ class VisemeEngine:
         self._hearing = Hearing(trained, self.context, has_emphasis=self._has_emphasis)
         self.listen([self._silence()])
 
+    def lead_for(self, speaking: int) -> float:
+        return self.lead_s
+
     def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         """Open the renderer that the manifest names; AvatarInvalid if the folder lacks its files.
 

@@ -1,5 +1,6 @@
 """From speech and requests to slots, and back."""
 
+import numpy as np
 import pytest
 
 from inference.assets.clip_index import ClipInfo, ClipRequest
@@ -25,7 +26,7 @@ FRAME_S, LEAD_S = 0.04, 0.03
 @pytest.fixture
 def planner() -> Planner:
     speech = SpeechQueue(AudioContext(before=0, after=0), end_of_speech_ms=240)
-    planner = Planner(REPERTOIRE, speech, lead_s=LEAD_S)
+    planner = Planner(REPERTOIRE, speech, lead_s=lambda: LEAD_S)
     planner.begin(frame=100, due_s=10.0, base=ClipRequest("idle_0"))
     return planner
 
@@ -125,3 +126,113 @@ def test_after_a_stall_the_numbers_jump_behind_the_one_that_is_due(planner: Plan
     assert slot.plan.frame == 151
     assert slot.plan.must_be_idr
     assert planner.skip_to_due_frame(12.01) == 0
+
+
+class Talk:
+    """Sound that comes while frames are planned, each when it is to be, on a clock of the test's.
+
+    ``chunks``: when each 40 ms come, and whether they are loud.
+    """
+
+    def __init__(self, chunks: list[tuple[float, bool]], after_ms: int = 80) -> None:
+        context = AudioContext(before=0, after=16 * after_ms)
+        self.lead_s = LEAD_S
+        self.planner = Planner(
+            REPERTOIRE, SpeechQueue(context, end_of_speech_ms=240), lead_s=lambda: self.lead_s
+        )
+        self.planner.begin(frame=0, due_s=10.0, base=ClipRequest("idle_0"))
+        self._chunks = chunks
+        self._position = 0
+        self.leads: list[float] = []
+        """Of each frame."""
+
+    def until(self, end_s: float) -> list[PlannedFrame]:
+        slots = []
+        while (now_s := self.planner.next_tick_s) < end_s:
+            while self._chunks and self._chunks[0][0] <= now_s:
+                came_s, is_loud = self._chunks.pop(0)
+                pcm = np.full(640, 8_000 if is_loud else 3, "<i2").tobytes()
+                self.planner.push_audio(self._position, pcm, came_s, None)
+                self._position += 640
+            slots.append(self.planner.plan(now_s))
+            self.leads.append(round(slots[-1].due_s - now_s, 6))
+        return slots
+
+
+def in_step(seconds: float, *, quiet: range = range(0)) -> list[tuple[float, bool]]:
+    count = round(seconds / FRAME_S)
+    return [(11.013 + n * FRAME_S, n not in quiet) for n in range(count)]
+
+
+def held(slots: list[PlannedFrame]) -> int:
+    return sum(slot.plan.mouth is Mouth.HOLDING for slot in slots)
+
+
+def spoken(slots: list[PlannedFrame]) -> list[int]:
+    return [slot.speech.position // 640 for slot in slots if slot.speech is not None]
+
+
+@pytest.mark.parametrize("lead_s", [0.02, 0.06, 0.11])
+def test_an_utterance_has_the_lead_that_the_engine_needs_when_it_begins(lead_s: float) -> None:
+    talk = Talk(in_step(1.0))
+    talk.until(10.9)
+    talk.lead_s = lead_s
+    slots = talk.until(13.0)
+    assert spoken(slots) == list(range(25))
+    assert talk.leads[-1] == pytest.approx(lead_s)
+    assert len({frame.plan.frame for frame in slots}) == len(slots)
+
+
+@pytest.mark.parametrize("lead_s", [0.02, 0.06])
+def test_while_a_microphone_is_spoken_into_the_lead_stays(lead_s: float) -> None:
+    """A frame that is planned earlier would find no sound, and its mouth would have to wait."""
+    talk = Talk(in_step(3.0))
+    before = talk.until(12.0)
+    talk.lead_s = lead_s
+    after = talk.until(14.0)
+    assert set(talk.leads) == {LEAD_S}
+    assert spoken(before + after) == list(range(len(spoken(before + after))))
+    later = talk.until(15.5)
+    assert held(before + after) == 0
+    assert talk.leads[-1] == pytest.approx(lead_s)
+    assert spoken(before + after + later) == list(range(75))
+
+
+def test_sound_that_is_sent_ahead_lets_the_lead_grow_at_once_and_nothing_waits() -> None:
+    talk = Talk([(11.0 + n * 0.01, True) for n in range(100)])
+    before = talk.until(12.0)
+    talk.lead_s = 0.09
+    after = talk.until(16.0)
+    assert talk.leads[len(before) : len(before) + 3] == [LEAD_S, 0.07, 0.09]
+    talk.lead_s = LEAD_S
+    assert held(before + after) == 0
+    assert spoken(before + after) == list(range(100))
+
+
+def test_in_a_pause_of_an_open_microphone_the_lead_grows_and_only_silence_waits() -> None:
+    pause = range(40, 52)
+    talk = Talk(in_step(4.0, quiet=pause))
+    before = talk.until(12.0)
+    talk.lead_s = 0.06
+    after = talk.until(15.5)
+    slots = before + after
+    assert spoken(slots) == list(range(100))
+    # Not the last ones, which wait for look-ahead that does not come.
+    ending = next(n for n, slot in enumerate(slots) if slot.speech and slot.speech.end > 95 * 640)
+    starved = [n for n in range(ending) if slots[n].plan.mouth is Mouth.HOLDING]
+    assert len(starved) <= 1
+    for number in starved:
+        assert slots[number - 1].speech.position // 640 in pause
+        assert slots[number + 1].speech.position // 640 in pause
+    grown_at = slots[talk.leads.index(0.06)]
+    assert grown_at.speech is None or grown_at.speech.position // 640 in pause
+
+
+def test_within_an_utterance_the_lead_never_shrinks() -> None:
+    talk = Talk([(11.0, True)] * 50)
+    talk.until(12.0)
+    talk.lead_s = 0.01
+    talk.until(12.8)
+    assert set(talk.leads) == {LEAD_S}
+    talk.until(15.0)
+    assert talk.leads[-1] == pytest.approx(0.01)

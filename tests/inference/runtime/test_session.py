@@ -90,7 +90,7 @@ def session(avatars_dir, stream):
         stream.open,
         stream.sent.append,
         worker_channel="w",
-        lead_s=FRAME_S,
+        lead_s=lambda: FRAME_S,
         capacity=Capacity(),
         pace=stream.pace,
     )
