@@ -16,7 +16,7 @@ import pytest
 import websockets
 
 from tests.e2e.conftest import Serve, Start
-from tests.e2e.talking import Server
+from tests.e2e.talking import CLOSE_TIMEOUT_S, Server
 from tests.media import assert_decodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.lasting]
@@ -105,7 +105,9 @@ async def connected(
     uri = f"{address}/musetalk/v1/ws/{USER}"
     uri += f"?session={session_id}" if names_session else ""
     offered = [websockets.Subprotocol("musetalk.v1.binary")] if is_binary else None
-    async with websockets.connect(uri, max_size=None, subprotocols=offered) as connection:
+    async with websockets.connect(
+        uri, max_size=None, subprotocols=offered, close_timeout=CLOSE_TIMEOUT_S
+    ) as connection:
         yield Client(connection, session_id)
 
 
