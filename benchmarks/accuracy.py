@@ -29,6 +29,8 @@ class Budget(NamedTuple):
 
 HALF: dict[str, Budget] = {
     "latents kept by a prepared clip": Budget(0.05, 1),
+    "encoder's latents": Budget(0.003, 0.02),
+    "encoder alone": Budget(0.1, 2),
     "UNet's latents": Budget(0.003, 0.02),
     "UNet alone": Budget(0.2, 4),
     "decoder alone": Budget(0.2, 4),
@@ -89,7 +91,10 @@ def measure(options: argparse.Namespace) -> "Iterator[Off]":
         from inference.engines.musetalk.weights import find_tree
 
         nets = load_networks(find_tree(options.models))
+    if nets.encoder is None:
+        nets.encoder = musetalk_paths.make_encoder(full=options.full)
     nets.to(device, torch.float32)
+    yield from stages.preparation(nets, nets.encoder, device, options.pictures)
     yield from stages.stages(nets, device, options.pictures)
     if not options.kernels:
         return

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.musetalk_paths import BOX, PATCH
 from benchmarks.rounding import RoundsResults, round_weights
 from inference.engines.musetalk.audio.speech import positional_table
-from inference.engines.musetalk.constants import LATENT_SIZE, TOKENS
+from inference.engines.musetalk.constants import FACE_SIZE, LATENT_SIZE, TOKENS
 from inference.engines.musetalk.devices import layout_of
 from inference.engines.musetalk.face.device_blend import PatchBatch, paste
+from inference.engines.musetalk.face.latents import encoder_input, unet_latents
 from inference.engines.musetalk.nets import choice, fused, unet, vae
 from inference.engines.musetalk.nets.blocks import use_operations
 from inference.engines.musetalk.nets.operations import Operations, to_pixels
@@ -110,7 +112,7 @@ def pasted(faces: Tensor) -> Tensor:
 def stages(nets: Networks, device: torch.device, pictures: int) -> Iterator[Off]:
     """Every stage in half precision, then the whole; ``nets`` are float32, on ``device``.
 
-    Hearing and preparation are always in single precision: they add nothing.
+    Hearing and face parsing are always in single precision: they add nothing.
     """
     latents, context = random_inputs(pictures, nets.width, device)
     predicted = nets.unet(latents, context)
@@ -129,6 +131,43 @@ def stages(nets: Networks, device: torch.device, pictures: int) -> Iterator[Off]
         off = of_bytes("whole face", name, whole, faces)
         yield Off(off.stage, name, off.mean, off.most, bool(decoded.isfinite().all()))
         yield of_bytes("patch as it is shown", name, pasted(whole), pasted(faces))
+
+
+class _Mean(nn.Module):
+    """An encoder that gives the mode alone, which is what a prepared clip keeps."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        mean: Tensor = self.encoder(pictures)[0]
+        return mean
+
+
+def preparation(nets: Networks, encoder: Any, device: torch.device, pictures: int) -> Iterator[Off]:
+    """The encoder in half precision, as it prepares clips on a GPU; all else in single."""
+    _, context = random_inputs(pictures, nets.width, device)
+    generator = torch.Generator().manual_seed(5)
+    coarse = torch.rand(pictures, 3, 8, 8, generator=generator)
+    smooth = functional.interpolate(coarse, size=(FACE_SIZE, FACE_SIZE), mode="bicubic")
+    faces = (smooth.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).to(device)
+    given = encoder_input(faces)
+
+    def kept(encode: Net) -> Tensor:
+        mean = encode(given)
+        return unet_latents(mean, torch.zeros_like(mean))
+
+    def shown(latents: Tensor) -> Tensor:
+        return to_pixels(nets.decoder(nets.unet(latents, context)))
+
+    mode = _Mean(encoder)
+    wanted = kept(mode)
+    picture = shown(wanted)
+    for dtype in (torch.float16, torch.bfloat16):
+        found = kept(in_precision(mode, dtype, device))
+        yield of_values("encoder's latents", name_of(dtype), found, wanted)
+        yield of_bytes("encoder alone", name_of(dtype), shown(found), picture)
 
 
 def small_for_kernels() -> tuple[Any, Any, int, int]:

@@ -27,6 +27,7 @@ from inference.engines.musetalk.devices import OUTSIDE_TORCH_GB
 from inference.engines.musetalk.engine import CAPACITY_MARGIN
 from inference.engines.musetalk.execution.buckets import SIZES
 from inference.engines.musetalk.nets import face_parsing, tiny_decoder, unet, vae, whisper
+from inference.engines.musetalk.prepare.encoding import BATCH
 from inference.engines.musetalk.weights import Decoder
 from inference.timing import FRAME_MS
 
@@ -126,8 +127,9 @@ def count_memory(name: Decoder, sizes: Sequence[int] = SIZES) -> Memory:
     """Count it, on the meta device."""
     with META:
         half = [net.half().eval() for net in (unet.UNet(unet.UNetShape()), decoder_of(name))]
-        encoder, parser = vae.Encoder(vae.VaeShape()).eval(), face_parsing.BiSeNet().eval()
-        single = (encoder, parser, whisper.WhisperEncoder(whisper.WhisperShape()))
+        encoder = vae.Encoder(vae.VaeShape()).half().eval()
+        parser = face_parsing.BiSeNet().eval()
+        beside = (encoder, parser, whisper.WhisperEncoder(whisper.WhisperShape()))
         generate, decode = half
         batches = {}
         for size in sizes:
@@ -143,10 +145,11 @@ def count_memory(name: Decoder, sizes: Sequence[int] = SIZES) -> Memory:
                     lambda: decode.to_bytes(hidden),  # noqa: B023
                 )
             )
-        pictures = torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
-        parsed = torch.zeros(1, 3, PARSING_SIZE, PARSING_SIZE)
+        pictures = torch.zeros(2 * BATCH, 3, FACE_SIZE, FACE_SIZE, dtype=torch.float16)
+        pictures = pictures.to(memory_format=torch.channels_last)
+        parsed = torch.zeros(BATCH, 3, PARSING_SIZE, PARSING_SIZE)
         prepared = max(peak_bytes(lambda: encoder(pictures)), peak_bytes(lambda: parser(parsed)))
-    return Memory(weight_bytes(*half, *single), batches, prepared)
+    return Memory(weight_bytes(*half, *beside), batches, prepared)
 
 
 def rows(memories: dict[Decoder, Memory], cards: Sequence[Card] = CARDS) -> Iterator[Row]:

@@ -46,6 +46,7 @@ SECTIONS = (
     Section("beside", "End to end: sessions while clips are prepared", ENGINE),
     Section("throughput", "Pictures per second by batch size", NETS),
     Section("tests", "Tests that need a GPU", (*NETS, "pytest", "pytest_django", "django")),
+    Section("preparing", "Pictures per second of preparing clips", (*NETS, "av", "msgspec")),
     Section("levers", "What each kernel, attention and overlap bring", NETS),
     Section("decoders", "Pictures per second with the faster decoders", NETS),
     Section("accuracy", "The error budget: half precision and every kernel", NETS),

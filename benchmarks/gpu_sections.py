@@ -190,6 +190,12 @@ def throughput(context: Context) -> None:
     say("```")
 
 
+def preparing(context: Context) -> None:
+    """`benchmarks.preparing`: every step alone, and all together, as nothing else is done."""
+    size = ("--full",) if context.is_cuda else ("--pictures", "8")
+    run_module("benchmarks.preparing", "--device", "cuda" if context.is_cuda else "cpu", *size)
+
+
 def decoders(context: Context) -> None:
     """`benchmarks.musetalk` with the decoders that are no parity; weights are made by rule."""
     device, size = ("cuda", "--full") if context.is_cuda else ("cpu", "--no-full")
@@ -273,6 +279,7 @@ SECTIONS: dict[str, Callable[[Context], None]] = {
     "beside": beside,
     "throughput": throughput,
     "tests": gpu_tests,
+    "preparing": preparing,
     "levers": levers,
     "decoders": decoders,
     "accuracy": accuracy,

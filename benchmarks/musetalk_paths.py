@@ -61,6 +61,14 @@ def make_nets(*, full: bool, decoder: Decoder = "sd") -> Networks:
     )
 
 
+def make_encoder(*, full: bool) -> Any:
+    """Float32, on the CPU: that of the VAE whose decoder `make_nets` makes."""
+    if full:
+        return parity_fullsize.full_vae(KEYS, "encoder")
+    torch.manual_seed(1)
+    return vae.Encoder(vae.VaeShape((8, 16, 16, 32), 8)).eval().requires_grad_(False)
+
+
 def as_published(net: Any) -> Any:
     """Return a copy that enlarges as the published net does: doubled, then a 3x3 convolution."""
     net = copy.deepcopy(net)

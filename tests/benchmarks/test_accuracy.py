@@ -20,7 +20,7 @@ from benchmarks.accuracy_stages import (
     small_for_kernels,
 )
 from benchmarks.rounding import RoundsResults, round_weights, rounded
-from inference.engines.musetalk.nets import fused
+from inference.engines.musetalk.nets import choice, fused
 from inference.engines.musetalk.nets.choice import KERNEL_NAMES
 from inference.engines.musetalk.nets.operations import PLAIN
 
@@ -108,7 +108,7 @@ def test_the_command_measures_every_stage_and_fails_over_the_budget(tmp_path, mo
     assert accuracy.main(arguments) == 0
     rows = json.loads(path.read_text())
     assert {row["stage"] for row in rows if row["precision"] == "float16"} == set(accuracy.HALF)
-    assert "11 rows, 0 over their budget" in capsys.readouterr().out
+    assert "15 rows, 0 over their budget" in capsys.readouterr().out
     by_name = {(row["stage"], row["precision"]): row["mean"] for row in rows}
     whole, coarse = (by_name["whole face", name] for name in ("float16", "bfloat16"))
     assert 0 < whole < coarse / 4
@@ -120,6 +120,7 @@ def test_the_command_measures_every_stage_and_fails_over_the_budget(tmp_path, mo
 def test_a_wrong_kernel_is_over_its_budget(monkeypatch):
     wrong = replace(PLAIN, geglu=lambda x: 1.3 * PLAIN.geglu(x))
     monkeypatch.setattr(fused, "KERNELS", wrong)
+    monkeypatch.setattr(choice, "LEVERS", wrong)
     with torch.inference_mode():
         rows = list(kernels(*small_for_kernels(), CPU, torch.float32))
     failed = [row.stage for row in rows if not is_within(row)]

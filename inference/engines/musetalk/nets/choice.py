@@ -19,13 +19,17 @@ from inference.engines.musetalk.nets import fused
 from inference.engines.musetalk.nets.attention import MeasuredAttention
 from inference.engines.musetalk.nets.device_time import milliseconds
 from inference.engines.musetalk.nets.operations import PLAIN, Operations
+from inference.engines.musetalk.nets.upsampling import transposed
 
 log = logging.getLogger(__name__)
 
+LEVERS = replace(fused.KERNELS, upsample=transposed)
+"""What is tried in place of plain torch: kernels of ours, and a library's other way."""
+
 KERNEL_NAMES = tuple(
-    name for name in Operations.names() if getattr(fused.KERNELS, name) != getattr(PLAIN, name)
+    name for name in Operations.names() if getattr(LEVERS, name) != getattr(PLAIN, name)
 )
-"""The operations that there is a kernel of ours for."""
+"""The operations that there is something to try for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ def probes(
     wide_norm.load_state_dict({"weight": weight, "bias": beta})
     last = picture(narrow, 2 * side)
     phases = picture(4 * wide, side // 2 + 1)
+    small, taps = picture(wide, side // 2), noise(4 * wide, wide, 2, 2) / (2 * wide**0.5)
+    taps = taps.contiguous(memory_format=torch.channels_last)
     norm = nn.GroupNorm(groups, narrow, 1e-6).to(device, dtype)
     out = nn.Conv2d(narrow, 3, 3, padding=1).to(device, dtype)
     line, more = noise(batch, tokens, width, mean=1.0), noise(batch, tokens, width)
@@ -117,6 +123,14 @@ def probes(
         ),
         with_norm("add", lambda o: o.add(x, y, bias)),
         with_norm("interleave", lambda o: o.interleave(phases, bias)),
+        # Phases are put together by the kernel, with which the other way competes.
+        Probe(
+            "upsample",
+            lambda o: normed(
+                replace(o, group_norm=fused.group_norm, interleave=fused.interleave),
+                o.upsample(small, taps, bias, fused.interleave),
+            ),
+        ),
         Probe("geglu", lambda o: o.geglu(gates)),
         Probe("layer_norm", lambda o: o.layer_norm(line, layer)),
         Probe("add_and_norm", lambda o: torch.cat(o.add_and_norm(line, more, layer))),
@@ -159,7 +173,7 @@ def try_out(
 
 def only(name: str) -> Operations:
     """Plain torch, but for one operation."""
-    chosen: dict[str, Any] = {name: getattr(fused.KERNELS, name)}
+    chosen: dict[str, Any] = {name: getattr(LEVERS, name)}
     return replace(PLAIN, **chosen)
 
 
@@ -167,14 +181,14 @@ def choose(trials: list[Trial]) -> Operations | None:
     """Return the kernels that are kept beside plain torch; None if none is.
 
     Who writes a tensor finds its moments for the norm's kernel alone: without that one, `add` and
-    `interleave` are plain too.
+    `interleave` are plain too. The transposed convolution was tried against phases with the kernel.
     """
     kept = {trial.name for trial in trials if trial.is_kept}
     if "group_norm" in kept:
         kept.add("concatenate")
     else:
-        kept -= {"add", "interleave", "pixels"}
-    chosen: dict[str, Any] = {name: getattr(fused.KERNELS, name) for name in kept}
+        kept -= {"add", "interleave", "upsample", "pixels"}
+    chosen: dict[str, Any] = {name: getattr(LEVERS, name) for name in kept}
     return replace(PLAIN, **chosen) if chosen else None
 
 

@@ -307,6 +307,7 @@ KERNELS = Operations(
     group_norm=group_norm,
     add=add,
     interleave=interleave,
+    upsample=PLAIN.upsample,
     concatenate=concatenate,
     geglu=geglu,
     layer_norm=layer_norm,

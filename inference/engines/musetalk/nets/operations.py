@@ -22,6 +22,9 @@ class GroupNormOperation(Protocol):
         """Channels-last, in x's precision."""
 
 
+Interleave = Callable[[Tensor, Tensor | None], Tensor]
+
+
 @dataclass(frozen=True, slots=True)
 class Operations:
     """One function for each operation; all shapes are as torch writes them."""
@@ -29,8 +32,10 @@ class Operations:
     group_norm: GroupNormOperation
     add: Callable[[Tensor, Tensor, Tensor], Tensor]
     """``x + y + bias``: ``[B, C, H, W]`` twice and ``[C]``."""
-    interleave: Callable[[Tensor, Tensor | None], Tensor]
+    interleave: Interleave
     """Four phases ``[B, 4 C, H + 1, W + 1]`` and a bias ``[C]`` → ``[B, C, 2 H, 2 W]``."""
+    upsample: Callable[[Tensor, Tensor, Tensor | None, Interleave], Tensor]
+    """Nearest neighbor to twice the size and a 3x3 convolution; see `upsampling.by_phases`."""
     concatenate: Callable[[Tensor, Tensor], Tensor]
     """Along the channels."""
     geglu: Callable[[Tensor], Tensor]
@@ -97,6 +102,22 @@ def _interleave(phases: Tensor, bias: Tensor | None) -> Tensor:
     return out
 
 
+def by_phases(x: Tensor, weight: Tensor, bias: Tensor | None, interleave: Interleave) -> Tensor:
+    """Doubling and a 3x3 convolution as four 2x2 convolutions before it.
+
+    Args:
+        x: ``[B, C, H, W]``.
+        weight: ``[4 * C, C, 2, 2]``, see `upsampling.fold`.
+        bias: ``[C]``.
+        interleave: Puts the four results into one picture.
+
+    Returns:
+        ``[B, C, 2 H, 2 W]``.
+    """
+    # Row and column r of the phases lie between r - 1 and r of the small picture.
+    return interleave(functional.conv2d(x, weight, padding=1), bias)
+
+
 def _geglu(x: Tensor) -> Tensor:
     value, gate = x.chunk(2, -1)
     return value * functional.gelu(gate)
@@ -123,6 +144,7 @@ PLAIN = Operations(
     group_norm=_group_norm,
     add=_add,
     interleave=_interleave,
+    upsample=by_phases,
     concatenate=lambda x, y: torch.cat((x, y), 1),
     geglu=_geglu,
     layer_norm=_layer_norm,

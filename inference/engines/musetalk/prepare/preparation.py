@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -70,7 +71,7 @@ def patch_of(box: Box, mask: Mask, width: int, height: int) -> tuple[Rectangle, 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Face:
+class FoundFace:
     """A face that was found in a picture."""
 
     box: Box
@@ -125,8 +126,8 @@ class ClipPreparer:
         """
         faces = np.zeros((count, 8, LATENT_SIZE, LATENT_SIZE), np.float16)
         places = np.zeros((count, 8), np.int32)
-        waiting: deque[tuple[int, _Face]] = deque()
-        masked: list[tuple[int, _Face, Future[tuple[Rectangle, Mask]]]] = []
+        waiting: deque[tuple[int, FoundFace]] = deque()
+        masked: list[tuple[int, FoundFace, Future[tuple[Rectangle, Mask]]]] = []
         done = itertools.count(1)
 
         def note() -> None:
@@ -139,8 +140,9 @@ class ClipPreparer:
             ahead = self._threads + 2 * self._nets.batch
 
             def found() -> Iterator[FacePixels]:
+                find = partial(find_face, has_parser=self._nets.has_parser)
                 seen = drawn(pictures, drawing, ahead)
-                for index, face in enumerate(mapped(self._find, seen, working, ahead)):
+                for index, face in enumerate(mapped(find, seen, working, ahead)):
                     if face is None:
                         note()
                     else:
@@ -150,7 +152,7 @@ class ClipPreparer:
             for encoded in self._nets.each(found()):
                 index, face = waiting.popleft()
                 faces[index] = encoded.latents
-                masked.append((index, face, working.submit(_patch_and_mask, face, encoded.parts)))
+                masked.append((index, face, working.submit(patch_and_mask, face, encoded.parts)))
                 note()
             masks = [np.zeros((0, 0), np.uint8)] * count
             for index, face, made in masked:
@@ -161,22 +163,21 @@ class ClipPreparer:
                     places[index] = (*face.box, *patch)
         return FaceClip(faces, _stacked(masks), places)
 
-    def _find(self, seen: tuple[Picture, NDArray[np.float32]]) -> _Face | None:
-        """Cut out what the nets are shown; None where there is no face."""
-        picture, mesh = seen[0], seen[1][:, :2]
-        box = mesh_box(mesh) if np.isfinite(mesh).all() else None
-        if box is None:
-            return None
-        bgr = to_bgr(picture)
-        height, width = bgr.shape[:2]
-        box = with_margin(box, height)
-        if not (box.x1 < width and box.x2 > 0 and box.y1 < box.y2):
-            return None
-        face = np.ascontiguousarray(latents.face_crop(bgr, box)[..., ::-1])
-        square = None
-        if self._nets.has_parser:
-            square = parsing_pixels(square_crop(bgr, crop_box(box)))
-        return _Face(box, mesh, width, height, FacePixels(face, square))
+
+def find_face(seen: tuple[Picture, NDArray[np.float32]], *, has_parser: bool) -> FoundFace | None:
+    """Cut out what the nets are shown of a picture with its mesh; None if there is no face."""
+    picture, mesh = seen[0], seen[1][:, :2]
+    box = mesh_box(mesh) if np.isfinite(mesh).all() else None
+    if box is None:
+        return None
+    bgr = to_bgr(picture)
+    height, width = bgr.shape[:2]
+    box = with_margin(box, height)
+    if not (box.x1 < width and box.x2 > 0 and box.y1 < box.y2):
+        return None
+    face = np.ascontiguousarray(latents.face_crop(bgr, box)[..., ::-1])
+    square = parsing_pixels(square_crop(bgr, crop_box(box))) if has_parser else None
+    return FoundFace(box, mesh, width, height, FacePixels(face, square))
 
 
 def _give_threads(ended: ExitStack, number: int) -> ThreadPoolExecutor:
@@ -186,7 +187,8 @@ def _give_threads(ended: ExitStack, number: int) -> ThreadPoolExecutor:
     return threads
 
 
-def _patch_and_mask(face: _Face, parts: NDArray[np.uint8] | None) -> tuple[Rectangle, Mask]:
+def patch_and_mask(face: FoundFace, parts: NDArray[np.uint8] | None) -> tuple[Rectangle, Mask]:
+    """Return what is replaced of a picture, and how softly; by the oval without face parts."""
     if parts is None:
         region = oval_region(face.mesh, crop_box(face.box))
     else:

@@ -17,7 +17,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from benchmarks import musetalk_paths as paths
-from inference.engines.musetalk.nets import blocks, choice, fused, moments
+from inference.engines.musetalk.nets import blocks, choice, moments
 from inference.engines.musetalk.nets.operations import PLAIN
 
 ROOT = Path(__file__).parents[4]
@@ -81,7 +81,7 @@ EVERY = [trial(name) for name in choice.KERNEL_NAMES if name != "concatenate"]
 
 def test_a_kernel_is_kept_only_if_it_is_right_and_faster():
     chosen = choice.choose(EVERY)
-    assert chosen == fused.KERNELS
+    assert chosen == choice.LEVERS
     worse = {
         "geglu": trial("geglu", kernel_ms=2.1),
         "layer_norm": trial("layer_norm", error=0.1),
@@ -89,14 +89,14 @@ def test_a_kernel_is_kept_only_if_it_is_right_and_faster():
     }
     chosen = choice.choose([worse.get(one.name, one) for one in EVERY])
     plain = {name: getattr(PLAIN, name) for name in worse}
-    assert chosen == replace(fused.KERNELS, **plain)
+    assert chosen == replace(choice.LEVERS, **plain)
 
 
 def test_without_the_norms_kernel_nothing_finds_moments():
     slow = [trial("group_norm", kernel_ms=3.0) if t.name == "group_norm" else t for t in EVERY]
     chosen = choice.choose(slow)
     wanted = {
-        name: getattr(fused.KERNELS, name) for name in ("geglu", "layer_norm", "add_and_norm")
+        name: getattr(choice.LEVERS, name) for name in ("geglu", "layer_norm", "add_and_norm")
     }
     assert chosen == replace(PLAIN, **wanted)
     assert choice.choose([trial(one.name, kernel_ms=9.0) for one in EVERY]) is None
@@ -106,7 +106,7 @@ def test_a_kernel_that_fails_is_plain_torch(monkeypatch):
     def broken(*args, **kwargs):
         raise OSError("no gcc here\nmore lines")
 
-    monkeypatch.setattr(fused, "KERNELS", replace(fused.KERNELS, geglu=broken))
+    monkeypatch.setattr(choice, "LEVERS", replace(choice.LEVERS, geglu=broken))
     [probe] = [
         p for p in choice.probes(CPU, torch.float32, batch=1, divisor=8) if p.name == "geglu"
     ]
@@ -117,7 +117,7 @@ def test_a_kernel_that_fails_is_plain_torch(monkeypatch):
 
 def test_there_is_a_probe_for_every_kernel():
     found = [probe.name for probe in choice.probes(CPU, torch.float32, batch=1, divisor=8)]
-    assert [*found[:3], "concatenate", *found[3:]] == list(choice.KERNEL_NAMES)
+    assert [*found[:4], "concatenate", *found[4:]] == list(choice.KERNEL_NAMES)
 
 
 def run(code: str, **environment: str) -> None:
@@ -161,7 +161,7 @@ def test_whole_nets_with_every_kernel_give_the_plain_picture():
         """
 import torch
 from benchmarks import musetalk_paths as paths
-from inference.engines.musetalk.nets import blocks, fused, moments, unet, vae
+from inference.engines.musetalk.nets import blocks, moments, unet, vae
 
 torch.manual_seed(1)
 nets = paths.make_nets(full=False)

@@ -1,4 +1,6 @@
-"""One 2x2 convolution on the small picture is doubling and a 3x3 convolution."""
+"""A 2x2 convolution on the small picture is doubling and a 3x3 one; so is a transposed one."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -6,7 +8,8 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional
 
-from inference.engines.musetalk.nets.upsampling import Upsampler, fold
+from inference.engines.musetalk.nets.operations import PLAIN
+from inference.engines.musetalk.nets.upsampling import Upsampler, fold, transposed
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -27,6 +30,9 @@ def test_it_is_doubling_and_a_convolution(size, has_bias, layout):
     )
     with torch.inference_mode():
         found = upsampler(x)
+        upsampler.operations = replace(PLAIN, upsample=transposed)
+        other = upsampler(x)
+    torch.testing.assert_close(other, wanted, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(found, wanted, atol=1e-12, rtol=1e-12)
     if min(size) > 1:
         assert found.is_contiguous(memory_format=layout)
