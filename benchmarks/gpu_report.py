@@ -42,6 +42,7 @@ class Section:
 
 
 SECTIONS = (
+    Section("models", "The networks that are measured", ENGINE),
     Section("ladder", "End to end: sessions with a prepared avatar", ENGINE),
     Section("beside", "End to end: sessions while clips are prepared", ENGINE),
     Section("throughput", "Pictures per second by batch size", NETS),
