@@ -36,7 +36,8 @@ HALF: dict[str, Budget] = {
     "patch as it is shown": Budget(0.15, 3),
 }
 """Of float16. The encoder's rows have no budget: what it makes of a clip is kept as it is, and an
-encoder that was not trained says little about it. bfloat16 is not used, and measured only to say why."""
+encoder that was not trained says little about it. bfloat16 is not used, and measured only to
+say why."""
 
 KERNEL = {"float32": Budget(0.01, 1), "float16": Budget(0.2, 2)}
 """A kernel, and all of them, against the plain networks of the same precision."""
