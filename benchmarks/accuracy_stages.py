@@ -133,7 +133,7 @@ def stages(nets: Networks, device: torch.device, pictures: int) -> Iterator[Off]
         yield of_bytes("patch as it is shown", name, pasted(whole), pasted(faces))
 
 
-class _Mean(nn.Module):
+class _Mean(nn.Module):  # type: ignore[misc]  # torch is not followed
     """An encoder that gives the mode alone, which is what a prepared clip keeps."""
 
     def __init__(self, encoder: Any) -> None:

@@ -40,7 +40,7 @@ from inference.media.types import Picture, Rectangle
 _NOWHERE = Rectangle(0, 0, 0, 0)
 
 _THREADS = min(4, max(1, (os.cpu_count() or 1) // 4))
-"""That cut and mask beside a GPU: one of them does about 100 pictures a second."""
+"""That cut and mask beside a GPU: one of them did 60 pictures a second on a busy AMD EPYC."""
 
 
 def to_bgr(picture: Picture) -> NDArray[np.uint8]:
