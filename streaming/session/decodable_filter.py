@@ -5,10 +5,20 @@ before it was sent, or if it is an IDR. Frames are lost when a worker is replace
 layer loses one, and when the client reads too slowly; each of these makes the filter wait for an
 IDR. `frame_timestamp` never goes back: frames that a lost worker still sends are dropped.
 
+An IDR is as large as twenty of the frames behind it, and fills the buffers to a slow client by
+itself. Were it all that passes, the client would see a still for each of them. So what refers to an
+IDR that was sent may follow it, up to `RUN_BYTES`, and the next IDR waits until the client has read
+all of it: who reads at half the rate sees every other second whole. Who needs longer than
+`LONG_PAUSE_FRAMES` for one of them is sent stills, which are less late.
+
 Pure.
 """
 
 from inference.messages import VideoFrame
+
+RUN_BYTES = 64 * 1024
+"""How much may follow an IDR while the client reads too slowly: about 20 frames."""
+LONG_PAUSE_FRAMES = 60
 
 
 class DecodableFilter:
@@ -17,6 +27,9 @@ class DecodableFilter:
     def __init__(self, last_accepted: int = -1) -> None:
         self._needs_idr = True
         self._last_came = self._last_accepted = last_accepted
+        self._paused_frames = self._run_bytes = 0
+        """Since the client last read too slowly: how many frames came, and what was sent."""
+        self._takes_runs = True
 
     @property
     def last_accepted(self) -> int:
@@ -32,15 +45,31 @@ class DecodableFilter:
 
         Args:
             frame: The frame.
-            is_paused: The client reads too slowly for anything to be sent.
+            is_paused: The client reads too slowly for another IDR to be sent.
         """
         number = frame.frame
         if number != self._last_came + 1:
             self._needs_idr = True
         self._last_came = number
-        if is_paused or (self._needs_idr and not frame.is_idr) or number <= self._last_accepted:
+        is_full = is_paused and not self._fits_run(frame)
+        if not is_paused:
+            self._pause_ended()
+        if is_full or (self._needs_idr and not frame.is_idr) or number <= self._last_accepted:
             self._needs_idr = True
             return False
         self._needs_idr = False
         self._last_accepted = number
         return True
+
+    def _fits_run(self, frame: VideoFrame) -> bool:
+        """Whether a frame may follow what the client has not read yet."""
+        self._paused_frames += 1
+        if frame.is_idr or not self._takes_runs:
+            return False
+        self._run_bytes += len(frame.access_unit)
+        return self._run_bytes <= RUN_BYTES
+
+    def _pause_ended(self) -> None:
+        if self._paused_frames:
+            self._takes_runs = self._paused_frames <= LONG_PAUSE_FRAMES
+            self._paused_frames = self._run_bytes = 0

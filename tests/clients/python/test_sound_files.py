@@ -144,6 +144,36 @@ def test_joined_pieces_of_one_format_are_one(tmp_path):
     assert warnings == []
 
 
+@pytest.mark.parametrize("codecs", [("libopus", "libopus"), ("flac", "flac"), ("libopus", "flac")])
+def test_a_chain_of_ogg_streams_is_read_to_its_end(tmp_path, codecs):
+    before, after = codecs
+    first = write_sound(tmp_path / "a.ogg", [tone(48_000)], 48_000, codec=before)
+    second = write_sound(tmp_path / "b.ogg", [tone(48_000, hz=800)] * 2, 48_000, codec=after)
+
+    sound, warnings = heard(joined(tmp_path / "both.ogg", first, second, first))
+
+    assert len(sound) / 16_000 == pytest.approx(3.0, abs=0.05)
+    for part, hz in zip(np.array_split(sound, 3), (TONE_HZ, 800, TONE_HZ), strict=True):
+        spectrum = np.abs(np.fft.rfft(part * np.hanning(len(part))))
+        assert np.argmax(spectrum) * 16_000 / len(part) == pytest.approx(hz, abs=8)
+    assert [line.partition("changes ")[2] for line in warnings] == [
+        "from 48000 Hz mono to 48000 Hz stereo at 1.0 s.",
+        "from 48000 Hz stereo to 48000 Hz mono at 2.0 s.",
+    ]
+
+
+def test_a_link_that_cannot_be_read_costs_what_is_in_it(tmp_path):
+    first = write_sound(tmp_path / "a.ogg", [tone(48_000)], 48_000, codec="libopus")
+    second = write_sound(tmp_path / "b.ogg", [tone(48_000)], 48_000, codec="libopus")
+    content = second.read_bytes().replace(b"OpusHead", b"NotAHead")
+    second.write_bytes(content)
+
+    sound, warnings = heard(joined(tmp_path / "all.ogg", first, second, first))
+
+    assert len(sound) / 16_000 == pytest.approx(2.0, abs=0.05)
+    assert len(warnings) <= 1
+
+
 @pytest.mark.parametrize(
     ("ending", "codec"), [("mp3", "libmp3lame"), ("flac", "flac"), ("aac", "aac")]
 )

@@ -2,10 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from inference.timing import FRAME_S
 from streaming.protocol.server_messages import FrameInfo, FrameSound
 from streaming.session.context import Negotiated, SessionContext
+from streaming.session.decodable_filter import LONG_PAUSE_FRAMES, RUN_BYTES
 from streaming.session.outgoing_video import DecodableFilter, FrameArrivals, FrameRelay
 from tests.streaming.fakes import SESSION_ID, frame
 
@@ -42,7 +44,7 @@ def test_frames_are_passed_on_and_counted(relay):
 def test_what_is_held_back_is_counted(relay):
     relay.receive(0, 1.0, is_idr=True)
     relay.context.outbox.is_paused = True
-    relay.receive(1, 1.04)
+    relay.receive(1, 1.04, is_idr=True)
     relay.context.outbox.is_paused = False
     relay.receive(2, 1.08)
     assert relay.passed() == [0]
@@ -106,11 +108,31 @@ def test_a_stream_begins_with_an_idr():
     assert passing(DecodableFilter(), (0, False), (1, True), (2, False)) == [1, 2]
 
 
-def test_a_slow_client_gets_whole_pictures_from_an_idr_on():
+def test_a_slow_client_gets_what_follows_an_idr_and_the_next_one_when_it_has_read_that():
     gate = DecodableFilter()
     assert passing(gate, (0, True), (1, False)) == [0, 1]
-    assert passing(gate, (2, False), (3, True), is_paused=True) == []
-    assert passing(gate, (4, False), (5, True), (6, False)) == [5, 6]
+    assert passing(gate, (2, False), (3, True), (4, False), is_paused=True) == [2]
+    assert passing(gate, (5, False), (6, True), (7, False)) == [6, 7]
+
+
+def test_what_follows_an_idr_is_bounded():
+    gate = DecodableFilter()
+    assert passing(gate, (0, True)) == [0]
+    large = bytes(RUN_BYTES // 4)
+    many = [replace(frame("c", n, is_idr=n % 25 == 0), access_unit=large) for n in range(1, 25)]
+    assert [each.frame for each in many if gate.accepts(each, is_paused=True)] == [1, 2, 3, 4]
+    assert passing(gate, (25, True)) == [25]
+
+
+def test_a_client_that_needs_long_for_an_idr_and_its_frames_is_sent_stills():
+    gate = DecodableFilter()
+    assert passing(gate, (0, True)) == [0]
+    often = [(n, n % 25 == 0) for n in range(1, LONG_PAUSE_FRAMES + 2)]
+    assert passing(gate, *often, is_paused=True) == list(range(1, 25))
+    assert passing(gate, (75, True)) == [75]
+    assert passing(gate, (76, False), (77, False), is_paused=True) == []
+    assert passing(gate, (100, True)) == [100]  # it was quick this time
+    assert passing(gate, (101, False), is_paused=True) == [101]
 
 
 def test_after_a_lost_picture_an_idr_is_awaited():
@@ -138,7 +160,7 @@ def test_every_picture_that_passes_can_be_decoded_and_time_never_turns_back(step
         if gate.accepts(frame("c", number, is_idr=is_idr), is_paused=is_paused):
             assert not passed or number > passed[-1]
             assert is_idr or (passed and passed[-1] == came[-1] == number - 1)
-            assert not is_paused
+            assert not (is_paused and is_idr)
             passed.append(number)
         came.append(number)
 

@@ -10,6 +10,7 @@
 client       a session: speak, interrupt, change the picture, take events
 utterance    speech that can be awaited
 audio        any form of speech → pieces; speech as a microphone gives it
+chained_ogg  the links of an Ogg file
 events       what comes from the server, typed
 errors       what can go wrong
 close_codes  how a server ends a connection, in words

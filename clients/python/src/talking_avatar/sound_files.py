@@ -6,6 +6,7 @@ changes in the middle (joined pieces of a synthesizer) is followed. Both are war
 
 import logging
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from talking_avatar.chained_ogg import links
 from talking_avatar.errors import SoundUnreadable
 
 log = logging.getLogger(__name__)
@@ -49,22 +51,32 @@ def read_speech(
         raise SoundUnreadable(f"There is no file {path}.")
     if not path.is_file():
         raise SoundUnreadable(f"{path} is not a file.")
+    sound = _Sound(path, sample_rate, warn)
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise SoundUnreadable(f"{path} has no sound in it.")
-            sound = _Sound(path, sample_rate, warn)
-            # Its parser drops damaged frames without a word, but their numbers are then missing.
-            is_numbered = container.streams.audio[0].codec_context.name == "flac"
-            for frame in _whole_frames(container, sound.skip):
-                if is_numbered:
-                    sound.check_time(frame)
-                sound.add(frame)
+        for link in links(path):
+            try:
+                _read_link(link, sound)
+            except FFmpegError as error:
+                sound.skip(error)
     except PermissionError:
         raise SoundUnreadable(f"{path} may not be read.") from None
-    except (FFmpegError, ValueError) as error:
+    except ValueError as error:
         raise SoundUnreadable(f"{path} is not a sound file: {_words(error)}.") from None
     return sound.pcm()
+
+
+def _read_link(link: str | BytesIO, sound: "_Sound") -> None:
+    """Add the sound of a file, or of a part of it that is a file by itself."""
+    with av.open(link, mode="r") as container:
+        if not container.streams.audio:
+            return
+        sound.begin_link()
+        # Its parser drops damaged frames without a word, but their numbers are then missing.
+        is_numbered = container.streams.audio[0].codec_context.name == "flac"
+        for frame in _whole_frames(container, sound.skip):
+            if is_numbered:
+                sound.check_time(frame)
+            sound.add(frame)
 
 
 def _whole_frames(
@@ -89,7 +101,7 @@ class _Sound:
     """Gathers frames of one file as mono of one rate, and what is wrong with them."""
 
     def __init__(self, path: Path, rate: int, warn: Callable[[str], None]) -> None:
-        self._path, self._rate, self._warn = path, rate, warn
+        self.path, self._rate, self._warn = path, rate, warn
         self._format: tuple[int, str, str] | None = None
         self._begun_s = 0.0
         self._formats: list[tuple[float, str]] = []
@@ -105,6 +117,10 @@ class _Sound:
         """Something could not be decoded."""
         self._error = error
         self._note_damage()
+
+    def begin_link(self) -> None:
+        """Frames are numbered from zero again."""
+        self._due_s = None
 
     def check_time(self, frame: av.AudioFrame) -> None:
         """Before adding a frame: whether others are missing before it."""
@@ -132,16 +148,16 @@ class _Sound:
         self._end_part()
         pcm = b"".join(part.astype("<i2").tobytes() for part in self._parts)
         if not pcm and self._error is not None:
-            raise SoundUnreadable(f"{self._path} is not a sound file: {_words(self._error)}.")
+            raise SoundUnreadable(f"{self.path} is not a sound file: {_words(self._error)}.")
         if not pcm:
-            raise SoundUnreadable(f"{self._path} has no sound in it.")
+            raise SoundUnreadable(f"{self.path} has no sound in it.")
         for (_, before), (second, after) in pairwise(self._formats):
             if before != after:
-                self._warn(f"{self._path} changes from {before} to {after} at {second:.1f} s.")
+                self._warn(f"{self.path} changes from {before} to {after} at {second:.1f} s.")
         if self._damage_s:
             first, *more = self._damage_s
             places = f" and in {len(more)} more places" if more else ""
-            self._warn(f"{self._path} is damaged at {first:.1f} s{places}: that was left out.")
+            self._warn(f"{self.path} is damaged at {first:.1f} s{places}: that was left out.")
         return pcm
 
     def _resample(self, frame: av.AudioFrame | None) -> None:
@@ -169,7 +185,7 @@ class _Sound:
         energies = float(left @ left), float(right @ right)
         if left @ right < _INVERTED * np.sqrt(energies[0] * energies[1]):
             self._warn(
-                f"{self._path} has one side inverted: mixed, its two channels would cancel each"
+                f"{self.path} has one side inverted: mixed, its two channels would cancel each"
                 " other, so one of them was taken."
             )
             return part[:, int(energies[1] > energies[0])]
