@@ -36,7 +36,7 @@ _SWING = 6.0
 _TIMES_NAMED = 3
 
 _REMEDIES = {
-    "no_face": "no face is seen: keep your face in the picture",
+    "no_face": "no face is seen: keep your face in the picture, with nothing before it",
     "profile": "the head is turned away: look at the camera",
     "too_dark": "the face is too dark: turn towards a window or a lamp",
     "too_bright": "the face is too bright: avoid direct light",

@@ -132,7 +132,7 @@ class _Follower:
             raise PreparationError(
                 "no_face",
                 "No face was found in any picture: record one person from the front, head and"
-                " shoulders, in good light.",
+                " shoulders, in good light, with nothing before the face: no hand, mask or scarf.",
             )
         return Track(
             landmarks=np.stack(self._landmarks),
