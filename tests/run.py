@@ -4,7 +4,8 @@ Those marked ``lasting`` take as long as all others together: ``--lasting`` runs
 else does.
 
 The end-to-end tests mostly wait for servers and watch clocks; they run in two groups. The others
-mostly compute, and give way to them. A group's report is printed when it ends.
+mostly compute, and give way to them: in one group at first, then in two. A group's report is
+printed when it ends.
 
 A test that fails beside the others is run once more at the very end, alone: what only a crowded
 machine breaks is listed by name, and does not fail the run. What fails again, does.
@@ -26,9 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest")
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
+AT_ONCE = 3
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
+COMPUTING = ("tests/benchmarks", "tests/inference")
+"""Of the others, about half."""
 LONG = (
     "test_abuse.py",
     "test_access.py",
@@ -103,27 +107,28 @@ def failures(output: str) -> list[str]:
 
 
 def run(groups: Sequence[Group]) -> tuple[str, bool]:
-    """Run groups side by side.
+    """Run groups side by side, `AT_ONCE` at most.
 
     Returns:
         All that they said, and whether one of them broke off.
     """
     said: list[str] = []
-    waiting = list(groups)
+    waiting, running = list(groups), list[Group]()
     is_broken = False
     next_told_s = time.monotonic()
     try:
-        for group in groups:
-            group.start()
-        while waiting:
+        while waiting or running:
+            while waiting and len(running) < AT_ONCE:
+                running.append(waiting.pop(0))
+                running[-1].start()
             time.sleep(0.2)
-            for group in [group for group in waiting if group.status is not None]:
-                waiting.remove(group)
-                is_broken |= group.status not in {0, 1}  # 1: tests failed
+            for group in [group for group in running if group.status is not None]:
+                running.remove(group)
+                is_broken |= group.status not in {0, 1, 5}  # tests failed; there were none
                 said.append(group.said)
                 print(f"===== {group.name} =====\n{said[-1]}", flush=True)
-            if waiting and time.monotonic() >= next_told_s:
-                print(", ".join(group.progress for group in waiting), flush=True)
+            if running and time.monotonic() >= next_told_s:
+                print(", ".join(group.progress for group in running), flush=True)
                 next_told_s = time.monotonic() + TELL_EVERY_S
     finally:
         for group in groups:
@@ -134,18 +139,20 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
 def groups_of(*, is_lasting: bool) -> list[Group]:
     """Return the groups that run side by side."""
     chosen = ("-m", "lasting" if is_lasting else "not lasting")
-    others = Group(
-        "the others", [*chosen, "tests", "--ignore", "tests/e2e"], gives_way_by=GIVES_WAY_BY
-    )
+    elsewhere = [f"--ignore={folder}" for folder in ("tests/e2e", *COMPUTING)]
+    others = [
+        Group("the others", [*chosen, "tests", *elsewhere], gives_way_by=GIVES_WAY_BY),
+        Group("inference", [*chosen, *COMPUTING], gives_way_by=GIVES_WAY_BY),
+    ]
     if is_lasting:
-        return [Group("end to end", [*chosen, "tests/e2e"]), others]
+        return [Group("end to end", [*chosen, "tests/e2e"]), *others]
     files = sorted(path.name for path in (ROOT / "tests" / "e2e").glob("test_*.py"))
     first = [f"tests/e2e/{name}" for name in files if name in LONG]
     second = [f"tests/e2e/{name}" for name in files if name not in LONG]
     return [
         Group("end to end, first half", [*chosen, *first]),
         Group("end to end, second half", [*chosen, *second]),
-        others,
+        *others,
     ]
 
 
