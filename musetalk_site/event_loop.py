@@ -25,18 +25,3 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
     """`asyncio.run` on such a loop."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)
-
-
-def install_reactor() -> None:
-    """Have Twisted and Daphne run on such a loop.
-
-    Daphne makes one of its own when it is imported; it is replaced before anything uses it.
-    """
-    from twisted.internet import asyncioreactor
-
-    loop = new_event_loop()
-    asyncioreactor.install(loop)
-    import daphne.server
-
-    daphne.server.twisted_loop.close()
-    daphne.server.twisted_loop = loop

@@ -1,6 +1,7 @@
 """The HTTP and WebSocket server: Daphne, with what long streams need.
 
 app            one serving process, put together
+reactor        Twisted's reactor: on uvloop, and told of resets
 daphne_server  Daphne for streams that last for hours
 websocket      one connection, which tells whether its client keeps up
 backpressure   neither side piles up what the other cannot take
@@ -13,6 +14,6 @@ listening      why a port cannot be listened on
 Importing the package installs Twisted's reactor, so that none of its modules meets another one.
 """
 
-from musetalk_site import event_loop
+from musetalk_site.server import reactor
 
-event_loop.install_reactor()
+reactor.install()

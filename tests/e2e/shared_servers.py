@@ -1,6 +1,7 @@
 """Servers that several tests use, one for all that want the same."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.server import new_database
@@ -35,9 +36,10 @@ class SharedServers:
         return server
 
     def close(self) -> None:
-        """End them all."""
-        for key in list(self._running):
-            self._end(key)
+        """End them all, then say what was wrong with some."""
+        with ExitStack() as ends:
+            for key in list(self._running):
+                ends.callback(self._end, key)
 
     def _start(self, *arguments: str, **variables: str) -> Server:
         folder = self._new_folder()
