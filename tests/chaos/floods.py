@@ -58,8 +58,9 @@ FLOODS = {
 }
 
 
-def _send(port: int, flood: Flood, seconds: float) -> None:
+def _send(port: int, name: str, seconds: float) -> None:
     """Send until the server hangs up or the time is over."""
+    flood = FLOODS[name]
     os.nice(10)  # an attacker has a machine of its own
     client = RawSocket(port, session_id=SESSION_ID)
     time.sleep(OPENED_WITHIN_S / 5)  # its session is open
@@ -79,8 +80,9 @@ async def flood(server: ServerProcess, name: str, *, seconds: float) -> Result:
         await asyncio.sleep(SETTLE_S)
         marks = [len(person.frames) for person in people]
         attacker = multiprocessing.get_context("spawn").Process(
-            target=_send, args=(server.port, FLOODS[name], seconds), daemon=True
+            target=_send, args=(server.port, name, seconds), daemon=True
         )
+        # By its name: what does not fit a pipe would hold up the others here until it was read.
         attacker.start()
         await asyncio.to_thread(attacker.join, seconds + 20)
         attacker.kill()
