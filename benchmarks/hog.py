@@ -27,7 +27,7 @@ from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
 from inference import process_settings
 from inference.cores import available_cores
-from inference.runtime.speech_queue import PAUSE_LEVEL
+from inference.runtime.speech_queue import is_loud
 from inference.timing import FRAME_MS, SAMPLES_PER_MS
 from talking_avatar import AvatarClient, ConnectionLost, Frame, as_spoken
 from talking_avatar.measurement import Spread, lateness_s
@@ -39,8 +39,6 @@ WARM_UP_S = 4.0
 IDLE_DURING_MS, IDLE_AFTER_MS = 60.0, 20.0
 LATENCY_SLACK_MS = 40.0
 CLIENT_NICENESS = -10
-_BLOCK = 10 * SAMPLES_PER_MS
-"""The server looks for pauses in blocks of this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +98,9 @@ class Seen:
 
     def _is_pause(self, begin_ms: int, end_ms: int) -> bool:
         """Whether nothing loud is said between two moments of the sound."""
-        samples = np.frombuffer(self.spoken, "<i2").astype(np.float32)
-        places = np.arange(begin_ms * SAMPLES_PER_MS, end_ms * SAMPLES_PER_MS) % len(samples)
-        blocks = samples[places[: len(places) // _BLOCK * _BLOCK]].reshape(-1, _BLOCK)
-        return bool((np.sqrt(np.square(blocks).mean(1)) < PAUSE_LEVEL).all())
+        samples = np.frombuffer(self.spoken, "<i2")
+        places = np.arange(begin_ms * SAMPLES_PER_MS, end_ms * SAMPLES_PER_MS)
+        return not is_loud(samples.take(places, mode="wrap")).any()
 
     @property
     def missing(self) -> int:

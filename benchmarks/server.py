@@ -58,10 +58,19 @@ def new_database(folder: Path) -> str:
     Returns:
         Its URL.
     """
+    return copied_database(_migrated_database(), folder)
+
+
+def copied_database(template: Path, folder: Path) -> str:
+    """Make a copy of an SQLite database in a folder.
+
+    Returns:
+        Its URL.
+    """
     path = folder / "db.sqlite3"
-    template = sqlite3.connect(_migrated_database())
-    with closing(template), closing(sqlite3.connect(path)) as made:
-        template.backup(made)
+    source = sqlite3.connect(template)
+    with closing(source), closing(sqlite3.connect(path)) as made:
+        source.backup(made)
     return f"sqlite:///{path}"
 
 

@@ -44,14 +44,16 @@ class _Group:
         """Only ever appended to: what is there can be read without the lock."""
         self._lock = threading.Lock()
         """Held while the next picture is decoded."""
-        self._decoder: av.VideoCodecContext | None = None
-        self._next: int | None = start
-        """The access unit that is decoded next; None: all have been."""
+        self._decoder: av.VideoCodecContext | None = av.CodecContext.create("h264", "r")
+        """None: all pictures are there."""
+        self._decoder.thread_count = 1
+        self._next = start
+        """The access unit that is decoded next."""
         self._failure: str | None = None
 
     @property
     def size_bytes(self) -> int:
-        return sum(picture.nbytes for picture in self._pictures)
+        return len(self._pictures) * self._pictures[0].nbytes if self._pictures else 0
 
     def is_decoded(self, offset: int) -> bool:
         return offset < len(self._pictures)
@@ -65,29 +67,17 @@ class _Group:
         return self._pictures[offset]
 
     def _decode_next(self) -> None:
+        """Decode the next access unit, or, after the last one, what the decoder holds back."""
         if self._failure is None:
+            assert self._decoder is not None, "a picture is missing"
+            number, self._next = self._next, self._next + 1
+            packet = av.Packet(self._clip.access_unit(number)) if number < self._end else None
             try:
-                frames = self._decoded_frames()
+                self._keep(self._decoder.decode(packet))
             except av.FFmpegError as error:
                 self._failure = str(error)
-            else:
-                self._keep(frames)
         if self._failure is not None:
             raise AvatarInvalid(f"clip {self._clip.entry.name}: {self._failure}")
-
-    def _decoded_frames(self) -> list[av.VideoFrame]:
-        """Decode one access unit, or what the decoder holds back when there are no more."""
-        if self._decoder is None:
-            self._decoder = av.CodecContext.create("h264", "r")
-            self._decoder.thread_count = 1
-        if self._next is None:
-            return []
-        if self._next == self._end:
-            self._next = None
-            return self._decoder.decode(None)
-        packet = av.Packet(self._clip.access_unit(self._next))
-        self._next += 1
-        return self._decoder.decode(packet)
 
     def _keep(self, frames: list[av.VideoFrame]) -> None:
         for frame in frames:
@@ -97,7 +87,7 @@ class _Group:
         count = self._end - self._start
         if len(self._pictures) == count:
             self._decoder = None
-        elif self._next is None:
+        elif self._next > self._end:
             self._failure = (
                 f"{len(self._pictures)} pictures in the {count} access units from {self._start} on"
             )
@@ -122,11 +112,11 @@ class PictureCache:
             if group is None:
                 group = self._groups[key] = _Group(clip, start, end)
             self._groups.move_to_end(key)
-        if group.is_decoded(index - start):
-            return group.picture(index - start)
+        was_decoded = group.is_decoded(index - start)
         picture = group.picture(index - start)
-        with self._lock:
-            self._shrink(keep=key)
+        if not was_decoded:
+            with self._lock:
+                self._shrink(keep=key)
         return picture
 
     def _shrink(self, keep: tuple[str, int]) -> None:

@@ -254,8 +254,8 @@ class SpeechQueue:
         available = (current.end - self._cursor) // _BLOCK * _BLOCK
         if available < MIN_PAUSE_S * SAMPLE_RATE_HZ:
             return 0
-        is_loud = _is_loud(current.samples(self._cursor, self._cursor + available))
-        silent = int(np.argmax(is_loud)) if is_loud.any() else len(is_loud)
+        loud = is_loud(current.samples(self._cursor, self._cursor + available))
+        silent = int(np.argmax(loud)) if loud.any() else len(loud)
         pause = silent * _BLOCK
         return pause if pause >= MIN_PAUSE_S * SAMPLE_RATE_HZ else 0
 
@@ -305,7 +305,7 @@ class SpeechQueue:
         if current.is_closed or left >= _AHEAD_FRAMES * SAMPLES_PER_FRAME + self._context.after:
             return True
         begin = current.end - round(MIN_PAUSE_S * SAMPLE_RATE_HZ)
-        return begin >= current.start and not _is_loud(current.samples(begin, current.end)).any()
+        return begin >= current.start and not is_loud(current.samples(begin, current.end)).any()
 
     def take(self) -> SpeechFrame:
         """Return the next frame of the current utterance, padded with zeros at its end."""
@@ -345,8 +345,9 @@ class SpeechQueue:
             current.start = keep_from
 
 
-def _is_loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Say of each 10 ms whether there is more than silence."""
-    power = np.mean(np.square(samples.reshape(-1, _BLOCK), dtype=np.float32), axis=1)
-    is_loud: NDArray[np.bool_] = np.sqrt(power) >= PAUSE_LEVEL
-    return is_loud
+def is_loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Say of each whole 10 ms of samples at 16 kHz whether there is more than silence."""
+    blocks = samples[: len(samples) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)
+    power = np.mean(np.square(blocks, dtype=np.float32), axis=1)
+    loud: NDArray[np.bool_] = np.sqrt(power) >= PAUSE_LEVEL
+    return loud

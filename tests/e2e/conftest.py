@@ -7,10 +7,9 @@ same, and `serve` starts one that the test may end, kill, or read every word of.
 
 import atexit
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from django.db import connections
 from playwright.sync_api import Browser
 
-from benchmarks.server import new_database
+from benchmarks.server import copied_database, new_database
 from benchmarks.studio_page import chromium, find_chromium
 from tests.e2e.shared_servers import SharedServers
 from tests.e2e.talking import SETTINGS, Server, start_server
@@ -71,22 +70,17 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @cache
-def _administrated_database() -> str:
+def _administrated_database() -> Path:
     folder = tempfile.mkdtemp(prefix="avatar-accounts-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     url = new_database(Path(folder))
     make_superuser(url, *ADMINISTRATOR)
-    return url
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def administrated_database(folder: Path) -> str:
     """Make a database with an administrator in a folder, and return its URL."""
-    url = new_database(folder)
-    sources = (_administrated_database(), url)
-    template, made = (sqlite3.connect(each.removeprefix("sqlite:///")) for each in sources)
-    with closing(template), closing(made):
-        template.backup(made)
-    return url
+    return copied_database(_administrated_database(), folder)
 
 
 @pytest.fixture(scope="session")
