@@ -43,7 +43,7 @@ START_MARGIN_S = 0.008
 
 LATE_S = 0.5
 """Delay from which on live speech is dropped, where that is wanted."""
-PAUSE_LATE_S = 0.25
+PAUSE_LATE_S = 0.16
 """Delay from which on pauses of live speech are shortened. A short one, too, makes a conversation
 slower as long as it lasts: an utterance that never ends would keep what its first frame waited."""
 IN_STEP_S = 0.1
@@ -97,6 +97,10 @@ class _Chunk:
     due_s: float
     """When its first sample was due."""
     start: int
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end - self.start) / SAMPLE_RATE_HZ
 
     @property
     def is_live(self) -> bool:
@@ -195,20 +199,20 @@ class SpeechQueue:
             self._utterances.append(last)
         if clip is not None and (not last.clips or last.clips[-1][1] != clip):
             last.clips.append((position, clip))
-        if (earlier_s := self._due_times.take_back(now_s)) > 0:
-            self._bring_forward(earlier_s)
+        if (shown_by_s := self._due_times.take_back(now_s)) is not None:
+            self._bring_forward(shown_by_s)
         due_s = self._due_times.due(now_s, len(pcm) / (BYTES_PER_SAMPLE * SAMPLE_RATE_HZ))
         start = last.end
         last.pcm += pcm
         last.chunks.append(_Chunk(end=last.end, arrived_s=now_s, due_s=due_s, start=start))
         self._last_arrival_s = now_s
 
-    def _bring_forward(self, earlier_s: float) -> None:
-        """What came since the latest gap was due earlier."""
-        for utterance in self._utterances:
-            for chunk in utterance.chunks:
-                if chunk.arrived_s >= self._due_times.resumed_s:
-                    chunk.due_s -= earlier_s
+    def _bring_forward(self, shown_by_s: float) -> None:
+        """All that came was to be shown by then: it was due so much earlier."""
+        for utterance in reversed(self._utterances):
+            for chunk in reversed(utterance.chunks):
+                chunk.due_s = min(chunk.due_s, shown_by_s - chunk.duration_s)
+                shown_by_s = chunk.due_s
 
     def end_utterance(self, position: int) -> None:
         """Complete the utterance that reaches to ``position``: nothing of it is awaited."""

@@ -94,12 +94,16 @@ class Bystander:
 
 
 @asynccontextmanager
-async def bystanders(address: str, *, speaking: int, idle: int) -> AsyncIterator[list[Bystander]]:
+async def bystanders(
+    address: str, *, speaking: int, idle: int, late_audio: str | None = None
+) -> AsyncIterator[list[Bystander]]:
     """Clients that watch and speak while the block runs; the speaking ones come first."""
     async with contextlib.AsyncExitStack() as stack:
         people: list[Bystander] = []
         for number in range(speaking + idle):
-            client = AvatarClient(address, f"bystander{number}", reconnects=False)
+            client = AvatarClient(
+                address, f"bystander{number}", reconnects=False, late_audio=late_audio
+            )
             people.append(Bystander(await stack.enter_async_context(client)))
         for number, person in enumerate(people):
             person.begin(speaks=number < speaking)

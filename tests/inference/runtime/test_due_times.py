@@ -15,15 +15,13 @@ class Client:
     def __init__(self, *, may_be_microphone: bool = True) -> None:
         self.times = DueTimes(may_be_microphone=may_be_microphone)
         self.due_s: list[float] = []
-        self._arrived_s: list[float] = []
 
     def send(self, now_s: float) -> None:
-        earlier_s = self.times.take_back(now_s)
-        for number, arrived_s in enumerate(self._arrived_s):
-            if arrived_s >= self.times.resumed_s:
-                self.due_s[number] -= earlier_s
+        if (shown_by_s := self.times.take_back(now_s)) is not None:
+            for number in reversed(range(len(self.due_s))):
+                shown_by_s = min(self.due_s[number], shown_by_s - CHUNK_S)
+                self.due_s[number] = shown_by_s
         self.due_s.append(self.times.due(now_s, CHUNK_S))
-        self._arrived_s.append(now_s)
 
     def speak(self, chunks: int, from_s: float) -> float:
         """In step; when the next chunk would come."""
@@ -32,8 +30,8 @@ class Client:
         return from_s + chunks * CHUNK_S
 
     def burst(self, chunks: int, at_s: float) -> None:
-        for _ in range(chunks):
-            self.send(at_s)
+        for number in range(chunks):
+            self.send(at_s + number * 1e-4)
 
 
 def test_in_step_it_is_due_when_it_arrives() -> None:
@@ -85,6 +83,48 @@ def test_a_pause_before_speech_in_step_makes_nothing_late() -> None:
     paused_s = client.speak(50, 10.0)
     client.speak(50, paused_s + 5.0)
     assert client.due_s[50:] == pytest.approx([paused_s + 5.0 + n * CHUNK_S for n in range(50)])
+
+
+@pytest.mark.parametrize("held_up_s", [0.36, 0.8, 3.0])
+def test_a_microphone_that_was_held_up_from_the_start_is_known_by_its_pace(
+    held_up_s: float,
+) -> None:
+    client = Client()
+    held_up = round(held_up_s / CHUNK_S)
+    client.burst(held_up, 10.0)
+    client.speak(50, 10.0)
+    assert client.due_s[held_up:] == pytest.approx([10.0 + n * CHUNK_S for n in range(50)])
+
+
+@pytest.mark.parametrize(("held_up_s", "is_known"), [(0.36, True), (0.8, True), (3.0, False)])
+def test_without_a_word_it_is_known_later_and_where_it_is_not_far_ahead(
+    held_up_s: float, is_known: bool
+) -> None:
+    client = Client(may_be_microphone=False)
+    held_up = round(held_up_s / CHUNK_S)
+    client.burst(held_up, 10.0)
+    client.speak(40, 10.0)
+    assert client.due_s[-1] == pytest.approx(10.0 + 39 * CHUNK_S + held_up * CHUNK_S)
+    client.speak(40, 10.0 + 40 * CHUNK_S)
+    ahead_s = client.due_s[-1] - 10.0 - 79 * CHUNK_S
+    assert ahead_s == pytest.approx(0.0 if is_known else held_up * CHUNK_S)
+
+
+def test_what_it_was_held_up_by_in_small_pieces_is_taken_back_too() -> None:
+    client = Client(may_be_microphone=False)
+    now_s = client.speak(100, 10.0)
+    for _ in range(5):  # each too short to be noticed
+        client.burst(1, now_s)
+        now_s = client.speak(50, now_s)
+    client.speak(50, now_s)
+    assert client.due_s[-1] - (now_s + 49 * CHUNK_S) < 0.11
+
+
+def test_a_synthesizer_that_runs_half_as_fast_again_as_time_keeps_its_lead() -> None:
+    client = Client(may_be_microphone=False)
+    for number in range(150):
+        client.send(10.0 + number * CHUNK_S / 1.5)
+    assert client.due_s == pytest.approx([10.0 + n * CHUNK_S for n in range(150)])
 
 
 @given(st.lists(st.floats(0, 3), max_size=60), st.booleans())
