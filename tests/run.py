@@ -1,11 +1,11 @@
 """``python tests/run.py [--lasting]``: the tests, in groups side by side.
 
-Those marked ``lasting`` take as long as all others together: ``--lasting`` runs them, and nothing
-else does.
+Those marked ``lasting`` take over five seconds each, twice as long as all others together:
+``--lasting`` runs them, and nothing else does.
 
 The end-to-end tests mostly wait for servers and watch clocks; they run in two groups. The others
-mostly compute, and give way to them: in one group at first, then in two. A group's report is
-printed when it ends.
+mostly compute, and give way to them. A group's report is printed when it ends, with the tests that
+took over five seconds.
 
 A test that fails beside the others is run once more at the very end, alone: what only a crowded
 machine breaks is listed by name, and does not fail the run. What fails again, does.
@@ -27,23 +27,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest")
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
-AT_ONCE = 3
+AT_ONCE = 4
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
 COMPUTING = ("tests/benchmarks", "tests/inference")
 """Of the others, about half."""
-LONG = (
-    "test_abuse.py",
-    "test_access.py",
-    "test_capacity.py",
-    "test_history.py",
-    "test_python_client.py",
-    "test_resume.py",
-    "test_serve.py",
-    "test_telemetry.py",
+IN_BROWSERS = (
+    "test_content_security.py",
+    "test_cross_origin.py",
+    "test_javascript_client.py",
+    "test_other_browsers.py",
+    "test_studio.py",
+    "test_studio_rules.py",
 )
-"""The end-to-end tests of one group: half of the time of all."""
+"""Of the end-to-end tests, about half."""
 
 
 @dataclass(slots=True)
@@ -60,7 +58,7 @@ class Group:
         """Begin, without waiting."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*PYTEST, "-rfE", *self.arguments],
+                [*PYTEST, "-rfE", "--durations=10", "--durations-min=5", *self.arguments],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -146,11 +144,11 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
             Group("the others", others, gives_way_by=GIVES_WAY_BY),
         ]
     files = sorted(path.name for path in (ROOT / "tests" / "e2e").glob("test_*.py"))
-    first = [f"tests/e2e/{name}" for name in files if name in LONG]
-    second = [f"tests/e2e/{name}" for name in files if name not in LONG]
+    in_browsers = [f"tests/e2e/{name}" for name in files if name in IN_BROWSERS]
+    without = [f"tests/e2e/{name}" for name in files if name not in IN_BROWSERS]
     return [
-        Group("end to end, first half", [*chosen, *first]),
-        Group("end to end, second half", [*chosen, *second]),
+        Group("end to end, in browsers", [*chosen, *in_browsers]),
+        Group("end to end", [*chosen, *without]),
         Group(
             "the others",
             [*others, *(f"--ignore={folder}" for folder in COMPUTING)],

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import websockets
 
 from tests.processes import Process, free_port
@@ -20,6 +21,9 @@ SETTINGS = {
     "PROCESSES": "1",
 }
 """Of every process, unless a test says otherwise."""
+
+ONE_AND_TWO_PROCESSES = ["1", pytest.param("2", marks=pytest.mark.lasting)]
+"""Values of `PROCESSES` for what must hold over processes, too."""
 
 CLOSE_TIMEOUT_S = 0.5
 """A client that has not read all frames cannot read the server's farewell."""

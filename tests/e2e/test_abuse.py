@@ -242,6 +242,7 @@ async def test_half_open_and_half_spoken_connections(server):
             half.close()
 
 
+@pytest.mark.lasting
 async def test_a_flood_does_not_disturb_another(server):
     """10,000 messages a second for some seconds; the bystander is compared with itself before."""
 

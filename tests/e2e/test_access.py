@@ -17,7 +17,7 @@ from avatars_app.access.api_keys import make_key
 from avatars_app.models import ApiKey
 from talking_avatar import AvatarClient, SessionRefused
 from tests.e2e.conftest import DatabaseOf, Serve, Start
-from tests.e2e.talking import Server, Stream
+from tests.e2e.talking import ONE_AND_TWO_PROCESSES, Server, Stream
 
 SECRET = "a secret of thirty-two bytes or more"
 
@@ -127,7 +127,7 @@ def token_for_ann(server: Server, key: str) -> str:
         return str(json.loads(answer.read())["token"])
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_a_revoked_key_ends_its_sessions(
     share: Serve, database_of: DatabaseOf, processes: str
 ) -> None:
@@ -155,7 +155,7 @@ async def too_many(stream: Stream, answer: dict[str, Any]) -> dict[str, Any]:
     return dict(answer["data"]["details"])
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_sessions_of_one_subject_are_bounded(serve: Serve, processes: str) -> None:
     server = serve(
         AUTH="true",
@@ -182,7 +182,7 @@ async def test_sessions_of_one_subject_are_bounded(serve: Serve, processes: str)
         await stream.socket.close()
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_speech_of_one_subject_is_bounded(serve: Serve, processes: str) -> None:
     server = serve(
         AUTH="true",
@@ -213,6 +213,7 @@ async def test_speech_of_one_subject_is_bounded(serve: Serve, processes: str) ->
     two.socket.transport.abort()
 
 
+@pytest.mark.lasting
 async def test_sessions_of_one_subject_are_bounded_over_all_machines(
     start: Start, serve: Serve, redis_url: str
 ) -> None:
@@ -283,7 +284,7 @@ async def test_a_watch_token_needs_no_other_credential(server: Server) -> None:
     assert (messages[-1]["data"], code) == ({"reason": "session_ended"}, 1000)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_the_owner_gets_more_watch_tokens(share: Serve, processes: str) -> None:
     server = share(AUTH="true", AUTH_SECRET=SECRET, PROCESSES=processes)
     address, own = server.address, token()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.e2e.conftest import Serve
-from tests.e2e.talking import Stream
+from tests.e2e.talking import ONE_AND_TWO_PROCESSES, Stream
 
 SECOND = b"\x20\x01\xe0\xfe" * 8_000
 
@@ -23,7 +23,7 @@ async def shows_speech(stream: Stream) -> None:
         pass
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_one_utterance_too_many_is_refused(share: Serve, processes: str) -> None:
     server = share(PROCESSES=processes, SPEAKING_PLACES=processes)
     count = int(processes)

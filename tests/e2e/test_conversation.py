@@ -67,6 +67,7 @@ def _assert_only_the_mouth_moves(presenter, frames, pictures, spoken):
     assert np.percentile(mouths, 75) > 0.01
 
 
+@pytest.mark.lasting
 async def test_whole_sentences_and_odd_chunks_are_speech_too(server):
     pcm = SPEECH.part(30, 60)
     for chunk_bytes in (640, 2_048, 31_998, 32_000):
@@ -94,7 +95,10 @@ async def test_a_second_utterance_continues_where_the_first_ended(server):
     assert_decodes(access_units(frames))
 
 
-@pytest.mark.parametrize("form", [{"action_index": 1}, {"action_type": "action_2"}])
+@pytest.mark.parametrize(
+    "form",
+    [{"action_index": 1}, pytest.param({"action_type": "action_2"}, marks=pytest.mark.lasting)],
+)
 async def test_actions_go_over_speech_and_come_to_an_end(server, form):
     async with raw_client(server.address, "ada") as client:
         await client.open("ada")

@@ -87,6 +87,7 @@ def test_any_page_reads_and_none_changes_anything(server: Server, elsewhere: Pag
     assert answered.value.status == 403
 
 
+@pytest.mark.lasting
 def test_a_page_that_is_named_may_do_what_this_machine_may(serve: Serve, elsewhere: Page) -> None:
     server = serve(CORS_ORIGINS=origin_of(elsewhere))
     address = f"http://localhost:{server.port}"

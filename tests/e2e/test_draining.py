@@ -7,12 +7,12 @@ import time
 import pytest
 import websockets
 
-from tests.e2e.talking import Stream
+from tests.e2e.talking import ONE_AND_TWO_PROCESSES, Stream
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
 async def test_sessions_continue_until_their_time_is_over(serve, processes: str) -> None:
     server = serve(PROCESSES=processes, DRAIN_S="4")
     server.wait_until_it_takes_sessions()

@@ -40,6 +40,7 @@ def sessions(server: Server) -> dict[str, dict[str, Any]]:
     return json.loads(server.get("/sessions")[1])["active_sessions"]
 
 
+@pytest.mark.lasting
 async def test_an_operator_s_request_reaches_the_process_that_has_the_session(
     serve, database, database_of, endings
 ):
@@ -75,6 +76,7 @@ async def test_what_a_process_leaves_is_written_when_it_ends(serve, database, en
     assert await asyncio.to_thread(endings, server) == ["server_shutdown"]
 
 
+@pytest.mark.lasting
 async def test_sessions_of_a_process_that_died_are_closed_by_the_next(
     serve, database, database_of, endings
 ):

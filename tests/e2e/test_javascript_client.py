@@ -145,6 +145,7 @@ def test_a_page_of_twenty_lines_speaks_and_is_interrupted(
     assert troubles == []
 
 
+@pytest.mark.lasting
 def test_several_avatars_in_a_page_speak_in_turns(context: BrowserContext, address: str) -> None:
     page = written(context, address, SEVERAL.read_text())
     for index in range(2):
@@ -162,6 +163,7 @@ def test_several_avatars_in_a_page_speak_in_turns(context: BrowserContext, addre
     assert page.evaluate("spoke") == ["presenter", "narrator"]
 
 
+@pytest.mark.lasting
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
 def test_a_back_end_speaks_and_a_browser_watches(context: BrowserContext, serve: Serve) -> None:
     port = free_port()
@@ -251,7 +253,10 @@ def test_what_no_server_takes_is_refused_with_a_sentence(
     assert '"a b"' in refused[1]
 
 
-@pytest.mark.parametrize("loss", ["cut", "silence", "black hole"])
+@pytest.mark.parametrize(
+    "loss",
+    ["cut", *(pytest.param(loss, marks=pytest.mark.lasting) for loss in ("silence", "black hole"))],
+)
 def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
     context: BrowserContext, proxy: SilentProxy, loss: str
 ) -> None:
@@ -280,6 +285,7 @@ def test_a_lost_connection_is_resumed_and_nothing_is_said_twice(
     assert times == sorted(set(times))
 
 
+@pytest.mark.lasting
 def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
     context: BrowserContext, serve: Serve, start: Start
 ) -> None:
@@ -300,6 +306,7 @@ def test_a_server_that_is_killed_in_mid_sentence_costs_no_speech(
     assert page.evaluate("Object.keys(told.heard).length") > 100
 
 
+@pytest.mark.lasting
 def test_a_session_that_is_gone_is_reported_and_another_one_speaks(
     context: BrowserContext, share: Serve
 ) -> None:
@@ -316,6 +323,7 @@ def test_a_session_that_is_gone_is_reported_and_another_one_speaks(
     assert played == {"playedMs": 400, "interrupted": False}
 
 
+@pytest.mark.lasting
 def test_a_watcher_sees_and_hears_what_the_owner_says(
     context: BrowserContext, address: str
 ) -> None:

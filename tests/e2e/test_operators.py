@@ -71,6 +71,7 @@ async def test_what_is_shown_now_and_its_end(server: Server) -> None:
         assert time.monotonic() - began_s < 5
 
 
+@pytest.mark.lasting
 async def test_a_drained_process_gets_no_more_sessions(server: Server) -> None:
     browser = await asyncio.to_thread(Browser, server)
     page = (await asyncio.to_thread(browser.get, PROCESSES)).decode()

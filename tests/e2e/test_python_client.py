@@ -129,6 +129,7 @@ async def test_a_lost_connection_is_found_again(server: Server) -> None:
         assert_decodes(units[next(i for i, u in enumerate(units) if b"\x00\x00\x01\x67" in u) :])
 
 
+@pytest.mark.lasting
 async def test_a_killed_process_costs_no_speech(share: Serve) -> None:
     server = share(PROCESSES="2")
     async with AvatarClient(server.address, "ann") as avatar:
@@ -202,6 +203,7 @@ def test_it_needs_neither_our_server_nor_pyav() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.lasting
 async def test_speech_longer_than_what_is_sent_ahead_is_whole_without_frames(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ async def test_a_token_is_good_once_and_for_its_own_session(server: Server) -> N
         assert answer["data"]["resumed"] is True, client_state
 
 
+@pytest.mark.lasting
 async def test_a_client_that_does_not_come_back_is_forgotten(share: Serve) -> None:
     server = share(RESUME_S="1")
     client = Client(server)

@@ -28,6 +28,7 @@ def test_unrelated_pictures_would_be_seen(presenter):
     assert jump > SLACK * max(presenter.steps("idle_0", mask))
 
 
+@pytest.mark.lasting
 async def test_no_seam_is_seen(server, presenter):
     clips = ["idle_1", "speaking_2", "speaking_5"]
     frames = await play(server, "seamstress", Speech(babble(8), "babble"), 1, clips)

@@ -97,7 +97,7 @@ async def speak(server: Server) -> None:
         await stream.wait_for("INTERRUPTED")
 
 
-@pytest.mark.parametrize("is_apart", [False, True])
+@pytest.mark.parametrize("is_apart", [False, pytest.param(True, marks=pytest.mark.lasting)])
 async def test_the_parts_of_an_utterance_over_gateway_worker_and_engine(
     start: Callable[..., Process],
     serve: Callable[..., Server],
@@ -134,6 +134,7 @@ async def test_the_parts_of_an_utterance_over_gateway_worker_and_engine(
     assert (spans["utterance"].process != spans["engine.mouth"].process) is is_apart
 
 
+@pytest.mark.lasting
 async def test_a_collector_that_cannot_be_reached_is_one_line_and_costs_no_frame(
     serve: Callable[..., Server],
 ) -> None:

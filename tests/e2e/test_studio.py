@@ -204,6 +204,7 @@ def test_clips_and_actions_are_directed(studio: Studio) -> None:
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("action is running")
 
 
+@pytest.mark.lasting
 def test_media_source_extensions_show_the_same(context: BrowserContext, address: str) -> None:
     studio = Studio(context, address, "?decoder=mse")
     studio.wait_until_live()
@@ -257,6 +258,7 @@ def test_without_a_loudspeaker_it_speaks_all_the_same_and_says_why_it_is_silent(
     assert studio.heard() == {}
 
 
+@pytest.mark.lasting
 def test_two_tabs_speak_at_once(context: BrowserContext, address: str) -> None:
     studios = [Studio(context, address), Studio(context, address, "?avatar=another")]
     for studio in studios:
@@ -272,6 +274,7 @@ def test_two_tabs_speak_at_once(context: BrowserContext, address: str) -> None:
     assert len(ids) == 2
 
 
+@pytest.mark.lasting
 def test_a_page_that_slept_shows_the_present(studio: Studio, context: BrowserContext) -> None:
     studio.watch()
     studio.pause(1_000)
@@ -286,6 +289,7 @@ def test_a_page_that_slept_shows_the_present(studio: Studio, context: BrowserCon
     assert last.shown_ms - last.timestamp_ms < journey_ms + 400
 
 
+@pytest.mark.lasting
 def test_speech_continues_in_a_background_tab(studio: Studio) -> None:
     # Headless browsers hide no tab; this is what a hidden one sees of the world.
     studio.page.evaluate(
@@ -349,6 +353,7 @@ def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> 
     assert len(attempts) == 2
 
 
+@pytest.mark.lasting
 def test_a_server_that_restarts_is_found_again(
     context: BrowserContext, serve: Serve, start: Start
 ) -> None:

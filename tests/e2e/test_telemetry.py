@@ -31,6 +31,7 @@ def numbers(server: Server) -> dict[str, float]:
     }
 
 
+@pytest.mark.lasting
 async def test_the_numbers_of_all_processes(serve: Serve) -> None:
     server = serve(PROCESSES="2")
     server.wait_until_it_takes_sessions()

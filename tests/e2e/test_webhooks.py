@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from standardwebhooks import Webhook
 
 from benchmarks.server import new_database
@@ -24,6 +25,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.lasting
 async def test_sessions_of_all_processes_are_reported(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:

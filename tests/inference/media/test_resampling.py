@@ -68,7 +68,10 @@ def test_the_number_of_samples_is_exact(rate, samples):
     assert len(in_one_pass(np.ones(samples, np.int16), rate)) == -(-samples * 16_000 // rate)
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(
+    "rate",
+    [44_100, *(pytest.param(each, marks=pytest.mark.lasting) for each in RATES if each != 44_100)],
+)
 def test_the_number_of_samples_is_exact_over_an_hour(rate):
     resampler, piece, count = Resampler(rate), np.zeros(4 * rate + 7, np.int16), 0
     sent = 0

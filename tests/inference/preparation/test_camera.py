@@ -63,7 +63,10 @@ CAMERAS = {
 }
 
 
-@pytest.mark.parametrize("camera", CAMERAS)
+@pytest.mark.parametrize(
+    "camera",
+    ["shake", *(pytest.param(name, marks=pytest.mark.lasting) for name in ("pan", "zoom"))],
+)
 def test_a_camera_that_moves_is_a_finding(camera):
     assert findings(filmed(CAMERAS[camera]))["camera_moved"] > 0.5
 

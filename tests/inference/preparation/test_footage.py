@@ -238,6 +238,7 @@ def test_a_video_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeyp
     assert caught.value.reason == "too_long"
 
 
+@pytest.mark.lasting
 def test_decoded_pictures_do_not_pile_up(tmp_path):
     """Not even where nothing else lets the collector of cycles run."""
     gray = np.full((1_080, 1_920, 3), 128, np.uint8)

@@ -149,6 +149,7 @@ def test_nothing_else_is_left_beside_the_folder(prepared):
     assert [path.name for path in prepared.parent.iterdir()] == ["her"]
 
 
+@pytest.mark.lasting
 def test_a_still_picture_becomes_an_avatar(tmp_path):
     photo = draw_face(width=640, height=800, x=320, y=360, size=330)
     cv2.imwrite(str(tmp_path / "photo.jpg"), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
@@ -163,6 +164,7 @@ def test_a_still_picture_becomes_an_avatar(tmp_path):
         assert np.abs(face.landmarks[:, :2] - marks[entry.frames // 3]).mean() < 3
 
 
+@pytest.mark.lasting
 def test_named_clips_become_those_clips(tmp_path):
     videos = {
         name: write_video(tmp_path / f"{name}.mp4", person(60, period=60, sway=reach))

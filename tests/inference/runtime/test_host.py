@@ -100,6 +100,7 @@ async def test_speech_is_seen_and_stamped(harness: Harness) -> None:
     assert abs(mouth_luma(after) - 120) > 10
 
 
+@pytest.mark.lasting
 async def test_long_speech_in_bursts_does_not_drift(harness: Harness) -> None:
     gateway = harness.gateway()
     await gateway.open()
@@ -604,7 +605,14 @@ async def test_draining_ends_although_nothing_is_delivered(
     await asyncio.wait_for(harness.host.drain(), 2)
 
 
-@pytest.mark.parametrize(("frame_ms", "places"), [(10, 7), (40, 1), (4, 18)])
+@pytest.mark.parametrize(
+    ("frame_ms", "places"),
+    [
+        (10, 7),
+        pytest.param(40, 1, marks=pytest.mark.lasting),
+        pytest.param(4, 18, marks=pytest.mark.lasting),
+    ],
+)
 async def test_places_follow_what_speaking_costs(
     avatars_dir: Path, tmp_path: Path, frame_ms: float, places: int
 ) -> None:

@@ -1,5 +1,6 @@
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -142,6 +143,7 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindowMachine = WindowMachine.TestCase
+TestWindowMachine.settings = settings(max_examples=50, deadline=None)
 
 
 def fed(samples: int) -> tuple[SpeechWindow, SpeechFeed]:

@@ -38,7 +38,7 @@ def seen(without=(3, 4)):
         yield picture, mesh
 
 
-@pytest.mark.parametrize("has_parser", [False, True])
+@pytest.mark.parametrize("has_parser", [False, pytest.param(True, marks=pytest.mark.lasting)])
 def test_batches_give_what_one_picture_at_a_time_gives(nets, has_parser):
     encoder, parser = nets
     told = []

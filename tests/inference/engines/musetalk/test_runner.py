@@ -127,6 +127,7 @@ def test_batches_are_cut_by_what_was_measured(nets):
     assert runner.next_batch(3) == 2
 
 
+@pytest.mark.lasting
 def test_the_benchmark_needs_little(tmp_path):
     """A bare GPU machine has torch, numpy, OpenCV and Pillow, and none of these."""
     import subprocess
