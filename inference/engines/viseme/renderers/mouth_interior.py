@@ -22,8 +22,10 @@ _DENSITY = 96
 _OVERSAMPLING = 4
 _HALF_WIDTH = 0.66
 _HEIGHT = 0.5
-_NARROW = 0.03
+_NARROW = 0.07
 """A slit narrower than this is dark whatever is behind it: corners, lips just parting."""
+_UNDER_LIP, _OVER_LIP = 0.70, 0.80
+"""How much light there is close under the upper lip, and close above the lower one."""
 
 # Right edges of the teeth from the middle on, seen from the front: the dental arch turns the outer
 # ones away, which makes them narrow and dark.
@@ -46,7 +48,7 @@ class Tint:
         """``skin``, ``lip``: mean Y, U, V of a cheek and of the lower lip, float32 ``[3]``."""
         light = float(np.clip(skin[0] - 16, 40, 205))
         return cls(
-            teeth=(16 + light * 1.08, 128 + 0.40 * (skin[1] - 128), 128 + 0.28 * (skin[2] - 128)),
+            teeth=(16 + light * 1.10, 128 + 0.50 * (skin[1] - 128), 128 + 0.36 * (skin[2] - 128)),
             tongue=(
                 16 + light * 0.52,
                 128 + 0.55 * (lip[1] - 128),
@@ -98,11 +100,10 @@ def paint_interior(
         painted += (shade * (np.subtract(color, tint.dark)) + tint.dark - painted) * opacity
 
     # The lips keep light out: dark close under the upper lip, a little above the lower one.
-    light = np.clip(0.60 + place.below_upper / 0.12, 0, 1) * np.clip(
-        0.75 + place.above_lower / 0.10, 0, 1
+    light = np.clip(_UNDER_LIP + place.below_upper / 0.12, 0, 1) * np.clip(
+        _OVER_LIP + place.above_lower / 0.10, 0, 1
     )
-    depth = np.minimum(place.below_upper, place.above_lower)
-    light *= np.clip(0.5 + depth / _NARROW, 0, 1)
+    light *= np.clip((place.below_upper + place.above_lower) / _NARROW, 0, 1)
     painted -= (painted - tint.dark) * (1 - light[..., None])
     return painted
 

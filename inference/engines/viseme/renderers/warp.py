@@ -42,6 +42,8 @@ LIDS = (
 """Landmarks along the upper and the lower lid of each eye, corner to corner."""
 _SEAM_PX = 1.6
 """Half the width of the line between lips that the source picture shows apart."""
+_SEAM_OPACITY = 0.75
+"""Shut lips are parted by a shadow, not by a stroke."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +238,7 @@ def _paint(
     )
     below, above, apart = edges[..., 0], edges[..., 1], edges[..., 2]
     inside_px = np.minimum(below, above) * frame.unit
-    seam = apart * np.clip(1 + inside_px / _SEAM_PX, 0, 1)
+    seam = _SEAM_OPACITY * apart * np.clip(1 + inside_px / _SEAM_PX, 0, 1)
     # An edge half a pixel outside covers what the warp has squeezed into it, but only once open.
     rim = np.clip((below + above) * frame.unit / 3, 0, 0.5)
     opacity = np.maximum(np.clip(inside_px + rim, 0, 1), seam) * np.float32(field.awake)

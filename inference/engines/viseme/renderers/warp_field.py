@@ -18,6 +18,7 @@ Every quantity is continuous in every parameter and zero at the rest pose.
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from inference.engines.viseme.renderers.face_frame import (
@@ -33,27 +34,37 @@ ROWS = 128
 
 # All in mouth widths, for a parameter of 1.
 _OPEN_GAP = 0.44
-_OPEN_EARLY = 0.8
+_OPEN_EARLY = 0.95
 _TUCK_GAP = 0.05
 _UPPER_SHARE = 0.40
 """Of the gap, what the upper lip rises over the corners; the lower one sinks by the rest."""
 _ROUND_RISE = 0.08
-_CORNER_DROP = 0.34
+_CORNER_DROP = 0.30
 """Of the gap: the corners hang on the jaw. Without that a mouth that says [a] grins."""
 _ROUND_CORNERS = 0.2
 """How much less of it in rounded lips."""
 _CORNER_LIFT = 0.05
+_UNBENDS = 0.9
+"""How much of a smile an open or rounded mouth takes away: its corners sink to its middle."""
+_UNBENT_AT = 1.0
+"""Opening at which it is gone."""
 _JAW_SHARE = 0.74
 _OUTER_UPPER_SHARE, _OUTER_LOWER_SHARE = 0.78, 0.94
 _POUT, _PRESS = 0.045, 0.032
 _SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.10
 _UPPER_POWER, _LOWER_POWER, _ROUND_FULLER = 1.0, 0.62, 0.16
 """Of the profiles of the lips: 1 is a parabola, less is fuller."""
+_OPEN_FULLER = 0.22
+"""How much fuller the upper lip's is in an open mouth."""
+_ROUND_APART, _TUCK_APART = 0.3, 0.2
+"""How much less than the mouth's width is open: rounded lips meet beside the opening."""
 _SQUEEZE_REACH = 1.0
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
 SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
 """How far the lips' edges travel to shut an open mouth, in parts of its gap, from top to bottom."""
+_PITS = 11
+"""Columns over which that reaches beyond the opening: corners that were pulled apart are dark."""
 _SEAM_GAP = 0.08
 _AWAKE = 0.10
 """Sum of the parameters from which on the source's own opening is fully taken away."""
@@ -110,10 +121,10 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     )
     own_gap = (knots[3] - knots[2]) * awake
     travel, opening = _travel(face, shape, source_x, own_gap)
+    travel[1:5] += _unbent(face, shape, source_x, (knots[2] + knots[3]) / 2)
     target = np.maximum.accumulate(knots + travel, axis=0)
-    overclose = np.minimum(_OVERCLOSE, 0.45 * own_gap)
-    knots[2] -= overclose
-    knots[3] += overclose
+    if own_gap.any():
+        _close_over(knots, own_gap)
     seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
     y_low, y_high = face.y_range
     return WarpField(
@@ -150,12 +161,14 @@ def _travel(
     """
     gap = _gap(shape)
     fuller = _ROUND_FULLER * shape.round
-    arch = _dome(source_x, face.left, face.right, _UPPER_POWER - fuller)
-    dome = _dome(source_x, face.left, face.right, _LOWER_POWER - fuller)
+    apart = 1 - _ROUND_APART * shape.round - _TUCK_APART * shape.tuck
+    left, right = face.left * apart, face.right * apart
+    arch = _dome(source_x, left, right, _UPPER_POWER - fuller - _OPEN_FULLER * shape.open)
+    dome = _dome(source_x, left, right, _LOWER_POWER - fuller)
     upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
     upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
     drop = _CORNER_DROP * (1 - _ROUND_CORNERS * shape.round) * gap
-    lips = (drop - _CORNER_LIFT * shape.wide) * _fade(COLUMN_X / REACH)
+    lips = (drop - _CORNER_LIFT * shape.wide) * _beside(face, source_x)
     rise, sink = upper_share * gap * arch, (1 - upper_share) * gap * dome
     opening = rise + sink
     thick = (_POUT * shape.round - _PRESS * shape.press) * dome
@@ -168,6 +181,43 @@ def _travel(
     travel[4] -= 0.03 * shape.tuck * dome
     travel[5] = (_JAW_SHARE * gap - 0.35 * float(own_gap.max())) * _fade(COLUMN_X / REACH)
     return travel, opening
+
+
+def _unbent(face: FaceFrame, shape: MouthShape, source_x: Floats, lip_line: Floats) -> Floats:
+    """How far down the lips go to lose the bend of a smile, ``[COLUMNS]``: 0 in their middle.
+
+    A mouth that smiles and is only pulled apart laughs at every vowel.
+
+    Args:
+        face: The face.
+        shape: The mouth's.
+        source_x: The columns of the source, float32 ``[COLUMNS]``.
+        lip_line: Where the lips meet there, likewise.
+    """
+    corners = np.interp([face.left, face.right], source_x, lip_line)
+    bend = lip_line - np.interp(source_x, [face.left, face.right], corners)
+    middle = max(float(np.interp(0, source_x, bend)), 0.0)
+    amount = _UNBENDS * max(_smooth(shape.open / _UNBENT_AT), shape.round)
+    amount *= 1 - 0.5 * max(shape.wide, 0.0)
+    return np.asarray(amount * (middle - np.clip(bend, 0, middle)) * _beside(face, source_x))
+
+
+def _close_over(knots: Floats, own_gap: Floats) -> None:
+    """Take from the ``knots`` of the source what must not be seen of an opening that is shut."""
+    widened = cv2.dilate(own_gap[None], np.ones((1, _PITS), np.uint8))
+    around = cv2.blur(widened, (_PITS, 1))[0]
+    overclose = np.minimum(_OVERCLOSE, 0.45 * np.maximum(around, own_gap))
+    knots[2] -= overclose
+    knots[3] += overclose
+    # At the corners the lips are too thin for it: skin beside them goes too.
+    knots[1] = np.minimum(knots[1], knots[2])
+    knots[4] = np.maximum(knots[4], knots[3])
+
+
+def _beside(face: FaceFrame, source_x: Floats) -> Floats:
+    """1 from corner to corner of the mouth, fading to 0 at the sides of the face."""
+    out = np.maximum(source_x - face.right, face.left - source_x)
+    return _fade(np.maximum(out, 0) / (REACH - max(face.right, -face.left)))
 
 
 def _table(
@@ -187,9 +237,13 @@ def _table(
     table = np.empty((ROWS, COLUMNS, 5), np.float32)
     table[..., 0] = squeeze * _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
     vertical = np.broadcast_to(back[0], (ROWS, COLUMNS)).copy()
+    # Where two lines meet, what is between them passes within a row: less would hop from one row to
+    # the next as they move.
+    least = (y_high - y_low) / (ROWS - 1)
     for k in range(6):
-        span = np.maximum(target[k + 1] - target[k], 1e-4)
-        vertical += (back[k + 1] - back[k]) * np.clip((rows - target[k]) / span, 0, 1)
+        span = np.maximum(target[k + 1] - target[k], least)
+        start = (target[k] + target[k + 1] - span) / 2
+        vertical += (back[k + 1] - back[k]) * np.clip((rows - start) / span, 0, 1)
     table[..., 1] = vertical
     table[..., 2] = rows - target[2]
     table[..., 3] = target[3] - rows
