@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from inference import process_settings
-from musetalk_site.environment import CannotStart
+from musetalk_site.configuration.environment import CannotStart
 
 # `talk` and `load_test` use the client library of this repository, which need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "clients" / "python" / "src"))

@@ -13,10 +13,10 @@ from django.utils.safestring import SafeString
 
 from avatars_app import selectors, services
 from avatars_app.access.api_keys import make_key
+from avatars_app.api.serializers import avatar_detail_of
 from avatars_app.forms import AvatarForm
 from avatars_app.models import ApiKey, Avatar, WebhookEvent
-from avatars_app.serializers import avatar_detail_of
-from avatars_app.uploads import UploadGone
+from avatars_app.uploads.storage import UploadGone
 
 
 @admin.register(WebhookEvent)

@@ -5,8 +5,8 @@ from typing import Any
 
 from django import forms
 
-from avatars_app import uploads
 from avatars_app.models import Avatar
+from avatars_app.uploads import storage
 
 
 class _Files(forms.ClearableFileInput):
@@ -35,12 +35,12 @@ class AvatarForm(forms.ModelForm):  # type: ignore[type-arg]  # takes none at ru
 
     def clean_clips(self) -> dict[str, Any]:
         clips = {PurePath(file.name or "").stem: file for file in self.cleaned_data["clips"]}
-        if wrong := sorted(set(clips) - set(uploads.CLIP_NAMES)):
+        if wrong := sorted(set(clips) - set(storage.CLIP_NAMES)):
             raise forms.ValidationError(f"These are no names of clips: {', '.join(wrong)}.")
         return clips
 
     def clean(self) -> dict[str, Any] | None:
-        sent = [kind for kind in uploads.KINDS if self.cleaned_data.get(kind)]
+        sent = [kind for kind in storage.KINDS if self.cleaned_data.get(kind)]
         if len(sent) > 1 or (not sent and self.instance.pk is None and not self.errors):
             raise forms.ValidationError("Send a video, a picture, or clips.")
         if sent and self.instance.is_in_progress and self.instance.pk is not None:
@@ -50,9 +50,9 @@ class AvatarForm(forms.ModelForm):  # type: ignore[type-arg]  # takes none at ru
         return super().clean()
 
     @property
-    def sent(self) -> tuple[uploads.Kind, dict[str, Any]] | None:
+    def sent(self) -> tuple[storage.Kind, dict[str, Any]] | None:
         """What was sent, as `services.avatar_receive` takes it; None if nothing was."""
-        for kind in uploads.KINDS:
+        for kind in storage.KINDS:
             if files := self.cleaned_data.get(kind):
                 return kind, files if kind == "clips" else {kind: files}
         return None

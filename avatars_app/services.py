@@ -15,8 +15,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from avatars_app import asset_folders, uploads
+from avatars_app import asset_folders
 from avatars_app.models import Avatar
+from avatars_app.uploads import storage
 from avatars_app.webhooks.events import Event, record_events
 from inference.assets import manifest as manifests
 
@@ -55,7 +56,7 @@ MAX_OPEN_QUEUE = 5
 def avatar_receive(
     *,
     user_id: str,
-    kind: uploads.Kind,
+    kind: storage.Kind,
     files: Mapping[str, IO[bytes]],
     may_replace: bool = True,
     requested_by: str = "",
@@ -68,11 +69,11 @@ def avatar_receive(
     """
     if not may_replace:
         _check_stranger(user_id)
-    upload = uploads.keep(kind, files)
+    upload = storage.keep(kind, files)
     try:
         return avatar_queue(user_id=user_id, upload=upload, requested_by=requested_by)
     except BaseException:
-        uploads.forget(upload)
+        storage.forget(upload)
         raise
 
 
@@ -134,13 +135,13 @@ def avatar_queue(*, user_id: str, upload: str, requested_by: str = "") -> Avatar
             setattr(avatar, name, value)
         avatar.save()
     if replaced != upload:
-        uploads.forget(replaced)
+        storage.forget(replaced)
     return avatar
 
 
 def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
     """Prepare it again from its upload; raises as `avatar_queue`, or UploadGone."""
-    uploads.source(avatar.upload)
+    storage.source(avatar.upload)
     return avatar_queue(
         user_id=avatar.user_id, upload=avatar.upload, requested_by=avatar.requested_by
     )
@@ -180,14 +181,14 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
         )
     deleted, _ = in_work.delete()
     if deleted:
-        uploads.forget(avatar.upload)
+        storage.forget(avatar.upload)
     return bool(deleted)
 
 
 def avatar_remove(*, avatar: Avatar) -> None:
     """Remove it with all that was made of it and sent for it."""
     Avatar.objects.filter(pk=avatar.pk).delete()
-    uploads.forget(avatar.upload)
+    storage.forget(avatar.upload)
     asset_folders.remove(avatar.folder)
 
 

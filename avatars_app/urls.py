@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from avatars_app import legacy_views, views
 from avatars_app.access.views import TokensView
+from avatars_app.api import legacy_views, views
 
 urlpatterns = [
     path("tokens", TokensView.as_view(), name="tokens"),

@@ -1,8 +1,7 @@
 """The site: settings, entry points, and what serves the other packages' parts.
 
-settings, environment      Django's settings; what each variable may hold
-start_checks, checks       settings that cannot work; what `manage.py check` says
-secret_key, version        the key that is made once; the version
+settings, version          Django's settings; the version
+configuration              what each variable may hold, and settings that cannot work
 asgi, urls                 the composition root of pages and streams; the pages' addresses
 server                     HTTP and WebSocket: Daphne, with what long streams need
 processes                  one machine, many processes
@@ -10,10 +9,7 @@ event_loop                 uvloop's, or asyncio's
 watchdog                   ends a process whose loop hangs
 process_end                the end of a process that ran native code
 layers                     the two channel layers
-redis_layers               … over Redis, made to outlive its loss
-redis_availability         whether Redis can be reached
-redis_leases               what holders have at a time, over all machines
-redis_rates                what they did, over all machines
+redis                      what processes on several machines share
 middleware                 what happens to every request
 problems, openapi          errors of the API in one shape; its schema
 telemetry                  metrics, probes, spans

@@ -7,7 +7,7 @@ class SiteConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from musetalk_site import checks  # noqa: F401  to register them
+        from musetalk_site.configuration import checks  # noqa: F401  to register them
 
 
 class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types

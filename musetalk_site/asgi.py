@@ -7,7 +7,7 @@ from channels.routing import ChannelNameRouter, ProtocolTypeRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from musetalk_site.environment import CannotStart
+from musetalk_site.configuration.environment import CannotStart
 from musetalk_site.middleware.proxies import TrustedProxies
 from musetalk_site.middleware.trailing_slash import TrailingSlash
 

@@ -6,7 +6,7 @@ environment or in `.env`.
 
 import sys
 
-from musetalk_site.environment import BASE_DIR, CannotStart, read, read_file
+from musetalk_site.configuration.environment import BASE_DIR, CannotStart, read, read_file
 
 
 def requirements_file(engine: str) -> str:

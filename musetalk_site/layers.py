@@ -26,7 +26,7 @@ def layers_over_redis(url: str) -> dict[str, dict[str, Any]]:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    from musetalk_site.redis_availability import CALL_WITHIN_S
+    from musetalk_site.redis.availability import CALL_WITHIN_S
 
     # The layers have deadlines of their own and reconnect by themselves; the client library's would
     # drop a reader that has waited for five seconds, and hide from the layer what was lost.
@@ -40,11 +40,11 @@ def layers_over_redis(url: str) -> dict[str, dict[str, Any]]:
     ]
     return {
         "default": {
-            "BACKEND": "musetalk_site.redis_layers.RedisClaimLayer",
+            "BACKEND": "musetalk_site.redis.layers.RedisClaimLayer",
             "CONFIG": {"hosts": hosts, "prefix": "musetalk-claims", "expiry": CLAIM_EXPIRY_S},
         },
         "media": {
-            "BACKEND": "musetalk_site.redis_layers.RedisMediaLayer",
+            "BACKEND": "musetalk_site.redis.layers.RedisMediaLayer",
             "CONFIG": {"hosts": hosts, "prefix": "musetalk-media"},
         },
     }

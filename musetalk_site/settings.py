@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 
-from musetalk_site.environment import (
+from musetalk_site.configuration.environment import (
     BASE_DIR,
     CannotStart,
     Network,
@@ -14,9 +14,9 @@ from musetalk_site.environment import (
     read_file,
     unknown_names,
 )
+from musetalk_site.configuration.secret_key import kept_secret_key
 from musetalk_site.layers import layers_in_process, layers_over_redis
 from musetalk_site.logs import logging_settings
-from musetalk_site.secret_key import kept_secret_key
 from musetalk_site.version import VERSION
 
 _file = read_file(BASE_DIR / ".env")

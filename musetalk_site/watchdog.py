@@ -2,7 +2,7 @@
 
 A process that hangs looks alive to whatever supervises it. Once its loop has not run for
 `LIMIT_S`, the watchdog writes the stacks of all threads to standard error and ends the process with
-`EXIT_STATUS`, so that the preparation_runner starts another.
+`EXIT_STATUS`, so that another is started.
 """
 
 import asyncio

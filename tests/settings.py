@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from musetalk_site.environment import VARIABLES
+from musetalk_site.configuration.environment import VARIABLES
 
 os.environ.update({name: variable.default for name, variable in VARIABLES.items()})
 os.environ["SECRET_KEY"] = "only for tests"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
 
-from musetalk_site.environment import VARIABLES
+from musetalk_site.configuration.environment import VARIABLES
 from tests.processes import free_port
 from tests.test_architecture import PACKAGES
 

@@ -8,7 +8,7 @@ import shlex
 
 from django.core.management import get_commands, load_command_class
 
-from musetalk_site.environment import BASE_DIR, VARIABLES, read
+from musetalk_site.configuration.environment import BASE_DIR, VARIABLES, read
 
 PAGE = (BASE_DIR / "docs" / "deploying.md").read_text()
 INI = re.findall(r"^```ini\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from benchmarks.server import new_database
-from musetalk_site.environment import BASE_DIR
+from musetalk_site.configuration.environment import BASE_DIR
 from tests.processes import make_superuser
 
 PAGE = (BASE_DIR / "docs" / "operations.md").read_text()

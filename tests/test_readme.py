@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from musetalk_site.environment import VARIABLES
+from musetalk_site.configuration.environment import VARIABLES
 from streaming.protocol.client_messages import CLIENT_MESSAGES, SAMPLE_RATES_HZ
 from streaming.protocol.codec import parse, type_of
 from streaming.protocol.errors import CLOSE_MEANINGS, ERROR_MEANINGS, CloseCode, ErrorCode

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from musetalk_site.environment import (
+from musetalk_site.configuration.environment import (
     BASE_DIR,
     VARIABLES,
     CannotStart,
@@ -21,7 +21,7 @@ from musetalk_site.environment import (
     read_file,
     unknown_names,
 )
-from musetalk_site.secret_key import kept_secret_key
+from musetalk_site.configuration.secret_key import kept_secret_key
 
 PROXIES = ("127.0.0.1", "10.0.0.0/8", "::1")
 
@@ -205,7 +205,7 @@ def test_the_secret_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> 
 def test_processes_that_start_together_agree_on_the_secret_key(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path;"
-        "from musetalk_site.secret_key import kept_secret_key;"
+        "from musetalk_site.configuration.secret_key import kept_secret_key;"
         "print(kept_secret_key(Path(sys.argv[1])))"
     )
     keys: list[str] = []
@@ -250,8 +250,8 @@ def test_a_redis_address_makes_both_layers_redis() -> None:
     )
     said = _manage("shell", "--no-imports", "-c", code, CHANNEL_REDIS_URL="redis://localhost:1")
     assert said.stdout == (
-        "[('default', 'musetalk_site.redis_layers.RedisClaimLayer', None), "
-        "('media', 'musetalk_site.redis_layers.RedisMediaLayer', None)] 5\n"
+        "[('default', 'musetalk_site.redis.layers.RedisClaimLayer', None), "
+        "('media', 'musetalk_site.redis.layers.RedisMediaLayer', None)] 5\n"
     )
 
 

@@ -26,7 +26,7 @@ from inference.messages import MEDIA_LAYER
 if TYPE_CHECKING:
     from inference.worker import Application, InferenceWorker
     from musetalk_site.processes.app_process import AppProcess
-    from musetalk_site.redis_leases import RedisLeases
+    from musetalk_site.redis.leases import RedisLeases
     from streaming.web.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
@@ -104,8 +104,8 @@ class _App:
         process_settings.for_streams()
         # Twisted's reactor is installed by these imports, so no other command should make them.
         with process_settings.importing():
-            from avatars_app.preparation_runner import PreparationRunner
-            from avatars_app.upload_admission import check_large_body
+            from avatars_app.preparation.runner import PreparationRunner
+            from avatars_app.uploads.admission import check_large_body
             from avatars_app.webhooks.sender import WebhookSender
             from musetalk_site.asgi import application
             from musetalk_site.server.daphne_server import StreamServer
@@ -212,8 +212,8 @@ class _App:
     def _share_limits(self) -> None:
         """Count what holders do and have for all processes together."""
         from avatars_app.access import holder_limits
-        from musetalk_site.redis_leases import RedisLeases
-        from musetalk_site.redis_rates import RedisRates
+        from musetalk_site.redis.leases import RedisLeases
+        from musetalk_site.redis.rates import RedisRates
 
         if settings.CHANNEL_REDIS_URL:
             holder_limits.use(RedisRates(settings.CHANNEL_REDIS_URL).spend)
@@ -320,7 +320,7 @@ def _media_layer() -> BaseChannelLayer:
 def _connect_to_redis() -> None:
     """Not with the first connection of a client: /health is to know an outage before that."""
     if settings.CHANNEL_REDIS_URL:
-        from musetalk_site.redis_layers import RedisMediaLayer
+        from musetalk_site.redis.layers import RedisMediaLayer
 
         layer = _media_layer()
         if isinstance(layer, RedisMediaLayer):

@@ -22,7 +22,7 @@ from channels.db import database_sync_to_async
 from daphne.http_protocol import WebRequest
 from twisted.internet import reactor
 
-from avatars_app.body_limits import SMALL_BODY_BYTES, BodyRefused, has_room
+from avatars_app.uploads.body_limits import SMALL_BODY_BYTES, BodyRefused, has_room
 from musetalk_site.server.slow_requests import TimedChannel
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 A *lease* says that a member is there: a session, which counts for its subject and its address, or a
 watcher, which counts for its session. Where machines share a Redis server, leases are kept there
-(`musetalk_site.redis_leases`); elsewhere nothing is counted here, because each machine knows its
+(`musetalk_site.redis.leases`); elsewhere nothing is counted here, because each machine knows its
 own.
 """
 

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from avatars_app import services, uploads
+from avatars_app import services
 from avatars_app.models import Avatar
+from avatars_app.uploads import storage
 from inference.assets import manifest
 from tests.factories import make_avatar
 
@@ -125,7 +126,7 @@ def test_a_better_video_replaces_the_first(admin_client, ready):
     admin_client.post(where, {"video": SimpleUploadedFile("new.mp4", b"better")})
     ready.refresh_from_db()
     assert (ready.status, ready.user_id, ready.has_pictures) == (Status.QUEUED, "anna", True)
-    assert uploads.source(ready.upload).read_bytes() == b"better"
+    assert storage.source(ready.upload).read_bytes() == b"better"
     answer = admin_client.post(where, {"video": video()})
     assert "cancel that first" in answer.content.decode()
 

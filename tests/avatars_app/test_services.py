@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from avatars_app import asset_folders, services, uploads
+from avatars_app import asset_folders, services
 from avatars_app.models import Avatar, WebhookEvent
+from avatars_app.uploads import storage
 from inference.assets import manifest
 from tests.avatars_app.asset_folders import write_asset_folder
 
@@ -56,7 +57,7 @@ def kept_uploads(avatars_dir: Path) -> set[str]:
 def test_from_upload_to_avatar(avatars_dir):
     avatar = send()
     assert avatar.status == Status.QUEUED
-    assert uploads.source(avatar.upload).read_bytes() == b"a video"
+    assert storage.source(avatar.upload).read_bytes() == b"a video"
 
     avatar = taken()
     assert (avatar.user_id, avatar.status, avatar.attempts) == ("ann", Status.PREPARING, 1)
@@ -130,7 +131,7 @@ def test_a_dead_preparation_is_taken_again_and_given_up_after_three(avatars_dir)
     assert services.preparation_take() is None
     avatar.refresh_from_db()
     assert (avatar.status, avatar.error_reason) == (Status.FAILED, "died")
-    assert uploads.source(avatar.upload).exists()
+    assert storage.source(avatar.upload).exists()
 
 
 def test_a_child_that_was_only_slow_finds_itself_replaced(avatars_dir):
@@ -267,11 +268,11 @@ def test_preparing_again_uses_what_was_sent(avatars_dir):
     avatar = finished()
     again = services.avatar_prepare_again(avatar=avatar)
     assert again.upload == avatar.upload
-    assert uploads.source(again.upload).read_bytes() == b"a video"
+    assert storage.source(again.upload).read_bytes() == b"a video"
     services.avatar_cancel(avatar=again)
     again.refresh_from_db()
-    uploads.forget(again.upload)
-    with pytest.raises(uploads.UploadGone, match="send it again"):
+    storage.forget(again.upload)
+    with pytest.raises(storage.UploadGone, match="send it again"):
         services.avatar_prepare_again(avatar=again)
 
 
@@ -292,14 +293,14 @@ def test_a_folder_made_by_hand_is_adopted(avatars_dir):
 
 def test_clips_are_kept_by_their_names_and_no_others(avatars_dir):
     files = {"idle_0": io.BytesIO(b"i"), "speaking_3": io.BytesIO(b"s")}
-    source = uploads.source(uploads.keep("clips", files))
+    source = storage.source(storage.keep("clips", files))
     assert {clip: path.read_bytes() for clip, path in source.items()} == {
         "idle_0": b"i",
         "speaking_3": b"s",
     }
     for name in ("../../evil", "idle_9", ""):
         with pytest.raises(ValueError, match="standard"):
-            uploads.keep("clips", {name: io.BytesIO(b"x")})
+            storage.keep("clips", {name: io.BytesIO(b"x")})
     assert len(kept_uploads(avatars_dir)) == 1
 
 
@@ -317,12 +318,12 @@ def test_an_upload_that_cannot_be_stored_leaves_nothing(avatars_dir):
 def test_what_nobody_wants_any_more_is_removed(avatars_dir):
     avatar = send()
     old, young = (
-        uploads.keep("video", {"": io.BytesIO()}),
-        uploads.keep("video", {"": io.BytesIO()}),
+        storage.keep("video", {"": io.BytesIO()}),
+        storage.keep("video", {"": io.BytesIO()}),
     )
     os.utime(avatars_dir / ".uploads" / old, (0, 0))
     os.utime(avatars_dir / ".uploads" / avatar.upload, (0, 0))
-    uploads.forget_others([avatar.upload])
+    storage.forget_others([avatar.upload])
     assert kept_uploads(avatars_dir) == {avatar.upload, young}
 
     lost, kept = uuid.uuid4(), uuid.uuid4()

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from avatars_app.preparation_limits import PreparationLimits
+from avatars_app.preparation.limits import PreparationLimits
 from inference.errors import PreparationError
 from inference.preparation.prepare import prepare
 from tests.chaos.result import Result

@@ -23,7 +23,7 @@ PROCESS_WIDE = {
 }
 MAY = {
     "inference/process_settings.py",
-    "avatars_app/preparation_limits.py",  # of the process of one preparation, called by its command
+    "avatars_app/preparation/limits.py",  # of the process of one preparation, called by its command
 }
 
 

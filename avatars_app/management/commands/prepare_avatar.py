@@ -1,4 +1,4 @@
-"""`manage.py prepare_avatar`: make an avatar of a video, by hand or for the preparation_runner."""
+"""`manage.py prepare_avatar`: make an avatar of a video, by hand, or for the runner."""
 
 import argparse
 import logging
@@ -14,9 +14,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connection
 
-from avatars_app import asset_folders, services, uploads
+from avatars_app import asset_folders, services
 from avatars_app.models import Avatar
-from avatars_app.preparation_limits import PreparationLimits
+from avatars_app.preparation.limits import PreparationLimits
+from avatars_app.uploads import storage
 from inference.assets.names import NAME, NAME_RULE
 from inference.errors import PreparationError
 
@@ -121,13 +122,13 @@ class _Child:
             from inference.preparation.prepare import prepare
 
             PreparationLimits.from_settings().apply()
-            prepare(uploads.source(avatar.upload), made, self._note, name=avatar.user_id)
+            prepare(storage.source(avatar.upload), made, self._note, name=avatar.user_id)
             services.preparation_finish(job_id=self._job_id, made=made)
         except (services.PreparationLost, DatabaseError):
             raise  # no process is there to report to
         except PreparationError as error:
             self._fail(error.reason, str(error))
-        except uploads.UploadGone as error:
+        except storage.UploadGone as error:
             self._fail("upload_gone", str(error))
         except OSError as error:
             self._fail(
@@ -175,7 +176,7 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 def _clips_in(folder: Path) -> dict[str, Path]:
     files = {file.stem: file for file in sorted(folder.iterdir()) if file.is_file()}
-    clips = {name: files[name] for name in uploads.CLIP_NAMES if name in files}
+    clips = {name: files[name] for name in storage.CLIP_NAMES if name in files}
     if not clips:
         raise CommandError(f"{folder} has no files named idle_0 ... action_2.")
     return clips

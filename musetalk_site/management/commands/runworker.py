@@ -18,7 +18,7 @@ from inference import process_settings
 from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 from musetalk_site import event_loop
-from musetalk_site.start_checks import CheckedCommand
+from musetalk_site.configuration.start_checks import CheckedCommand
 
 if TYPE_CHECKING:
     from inference.worker import Application
@@ -61,7 +61,7 @@ class Command(CheckedCommand):
 
 
 async def _work_until_told_to_end(application: "Application", *, prepares: bool) -> None:
-    from avatars_app.preparation_runner import PreparationRunner
+    from avatars_app.preparation.runner import PreparationRunner
     from inference.worker import InferenceWorker
     from musetalk_site.telemetry.spans import Spans
     from musetalk_site.watchdog import Watchdog

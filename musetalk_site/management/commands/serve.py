@@ -23,10 +23,10 @@ from avatars_app.permissions import is_loopback
 from inference.cores import available_cores
 from inference.engines.engine_selection import devices_for, may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
+from musetalk_site.configuration.start_checks import CheckedCommand
 from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
 from musetalk_site.server.listening import cannot_listen
-from musetalk_site.start_checks import CheckedCommand
 from streaming.protocol.address import STREAM_PATH
 
 log = logging.getLogger("musetalk")

@@ -18,7 +18,7 @@ from avatars_app.access.holder_limits import (
 from avatars_app.access.principal import Principal
 from avatars_app.access.rates import Charge, RateCounter
 from avatars_app.models import ApiKey, Avatar
-from musetalk_site.redis_rates import RedisRates
+from musetalk_site.redis.rates import RedisRates
 
 ELSEWHERE: dict[str, Any] = {"REMOTE_ADDR": "203.0.113.9"}
 ANN = Principal("ann")

@@ -18,7 +18,7 @@ from typing import Any
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
-from musetalk_site.redis_availability import CALL_WITHIN_S, availability, reason_of
+from musetalk_site.redis.availability import CALL_WITHIN_S, availability, reason_of
 
 LEASE_S = 30.0
 RENEW_EVERY_S = 10.0

@@ -1,4 +1,4 @@
-from avatars_app.stage_times import STAGE_EDGES_S, StageTimes
+from avatars_app.preparation.stage_times import STAGE_EDGES_S, StageTimes
 
 
 def test_a_stage_lasts_until_the_next_one_is_seen():

@@ -33,7 +33,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from musetalk_site.redis_availability import (
+from musetalk_site.redis.availability import (
     CALL_WITHIN_S,
     LayerUnavailable,
     availability,

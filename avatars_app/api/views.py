@@ -19,11 +19,8 @@ from rest_framework.views import APIView
 from avatars_app import selectors, services
 from avatars_app.access import holder_limits
 from avatars_app.access.authentication import principal_of_request
-from avatars_app.exceptions import AvatarConflict, UploadTooLarge
-from avatars_app.models import Avatar
-from avatars_app.permissions import MayChangeAvatars, is_local, may_replace
-from avatars_app.range_response import file_response
-from avatars_app.serializers import (
+from avatars_app.api.range_response import file_response
+from avatars_app.api.serializers import (
     UPLOAD_THE_FILE,
     AvatarDetailSerializer,
     AvatarSerializer,
@@ -33,6 +30,9 @@ from avatars_app.serializers import (
     avatar_of,
     preparation_of,
 )
+from avatars_app.exceptions import AvatarConflict, UploadTooLarge
+from avatars_app.models import Avatar
+from avatars_app.permissions import MayChangeAvatars, is_local, may_replace
 from inference.assets.manifest import STATES
 from inference.assets.mp4_export import clip_video, thumbnail
 from inference.assets.names import NAME, NAME_PATTERN, NAME_RULE

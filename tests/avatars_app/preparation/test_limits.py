@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from avatars_app.preparation_limits import MAX_FILE_BYTES, PreparationLimits, has_used_up_its_time
+from avatars_app.preparation.limits import MAX_FILE_BYTES, PreparationLimits, has_used_up_its_time
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def limited(
@@ -18,7 +18,7 @@ def limited(
 ) -> "subprocess.CompletedProcess[str]":
     """A process that limits itself and then does ``work``."""
     program = f"""
-from avatars_app.preparation_limits import PreparationLimits
+from avatars_app.preparation.limits import PreparationLimits
 PreparationLimits({cpu_s}, {memory_mb} * 1_000_000).apply()
 {work}
 """

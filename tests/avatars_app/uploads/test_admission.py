@@ -7,9 +7,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from avatars_app.access.api_keys import make_key
-from avatars_app.body_limits import BodyRefused
 from avatars_app.models import ApiKey
-from avatars_app.upload_admission import check_large_body
+from avatars_app.uploads.admission import check_large_body
+from avatars_app.uploads.body_limits import BodyRefused
 
 STRANGER = "192.168.0.7"
 UPLOAD = "/prepare_avatar/me"

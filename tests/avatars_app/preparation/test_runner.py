@@ -8,8 +8,8 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from avatars_app import preparation_runner
-from avatars_app.preparation_runner import PreparationRunner
+from avatars_app.preparation import runner as preparation_runner
+from avatars_app.preparation.runner import PreparationRunner
 
 AVATAR = cast(Any, SimpleNamespace(user_id="ann", job_id="1"))
 

@@ -7,7 +7,7 @@ from limits.storage import RedisStorage
 from redis import ConnectionPool, RedisError
 
 from avatars_app.access.rates import Charge, RateCounter, Refusal
-from musetalk_site.redis_availability import CALL_WITHIN_S, availability, reason_of
+from musetalk_site.redis.availability import CALL_WITHIN_S, availability, reason_of
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avatars_app.range_response import file_response
+from avatars_app.api.range_response import file_response
 
 CONTENT = bytes(range(100))
 

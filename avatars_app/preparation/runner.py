@@ -22,14 +22,15 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import DatabaseError
 
-from avatars_app import asset_folders, services, uploads
+from avatars_app import asset_folders, services
 from avatars_app.models import Avatar
-from avatars_app.preparation_limits import (
+from avatars_app.preparation.limits import (
     PreparationLimits,
     child_environment,
     has_used_up_its_time,
 )
-from avatars_app.stage_times import StageTimes
+from avatars_app.preparation.stage_times import StageTimes
+from avatars_app.uploads import storage
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class PreparationRunner:
             has_ended = True
         finally:
             self.stages.is_in("", time.monotonic())
-            # It may be this preparation_runner that ends. What follows must come to its end all
+            # It may be this runner that ends. What follows must come to its end all
             # the same.
             await asyncio.shield(
                 self._finish(child, avatar, has_died=has_ended, is_out_of_time=is_out_of_time)
@@ -194,7 +195,7 @@ async def _end(child: Process) -> None:
 def _clean_up() -> None:
     """Remove what was left by processes that died."""
     avatars = list(Avatar.objects.all())
-    uploads.forget_others(avatar.upload for avatar in avatars)
+    storage.forget_others(avatar.upload for avatar in avatars)
     asset_folders.forget_other_jobs(avatar.job_id for avatar in avatars)
 
 

@@ -29,7 +29,7 @@ from inference.assets.names import NAME, NAME_RULE
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parents[2]
 
 
 class CannotStart(ImproperlyConfigured):

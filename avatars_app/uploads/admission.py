@@ -20,8 +20,8 @@ from django.http import HttpRequest
 
 from avatars_app.access.authentication import TokenUser, principal_of
 from avatars_app.access.principal import AccessDenied
-from avatars_app.body_limits import SMALL_BODY_BYTES, BodyRefused
 from avatars_app.permissions import MayChangeAvatars, is_local
+from avatars_app.uploads.body_limits import SMALL_BODY_BYTES, BodyRefused
 
 _RIGHTS = ("add_avatar", "change_avatar")
 _UPLOAD_PATHS = ("/prepare_avatar/", "/upload_video", "/admin/avatars_app/")

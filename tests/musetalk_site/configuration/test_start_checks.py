@@ -11,9 +11,9 @@ from django.core.checks import run_checks
 
 from avatars_app.models import Avatar
 from benchmarks.server import new_database
-from musetalk_site import start_checks
+from musetalk_site.configuration import start_checks
+from musetalk_site.configuration.environment import BASE_DIR, CannotStart
 from musetalk_site.engine_requirements import requirements_file
-from musetalk_site.environment import BASE_DIR, CannotStart
 from musetalk_site.telemetry import spans
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from avatars_app import selectors, uploads
+from avatars_app import selectors
 from avatars_app.models import Avatar
+from avatars_app.uploads import storage
 from inference.timing import FRAME_MS
 
 UPLOAD_THE_FILE = (
@@ -26,7 +27,7 @@ class UploadSerializer(serializers.Serializer[Any]):
     clips = serializers.ListField(
         child=serializers.FileField(),
         required=False,
-        max_length=len(uploads.CLIP_NAMES),
+        max_length=len(storage.CLIP_NAMES),
         help_text="Videos named after the standard clips: idle_0.mp4 ... action_2.mp4.",
     )
 
@@ -34,7 +35,7 @@ class UploadSerializer(serializers.Serializer[Any]):
         clips: dict[str, Any] = {}
         for file in files:
             clip = PurePath(file.name or "").stem
-            if clip not in uploads.CLIP_NAMES:
+            if clip not in storage.CLIP_NAMES:
                 raise serializers.ValidationError(
                     "Name each file after a standard clip: idle_0 to idle_6, speaking_0 to"
                     " speaking_7, action_1 or action_2."
@@ -45,7 +46,7 @@ class UploadSerializer(serializers.Serializer[Any]):
         return clips
 
     def validate(self, fields: dict[str, Any]) -> dict[str, Any]:
-        kinds = [kind for kind in uploads.KINDS if fields.get(kind)]
+        kinds = [kind for kind in storage.KINDS if fields.get(kind)]
         if not kinds:
             raise serializers.ValidationError(UPLOAD_THE_FILE)
         if len(kinds) > 1:

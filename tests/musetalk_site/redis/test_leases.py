@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from musetalk_site import redis_leases
-from musetalk_site.redis_availability import Availability
-from musetalk_site.redis_leases import RedisLeases
+from musetalk_site.redis import leases as redis_leases
+from musetalk_site.redis.availability import Availability
+from musetalk_site.redis.leases import RedisLeases
 from tests.silent_proxy import SilentProxy
 
 pytestmark = pytest.mark.slow

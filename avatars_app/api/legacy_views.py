@@ -15,9 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from avatars_app import selectors
-from avatars_app.exceptions import PreparationFailed
-from avatars_app.models import Avatar
-from avatars_app.views import (
+from avatars_app.api.views import (
     CONFLICT,
     FORBIDDEN,
     NOT_FOUND,
@@ -29,6 +27,8 @@ from avatars_app.views import (
     UploadThrottle,
     refuse_before_reading,
 )
+from avatars_app.exceptions import PreparationFailed
+from avatars_app.models import Avatar
 from inference.assets.names import NAME, NAME_RULE
 
 ESTIMATED_TIME_S = 90

@@ -15,7 +15,7 @@ from avatars_app import selectors
 from avatars_app.access.jwt_tokens import public_key
 from avatars_app.models import Avatar
 from inference.errors import AvatarInvalid, AvatarNotFound
-from musetalk_site.environment import CannotStart, SettingInvalid
+from musetalk_site.configuration.environment import CannotStart, SettingInvalid
 from musetalk_site.telemetry.spans import missing_packages
 
 KEY_SOURCES = ("AUTH_JWKS_URL", "AUTH_PUBLIC_KEY", "AUTH_SECRET")
