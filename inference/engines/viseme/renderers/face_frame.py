@@ -31,6 +31,8 @@ _EYES = [33, 263]
 _NOSE_BASE = 2
 _CHEEK_RISE = 0.55
 """How much higher than the nose's base the cheeks may move, at the far sides."""
+_PITS = 11
+"""Columns by which the dark of an open mouth may reach beyond the landmarks of its corners."""
 _NECK = 0.5
 """How far below the jaw line the neck gives way."""
 
@@ -42,7 +44,8 @@ class FaceFrame:
     ``to_picture``: affine map, float32 ``[2, 3]``, from face coordinates to pixels; ``unit``:
     pixels in 1. The curves are float32 ``[COLUMNS]`` over `COLUMN_X`: ``top`` above which nothing
     moves, the four edges of the lips (outside the corners all four are the corners' height), the
-    ``jaw`` and the ``bottom`` below which nothing moves. ``left``, ``right``: x of the corners.
+    ``jaw`` and the ``bottom`` below which nothing moves. ``gap_around``: the opening between the
+    lips, reaching beyond the corners. ``left``, ``right``: x of the corners.
     """
 
     to_picture: Floats
@@ -56,6 +59,7 @@ class FaceFrame:
     outer_lower: Floats
     jaw: Floats
     bottom: Floats
+    gap_around: Floats
 
     @property
     def gap(self) -> Floats:
@@ -112,7 +116,13 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
         outer_lower=outer_lower,
         jaw=jaw.astype(np.float32),
         bottom=np.full(COLUMNS, jaw.max() + _NECK, np.float32),
+        gap_around=_widened(inner_lower - inner_upper),
     )
+
+
+def _widened(gap: Floats) -> Floats:
+    widest = cv2.dilate(gap[None], np.ones((1, _PITS), np.uint8))
+    return np.asarray(cv2.blur(widest, (_PITS, 1))[0], np.float32)
 
 
 def _curve(points: Floats, outside: NDArray[np.float64]) -> Floats:

@@ -18,7 +18,6 @@ Every quantity is continuous in every parameter and zero at the rest pose.
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from inference.engines.viseme.renderers.face_frame import (
@@ -63,8 +62,6 @@ _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
 SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
 """How far the lips' edges travel to shut an open mouth, in parts of its gap, from top to bottom."""
-_PITS = 11
-"""Columns over which that reaches beyond the opening: corners that were pulled apart are dark."""
 _SEAM_GAP = 0.08
 _AWAKE = 0.10
 """Sum of the parameters from which on the source's own opening is fully taken away."""
@@ -116,15 +113,15 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
                 face.outer_lower,
                 face.jaw,
                 face.bottom,
+                face.gap_around,
             ]
         ),
     )
+    knots, around = knots[:7], knots[7]
     own_gap = (knots[3] - knots[2]) * awake
-    travel, opening = _travel(face, shape, source_x, own_gap)
-    travel[1:5] += _unbent(face, shape, source_x, (knots[2] + knots[3]) / 2)
+    travel, opening = _travel(face, shape, source_x, own_gap, (knots[2] + knots[3]) / 2)
     target = np.maximum.accumulate(knots + travel, axis=0)
-    if own_gap.any():
-        _close_over(knots, own_gap)
+    _close_over(knots, np.maximum(around * awake, own_gap))
     seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
     y_low, y_high = face.y_range
     return WarpField(
@@ -146,7 +143,7 @@ def _gap(shape: MouthShape) -> float:
 
 
 def _travel(
-    face: FaceFrame, shape: MouthShape, source_x: Floats, own_gap: Floats
+    face: FaceFrame, shape: MouthShape, source_x: Floats, own_gap: Floats, lip_line: Floats
 ) -> tuple[Floats, Floats]:
     """How far each of the seven lines of the face moves, from its top to its bottom.
 
@@ -155,6 +152,7 @@ def _travel(
         shape: The mouth's.
         source_x: The columns of the source, float32 ``[COLUMNS]``.
         own_gap: How far the source's lips are apart there, as far as that is taken away.
+        lip_line: Where they meet there, ``[COLUMNS]``.
 
     Returns:
         The travel, downwards, ``[7, COLUMNS]``; how far the lips are apart, ``[COLUMNS]``.
@@ -168,7 +166,8 @@ def _travel(
     upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
     upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
     drop = _CORNER_DROP * (1 - _ROUND_CORNERS * shape.round) * gap
-    lips = (drop - _CORNER_LIFT * shape.wide) * _beside(face, source_x)
+    hang = drop - _CORNER_LIFT * shape.wide
+    lips = (hang + _unbent(face, shape, source_x, lip_line)) * _beside(face, source_x)
     rise, sink = upper_share * gap * arch, (1 - upper_share) * gap * dome
     opening = rise + sink
     thick = (_POUT * shape.round - _PRESS * shape.press) * dome
@@ -196,22 +195,23 @@ def _unbent(face: FaceFrame, shape: MouthShape, source_x: Floats, lip_line: Floa
     """
     corners = np.interp([face.left, face.right], source_x, lip_line)
     bend = lip_line - np.interp(source_x, [face.left, face.right], corners)
-    middle = max(float(np.interp(0, source_x, bend)), 0.0)
+    middle = max(float(bend[COLUMNS // 2]), 0.0)
     amount = _UNBENDS * max(_smooth(shape.open / _UNBENT_AT), shape.round)
     amount *= 1 - 0.5 * max(shape.wide, 0.0)
-    return np.asarray(amount * (middle - np.clip(bend, 0, middle)) * _beside(face, source_x))
+    return np.asarray(amount * (middle - np.minimum(np.maximum(bend, 0), middle)), np.float32)
 
 
-def _close_over(knots: Floats, own_gap: Floats) -> None:
-    """Take from the ``knots`` of the source what must not be seen of an opening that is shut."""
-    widened = cv2.dilate(own_gap[None], np.ones((1, _PITS), np.uint8))
-    around = cv2.blur(widened, (_PITS, 1))[0]
-    overclose = np.minimum(_OVERCLOSE, 0.45 * np.maximum(around, own_gap))
+def _close_over(knots: Floats, around: Floats) -> None:
+    """Take from the ``knots`` of the source what must not be seen of an opening that is shut.
+
+    ``around``: how far the source's lips are apart about there, as far as that is taken away.
+    """
+    overclose = np.minimum(_OVERCLOSE, 0.45 * around)
     knots[2] -= overclose
     knots[3] += overclose
     # At the corners the lips are too thin for it: skin beside them goes too.
-    knots[1] = np.minimum(knots[1], knots[2])
-    knots[4] = np.maximum(knots[4], knots[3])
+    np.minimum(knots[1], knots[2], out=knots[1])
+    np.maximum(knots[4], knots[3], out=knots[4])
 
 
 def _beside(face: FaceFrame, source_x: Floats) -> Floats:
@@ -240,10 +240,17 @@ def _table(
     # Where two lines meet, what is between them passes within a row: less would hop from one row to
     # the next as they move.
     least = (y_high - y_low) / (ROWS - 1)
+    span = np.maximum(target[1:] - target[:-1], least)
+    per_row, start = 1 / span, (target[1:] + target[:-1] - span) / 2
+    steps = back[1:] - back[:-1]
+    slope, least_step, most_step = per_row * steps, np.minimum(steps, 0), np.maximum(steps, 0)
+    ahead, ramp = start * slope, np.empty((ROWS, COLUMNS), np.float32)
     for k in range(6):
-        span = np.maximum(target[k + 1] - target[k], least)
-        start = (target[k] + target[k + 1] - span) / 2
-        vertical += (back[k + 1] - back[k]) * np.clip((rows - start) / span, 0, 1)
+        np.multiply(rows, slope[k], out=ramp)
+        ramp -= ahead[k]
+        np.maximum(ramp, least_step[k], out=ramp)
+        np.minimum(ramp, most_step[k], out=ramp)
+        vertical += ramp
     table[..., 1] = vertical
     table[..., 2] = rows - target[2]
     table[..., 3] = target[3] - rows
