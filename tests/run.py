@@ -3,9 +3,9 @@
 Those marked ``lasting`` take over five seconds each, twice as long as all others together:
 ``--lasting`` runs them, and nothing else does.
 
-The end-to-end tests mostly wait for servers and watch clocks; they run in two groups. The others
-mostly compute, and give way to them. A group's report is printed when it ends, with the tests that
-took over five seconds.
+The end-to-end tests mostly wait for servers and watch clocks: types are checked beside them. The
+others mostly compute. A group's report is printed when it ends, with the tests that took over five
+seconds.
 
 A test that fails beside the others is run once more at the very end, alone: what only a crowded
 machine breaks is listed by name, and does not fail the run. What fails again, does.
@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest")
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
-AT_ONCE = 4
+AT_ONCE = 2
+"""On two cores, four groups at once take longer than two and two."""
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
@@ -46,11 +47,13 @@ IN_BROWSERS = (
 
 @dataclass(slots=True)
 class Group:
-    """A run of pytest."""
+    """A command that says how many tests passed, or nothing if it checks something else."""
 
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     gives_way_by: int = 0
+    is_beside: bool = False
+    """Whether it runs beside `AT_ONCE` others."""
     log: Path = field(default_factory=lambda: Path(tempfile.mkstemp(suffix=".log")[1]))
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -58,7 +61,7 @@ class Group:
         """Begin, without waiting."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*PYTEST, "-rfE", "--durations=10", "--durations-min=5", *self.arguments],
+                self.command,
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -104,8 +107,19 @@ def failures(output: str) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.M)
 
 
+def count(running: Sequence[Group]) -> int:
+    """Return how many of `AT_ONCE` run."""
+    return sum(not group.is_beside for group in running)
+
+
+def pytest_group(name: str, *arguments: str, gives_way_by: int = 0) -> Group:
+    """Return a group that is a run of pytest."""
+    command = (*PYTEST, "-rfE", "--durations=10", "--durations-min=5", *arguments)
+    return Group(name, command, gives_way_by)
+
+
 def run(groups: Sequence[Group]) -> tuple[str, bool]:
-    """Run groups side by side, `AT_ONCE` at most.
+    """Run groups side by side, `AT_ONCE` at most and those that may run beside them.
 
     Returns:
         All that they said, and whether one of them broke off.
@@ -116,7 +130,7 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
     next_told_s = time.monotonic()
     try:
         while waiting or running:
-            while waiting and len(running) < AT_ONCE:
+            while waiting and (waiting[0].is_beside or count(running) < AT_ONCE):
                 running.append(waiting.pop(0))
                 running[-1].start()
             time.sleep(0.2)
@@ -137,24 +151,21 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
 def groups_of(*, is_lasting: bool) -> list[Group]:
     """Return the groups that run side by side."""
     chosen = ("-m", "lasting" if is_lasting else "not lasting")
-    others = [*chosen, "tests", "--ignore=tests/e2e"]
+    others = (*chosen, "tests", "--ignore=tests/e2e")
     if is_lasting:
         return [
-            Group("end to end", [*chosen, "tests/e2e"]),
-            Group("the others", others, gives_way_by=GIVES_WAY_BY),
+            pytest_group("end to end", *chosen, "tests/e2e"),
+            pytest_group("the others", *others, gives_way_by=GIVES_WAY_BY),
         ]
     files = sorted(path.name for path in (ROOT / "tests" / "e2e").glob("test_*.py"))
     in_browsers = [f"tests/e2e/{name}" for name in files if name in IN_BROWSERS]
     without = [f"tests/e2e/{name}" for name in files if name not in IN_BROWSERS]
     return [
-        Group("end to end, in browsers", [*chosen, *in_browsers]),
-        Group("end to end", [*chosen, *without]),
-        Group(
-            "the others",
-            [*others, *(f"--ignore={folder}" for folder in COMPUTING)],
-            gives_way_by=GIVES_WAY_BY,
-        ),
-        Group("inference", [*chosen, *COMPUTING], gives_way_by=GIVES_WAY_BY),
+        Group("types", ("make", "--no-print-directory", "types"), GIVES_WAY_BY, is_beside=True),
+        pytest_group("end to end, in browsers", *chosen, *in_browsers),
+        pytest_group("end to end", *chosen, *without),
+        pytest_group("the others", *others, *(f"--ignore={folder}" for folder in COMPUTING)),
+        pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY),
     ]
 
 
@@ -168,7 +179,7 @@ def main() -> int:
     is_broken |= len(failed) != total["failed"] + total["error"]  # some could not even begin
     alone = sorted(set(failed))
     if alone and not is_broken and len(alone) <= MOST_RETRIED:
-        said, is_broken = run([Group("once more, alone", alone)])
+        said, is_broken = run([pytest_group("once more, alone", *alone)])
         again = counts(said)
         total["failed"], total["error"] = again["failed"], again["error"]
         total["passed"] += again["passed"]

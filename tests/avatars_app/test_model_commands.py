@@ -35,6 +35,7 @@ def test_what_fell_short_is_named(tmp_path, monkeypatch):
         said("download_models", "--accept-licenses", "--to", str(tmp_path))
 
 
+@pytest.mark.lasting
 def test_a_tree_of_other_weights_is_found_and_loaded():
     pytest.importorskip("torch")
     text = said("check_models", "--quick", "--load", "--at", str(SMALL))

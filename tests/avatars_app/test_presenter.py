@@ -92,6 +92,7 @@ def test_the_folder_stays_small(name: str, most: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.lasting
 @pytest.mark.parametrize(("name", "manifest"), MANIFESTS.items(), ids=MANIFESTS)
 def test_no_change_of_clip_is_a_jump(name: str, manifest: Manifest) -> None:
     """From any exit to any other clip: not above the 99th percentile of both clips' steps."""

@@ -52,6 +52,7 @@ async def test_one_utterance_too_many_is_refused(share: Serve, processes: str) -
             await connection.__aexit__(None, None, None)
 
 
+@pytest.mark.lasting
 async def test_a_session_that_requires_speech_is_not_admitted_without_a_place(
     share: Serve,
 ) -> None:

@@ -7,12 +7,13 @@ import time
 import pytest
 import websockets
 
-from tests.e2e.talking import ONE_AND_TWO_PROCESSES, Stream
+from tests.e2e.talking import Stream
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("processes", ONE_AND_TWO_PROCESSES)
+@pytest.mark.lasting
+@pytest.mark.parametrize("processes", ["1", "2"])
 async def test_sessions_continue_until_their_time_is_over(serve, processes: str) -> None:
     server = serve(PROCESSES=processes, DRAIN_S="4")
     server.wait_until_it_takes_sessions()
@@ -36,6 +37,7 @@ async def test_sessions_continue_until_their_time_is_over(serve, processes: str)
     assert 3.5 < time.monotonic() - began_s < 12
 
 
+@pytest.mark.lasting
 async def test_it_ends_with_the_last_stream(serve) -> None:
     server = serve(DRAIN_S="60")
     server.wait_until_it_takes_sessions()

@@ -33,6 +33,7 @@ def tables(database: Path) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
+@pytest.mark.lasting
 def test_four_at_once_on_a_fresh_database(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
     running = [migrate(database) for _ in range(4)]

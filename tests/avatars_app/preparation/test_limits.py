@@ -46,6 +46,7 @@ def test_processor_time_beyond_the_limit_ends_the_process():
     assert has_used_up_its_time(ended.returncode), (ended.returncode, ended.stderr)
 
 
+@pytest.mark.lasting
 def test_a_process_that_ignores_the_signal_ends_a_little_later():
     ended = limited(
         "import signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass", cpu_s=1

@@ -75,11 +75,13 @@ def test_a_camera_that_stands_is_none():
     assert "camera_moved" not in findings(filmed(lambda _: moved()))
 
 
+@pytest.mark.lasting
 def test_nothing_is_said_of_a_plain_wall():
     wall = np.full((2 * SIDE, 2 * SIDE, 3), WALL, np.uint8)
     assert "camera_moved" not in findings(filmed(CAMERAS["pan"], behind=wall))
 
 
+@pytest.mark.lasting
 def test_a_passer_by_is_no_camera():
     def passing() -> Iterator[np.ndarray]:
         for n, picture in enumerate(filmed(lambda _: moved())):

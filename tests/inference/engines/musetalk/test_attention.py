@@ -59,6 +59,7 @@ def attending(kernels, **options):
     )
 
 
+@pytest.mark.lasting
 def test_the_fastest_is_chosen_for_each_shape_once():
     kernels = Kernels(torch=1.0, slow=2.0, quick=0.5, broken=None)
     attend = attending(kernels)
@@ -153,6 +154,7 @@ def test_the_kernels_are_called_as_torch_declares_them():
         assert needed[:3] == ["query", "key", "value"]
 
 
+@pytest.mark.lasting
 def test_every_attention_of_the_nets_is_chosen():
     nets = paths.make_nets(full=False)
     latents, tokens = paths.inputs(1, 32)

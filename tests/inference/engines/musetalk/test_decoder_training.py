@@ -100,6 +100,7 @@ def test_faces_are_drawn_as_filmed_and_as_they_speak(avatars):
     assert [bool((row == 9).all()) for row in drawn["spoken"]] == [True] * 6 + [False] * 2
 
 
+@pytest.mark.lasting
 def test_the_numbers_of_a_comparison():
     assert quality.psnr_db(0) == math.inf
     assert quality.psnr_db(255**2 / 100) == pytest.approx(20)
@@ -198,6 +199,7 @@ def psnr(report: Path) -> float:
     return float(line.split("|")[2])
 
 
+@pytest.mark.lasting
 def test_a_tree_without_a_narrow_decoder_says_how_to_make_one(models):
     with pytest.raises(EngineUnavailable, match=r"training\.decoder"):
         networks.load_networks(find_tree(models), decoder="narrow")
