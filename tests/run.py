@@ -1,6 +1,6 @@
 """``python tests/run.py [--lasting]``: the tests, in groups side by side.
 
-Those marked ``lasting`` take over five seconds each, twice as long as all others together:
+Those marked ``lasting`` take over five seconds each, or test the arithmetic of MuseTalk's networks;
 ``--lasting`` runs them, and nothing else does.
 
 The end-to-end tests mostly wait for servers and watch clocks: types are checked beside them. The

@@ -25,7 +25,7 @@ SPEECH = WEIGHTS.parent / "golden" / "long.flac"
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.lasting, pytest.mark.usefixtures("one_torch_thread")]
 
 
 @pytest.fixture
@@ -100,7 +100,6 @@ def test_faces_are_drawn_as_filmed_and_as_they_speak(avatars):
     assert [bool((row == 9).all()) for row in drawn["spoken"]] == [True] * 6 + [False] * 2
 
 
-@pytest.mark.lasting
 def test_the_numbers_of_a_comparison():
     assert quality.psnr_db(0) == math.inf
     assert quality.psnr_db(255**2 / 100) == pytest.approx(20)
@@ -155,7 +154,6 @@ def test_a_loss_that_is_not_finite_ends_the_training():
 
 
 @pytest.mark.slow
-@pytest.mark.lasting
 def test_the_command_trains_a_decoder_that_the_engine_can_use(models, avatars, capsys):
     common = ["--models", str(models), "--avatars", str(avatars), "--device", "cpu"]
     common += ["--batch", "1", "--pictures", "2", "--rate", "0.003"]
@@ -199,7 +197,6 @@ def psnr(report: Path) -> float:
     return float(line.split("|")[2])
 
 
-@pytest.mark.lasting
 def test_a_tree_without_a_narrow_decoder_says_how_to_make_one(models):
     with pytest.raises(EngineUnavailable, match=r"training\.decoder"):
         networks.load_networks(find_tree(models), decoder="narrow")

@@ -31,6 +31,8 @@ from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow
 from tests.inference.engines.musetalk.strict_device import DEVICE, RefusedHere, StrictDevice
 
+pytestmark = pytest.mark.lasting
+
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 CONTEXT = AudioContext(32_000, 1_488)
 

@@ -20,6 +20,8 @@ from benchmarks import musetalk_paths as paths
 from inference.engines.musetalk.nets import blocks, choice, moments
 from inference.engines.musetalk.nets.operations import PLAIN
 
+pytestmark = pytest.mark.lasting
+
 ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
 

@@ -14,6 +14,8 @@ from inference.engines.musetalk import networks
 from inference.engines.musetalk.weights import find_tree
 from inference.errors import EngineUnavailable
 
+pytestmark = pytest.mark.lasting
+
 WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"

@@ -14,6 +14,8 @@ from inference.engines.musetalk.audio import speech
 from inference.engines.musetalk.face import latents
 from inference.engines.musetalk.weights import find_tree
 
+pytestmark = pytest.mark.lasting
+
 DATA = Path(__file__).parents[3] / "data" / "musetalk"
 
 

@@ -14,6 +14,8 @@ from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.engines.musetalk.prepare.threads import drawn, mapped
 from tests.factories import mesh_of_a_face
 
+pytestmark = pytest.mark.lasting
+
 CPU = torch.device("cpu")
 COUNT = 11
 
@@ -38,7 +40,7 @@ def seen(without=(3, 4)):
         yield picture, mesh
 
 
-@pytest.mark.parametrize("has_parser", [False, pytest.param(True, marks=pytest.mark.lasting)])
+@pytest.mark.parametrize("has_parser", [False, True])
 def test_batches_give_what_one_picture_at_a_time_gives(nets, has_parser):
     encoder, parser = nets
     told = []

@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parents[3] / "data" / "musetalk" / "weights"
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.lasting, pytest.mark.usefixtures("one_torch_thread")]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,6 @@ def test_batches_are_cut_by_what_was_measured(nets):
     assert runner.next_batch(3) == 2
 
 
-@pytest.mark.lasting
 def test_the_benchmark_needs_little(tmp_path):
     """A bare GPU machine has torch, numpy, OpenCV and Pillow, and none of these."""
     import subprocess
