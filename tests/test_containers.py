@@ -84,6 +84,7 @@ def test_services_wait_for_others_that_exist_and_say_when_they_are_healthy() -> 
     assert published == ["127.0.0.1:8000:8000"]
 
 
+@pytest.mark.lasting
 @pytest.mark.slow
 def test_the_entry_point_serves_and_ends_at_a_signal(tmp_path: Path) -> None:
     for path in copied():

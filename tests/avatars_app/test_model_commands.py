@@ -63,6 +63,7 @@ def someone(tmp_path, settings):
     return tmp_path / "avatars" / "me"
 
 
+@pytest.mark.lasting
 def test_an_avatar_is_prepared_for_musetalk_once(someone):
     pytest.importorskip("torch")
     assert "2 clips of 1 avatars lack 5 pictures" in said("prepare_musetalk", "--check")
