@@ -151,19 +151,20 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
 def groups_of(*, is_lasting: bool) -> list[Group]:
     """Return the groups that run side by side."""
     chosen = ("-m", "lasting" if is_lasting else "not lasting")
-    others = (*chosen, "tests", "--ignore=tests/e2e")
-    if is_lasting:
-        return [
-            pytest_group("end to end", *chosen, "tests/e2e"),
-            pytest_group("the others", *others, gives_way_by=GIVES_WAY_BY),
-        ]
     files = sorted(path.name for path in (ROOT / "tests" / "e2e").glob("test_*.py"))
     in_browsers = [f"tests/e2e/{name}" for name in files if name in IN_BROWSERS]
     without = [f"tests/e2e/{name}" for name in files if name not in IN_BROWSERS]
+    browsers = pytest_group("end to end, in browsers", *chosen, *in_browsers)
+    end_to_end = pytest_group("end to end", *chosen, *without)
+    others = (*chosen, "tests", "--ignore=tests/e2e")
+    if is_lasting:
+        all_others = pytest_group("the others", *others, gives_way_by=GIVES_WAY_BY)
+        return [end_to_end, all_others, browsers]
+    types = ("make", "--no-print-directory", "types")
     return [
-        Group("types", ("make", "--no-print-directory", "types"), GIVES_WAY_BY, is_beside=True),
-        pytest_group("end to end, in browsers", *chosen, *in_browsers),
-        pytest_group("end to end", *chosen, *without),
+        Group("types", types, GIVES_WAY_BY, is_beside=True),
+        browsers,
+        end_to_end,
         pytest_group("the others", *others, *(f"--ignore={folder}" for folder in COMPUTING)),
         pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY),
     ]

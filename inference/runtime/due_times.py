@@ -54,6 +54,7 @@ class DueTimes:
         self._second_s = 0.0
         """How much came of the next second."""
         self._second_ahead_s = math.inf
+        """By how much that was ahead, at least."""
         self._owed_s = 0.0
         """How much of the speech since the latest gap may have been recorded during it."""
 
