@@ -89,6 +89,8 @@ def examine(path: Path) -> Footage:
             stream = container.streams.video[0]
             if getattr(stream, "codec_context", None) is None:
                 raise _unreadable(path, "there is no decoder for it")
+            if not stream.codec_context.width:
+                raise _unreadable(path, "it does not say how large it is, as an animated WebP")
             is_still = _is_still(container, stream)
             most = _MOST_STILL_PIXELS if is_still else _MOST_PIXELS
             _check_size(path, stream.codec_context.width, stream.codec_context.height, most)

@@ -118,7 +118,7 @@ class HostReport:
         return self.places is not None and self.speaking + self.speaking_elsewhere >= self.places
 
     def __str__(self) -> str:
-        text = f"{self.sessions} sessions, {self.waiting_jobs} jobs waiting: {self.totals}"
+        text = f"sessions {self.sessions}, jobs waiting {self.waiting_jobs}: {self.totals}"
         return f"{text}; {self.engine_state.message}" if self.engine_state.message else text
 
 

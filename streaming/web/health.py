@@ -77,7 +77,8 @@ def health() -> Health:
         return _health("degraded", worker.message or "Lip-sync is not ready.", worker)
     if waiting:
         return _health("degraded", f"Sessions that wait for a worker: {waiting}.", worker)
-    return _health("ready", f"Avatars can speak. {worker.message}".rstrip(), worker)
+    can = "No more avatars can speak at once" if worker.is_full else "Avatars can speak"
+    return _health("ready", f"{can}. {worker.message}".rstrip(), worker)
 
 
 def readiness(*, wants_capacity: bool = False) -> str | None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
+from PIL import Image
 
 from inference.errors import PreparationError
 from inference.preparation.footage import Condition, examine, pictures
@@ -266,3 +267,14 @@ def test_too_little_memory_is_not_called_damage(tmp_path, monkeypatch):
     monkeypatch.setattr(Normalizer, "normalize", fail)
     with pytest.raises(MemoryError):
         list(pictures(footage))
+
+
+def test_an_animated_webp_is_refused_for_what_it_is(tmp_path):
+    path = tmp_path / "waves.webp"
+    first, *others = [Image.new("RGB", (720, 720), color) for color in ("red", "green", "blue")]
+    first.save(path, save_all=True, append_images=others)
+    with pytest.raises(
+        PreparationError, match=r"waves\.webp .*an animated WebP.*send an MP4"
+    ) as caught:
+        examine(path)
+    assert caught.value.reason == "unreadable"

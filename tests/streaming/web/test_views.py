@@ -47,6 +47,8 @@ def test_health_of_the_worker_in_this_process():
     assert (said["status"], said["engine"], said["models_loaded"]) == ("ready", "viseme", True)
     health.use(lambda: WorkerHealth("musetalk", is_ready=True, message="Preparing idle_0."))
     assert get("/health")["message"] == "Avatars can speak. Preparing idle_0."
+    health.use(lambda: WorkerHealth("musetalk", is_ready=True, is_full=True))
+    assert get("/health")["message"] == "No more avatars can speak at once."
     health.use(lambda: WorkerHealth("musetalk", is_ready=False, message="CUDA was lost."))
     said = get("/health")
     assert (said["status"], said["message"]) == ("degraded", "CUDA was lost.")
