@@ -112,7 +112,7 @@ class DueTimes:
         self._second_s += seconds
         if self._second_s >= AT_ONCE_S:
             self._second_ahead_s = min(self._second_ahead_s, ahead_s)
-        if self._second_s >= 1.0:
+        if self._second_s >= IN_STEP_S:
             self._ahead_s, self._second_s = self._second_ahead_s, 0.0
             self._second_ahead_s = math.inf
 

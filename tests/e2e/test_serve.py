@@ -59,8 +59,8 @@ def test_the_log_says_where_to_look_and_which_engine_runs(server: Server) -> Non
     for words in (f"http://localhost:{server.port}/", "/musetalk/v1/ws/", "createsuperuser"):
         assert words in said
     assert "engine: viseme" in said
-    needs_torch = [line for line in said.splitlines() if "torch" in line]
-    assert all("[django.request]" in line for line in needs_torch)  # what others asked for
+    of_torch = [line for line in said.splitlines() if "torch" in line]
+    assert all("[django.request]" in line for line in of_torch)  # a path that another test made up
     assert "weights missing" not in said, "who did not ask for MuseTalk needs no list of files"
 
 

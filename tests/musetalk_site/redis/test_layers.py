@@ -7,9 +7,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from channels.layers import ChannelLayerManager
@@ -25,21 +24,6 @@ HEALS_WITHIN_S = 10.0
 ANSWERS_WITHIN_S = CALL_WITHIN_S + 0.5
 
 Layers = ChannelLayerManager
-
-
-@pytest.fixture(autouse=True)
-def availability(monkeypatch: pytest.MonkeyPatch) -> Availability:
-    fresh = Availability()
-    monkeypatch.setattr(redis_layers, "availability", fresh)
-    return fresh
-
-
-@pytest.fixture
-def proxy(redis_url: str) -> Iterator[SilentProxy]:
-    port = urlsplit(redis_url).port
-    assert port is not None
-    with SilentProxy(port) as proxy:
-        yield proxy
 
 
 async def make(settings: Any, url: str) -> Layers:

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.silent_proxy import SilentProxy
 pytestmark = pytest.mark.slow
 
 Machines = tuple[RedisLeases, RedisLeases]
-
-
-@pytest.fixture(autouse=True)
-def availability(monkeypatch: pytest.MonkeyPatch) -> Availability:
-    fresh = Availability()
-    monkeypatch.setattr(redis_leases, "availability", fresh)
-    return fresh
 
 
 @pytest.fixture
@@ -37,6 +29,18 @@ async def machines(redis_url: str) -> AsyncIterator[Machines]:
     yield made
     for machine in made:
         await machine.stop()
+
+
+@pytest.fixture
+async def machine(
+    proxy: SilentProxy, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RedisLeases]:
+    """One behind a proxy that can fall silent."""
+    monkeypatch.setattr(redis_leases, "RENEW_EVERY_S", 0.1)
+    made = RedisLeases(f"redis://127.0.0.1:{proxy.port}")
+    made.start()
+    yield made
+    await made.stop()
 
 
 async def soon(is_so: Callable[[], bool]) -> None:
@@ -97,50 +101,40 @@ async def test_what_a_dead_process_had_runs_out_and_what_a_live_one_has_does_not
 
 
 async def test_an_outage_refuses_nobody_and_what_came_in_it_is_counted_afterwards(
-    redis_url: str, holder: str, monkeypatch: pytest.MonkeyPatch, availability: Availability
+    machine: RedisLeases,
+    proxy: SilentProxy,
+    redis_url: str,
+    holder: str,
+    availability: Availability,
 ) -> None:
-    monkeypatch.setattr(redis_leases, "RENEW_EVERY_S", 0.1)
-    port = urlsplit(redis_url).port
-    assert port is not None
-    with SilentProxy(port) as proxy:
-        machine = RedisLeases(f"redis://127.0.0.1:{proxy.port}")
-        machine.start()
-        assert await machine.take("a", {holder: 1}) is None
-        proxy.silence(new_as_well=True)
-        async with asyncio.timeout(10):
-            assert await machine.take("b", {holder: 1}) is None
-        assert availability.outage
-        began_s = asyncio.get_running_loop().time()
-        assert await machine.take("c", {holder: 1}) is None
-        assert asyncio.get_running_loop().time() - began_s < 0.5, "it is not asked again"
-        for member in ("a", "b"):
-            machine.give_back(member)
-        proxy.heal()
-        await soon(lambda: not availability.outage)
-        other = RedisLeases(redis_url)
-        async with asyncio.timeout(10):
-            while await other.take("d", {holder: 2}) is None:  # "c", and what "a" left behind
-                other.give_back("d")
-                await asyncio.sleep(0.05)
-        await other.stop()
-        await machine.stop()
+    assert await machine.take("a", {holder: 1}) is None
+    proxy.silence(new_as_well=True)
+    async with asyncio.timeout(10):
+        assert await machine.take("b", {holder: 1}) is None
+    assert availability.outage
+    began_s = asyncio.get_running_loop().time()
+    assert await machine.take("c", {holder: 1}) is None
+    assert asyncio.get_running_loop().time() - began_s < 0.5, "it is not asked again"
+    for member in ("a", "b"):
+        machine.give_back(member)
+    proxy.heal()
+    await soon(lambda: not availability.outage)
+    other = RedisLeases(redis_url)
+    async with asyncio.timeout(10):
+        while await other.take("d", {holder: 2}) is None:  # "c", and what "a" left behind
+            other.give_back("d")
+            await asyncio.sleep(0.05)
+    await other.stop()
 
 
 async def test_a_server_that_was_lost_without_members_is_found_again(
-    redis_url: str, holder: str, monkeypatch: pytest.MonkeyPatch, availability: Availability
+    machine: RedisLeases, proxy: SilentProxy, holder: str, availability: Availability
 ) -> None:
-    monkeypatch.setattr(redis_leases, "RENEW_EVERY_S", 0.1)
-    port = urlsplit(redis_url).port
-    assert port is not None
-    with SilentProxy(port) as proxy:
-        machine = RedisLeases(f"redis://127.0.0.1:{proxy.port}")
-        machine.start()
-        proxy.silence(new_as_well=True)
-        assert await machine.take("a", {holder: 1}) is None
-        machine.give_back("a")
-        assert availability.outage
-        proxy.heal()
-        await soon(lambda: not availability.outage)
-        assert await machine.take("a", {holder: 1}) is None
-        assert await machine.take("b", {holder: 1}) == holder
-        await machine.stop()
+    proxy.silence(new_as_well=True)
+    assert await machine.take("a", {holder: 1}) is None
+    machine.give_back("a")
+    assert availability.outage
+    proxy.heal()
+    await soon(lambda: not availability.outage)
+    assert await machine.take("a", {holder: 1}) is None
+    assert await machine.take("b", {holder: 1}) == holder

@@ -1,6 +1,5 @@
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -143,7 +142,6 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindowMachine = WindowMachine.TestCase
-TestWindowMachine.settings = settings(max_examples=50, deadline=None)
 
 
 def fed(samples: int) -> tuple[SpeechWindow, SpeechFeed]:
