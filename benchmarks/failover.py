@@ -22,7 +22,7 @@ import av
 import numpy as np
 import psutil
 
-from benchmarks.server import ServerProcess, add_json_argument
+from benchmarks.server import ServerProcess, add_json_argument, app_processes
 from benchmarks.small_musetalk import Mouth, small_musetalk
 from benchmarks.verdict import Verdict
 from talking_avatar import AvatarClient, Frame, Reopened, Resumed, SpeechRefused
@@ -141,15 +141,6 @@ class Audience:
         await self._clients.aclose()
 
 
-def app_process(server: ServerProcess, number: int) -> psutil.Process | None:
-    """The app process with this number; None while it is being restarted."""
-    for child in psutil.Process(server.pid).children():
-        arguments = child.cmdline()
-        if "--app-process" in arguments and arguments[-1].startswith(f"{number},"):
-            return child
-    return None
-
-
 def engine_process(server: ServerProcess) -> psutil.Process:
     """The engine process that serves: a younger one may stand by."""
     children = psutil.Process(server.pid).children(recursive=True)
@@ -167,7 +158,7 @@ async def kill_apps(server: ServerProcess, sessions: int, kills: int) -> list[Vi
             except TimeoutError:
                 print(f"after {number} kills not all have recovered\n{server.log_end()}")
                 break
-            process = app_process(server, number % PROCESSES)
+            process = app_processes(server.pid).get(number % PROCESSES)
             assert process is not None, "all processes take sessions"
             process.kill()
             await asyncio.sleep(SETTLE_S + random.random())

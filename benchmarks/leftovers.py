@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.server import Server
+from benchmarks.server import Server, app_number
+from musetalk_site.processes.fork_server import FORK_SERVER_TITLE
 
 METRICS_WITHIN_S = 120.0
 """A machine that is busy with other work may take long."""
@@ -68,9 +69,11 @@ def held_by(server: Server, *, asks_for_tasks: bool = True) -> list[Held]:
 
 def _name(process: psutil.Process) -> str:
     """What a process does, by its command line."""
+    if (number := app_number(process)) is not None:
+        return f"app {number}"
     arguments = process.cmdline()
-    if "--app-process" in arguments:
-        return f"app {arguments[arguments.index('--app-process') + 1].split(',')[0]}"
+    if " ".join(arguments).startswith(FORK_SERVER_TITLE):
+        return "fork server"
     if "run_engine" in arguments:
         return "engine"
     commands = [argument for argument in arguments if argument in ("serve", "runworker")]

@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -21,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ from typing import Any, Self
 import psutil
 
 from benchmarks.verdict import Verdict
+from musetalk_site.processes.fork_server import APP_TITLE
 from talking_avatar import AvatarError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +74,22 @@ def copied_database(template: Path, folder: Path) -> str:
     with closing(source), closing(sqlite3.connect(path)) as made:
         source.backup(made)
     return f"sqlite:///{path}"
+
+
+def app_processes(server_pid: int) -> dict[int, psutil.Process]:
+    """Return the app processes of a server that run now, by their numbers."""
+    found = {}
+    for process in psutil.Process(server_pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if (number := app_number(process)) is not None:
+                found[number] = process
+    return found
+
+
+def app_number(process: psutil.Process) -> int | None:
+    """Return the number of an app process; None if it is something else."""
+    title = re.match(APP_TITLE.format(r"(\d+)"), " ".join(process.cmdline()))
+    return None if title is None else int(title[1])
 
 
 class ProcessTree:

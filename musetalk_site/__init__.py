@@ -5,6 +5,7 @@ configuration              what each variable may hold, and settings that cannot
 asgi, urls                 the composition root of pages and streams; the pages' addresses
 server                     HTTP and WebSocket: Daphne, with what long streams need
 processes                  one machine, many processes
+listening                  why a port cannot be listened on
 event_loop                 uvloop's, or asyncio's
 watchdog                   ends a process whose loop hangs
 process_end                the end of a process that ran native code

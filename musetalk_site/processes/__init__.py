@@ -5,6 +5,8 @@ messages    what a process and its supervisor tell each other
 control     the socket that carries it, file descriptors included
 placement   which process takes a new connection, which one owns a session; pure
 speech      how much speech of each subject waits in which process; pure
-supervisor  starts the processes, restarts them, places connections
+supervisor  has the processes started, and started again; places connections
+fork_server forks them from one that has imported what they need
 app_process a process's end of the control socket
+app_options what a process does
 """

@@ -1,4 +1,4 @@
-"""What an app process and its supervisor tell each other, as msgpack on the control socket."""
+"""What supervisor, fork server and app processes tell each other, as msgpack on control sockets."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -183,3 +183,36 @@ SupervisorMessage = (
     | OthersDone
     | ProcessEnded
 )
+
+
+class Fork(msgspec.Struct, frozen=True, tag=True):
+    """The supervisor has the fork server start an app process. Answered by `Forked`.
+
+    The descriptor of its control socket comes with this message.
+    """
+
+    number: int
+    engines: list[str]
+    """The addresses of engine processes, one for each device."""
+
+
+class FromForkServer(msgspec.Struct, frozen=True, tag=True):
+    """Parent of what the fork server says."""
+
+
+class Forked(FromForkServer, frozen=True):
+    """The app process with this number runs."""
+
+    number: int
+    pid: int
+
+
+class Exited(FromForkServer, frozen=True):
+    """A process ended."""
+
+    pid: int
+    status: int
+    """Less than 0: it was ended by that signal."""
+
+
+ForkServerMessage = Forked | Exited

@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-The supervisor opens the listening socket, and starts N app processes that share it, each with a
-control socket of its own. It runs no Django code, serves nothing and holds no session, so there is
-little that could stop it.
+N app processes share the listening socket, and each has a control socket of its own. The fork
+server starts them at the supervisor's word. The supervisor runs no Django code, serves nothing and
+holds no session, so there is little that could stop it.
 
 Any process may accept any connection. One that reads a stream's request sends the connection's
 descriptor here with what it has read, and `Placement` says which process adopts it. Everything else
@@ -21,11 +21,9 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -33,6 +31,7 @@ import msgspec
 from avatars_app.access.rates import RateCounter
 from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
+from musetalk_site.processes.fork_server import AppChild, ForkServer
 from musetalk_site.processes.messages import (
     AdoptConnection,
     Answer,
@@ -65,10 +64,6 @@ END_WITHIN_S = 10.0
 RESTART_AFTER_S = 0.1
 ANSWERS_WITHIN_S = 2.0
 
-Command = Callable[[int, int], Sequence[str]]
-"""The command line of the process with this number, whose end of the control socket has this
-descriptor."""
-
 
 class SupervisorFailed(Exception):
     """Processes die repeatedly; the message says which, and how."""
@@ -79,7 +74,7 @@ class _Process:
     """An app process that runs."""
 
     number: int
-    child: asyncio.subprocess.Process
+    child: AppChild
     control: ControlSocket[ProcessMessage]
     was_ready: bool = False
     """Whether it has served."""
@@ -99,19 +94,19 @@ class Supervisor:
     """Runs the app processes of a machine until a signal ends it."""
 
     def __init__(
-        self, count: int, command: Command, *, shared: socket.socket, drain_s: float = 0.0
+        self, count: int, forks: ForkServer, *, engines: Sequence[str] = (), drain_s: float = 0.0
     ) -> None:
         """Prepare to run.
 
         Args:
             count: How many processes.
-            command: Their command lines.
-            shared: The listening socket that all of them inherit.
+            forks: Starts them.
+            engines: The addresses of engine processes.
             drain_s: For how long their streams may continue after a signal.
         """
         self._count = count
-        self._command = command
-        self._shared = shared
+        self._forks = forks
+        self._engines = engines
         self._drain_s = drain_s
         self._placement = Placement()
         self._rates = RateCounter()
@@ -135,17 +130,19 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
+        self._forks.start()
+        log.info("starting %d processes", self._count)
         self._lives = {loop.create_task(self._keep_alive(n)) for n in range(self._count)}
         await self._end.wait()
         self._terminate_all()
         _, left = await asyncio.wait(self._lives, timeout=self._drain_s + END_WITHIN_S)
         for process in self._processes.values():
             log.warning("process %d did not end in %.0f s: killed", process.number, END_WITHIN_S)
-            with contextlib.suppress(ProcessLookupError):
-                process.child.kill()
+            process.child.signal(signal.SIGKILL)
         for life in left:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
+        self._forks.close()
         if self._failure is not None:
             raise SupervisorFailed(self._failure)
 
@@ -157,8 +154,7 @@ class Supervisor:
 
     def _terminate_all(self) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.child.terminate()
+            process.child.signal(signal.SIGTERM)
 
     async def _keep_alive(self, number: int) -> None:
         """Run one process, repeatedly, until the end."""
@@ -180,11 +176,7 @@ class Supervisor:
         """Run one process; returns its exit status, and whether it has served."""
         ours, theirs = control_pair()
         try:
-            child = await asyncio.create_subprocess_exec(
-                *self._command(number, theirs.fileno()),
-                pass_fds=(self._shared.fileno(), theirs.fileno()),
-                start_new_session=True,  # Ctrl-C reaches the supervisor only
-            )
+            child = await self._forks.fork(number, theirs, self._engines)
         except BaseException:
             ours.close()
             raise
@@ -203,12 +195,13 @@ class Supervisor:
         self._processes[number] = process
         self._placement.process_started(number)
         process.control.start()
+        if self._end.is_set():  # while it was started
+            child.signal(signal.SIGTERM)
         self._tell_speech(self._speech.subjects(), [process])
         try:
             status = await child.wait()
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+            child.signal(signal.SIGKILL)
             await child.wait()
             raise
         finally:
@@ -346,20 +339,3 @@ class Supervisor:
         except PeerGone:
             return False  # its end is noticed by itself
         return True
-
-
-def app_process_command(options: Sequence[str], *, count: int, listening: int) -> Command:
-    """Command lines of `manage.py serve` as an app process.
-
-    Args:
-        options: Of the command that the user gave.
-        count: How many processes there are.
-        listening: The descriptor of the listening socket.
-    """
-
-    def command(number: int, control: int) -> list[str]:
-        place = f"{number},{control},{listening},{count}"
-        flags = ("--skip-checks", "--app-process", place)  # this process has checked
-        return [sys.executable, sys.argv[0], "serve", *options, *flags]
-
-    return command

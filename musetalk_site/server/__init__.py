@@ -9,7 +9,6 @@ prompt_writes  writes to a socket that has room at once
 request_body   bodies on disk, and those that are refused
 slow_requests  closes connections whose requests come too slowly
 handover       a connection leaves for another process, or comes from one
-listening      why a port cannot be listened on
 
 Importing the package installs Twisted's reactor, so that none of its modules meets another one.
 """

@@ -9,10 +9,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from channels.layers import BaseChannelLayer, get_channel_layer
@@ -22,6 +20,7 @@ from django.core.management.base import CommandError
 from inference import process_settings
 from inference.cores import available_cores
 from inference.messages import MEDIA_LAYER
+from musetalk_site.processes.app_options import AppOptions, Descriptors
 
 if TYPE_CHECKING:
     from inference.worker import Application, InferenceWorker
@@ -30,51 +29,6 @@ if TYPE_CHECKING:
     from streaming.web.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """What an app process inherits from its supervisor."""
-
-    control: int
-    listening: int
-
-
-@dataclass(frozen=True, slots=True)
-class AppOptions:
-    """What one serving process does."""
-
-    host: str
-    port: int
-    has_worker: bool
-    prepares: bool
-    is_first: bool = True
-    """Whether this process also does what is done once a machine."""
-    processes: int = 1
-    """How many processes of this machine serve."""
-    engine_addresses: tuple[Path, ...] = ()
-    """Of the engine processes that the supervisor keeps, one for each device."""
-    descriptors: Descriptors | None = None
-    """None: this process is alone, and listens by itself."""
-
-    def as_process(
-        self,
-        number: int,
-        *,
-        count: int,
-        control: int,
-        listening: int,
-        engine_addresses: Sequence[Path],
-    ) -> "AppOptions":
-        """Return the options of one process among ``count``."""
-        return replace(
-            self,
-            prepares=self.prepares and number == 0,
-            is_first=number == 0,
-            processes=count,
-            engine_addresses=tuple(engine_addresses),
-            descriptors=Descriptors(control, listening),
-        )
 
 
 def serve(options: AppOptions, *, on_listening: Callable[[], None] = lambda: None) -> None:

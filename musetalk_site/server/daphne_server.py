@@ -33,8 +33,8 @@ from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
+from musetalk_site.listening import cannot_listen
 from musetalk_site.server import handover, request_body
-from musetalk_site.server.listening import cannot_listen
 from musetalk_site.server.websocket import StreamProtocol
 from streaming.gateway.asgi_types import Application, Receive
 from streaming.gateway.transport import TRANSPORT_EXTENSION

@@ -28,7 +28,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from django.db import DatabaseError, close_old_connections, connection, transaction
@@ -74,7 +74,6 @@ class HistoryWriter:
         """How many sessions can speak here at once, and how many do."""
         self._outage_began_s = 0.0
         self._registry = watched
-        self._process = GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
         self._ids: dict[Session, uuid.UUID] = {}
         """Of the sessions that are known and alive."""
         self._gone: queue.SimpleQueue[tuple[Connection, datetime]] = queue.SimpleQueue()
@@ -90,6 +89,11 @@ class HistoryWriter:
         """Guards what follows."""
         self._is_over = False
         self._asked = self._answered = 0
+
+    @cached_property
+    def _process(self) -> GatewayProcess:
+        """This process, found out late: the one that imports this may only be forked from."""
+        return GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
 
     def entered(self) -> None:
         """Count a connection that was opened."""

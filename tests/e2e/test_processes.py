@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import websockets
 
+from benchmarks.server import app_processes as processes_of
 from benchmarks.server import new_database
 from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server, Stream
@@ -38,8 +40,7 @@ def own_server(serve: Serve) -> Server:
 
 
 def app_processes(server: Server) -> list[psutil.Process]:
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "--app-process" in child.cmdline()]
+    return list(processes_of(server.process.pid).values())
 
 
 def sessions(server: Server) -> dict[str, dict[str, Any]]:
@@ -169,6 +170,29 @@ async def test_a_killed_supervisor_leaves_no_process_behind(own_server: Server) 
     assert not any(child.is_running() for child in children)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+
+async def test_without_the_fork_server_all_end_and_the_reason_is_said(own_server: Server) -> None:
+    server = own_server
+    (forks,) = psutil.Process(server.process.pid).children()
+    children = app_processes(server)
+    forks.kill()
+    assert await asyncio.to_thread(server.process.wait) == 1
+    assert "the process that starts the others was killed" in server.process.output
+    await asyncio.to_thread(psutil.wait_procs, children, 10)
+    assert not any(child.is_running() for child in children)
+
+
+async def test_a_stop_before_the_processes_run_ends_them(start: Any, tmp_path: Path) -> None:
+    process = start(
+        *("manage.py", "serve", "--host", "127.0.0.1", "--port", "0", "--processes", "2"),
+        DATABASE_URL=new_database(tmp_path),
+    )
+    process.wait_for("starting 2 processes")
+    process.send(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "killed" not in process.output
+    assert "Traceback" not in process.output
 
 
 def test_processes_that_cannot_start_end_the_command(start, tmp_path):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import psutil
 import pytest
 
+from benchmarks.server import app_processes
 from talking_avatar import (
     AvatarClient,
     ConnectionLost,
@@ -137,10 +137,8 @@ async def test_a_killed_process_costs_no_speech(share: Serve) -> None:
             utterance = await avatar.speak(TONE, sample_rate=16_000)
             await asyncio.wait_for(utterance.started.wait(), 10)
             await asyncio.sleep(0.3)
-            for child in psutil.Process(server.process.pid).children():
-                if "--app-process" in child.cmdline() and any(
-                    c.raddr and c.status == "ESTABLISHED" for c in child.net_connections()
-                ):
+            for child in app_processes(server.process.pid).values():
+                if any(c.raddr and c.status == "ESTABLISHED" for c in child.net_connections()):
                     child.send_signal(signal.SIGKILL)
                     break
             played = await asyncio.wait_for(utterance, 20)

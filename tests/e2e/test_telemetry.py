@@ -9,11 +9,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import psutil
 import pytest
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.server import app_processes
 from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server
 
@@ -73,7 +73,7 @@ async def test_the_numbers_of_all_processes(serve: Serve) -> None:
 
 
 async def _one_that_was_replaced_is_counted(server: Server) -> None:
-    psutil.Process(server.process.pid).children()[0].kill()
+    app_processes(server.process.pid)[0].kill()
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(OSError):  # the one that answers may be the one that died

@@ -1,7 +1,6 @@
 """`manage.py serve`: pages and streams, with workers in the same processes unless they run apart.
 
-With one process everything happens in this one. With more, this one becomes their supervisor, and
-each app process is this command again, with ``--app-process``.
+With one process everything happens in this one. With more, this one becomes their supervisor.
 """
 
 import argparse
@@ -24,9 +23,11 @@ from inference.cores import available_cores
 from inference.engines.engine_selection import devices_for, may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
 from musetalk_site.configuration.start_checks import CheckedCommand
+from musetalk_site.listening import cannot_listen
+from musetalk_site.processes.app_options import AppOptions
 from musetalk_site.processes.cores import processes_for
-from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed, app_process_command
-from musetalk_site.server.listening import cannot_listen
+from musetalk_site.processes.fork_server import ForkServer
+from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed
 from streaming.protocol.address import STREAM_PATH
 
 log = logging.getLogger("musetalk")
@@ -55,32 +56,14 @@ class Command(CheckedCommand):
             action="store_true",
             help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
         )
-        parser.add_argument("--app-process", help=argparse.SUPPRESS)
-        parser.add_argument(
-            "--engine-address", type=Path, action="append", default=[], help=argparse.SUPPRESS
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from musetalk_site.server.app import AppOptions, serve
-
         app = AppOptions(
             host=options["host"],
             port=options["port"],
             has_worker=not options["no_worker"],
             prepares=not options["no_prepare"],
         )
-        if options["app_process"] is not None:
-            number, control, listening, count = map(int, options["app_process"].split(","))
-            serve(
-                app.as_process(
-                    number,
-                    count=count,
-                    control=control,
-                    listening=listening,
-                    engine_addresses=options["engine_address"],
-                )
-            )
-            return
         if not app.has_worker and not settings.CHANNEL_REDIS_URL:
             raise CommandError(
                 "--no-worker needs CHANNEL_REDIS_URL: without Redis no worker can be reached."
@@ -88,20 +71,11 @@ class Command(CheckedCommand):
         _check_database()
         count = _process_count(options["processes"])
         if count == 1:
+            from musetalk_site.server.app import serve
+
             serve(app, on_listening=lambda: _say_where(app.host, app.port))
         else:
-            flags = [flag for flag in ("--no-worker", "--no-prepare") if options[_name_of(flag)]]
-            has_engine_process = app.has_worker and may_be_musetalk(
-                settings.ENGINE, settings.MODEL_PATH
-            )
-            asyncio.run(
-                _supervise(count, app.host, app.port, flags, has_engine_process=has_engine_process)
-            )
-            log.info("ended")
-
-
-def _name_of(flag: str) -> str:
-    return flag.strip("-").replace("-", "_")
+            _serve_by_processes(app, count)
 
 
 def _process_count(wanted: int | None) -> int:
@@ -117,34 +91,51 @@ def _process_count(wanted: int | None) -> int:
     return processes_for(available_cores())
 
 
-async def _supervise(
-    count: int, host: str, port: int, flags: Sequence[str], *, has_engine_process: bool
-) -> None:
+def _serve_by_processes(app: AppOptions, count: int) -> None:
     """Run ``count`` app processes that share a listening socket, and perhaps engine processes."""
+    with _listening_socket(app.host, app.port) as shared:
+        _say_where(app.host, app.port)
+
+        def be_app_process(number: int, control: int, engines: Sequence[str]) -> None:
+            from musetalk_site.server.app import serve
+
+            serve(
+                app.as_process(
+                    number,
+                    count=count,
+                    control=control,
+                    listening=shared.fileno(),
+                    engine_addresses=[Path(address) for address in engines],
+                )
+            )
+
+        forks = ForkServer(be_app_process)
+        has_engines = app.has_worker and may_be_musetalk(settings.ENGINE, settings.MODEL_PATH)
+        devices = devices_for(settings.DEVICES) if has_engines else ()
+        asyncio.run(_supervise(count, forks, devices))
+    log.info("ended")
+
+
+def _listening_socket(host: str, port: int) -> socket.socket:
     try:
         family, *_ = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-        shared = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise CommandError(f"Cannot start: {cannot_listen(host, port, error)}") from None
-    with shared:
-        _say_where(host, port)
-        log.info("starting %d processes", count)
-        options = ["--host", host, "--port", str(port), *flags]
-        manage = settings.BASE_DIR / "manage.py"
-        launchers = [
-            EngineLauncher(engine_process_command(manage, device))
-            for device in (devices_for(settings.DEVICES) if has_engine_process else ())
-        ]
-        for launcher in launchers:
-            launcher.start()
-            options += ["--engine-address", str(launcher.address)]
-        command = app_process_command(options, count=count, listening=shared.fileno())
-        try:
-            await Supervisor(count, command, shared=shared, drain_s=settings.DRAIN_S).run()
-        except SupervisorFailed as error:
-            raise CommandError(f"Ended: {error}") from None
-        finally:
-            await asyncio.gather(*(launcher.stop() for launcher in launchers))
+
+
+async def _supervise(count: int, forks: ForkServer, devices: Sequence[str]) -> None:
+    manage = settings.BASE_DIR / "manage.py"
+    launchers = [EngineLauncher(engine_process_command(manage, device)) for device in devices]
+    for launcher in launchers:
+        launcher.start()
+    engines = [str(launcher.address) for launcher in launchers]
+    try:
+        await Supervisor(count, forks, engines=engines, drain_s=settings.DRAIN_S).run()
+    except SupervisorFailed as error:
+        raise CommandError(f"Ended: {error}") from None
+    finally:
+        await asyncio.gather(*(launcher.stop() for launcher in launchers))
 
 
 def _check_database() -> None:

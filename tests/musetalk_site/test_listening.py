@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from musetalk_site.server.listening import cannot_listen
+from musetalk_site.listening import cannot_listen
 
 
 @pytest.mark.parametrize(
