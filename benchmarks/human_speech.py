@@ -2,7 +2,8 @@
 
 Lips on people's voices: eight recordings of Debian's ``pocketsphinx-testdata`` (none of them was
 trained on), aligned with what is said in them, shown by the avatar, and scored on the decoded
-video. Beside the net stands the lip flap that opens the mouth as far as the sound is loud, through
+video: r by one look of the face mesh at each picture, and by several (see `benchmarks.score`).
+Beside the net stands the lip flap that opens the mouth as far as the sound is loud, through
 the same renderer, encoder and landmarks. The recognizer errs too: where a second acoustic model
 aligns the recording, r between the openings of both alignments is the ceiling of any score here.
 
@@ -24,8 +25,8 @@ from benchmarks.alignment import NotAligned, align
 from benchmarks.lipsync import PRESENTER, joined
 from benchmarks.machine import machine
 from benchmarks.plain_truth import plain_truth
-from benchmarks.score import Curve, LipTruth, correlation, filled, lip_gap, separation
-from benchmarks.speaking import speaking_in_process
+from benchmarks.score import Curve, LipTruth, correlation, filled, lip_gap, separation, steady_gap
+from benchmarks.speaking import hear, speaking_in_process
 from inference.engines.base import Features
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import VisemeEngine
@@ -145,11 +146,23 @@ def synthesized(sentences: int) -> list[list[Utterance]]:
     ]
 
 
-def shown(engine: VisemeEngine, avatar: Path, samples: NDArray[np.float32]) -> Curve:
-    """Return the gap of the lips in each frame of the decoded video."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Gap of the lips in each frame of the decoded video, by one look and by several."""
+
+    gap: Curve
+    steady: Curve
+
+
+def shown(engine: VisemeEngine, avatar: Path, samples: NDArray[np.float32]) -> Seen:
+    """Show the avatar saying ``samples`` and measure its lips."""
     mesh = FaceMesh()
-    pictures = speaking_in_process(engine, avatar, samples)
-    return filled([lip_gap(mesh.find(picture)) for picture in pictures])
+    gaps, steady = [], []
+    for picture in speaking_in_process(engine, avatar, samples):
+        face = mesh.find(picture)
+        gaps.append(lip_gap(face))
+        steady.append(steady_gap(mesh, picture, face))
+    return Seen(filled(gaps), filled(steady))
 
 
 def clipped(gaps: Sequence[Curve]) -> list[Curve]:
@@ -158,10 +171,22 @@ def clipped(gaps: Sequence[Curve]) -> list[Curve]:
     return [np.clip((gap - low) / max(high - low, 1e-6), 0, 1) for gap in gaps]
 
 
-def print_row(name: str, seen: Curve, flap: Curve | None, own: LipTruth, plain: LipTruth) -> None:
-    r, lag = correlation(seen, own.opening)
-    row = f"{name:24} {len(seen):6} {r:6.3f} {lag:+4d} {separation(seen, own):6.3f}"
-    row += f" {correlation(seen, plain.opening)[0]:8.3f}"
+def clipped_both(seen: Sequence[Seen]) -> list[Seen]:
+    """Return the curves `clipped`, those of one look and those of several for themselves."""
+    gaps, steady = clipped([one.gap for one in seen]), clipped([one.steady for one in seen])
+    return [Seen(*curves) for curves in zip(gaps, steady, strict=True)]
+
+
+def in_a_row(seen: Sequence[Seen]) -> Seen:
+    """Return one utterance after the other."""
+    return Seen(*(np.concatenate([getattr(s, name) for s in seen]) for name in ("gap", "steady")))
+
+
+def print_row(name: str, seen: Seen, flap: Curve | None, own: LipTruth, plain: LipTruth) -> None:
+    r, lag = correlation(seen.gap, own.opening)
+    row = f"{name:24} {len(own):6} {r:6.3f} {lag:+4d} {separation(seen.gap, own):6.3f}"
+    row += f" {correlation(seen.steady, own.opening)[0]:8.3f}"
+    row += f" {correlation(seen.gap, plain.opening)[0]:8.3f}"
     row += f" {correlation(own.opening, plain.opening)[0]:10.3f}"
     if flap is not None:
         row += f" {correlation(flap, own.opening)[0]:9.3f} {separation(flap, own):9.3f}"
@@ -169,39 +194,61 @@ def print_row(name: str, seen: Curve, flap: Curve | None, own: LipTruth, plain: 
 
 
 def print_head(title: str, more: str = "") -> None:
-    head = f"{'frames':>6} {'r':>6} {'lag':>4} {'AUC':>6} {'r plain':>8} {'own/plain':>10}"
+    head = f"{'frames':>6} {'r':>6} {'lag':>4} {'AUC':>6} {'r steady':>8} {'r plain':>8}"
+    head += f" {'own/plain':>10}"
     print(f"\n{title:24} {head}{more}")
+
+
+def opening_heard(engine: VisemeEngine, samples: NDArray[np.float32]) -> Curve:
+    """Return the opening that the net asks for in each frame."""
+    return np.array([features[0] for features in hear(engine, samples)], np.float64)
+
+
+def print_net(name: str, openings: Sequence[Curve], truths: Sequence[LipTruth]) -> None:
+    """Print r of each truth in a row with what the net hears, as it is and `clipped`."""
+    pairs = []
+    wanted = [truth.opening for truth in truths]
+    for curves in (openings, clipped(openings)):
+        ends = np.cumsum([len(truth) for truth in truths])
+        parts = np.split(np.concatenate(curves), ends[:-1])
+        pairs.append([correlation(*both)[0] for both in zip(parts, wanted, strict=True)])
+    for title, row in zip(("r", "r clipped as above"), pairs, strict=True):
+        print(f"{name}: {title}", " ".join(f"{r:.3f}" for r in row))
 
 
 def report_recordings(engine: VisemeEngine, avatar: Path, found: Sequence[Utterance]) -> None:
     flapping = LoudnessEngine()
     flapping.load()
-    seen = clipped([shown(engine, avatar, utterance.samples) for utterance in found])
-    flap = clipped([shown(flapping, avatar, utterance.samples) for utterance in found])
+    seen = clipped_both([shown(engine, avatar, utterance.samples) for utterance in found])
+    flap = clipped([shown(flapping, avatar, utterance.samples).gap for utterance in found])
     print_head("people", f" {'flap r':>9} {'flap AUC':>9} {'ceiling':>8}")
     for utterance, gap, loud in zip(found, seen, flap, strict=True):
         print_row(utterance.name, gap, loud, utterance.own, utterance.plain)
         second = utterance.second
         print("" if second is None else f" {correlation(utterance.own.opening, second)[0]:8.3f}")
     own, plain = joined([u.own for u in found]), joined([u.plain for u in found])
-    print_row("all", np.concatenate(seen), np.concatenate(flap), own, plain)
+    print_row("all", in_a_row(seen), np.concatenate(flap), own, plain)
     both = [(u.own.opening, u.second) for u in found if u.second is not None]
     if both:
         first, second = (np.concatenate(curves) for curves in zip(*both, strict=True))
         print(f" {correlation(first, second)[0]:8.3f}", end="")
     print()
+    opening = [opening_heard(engine, utterance.samples) for utterance in found]
+    print_net("the net, no picture", opening, [own])
 
 
 def report_voices(engine: VisemeEngine, avatar: Path, sentences: int) -> None:
     voices = synthesized(sentences)
     gaps = [[shown(engine, avatar, utterance.samples) for utterance in voice] for voice in voices]
-    flat = iter(clipped([gap for voice in gaps for gap in voice]))
+    flat = iter(clipped_both([gap for voice in gaps for gap in voice]))
     print_head("voices never trained on")
     for (name, _, _), voice in zip(_VOICES, voices, strict=True):
-        seen = np.concatenate([next(flat) for _ in voice])
+        seen = in_a_row([next(flat) for _ in voice])
         own, plain = joined([u.own for u in voice]), joined([u.plain for u in voice])
         print_row(name, seen, None, own, plain)
         print()
+    openings = [opening_heard(engine, u.samples) for voice in voices for u in voice]
+    print_net("the net, no picture", openings, [joined([u.own for u in v]) for v in voices])
 
 
 def missing(folder: Path) -> str | None:

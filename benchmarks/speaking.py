@@ -39,7 +39,7 @@ def speaking_in_process(
     avatar = engine.open_avatar(folder, clips.manifest)
     name = clip or _speaking_clip(clips)
     encoder, decoder = Encoder(DEFAULT_PROFILE), AccessUnitDecoder()
-    for frame, features in enumerate(_hear(engine, samples)):
+    for frame, features in enumerate(hear(engine, samples)):
         index = frame % clips[name].entry.frames
         picture = clips[name].picture(index)
         (patch,) = engine.render([RenderJob(avatar, name, index, picture, features)])
@@ -96,7 +96,8 @@ def _speaking_clip(clips: AvatarClips) -> str:
     return (speaking or [entry.name for entry in entries])[0]
 
 
-def _hear(engine: Engine, samples: NDArray[np.float32]) -> Iterator[Features]:
+def hear(engine: Engine, samples: NDArray[np.float32]) -> Iterator[Features]:
+    """Yield what ``engine`` hears in each frame of ``samples``."""
     before, after = engine.context.before, engine.context.after
     known = np.pad(samples, (before, after))
     frames = len(samples) // SAMPLES_PER_FRAME

@@ -9,6 +9,7 @@ picture and when the face was lost: tracking is steadier, and three times as fas
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -48,6 +49,19 @@ class Face:
     def size(self) -> float:
         """The longer side of the landmarks' bounding box, pixels."""
         return float(np.ptp(self.landmarks[:, :2], axis=0).max())
+
+
+class Crop(NamedTuple):
+    """How another look at a face differs from the usual one.
+
+    ``right``, ``down``: where its middle is, in sides of the usual square; ``zoom``: how much
+    larger the square is; ``turn``: by how many radians it is turned.
+    """
+
+    right: float = 0.0
+    down: float = 0.0
+    zoom: float = 1.0
+    turn: float = 0.0
 
 
 class FaceMesh:
@@ -98,6 +112,16 @@ class FaceMesh:
         rough = self._place(picture, _roi_of_detection(detection))
         # Once more from its own landmarks: what a tracked face would get, less a little bias.
         return self._place(picture, _roi_of_face(rough)) if rough else None
+
+    def find_again(self, picture: RgbPicture, face: Face, crop: Crop) -> Face | None:
+        """Return the landmarks of a face that was found in ``picture``, by another look at it.
+
+        Where the mesh puts a point depends a little on where the face is in its square: the mean
+        of several looks is steadier than any of them.
+        """
+        usual = _roi_of_face(face)
+        x, y = usual.x + crop.right * usual.size, usual.y + crop.down * usual.size
+        return self._place(picture, _Roi(x, y, usual.size * crop.zoom, usual.angle + crop.turn))
 
     def _place(self, picture: RgbPicture, roi: "_Roi") -> Face | None:
         to_roi = roi.matrix()

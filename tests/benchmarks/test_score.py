@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.score import LipTruth, correlation, filled, lip_gap, score, separation
+from benchmarks.score import LipTruth, correlation, filled, lip_gap, score, separation, steady_gap
 from inference.faces.mesh import FaceMesh
 from tests.drawn_face import draw_face
 
@@ -131,3 +131,19 @@ def test_the_lip_gap_is_independent_of_the_face_s_size():
 
     assert gaps[0] == pytest.approx(gaps[1], rel=0.15)
     assert np.isnan(lip_gap(None))
+
+
+def test_several_looks_at_a_mouth_agree_better_than_single_ones():
+    mesh, single, several = FaceMesh(), [], []
+    for step in range(12):
+        picture = draw_face(x=250 + 1.3 * step, mouth_open=0.35)
+        face = mesh.find(picture)
+        single.append(lip_gap(face))
+        several.append(steady_gap(mesh, picture, face))
+
+    assert np.std(several) < 0.7 * np.std(single)
+    assert np.mean(several) == pytest.approx(np.mean(single), rel=0.1)
+
+
+def test_no_face_has_no_steady_gap():
+    assert np.isnan(steady_gap(FaceMesh(), draw_face(), None))

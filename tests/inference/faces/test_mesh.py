@@ -8,7 +8,7 @@ import pytest
 
 from inference.faces import mesh as faces
 from inference.faces.detector import FaceDetector
-from inference.faces.mesh import Face, FaceMesh
+from inference.faces.mesh import Crop, Face, FaceMesh
 from tests.drawn_face import draw_face
 
 UPPER_LIP, LOWER_LIP, NOSE_TIP, CHIN = 13, 14, 1, 152
@@ -75,6 +75,16 @@ def test_tracked_and_found_landmarks_agree(mesh):
     assert tracked is not None
     assert found is not None
     assert np.abs(tracked.landmarks - found.landmarks)[:, :2].max() < 3
+
+
+@pytest.mark.parametrize("crop", [Crop(), Crop(0.03, -0.03, 1.06, 0.05), Crop(zoom=0.92)])
+def test_another_look_at_a_face_agrees_with_the_first(mesh, crop):
+    picture = draw_face()
+    first = mesh.find(picture)
+    again = mesh.find_again(picture, first, crop)
+
+    assert again is not None
+    assert np.abs(again.landmarks - first.landmarks)[:, :2].max() < 6
 
 
 def test_a_face_that_jumps_across_the_picture_is_found_again(mesh):

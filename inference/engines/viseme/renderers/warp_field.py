@@ -32,8 +32,8 @@ from inference.engines.viseme.shape import MouthShape
 ROWS = 128
 
 # All in mouth widths, for a parameter of 1.
-_OPEN_GAP = 0.44
-_OPEN_EARLY = 0.95
+_OPEN_GAP = 0.47
+_OPEN_EARLY = 0.8
 _TUCK_GAP = 0.05
 _UPPER_SHARE = 0.40
 """Of the gap, what the upper lip rises over the corners; the lower one sinks by the rest."""
@@ -138,8 +138,9 @@ def _gap(shape: MouthShape) -> float:
     """How far the lips are apart where they are furthest."""
     # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
     gap = _OPEN_GAP * shape.open * (1 + _OPEN_EARLY * (1 - shape.open))
-    gap *= (1 - 0.12 * shape.round) * (1 - shape.press)
-    return gap * (1 - 0.75 * shape.tuck) + _TUCK_GAP * shape.tuck
+    # What lips that press or tuck leave open is in `open` already: they close but the rest of it.
+    gap *= (1 - 0.12 * shape.round) * (1 - shape.press**4)
+    return max(gap, _TUCK_GAP * shape.tuck)
 
 
 def _travel(

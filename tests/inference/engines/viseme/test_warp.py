@@ -151,6 +151,21 @@ def test_wide_and_round_move_the_corners_apart_and_together(mouth):
     assert width(MouthShape(open=0.2, wide=-0.7, round=1)) < rest - 4
 
 
+@pytest.mark.parametrize(
+    "also", [{"press": 0.4}, {"tuck": 0.5}, {"tuck": 1.0}], ids=["press", "half tuck", "tuck"]
+)
+def test_lips_that_begin_to_close_are_as_open_as_the_shape_says(landmarks, also):
+    """What [p b m f v] close is in ``open`` already: it is not to be taken away twice."""
+    frame = face_frame(landmarks[0])
+    assert frame is not None
+
+    def gap(shape: MouthShape) -> float:
+        field = warp_field(frame, shape)
+        return float((field.lower - field.upper).max())
+
+    assert gap(MouthShape(open=0.3, **also)) == pytest.approx(gap(MouthShape(open=0.3)), rel=0.05)
+
+
 unit = st.floats(0, 1, allow_subnormal=False)
 shapes = st.builds(
     MouthShape, unit, st.floats(-1, 1, allow_subnormal=False), unit, unit, unit, unit, unit
