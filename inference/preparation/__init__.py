@@ -2,6 +2,7 @@
 
 prepare          the stages, in order
 footage          any video or picture as upright RGB, 25 a second
+heif             the tiles of a phone's photograph, and how it is turned
 normalization    one decoded picture as a player shows it
 tone_mapping     HDR as a standard screen shows it
 orientation      which way up it is, by the face

@@ -18,13 +18,14 @@ from av.video.frame import VideoFrame
 
 from inference.errors import PreparationError
 from inference.faces.tflite import RgbPicture
+from inference.preparation import heif
 from inference.preparation.normalization import Normalizer, over_background
 from inference.preparation.tone_mapping import HLG, PQ
 from inference.timing import FRAMES_PER_SECOND
 
 _FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,flv,ogg,asf,gif,dv,"
-    "mxf,image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,wav"
+    "mxf,image2,jpeg_pipe,png_pipe,apng,webp_pipe,bmp_pipe,tiff_pipe,wav"
 )
 """Demuxers that uploads may use. Text formats that name other files (concat, HLS, DASH) are not
 among them."""
@@ -38,7 +39,8 @@ _THREADS = 2
 _LEAST_RATE = 10
 _RESTART_S = 0.5
 """Pictures that are out of order go back by less."""
-_STILL_FORMATS = ("image2", "_pipe", "webp")
+_STILL_FORMATS = ("image2", "_pipe", "apng")
+"""What moves in a PNG or WebP is left out: the first picture is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,12 @@ def examine(path: Path) -> Footage:
             stream = container.streams.video[0]
             if getattr(stream, "codec_context", None) is None:
                 raise _unreadable(path, "there is no decoder for it")
-            if not stream.codec_context.width:
-                raise _unreadable(path, "it does not say how large it is, as an animated WebP")
             is_still = _is_still(container, stream)
             most = _MOST_STILL_PIXELS if is_still else _MOST_PIXELS
-            _check_size(path, stream.codec_context.width, stream.codec_context.height, most)
+            _check_size(path, *_stored_size(path, stream.codec_context), most)
             if not is_still:
                 _check_length(container, path)
+            is_animated_webp = is_still and not stream.codec_context.width
             first = next(_decoded(container, stream, Condition()), None)
             expected = 1 if is_still else _expected_pictures(path, container)
             aspect = stream.sample_aspect_ratio
@@ -103,11 +104,11 @@ def examine(path: Path) -> Footage:
         raise  # FFmpeg's is one of its errors, too
     except (FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    if first is None:
+    if first is None and not is_animated_webp:
         raise _unreadable(path, "no picture in it can be decoded")
-    shown = _read_still(path) if is_still else Normalizer(aspect).normalize(first)
+    shown = _read_still(path) if first is None or is_still else Normalizer(aspect).normalize(first)
     height, width = shown.shape[:2]
-    is_hdr = int(first.color_trc) in (HLG, PQ)
+    is_hdr = first is not None and int(first.color_trc) in (HLG, PQ)
     return Footage(path, is_still, width, height, is_hdr, expected, aspect)
 
 
@@ -223,80 +224,157 @@ def _decoded(
 ) -> Iterator[VideoFrame]:
     """Yield pictures that are whole.
 
-    Packets that cannot be decoded are skipped, and so are pictures that FFmpeg flags as corrupt, up
-    to the next key frame; the condition notes them.
+    Packets that cannot be decoded are skipped. So are pictures that FFmpeg flags as corrupt, or
+    that follow a packet of which a part was lost, up to the next key frame; the condition notes
+    them.
     """
     is_damaged = False
+    lost: tuple[int, int] | None = None
+    """Between which times a picture is due that lacks a part."""
+    latest: int | None = None
+    received = 0
+    rate = stream.average_rate or stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
+    two_pictures = 0 if stream.time_base is None else round(2 / rate / stream.time_base)
     for packet in container.demux(stream):
+        if packet.dts is not None:
+            if packet.dts < received:  # recordings were joined, where something seems to be lost
+                lost = None
+            elif packet.is_corrupt and packet.pts is not None:
+                # What was lost may have been of the two pictures behind it.
+                lost = packet.dts, packet.pts + two_pictures
+            received = packet.dts
         try:
             frames = stream.decode(packet)
         except MemoryError:
             raise
         except FFmpegError:
             if not is_damaged:
-                condition.damaged_s.append(_second(stream, packet.pts))
+                condition.damaged_s.append(_second(stream, packet.pts, latest))
             is_damaged = True
             continue
         for frame in frames:
-            if frame.is_corrupt and not is_damaged:
-                condition.damaged_s.append(_second(stream, frame.pts))
-            is_damaged = frame.is_corrupt or (is_damaged and not frame.key_frame)
+            is_corrupt = frame.is_corrupt
+            if lost is not None and frame.pts is not None and frame.pts >= lost[0]:
+                is_past = frame.pts > lost[1]
+                is_corrupt = is_corrupt or not (is_past and frame.key_frame)
+                lost = None if is_past else lost
+            if is_corrupt and not is_damaged:
+                condition.damaged_s.append(_second(stream, frame.pts, latest))
+            is_damaged = is_corrupt or (is_damaged and not frame.key_frame)
+            latest = latest if frame.pts is None else frame.pts
             if not is_damaged:
                 yield frame
 
 
-def _second(stream: av.VideoStream, pts: int | None) -> float:
-    """Return where in the video a time stamp is, s."""
+def _second(stream: av.VideoStream, pts: int | None, latest: int | None) -> float:
+    """Return where in the video a time stamp is, s; what has none follows the latest one."""
+    pts = latest if pts is None else pts
     if pts is None or stream.time_base is None:
         return 0.0
     return float((pts - (stream.start_time or 0)) * stream.time_base)
 
 
 def _read_still(path: Path) -> RgbPicture:
-    """Return a photograph, turned as its EXIF says, over the background, in at most 4K."""
+    """Return a photograph, turned as it says, over the background, in at most 4K."""
+    try:
+        described = heif.read(path)
+        if described is None:
+            picture = _read_by_opencv(path)
+            return _read_single_frame(path) if picture is None else picture
+        if described.grid is not None:
+            return described.turned(_reduced(_read_tiles(path, described.grid)))
+        # OpenCV keeps what is transparent in an AVIF, and does not know how it is turned.
+        picture = _read_by_opencv(path, cv2.IMREAD_IGNORE_ORIENTATION)
+        return _read_single_frame(path) if picture is None else described.turned(picture)
+    except MemoryError:
+        raise
+    except (FFmpegError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_by_opencv(path: Path, flag: int = 0) -> RgbPicture | None:
+    """Return a photograph as `_read_still` does; None if OpenCV does not know its format."""
     with _open(path) as container:
         context = container.streams.video[0].codec_context
-        pixels = context.width * context.height
+        divisor = _divisor(*_stored_size(path, context))
         may_have_alpha = context.name != "mjpeg"
     content = np.fromfile(path, np.uint8)
-    flags = cv2.IMREAD_COLOR_RGB
-    for divisor, reduced in _REDUCED:
-        if pixels > _MOST_PIXELS * (divisor // 2) ** 2:
-            flags = reduced
-    picture = cv2.imdecode(content, flags)
+    picture = cv2.imdecode(content, _FLAGS[divisor] | flag)
     if picture is None:
-        return _read_single_frame(path)
-    if flags != cv2.IMREAD_COLOR_RGB:
+        return None
+    if divisor > 1:
         return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
     if may_have_alpha:
         whole = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
-            divisor = 257 if whole.dtype == np.uint16 else 1
-            small = np.asarray(whole // divisor, np.uint8)
+            levels = 257 if whole.dtype == np.uint16 else 1
+            small = np.asarray(whole // levels, np.uint8)
             return over_background(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGRA2RGBA), np.uint8))
     return np.asarray(picture, np.uint8)
 
 
-_REDUCED = (
-    (2, cv2.IMREAD_REDUCED_COLOR_2),
-    (4, cv2.IMREAD_REDUCED_COLOR_4),
-    (8, cv2.IMREAD_REDUCED_COLOR_8),
-)
+_FLAGS = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def _divisor(width: int, height: int) -> int:
+    """By what the sides of a photograph are divided."""
+    return max(d for d in _FLAGS if width * height > _MOST_PIXELS * (d // 2) ** 2)
+
+
+def _reduced(picture: RgbPicture) -> RgbPicture:
+    height, width = picture.shape[:2]
+    if (divisor := _divisor(width, height)) == 1:
+        return picture
+    size = width // divisor, height // divisor
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _read_single_frame(path: Path) -> RgbPicture:
-    """Return a picture that OpenCV does not know, such as HEIC or AVIF, by FFmpeg."""
-    try:
-        with _open(path) as container:
-            stream = container.streams.video[0]
-            frame = next(_decoded(container, stream, Condition()), None)
-            if frame is not None:
-                return Normalizer(stream.sample_aspect_ratio).normalize(frame)
-    except MemoryError:
-        raise
-    except FFmpegError as error:
-        raise _unreadable(path, error) from None
-    raise _unreadable(path, "no picture in it can be decoded")
+    """Return a picture that OpenCV does not know, such as HEIC, by FFmpeg."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        frame = next(_decoded(container, stream, Condition()), None)
+        if frame is None:
+            raise _unreadable(path, "no picture in it can be decoded")
+        return _reduced(Normalizer(stream.sample_aspect_ratio).normalize(frame))
+
+
+def _read_tiles(path: Path, grid: heif.Grid) -> RgbPicture:
+    tiles: dict[int, RgbPicture] = {}
+    with _open(path) as container:
+        streams = [stream for stream in container.streams.video if stream.id in grid.tiles]
+        sizes = [stream.codec_context.width * stream.codec_context.height for stream in streams]
+        if sum(sizes) > 2 * _MOST_STILL_PIXELS:
+            raise ValueError("its tiles are larger than the picture")
+        for packet in container.demux(streams):
+            for frame in packet.decode():
+                if isinstance(frame, VideoFrame):
+                    tiles.setdefault(packet.stream.id, Normalizer(None).normalize(frame))
+    return grid.assembled(tiles)
+
+
+def _stored_size(path: Path, context: av.VideoCodecContext) -> tuple[int, int]:
+    """Return width and height.
+
+    FFmpeg does not know them of an animated WebP, which it cannot read. OpenCV can, so there they
+    are read from the header (RFC 9649, section 2.7).
+    """
+    described = heif.read(path)
+    if described is not None and described.grid is not None:
+        return described.grid.width, described.grid.height
+    if context.width:
+        return context.width, context.height
+    with path.open("rb") as file:
+        header = file.read(30)
+    if header[8:16] != b"WEBPVP8X":
+        raise _unreadable(path, "it does not say how large it is")
+    width, height = (int.from_bytes(header[at : at + 3], "little") + 1 for at in (24, 27))
+    return width, height
 
 
 def _check_size(path: Path, width: int, height: int, most_pixels: int) -> None:

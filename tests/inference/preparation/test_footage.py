@@ -269,12 +269,53 @@ def test_too_little_memory_is_not_called_damage(tmp_path, monkeypatch):
         list(pictures(footage))
 
 
-def test_an_animated_webp_is_refused_for_what_it_is(tmp_path):
-    path = tmp_path / "waves.webp"
-    first, *others = [Image.new("RGB", (720, 720), color) for color in ("red", "green", "blue")]
+@pytest.mark.parametrize("name", ["waves.webp", "waves.png", "waves.avif"])
+def test_of_a_picture_that_moves_the_first_one_is_taken(tmp_path, name):
+    path = tmp_path / name
+    first, *others = [Image.new("RGB", (180, 140), color) for color in ("red", "lime", "blue")]
     first.save(path, save_all=True, append_images=others)
-    with pytest.raises(
-        PreparationError, match=r"waves\.webp .*an animated WebP.*send an MP4"
-    ) as caught:
-        examine(path)
-    assert caught.value.reason == "unreadable"
+    footage = examine(path)
+    (picture,) = pictures(footage)
+    assert (footage.is_still, footage.width, footage.height) == (True, 180, 140)
+    assert picture.mean(axis=(0, 1)) == pytest.approx((255, 0, 0), abs=6)
+
+
+def test_the_size_of_an_animated_webp_is_judged_before_it_is_decoded(tmp_path):
+    path = tmp_path / "waves.webp"
+    first, *others = [Image.new("RGB", (180, 140), color) for color in ("red", "lime")]
+    first.save(path, save_all=True, append_images=others)
+    content = path.read_bytes()
+    path.write_bytes(content[:24] + b"\xff\x3f\0" * 2 + content[30:])  # 16384 x 16384
+    assert refusal(path) == "too_many_pixels"
+    path.write_bytes(content[:12] + b"VP8?" + content[16:])
+    assert refusal(path) == "unreadable"
+
+
+@pytest.mark.parametrize("name", ["photo.gif", "photo.avif", "photo.tiff", "photo.bmp"])
+def test_a_photograph_of_any_format_is_a_still(tmp_path, name):
+    Image.fromarray(next(counted(1))).save(tmp_path / name)
+    footage = examine(tmp_path / name)
+    (picture,) = pictures(footage)
+    assert (footage.is_still, picture.shape) == (True, (160, 192, 3))
+    assert np.abs(picture.astype(int) - next(counted(1))).mean() < 3
+
+
+def test_what_was_lost_on_the_way_smears_no_picture(tmp_path):
+    """As over the air: packets of the transport stream are missing, in one place."""
+    noise = np.random.default_rng(1).integers(0, 255, (20, 40, 3), np.uint8)
+    wide = cv2.resize(noise, (400, 160))
+    path = write_video(
+        tmp_path / "a.ts", (wide[:, n * 4 : n * 4 + 160] for n in range(56)), key_every=8
+    )
+    whole = np.stack(list(pictures(examine(path))))[:, ::4, ::4].astype(int)
+    content, unit = path.read_bytes(), 188
+    found = 0
+    for lost in range(len(content) // unit // 3, len(content) // unit // 3 * 2, 18):
+        path.write_bytes(content[: lost * unit] + content[(lost + 2) * unit :])
+        condition = Condition()
+        for picture in pictures(examine(path), condition):
+            assert np.abs(whole - picture[::4, ::4]).mean(axis=(1, 2, 3)).min() < 0.5
+        due_s = 56 / 25 * lost * unit / len(content)
+        assert all(abs(second - due_s) < 0.4 for second in condition.damaged_s)
+        found += len(condition.damaged_s)
+    assert found > 8  # some hold no picture
