@@ -12,7 +12,7 @@ process_end                the end of a process that ran native code
 layers                     the two channel layers
 redis                      what processes on several machines share
 middleware                 what happens to every request
-problems, openapi          errors of the API in one shape; its schema
+problems, openapi, redoc   errors of the API in one shape; its schema; a page that shows it
 telemetry                  metrics, probes, spans
 logs                       lines for people, or JSON
 admin                      failed log-ins, for staff

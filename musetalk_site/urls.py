@@ -11,6 +11,7 @@ from drf_spectacular.views import (
     SpectacularYAMLAPIView,
 )
 
+from musetalk_site import redoc
 from musetalk_site.telemetry import exposition
 from streaming.web import pages
 
@@ -39,6 +40,7 @@ urlpatterns = [
         ),
         name="redoc",
     ),
+    path("redoc.js", redoc.program, name="redoc-program"),
     path("openapi.yaml", SpectacularYAMLAPIView.as_view(), name="openapi"),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi-json"),
 ]

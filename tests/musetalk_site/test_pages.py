@@ -26,6 +26,17 @@ def test_the_schema_is_served(client, path: str) -> None:
         assert {"/health", "/sessions"} <= set(json.loads(answer.content)["paths"])
 
 
+def test_redoc_asks_no_other_server_for_a_logo(client) -> None:
+    assert 'src="/redoc.js"' in client.get("/redoc").content.decode()
+    answer = client.get("/redoc.js")
+    assert answer["Content-Type"].startswith("text/javascript")
+    program = answer.content.decode()
+    assert "cdn.redoc" not in program
+    assert f'src:"{settings.ICON_URL}"' in program
+    again = client.get("/redoc.js", headers={"If-None-Match": answer["ETag"]})
+    assert again.status_code == 304
+
+
 def test_a_crowd_that_asks_a_fresh_process_for_the_schema_gets_it() -> None:
     program = """
 import django

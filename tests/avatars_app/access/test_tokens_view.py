@@ -109,7 +109,16 @@ def test_nobody_gets_no_token():
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
-OPEN = ["/", "/protocol", "/asyncapi.yaml", "/docs", "/redoc", "/openapi.yaml", "/openapi.json"]
+OPEN = [
+    "/",
+    "/protocol",
+    "/asyncapi.yaml",
+    "/docs",
+    "/redoc",
+    "/redoc.js",
+    "/openapi.yaml",
+    "/openapi.json",
+]
 
 
 @pytest.mark.parametrize("path", [*OPEN, "/health"])
