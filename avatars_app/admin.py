@@ -135,7 +135,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (services.AvatarBusy, services.AvatarDisabled) as refused:
+        except (services.AvatarBusy, services.AvatarDisabled, services.AvatarTaken) as refused:
             self.message_user(request, f"{refused}: {refused.__doc__}", messages.ERROR)
             return HttpResponseRedirect(request.path)
 

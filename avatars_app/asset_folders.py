@@ -33,6 +33,18 @@ def is_usable(folder: str) -> bool:
     return True
 
 
+def ignores_case() -> bool:
+    """Whether names that differ in case alone are one folder where avatars are kept."""
+    jobs = _jobs_dir()
+    jobs.mkdir(parents=True, exist_ok=True)
+    return jobs.with_name(jobs.name.upper()).exists()
+
+
+def names() -> set[str]:
+    """Of all folders in which avatars are kept."""
+    return {path.name for path in Path(settings.AVATARS_DIR).iterdir()}
+
+
 def put_in_place(made: Path, folder: str) -> None:
     """Let ``made``, which is in a job's folder, become the asset folder ``folder``.
 

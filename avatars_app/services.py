@@ -86,6 +86,16 @@ def _check_stranger(user_id: str) -> None:
         raise QueueFull(user_id)
 
 
+def check_folder(user_id: str) -> None:
+    """Raise AvatarTaken if another avatar has that folder, as far as the file system can tell."""
+    if not asset_folders.ignores_case():
+        return
+    rows = Avatar.objects.filter(user_id__iexact=user_id)
+    names = {*rows.values_list("user_id", flat=True), *asset_folders.names()}
+    if any(name.lower() == user_id.lower() and name != user_id for name in names):
+        raise AvatarTaken(user_id)
+
+
 def _check_preparations(requested_by: str) -> None:
     limit = settings.MAX_PREPARATIONS_PER_SUBJECT
     if not limit or not requested_by:
@@ -101,9 +111,11 @@ def avatar_queue(*, user_id: str, upload: str, requested_by: str = "") -> Avatar
     """Have an avatar made of an upload.
 
     One that exists stays to be seen until the new one takes its place. Raises AvatarBusy if one is
-    being made for this user, AvatarDisabled if it has one that is disabled, TooManyPreparations if
-    the subject ``requested_by`` has as many as it may have.
+    being made for this user, AvatarDisabled if it has one that is disabled, AvatarTaken if its
+    folder would be another one's, TooManyPreparations if the subject ``requested_by`` has as many
+    as it may have.
     """
+    check_folder(user_id)
     fields = {
         "status": Avatar.Status.QUEUED,
         "stage": "",

@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from avatars_app.access import holder_limits
 from avatars_app.access.authentication import principal_of
 from avatars_app.access.principal import AccessDenied, Principal
+from streaming.gateway import registry as live
 from streaming.protocol.errors import CloseCode, ClosingError
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ async def _authenticate(credential: str | None, user_id: str) -> Principal:
         raise unauthorized(str(denied)) from None
     except (TimeoutError, DatabaseError) as error:
         log.error("a credential could not be checked: %r", error)
+        live.registry.database_failed(error)
         raise unauthorized("The credential cannot be checked now; try again soon.") from None
     if not principal.may_open(user_id):
         raise unauthorized(f"This credential is not for streams of {user_id}.")

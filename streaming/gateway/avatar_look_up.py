@@ -4,8 +4,10 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
+from django.db import DatabaseError
 
 from avatars_app.selectors import AvatarRef, avatar_for
+from streaming.gateway import registry as live
 
 LOOK_UP_WITHIN_S = 10.0
 
@@ -25,5 +27,9 @@ async def look_up(user_id: str) -> AvatarRef:
         TimeoutError: It did not answer within `LOOK_UP_WITHIN_S`.
     """
     ask = database_sync_to_async(avatar_for, thread_sensitive=False, executor=_threads)
-    async with asyncio.timeout(LOOK_UP_WITHIN_S):
-        return await ask(user_id)
+    try:
+        async with asyncio.timeout(LOOK_UP_WITHIN_S):
+            return await ask(user_id)
+    except (DatabaseError, TimeoutError) as error:
+        live.registry.database_failed(error)
+        raise

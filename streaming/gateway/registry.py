@@ -59,6 +59,9 @@ class RegistryObserver(Protocol):
     def left(self, connection: Connection) -> None:
         """All that it did is in its metrics."""
 
+    def database_failed(self, error: Exception) -> None:
+        """It did not answer what a session needs to begin."""
+
 
 class Peers(Protocol):
     """The other app processes of this machine."""
@@ -140,6 +143,11 @@ class Registry:
             self._release(key, connection)
         if self.watcher is not None:
             self.watcher.left(connection)
+
+    def database_failed(self, error: Exception) -> None:
+        """Note that the database did not answer what a session needs to begin."""
+        if self.watcher is not None:
+            self.watcher.database_failed(error)
 
     async def reserve(self, session_id: str, connection: Connection) -> None:
         """Make ``connection`` the session's own; an older one of the same user gives it up.

@@ -67,7 +67,7 @@ class HistoryWriter:
     """One for each process, the `RegistryObserver` of its registry."""
 
     has_database = True
-    """Whether it could be written to the last time."""
+    """Whether it could be used the last time, by this writer or by a session that began."""
 
     def __init__(self, watched: Registry) -> None:
         self.places: Callable[[], tuple[int | None, int]] = lambda: (None, 0)
@@ -104,6 +104,13 @@ class HistoryWriter:
         """Count a connection that was closed."""
         self._gone.put((connection, timezone.now()))
         self._wake.set()
+
+    def database_failed(self, error: Exception) -> None:
+        """Count an outage that a session met; what is written next shows whether it lasts."""
+        if self.has_database:
+            self._outage_began_s = time.monotonic()
+            log.error("the database cannot be reached; trying again until it is back: %r", error)
+        self.has_database = False
 
     def process_ended(self, pid: int) -> None:
         """Another process of this machine died: its sessions are lost."""
@@ -173,12 +180,7 @@ class HistoryWriter:
             close_old_connections()
             return step()
         except DatabaseError as error:
-            if self.has_database:
-                self._outage_began_s = time.monotonic()
-                log.error(
-                    "the database cannot be reached; trying again until it is back: %s", error
-                )
-            self.has_database = False
+            self.database_failed(error)
         except Exception:
             log.exception("the history of sessions cannot be written now")
         return None

@@ -2,8 +2,11 @@
 
 import io
 
-from django.core.management.base import OutputWrapper
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError, OutputWrapper
 
+from avatars_app import asset_folders
 from avatars_app.management.commands.prepare_avatar import _Progress
 
 
@@ -28,3 +31,11 @@ def test_a_terminal_gets_one_line_that_is_written_over() -> None:
     said = progress(Terminal())
     assert said.count("\n") == 1
     assert said.startswith("\ranalyze   0 %\ranalyze  20 %\rencode   44 %")
+
+
+@pytest.mark.django_db
+def test_it_does_not_write_into_the_folder_of_another(avatars_dir, monkeypatch, tmp_path) -> None:
+    (avatars_dir / "Case").mkdir(parents=True)
+    monkeypatch.setattr(asset_folders, "ignores_case", lambda: True)
+    with pytest.raises(CommandError, match="case would share its folder with another avatar"):
+        call_command("prepare_avatar", "--user-id", "case", str(tmp_path))

@@ -291,6 +291,31 @@ def test_a_folder_made_by_hand_is_adopted(avatars_dir):
     assert services.avatar_adopt(user_id="ann").status == Status.DISABLED
 
 
+def test_names_that_differ_in_case_alone_share_no_folder(avatars_dir, monkeypatch):
+    """Where the file system would let them, as on macOS."""
+    send("Case")
+    send("case")
+    Avatar.objects.all().delete()
+    monkeypatch.setattr(asset_folders, "ignores_case", lambda: True)
+    first = send("Case")
+    kept = kept_uploads(avatars_dir)
+    with pytest.raises(services.AvatarTaken):
+        send("case")
+    assert kept_uploads(avatars_dir) == kept
+    services.avatar_cancel(avatar=first)
+    write_asset_folder(avatars_dir / "CASE", version="1")  # made by hand
+    with pytest.raises(services.AvatarTaken):
+        send("case")
+    assert send("CASE").is_in_progress
+    assert not Avatar.objects.exclude(user_id="CASE").exists()
+
+
+def test_whether_the_file_system_ignores_case_is_tried(avatars_dir):
+    assert not asset_folders.ignores_case() or (avatars_dir / ".JOBS").exists()
+    (avatars_dir / ".JOBS").mkdir(parents=True, exist_ok=True)
+    assert asset_folders.ignores_case()
+
+
 def test_clips_are_kept_by_their_names_and_no_others(avatars_dir):
     files = {"idle_0": io.BytesIO(b"i"), "speaking_3": io.BytesIO(b"s")}
     source = storage.source(storage.keep("clips", files))

@@ -57,7 +57,10 @@ class Command(BaseCommand):
         say = _Progress(self.stdout)
         output = Path(settings.AVATARS_DIR) / user_id
         try:
+            services.check_folder(user_id)
             prepare(_clips_in(source) if source.is_dir() else source, output, say, name=user_id)
+        except services.AvatarTaken:
+            raise CommandError(f"{user_id} would share its folder with another avatar.") from None
         except PreparationError as error:
             raise CommandError(f"{error} ({error.reason})") from None
         except OSError as error:

@@ -5,9 +5,11 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avatars_app.permissions import is_local
 from musetalk_site.middleware.proxies import TrustedProxies
 
 STRANGER = "203.0.113.9"
@@ -72,6 +74,17 @@ async def test_what_stands_before_the_last_stranger_may_be_made_up():
 @pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": ""}, {"X-Forwarded-For": "unknown"}])
 async def test_a_client_that_the_proxy_does_not_name_has_no_address(headers: dict[str, str]):
     assert await seen(INNER, headers) == (None, "http")
+
+
+@pytest.mark.parametrize(("trusted", "is_from_here"), [((), True), ((INNER,), False)])
+@pytest.mark.parametrize("lie", [{}, {"X-Forwarded-For": INNER}])
+async def test_behind_a_tunnel_that_adds_nothing_nobody_is_local_once_it_is_named(
+    trusted: tuple[str, ...], is_from_here: bool, lie: dict[str, str]
+):
+    """As socat's or ssh's: from outside, asked for as if from here."""
+    client, _ = await seen(INNER, lie, trusted=trusted)
+    request = RequestFactory().post("/", REMOTE_ADDR=client or "", headers=lie)
+    assert is_local(request) is (is_from_here and not lie)
 
 
 async def test_a_client_among_the_proxies_is_the_first_of_them():

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+from unittest.mock import Mock
 
 import pytest
 from channels.exceptions import ChannelFull
@@ -18,7 +19,7 @@ from inference.messages import (
     SpeechInterrupt,
     SpeechInterrupted,
 )
-from streaming.gateway import avatar_look_up, layer_effects, takeover, transport
+from streaming.gateway import admission, avatar_look_up, layer_effects, takeover, transport
 from streaming.gateway import registry as live
 from streaming.session import claims
 from tests.streaming.fakes import SESSION_ID, chunk, numbered
@@ -126,7 +127,12 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
         assert await client.closing() == 4404
 
 
-async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(monkeypatch, caplog):
+async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(
+    monkeypatch, caplog, registry
+):
+    failures: list[Exception] = []
+    registry.watcher = Mock(database_failed=failures.append)
+
     def look_up(user_id):
         raise OperationalError("could not connect")
 
@@ -139,6 +145,21 @@ async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(m
     [line] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "could not connect" in line.getMessage()
     assert line.exc_info is None
+    assert list(map(str, failures)) == ["could not connect"]
+
+
+async def test_a_credential_that_cannot_be_checked_counts_as_an_outage(
+    monkeypatch, settings, registry
+):
+    settings.AUTH = True
+    registry.watcher = Mock()
+    monkeypatch.setattr(admission, "principal_of", Mock(side_effect=OperationalError("disk full")))
+    async with connected() as client:
+        assert await client.connect(SOON_S) == (True, None)
+        await client.send_message("INIT", user_id=client.user_id, auth_token="anything")
+        error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
+        assert error["data"]["code"] == "UNAUTHORIZED"
+    registry.watcher.database_failed.assert_called_once()
 
 
 async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):

@@ -214,6 +214,20 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
     assert "is back after" in back
 
 
+def test_an_outage_that_a_session_met_lasts_until_something_can_be_written(process, caplog):
+    process.begin()
+    for error in (OperationalError("disk I/O error"), TimeoutError()):
+        process.registry.database_failed(error)
+        assert not process.writer.has_database
+    process.sweep(writes_all=False)
+    assert not process.writer.has_database
+    process.sweep()
+    assert process.writer.has_database
+    lost, back = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert "disk I/O error" in lost
+    assert "is back after" in back
+
+
 def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
     for number in range(100):
         process.begin(f"user{number}")
