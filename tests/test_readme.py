@@ -94,6 +94,11 @@ def test_the_protocol_page_has_every_message_code_and_close_code() -> None:
         assert str(rate) in PROTOCOL
 
 
+def test_the_protocol_page_says_how_to_decode() -> None:
+    """A decoder for each message shows IDR pictures alone."""
+    assert "Feed one decoder, in order" in " ".join(PROTOCOL.split())
+
+
 @pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md"])
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     named = re.findall(

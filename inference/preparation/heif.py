@@ -211,6 +211,8 @@ def _stored(path: Path, meta: dict[bytes, bytes], item: int) -> bytes:
             start = base + _number(body, at + skipped, offset_size)
             if is_inside:
                 return meta.get(b"idat", b"")[start : start + 12]
+            if start > path.stat().st_size:
+                raise ValueError("the picture is said to be behind the file's end")
             with path.open("rb") as file:
                 file.seek(start)
                 return file.read(12)

@@ -115,3 +115,16 @@ def test_an_admin_page_with_a_calendar_works(context: BrowserContext) -> None:
     page.goto("/admin/auth/user/1/change/", wait_until="domcontentloaded")
     page.locator(".datetimeshortcuts a").first.click()
     assert violations(page) == []
+
+
+def test_the_table_of_sessions_fits_its_window(context: BrowserContext) -> None:
+    streaming, staff = context.new_page(), context.new_page()
+    streaming.goto("/")
+    expect(streaming.locator(PAGES["/"].split(":")[0])).to_have_text("Live", timeout=WAIT_MS)
+    staff.set_viewport_size({"width": 1280, "height": 800})
+    staff.goto("/admin/streaming/sessionrecord/")
+    expect(staff.locator("#result_list tbody tr").first).to_be_visible()
+    hidden = "table => table.scrollWidth - table.parentElement.clientWidth"
+    assert staff.locator("#result_list").evaluate(hidden) <= 0
+    for page in (streaming, staff):
+        page.close()

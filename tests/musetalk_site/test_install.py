@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,14 @@ def test_every_requirement_is_pinned(name: str) -> None:
     for line in (install.ROOT / name).read_text().splitlines():
         if not line.startswith(("#", "-r ", "torch>=")):
             assert re.fullmatch(r"[A-Za-z0-9_-]+(\[[a-z]+\])?==[0-9][0-9a-z.]*(; .+)?", line), line
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@pytest.mark.parametrize("name", [".venv", "var", "models", "node_modules"])
+def test_git_leaves_out_what_is_made_also_where_it_is_a_link(tmp_path: Path, name: str) -> None:
+    """To a folder on a larger disk, or to another checkout's."""
+    shutil.copy(install.ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / name).symlink_to(tmp_path.parent)
+    ignored = subprocess.run(["git", "-C", tmp_path, "check-ignore", "-q", name])
+    assert ignored.returncode == 0

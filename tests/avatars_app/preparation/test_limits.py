@@ -1,5 +1,7 @@
 """Limits of a preparation: the kernel keeps them, whatever the process does."""
 
+import os
+import platform
 import resource
 import signal
 import subprocess
@@ -8,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from avatars_app.preparation.limits import MAX_FILE_BYTES, PreparationLimits, has_used_up_its_time
+from avatars_app.preparation.limits import (
+    MAX_FILE_BYTES,
+    PreparationLimits,
+    child_environment,
+    has_used_up_its_time,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -68,6 +75,33 @@ def test_a_lower_limit_of_the_operating_system_stays():
         "PreparationLimits(60, 10**9).apply()\nprint(resource.getrlimit(resource.RLIMIT_CPU))"
     )
     assert ended.stdout == "(5, 5)\n", ended.stderr
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+def test_pictures_that_are_freed_leave_no_hole_in_the_heap():
+    """One that stays behind each that is freed would keep all their memory."""
+    program = """
+from ctypes import CDLL, c_size_t, c_void_p, memset
+from pathlib import Path
+libc = CDLL(None)
+libc.malloc.argtypes, libc.malloc.restype, libc.free.argtypes = [c_size_t], c_void_p, [c_void_p]
+def resident(): return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+large = libc.malloc(30_000_000); libc.free(large)  # by itself malloc would learn to keep so much
+before = resident()
+pictures = []
+for _ in range(12):
+    pictures.append(libc.malloc(8_000_000)); memset(pictures[-1], 1, 8_000_000); libc.malloc(50_000)
+for picture in pictures: libc.free(picture)
+print(resident() - before)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **child_environment()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert int(ended.stdout) < 8_000_000, ended.stderr
 
 
 def test_they_are_as_the_operator_says(settings):

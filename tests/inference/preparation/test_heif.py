@@ -65,10 +65,13 @@ def test_no_damage_is_more_than_a_refusal(tmp_path):
     content = heic(photograph(), SIDE)
     described = content.index(b"mdat")
     random = np.random.default_rng(1)
-    for _ in range(400):
-        damaged = bytearray(content[: random.integers(described)])
-        if len(damaged) > 40:
-            damaged[random.integers(30, len(damaged))] = random.integers(256)
+    for attempt in range(2_000):
+        is_whole = attempt % 5 > 0
+        damaged = bytearray(content[: described if is_whole else random.integers(20, described)])
+        for at in random.integers(len(damaged), size=random.integers(1, 6)):
+            new = random.integers(256, size=random.integers(1, 9)).astype(np.uint8).tobytes()
+            old = random.choice((0, 1, len(new)))
+            damaged[at : at + old] = random.choice((new, b"\xff" * len(new)))
         path.write_bytes(damaged)
         try:
             heif.read(path)

@@ -117,6 +117,9 @@ def test_a_mouth_that_is_wide_open_is_refused_and_one_that_talks_is_not():
     assert refused(person(12, size=190, mouth_open=1.6)) == "mouth_open"
     talking = looked_at(person(50, size=190, talking=True))
     assert "mouth_open" not in reasons(talking)
+    ajar = looked_at(person(12, size=190, mouth_open=0.8))
+    assert [(one.reason, one.share) for one in ajar.findings] == [("mouth_open", 1.0)]
+    assert ajar.is_usable.all()
 
 
 def of_file(

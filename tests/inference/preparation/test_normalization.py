@@ -1,5 +1,6 @@
 """Any of the eight ways in which a display matrix turns and mirrors."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from inference.preparation.normalization import display_matrix, oriented
+from inference.preparation.normalization import Normalizer, display_matrix, oriented
 from tests.videos import person, write_video
 
 PICTURE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -48,3 +49,25 @@ def test_unknown_data_beside_the_matrix_does_not_hide_a_turn(tmp_path, turned_de
         frame = next(video.decode(video=0))
     unknown: Any = OfAnotherRelease(rotation=frame.rotation)
     assert display_matrix(unknown) == display_matrix(frame)
+
+
+def test_two_fields_of_different_moments_leave_no_combs(tmp_path):
+    """A bar that moves by 16 pixels from field to field."""
+    woven = np.full((96, 128, 3), 40, np.uint8)
+    woven[::2, 40:72] = woven[1::2, 56:88] = 210
+    with av.open(str(tmp_path / "woven.mkv"), "w") as video:
+        stream: Any = video.add_stream("mpeg2video", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv422p"
+        stream.codec_context.flags |= 0x0004_0000 | 0x2000_0000  # interlaced
+        stream.options = {"b": "30M"}
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(woven, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
+    with av.open(str(tmp_path / "woven.mkv")) as video:
+        stored = next(video.decode(video=0))
+    assert stored.interlaced_frame
+    rows = Normalizer(None).normalize(stored)[4:-4].astype(int)
+    assert np.abs(np.diff(rows, axis=0)).max() < 20
+    assert abs(rows[:, 44:68].mean() - 210) < 10

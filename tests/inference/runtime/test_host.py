@@ -443,6 +443,7 @@ async def test_a_fault_in_one_session_leaves_the_other_alone(
     await harness.clock.advance(1)
     (ended,) = one.of(SessionEnded)
     assert ended.reason == "error"
+    assert str(harness.host.report()).startswith("sessions 1, jobs waiting ")
     assert_contiguous(two)
     assert len(two.frames) == pytest.approx(50, abs=2)
 

@@ -328,8 +328,9 @@ def test_an_action_in_both_forms(fields, form, type_):
     [start] = [m for m in gateway.sent_to_worker("w1") if isinstance(m, ActionStart)]
     assert (start.clip, start.form) == ("action_2", form)
     action = {"state": "action", "clip": "action_2", "action_form": form}
-    worker.show(action_progress=0.0, **action)
+    worker.show(action_progress=0.009174311926605505, **action)
     assert gateway.last["type"] == type_
+    assert gateway.last["data"].get("action_progress") == (0.0092 if form == "v1.0" else None)
     gateway.client_sends("ACTION", **fields)
     assert gateway.errors == ["INVALID_MESSAGE"]
     worker.show(action_progress=1.0, **action)
