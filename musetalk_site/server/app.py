@@ -166,10 +166,11 @@ class _App:
     def _share_limits(self) -> None:
         """Count what holders do and have for all processes together."""
         from avatars_app.access import holder_limits
-        from musetalk_site.redis.leases import RedisLeases
-        from musetalk_site.redis.rates import RedisRates
 
         if settings.CHANNEL_REDIS_URL:
+            from musetalk_site.redis.leases import RedisLeases
+            from musetalk_site.redis.rates import RedisRates
+
             holder_limits.use(RedisRates(settings.CHANNEL_REDIS_URL).spend)
             self._leases = self._registry.leases = RedisLeases(settings.CHANNEL_REDIS_URL)
         elif self._app_process is not None:
