@@ -82,6 +82,6 @@ train: setup ## retrain the viseme net (needs espeak-ng and flite)
 	.venv/bin/python -m inference.engines.viseme.training
 
 # Debian packages that some tests need. Elsewhere those tests are skipped and say what they miss.
-PACKAGES := espeak-ng flite chromium
+PACKAGES := espeak-ng flite chromium postgresql
 packages:
 	@if [ "$$(id -u)" = 0 ] || [ "$$CI" = true ]; then sh .ci/packages $(PACKAGES); fi

@@ -5,6 +5,7 @@ services                  every write to their rows and folders
 selectors                 reading them: which one a user sees, and where its folder is
 api, urls                 the REST API
 exceptions                what can be wrong with a request
+database                  whether it can be used
 permissions               who may change avatars
 access                    tokens, keys, limits of their holders
 uploads                   what was sent: which of it is read, and where it is

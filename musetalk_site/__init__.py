@@ -11,6 +11,7 @@ watchdog                   ends a process whose loop hangs
 process_end                the end of a process that ran native code
 layers                     the two channel layers
 redis                      what processes on several machines share
+postgresql                 the database's backend, whose calls end
 middleware                 what happens to every request
 problems, openapi, redoc   errors of the API in one shape; its schema; a page that shows it
 telemetry                  metrics, probes, spans

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tests.postgresql import PostgresServer, find_programs
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
 threadpool_limits(1, user_api="blas")
 
@@ -21,6 +23,16 @@ def redis_url() -> Iterator[str]:
 
     with ValkeyServer() as server:
         yield server.connection_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server; who stops it continues it."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is missing: Debian's package postgresql brings it")
+    with PostgresServer(programs) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def test_its_settings_are_settings() -> None:
     )
     values = read(written, {})
     assert [str(network) for network in values["TRUSTED_PROXIES"]] == ["127.0.0.1/32"]
-    assert values["DATABASE_URL"]["ENGINE"] == "django.db.backends.postgresql"
+    assert values["DATABASE_URL"]["ENGINE"] == "musetalk_site.postgresql"
 
 
 def test_its_units_run_commands_that_there_are() -> None:

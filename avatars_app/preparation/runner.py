@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from avatars_app import asset_folders, services
+from avatars_app.database import availability
 from avatars_app.models import Avatar
 from avatars_app.preparation.limits import (
     PreparationLimits,
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 RETRY_AFTER_S = 10.0
 END_WITHIN_S = 5.0
+STOP_WITHIN_S = 2.0
+"""How long the end of the process waits; a job that could not be given back in time is taken by
+others once its heartbeat is old."""
 PAUSED_AT_MOST_S = 600.0
 """A preparation comes to its end also beside sessions that are late for ever."""
 
@@ -68,7 +72,7 @@ class PreparationRunner:
         """Stop, giving back a job that is in progress, to be taken again after the next start."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait({self._task}, timeout=STOP_WITHIN_S)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self) -> None:
@@ -81,13 +85,14 @@ class PreparationRunner:
                 avatar = None
                 if not self._is_behind():
                     avatar = await self._in_thread(services.preparation_take)
+                    availability.found(self)
                 if avatar is None:
                     await asyncio.sleep(LOOK_EVERY_S)
                 else:
                     await self._prepare(avatar)
             except DatabaseError as error:
-                log.warning("preparations: trying again in %.0f s: %s", RETRY_AFTER_S, error)
-                await asyncio.sleep(RETRY_AFTER_S)
+                availability.lost(self, error)
+                await asyncio.sleep(LOOK_EVERY_S)
             except Exception:
                 log.exception("preparations: trying again in %.0f s", RETRY_AFTER_S)
                 await asyncio.sleep(RETRY_AFTER_S)
@@ -141,8 +146,9 @@ class PreparationRunner:
             try:
                 stage = await self._in_thread(services.preparation_stage, job_id=avatar.job_id)
             except DatabaseError as error:
-                log.warning("avatar %s: cannot be looked up: %s", avatar.user_id, error)
+                availability.lost(self, error)
                 continue
+            availability.found(self)
             self.stages.is_in(stage or "", time.monotonic())
             if stage is None:
                 log.info("avatar %s: the preparation is not wanted any more", avatar.user_id)

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
+from avatars_app.database import availability
 from avatars_app.models import WebhookEvent
 from avatars_app.webhooks.delivery import NotDelivered, Target, body_of, deliver, headers_of
 
@@ -119,6 +120,7 @@ class WebhookSender:
         while True:
             try:
                 taken = await self._in_thread(lambda: take_due(timezone.now()))
+                availability.found(self)
                 await asyncio.gather(
                     *(self._in_thread(partial(send, event, target)) for event in taken)
                 )
@@ -126,8 +128,8 @@ class WebhookSender:
                     await self._in_thread(lambda: forget_done(timezone.now()))
                     next_forgetting_s = loop.time() + FORGET_EVERY_S
             except DatabaseError as error:
-                log.warning("webhooks: trying again in %.0f s: %s", RETRY_AFTER_S, error)
-                await asyncio.sleep(RETRY_AFTER_S)
+                availability.lost(self, error)
+                await asyncio.sleep(LOOK_EVERY_S)
                 continue
             except Exception:
                 log.exception("webhooks: trying again in %.0f s", RETRY_AFTER_S)

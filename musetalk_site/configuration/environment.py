@@ -231,7 +231,9 @@ def _database(text: str) -> dict[str, Any]:
                 "sqlite:///path/to/file (three slashes, four for an absolute path) or "
                 "postgres://user:password@host:5432/name"
             ) from None
-    if scheme == "sqlite" and database["NAME"] != ":memory:":
+    if scheme != "sqlite":
+        database["ENGINE"] = "musetalk_site.postgresql"
+    elif database["NAME"] != ":memory:":
         database["NAME"] = _path(database["NAME"])
     return database
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("musetalk")
 
+END_WITHIN_S = 4.0
+"""How long goodbyes and the last lines of the history may take together."""
+END_AT_LEAST_S = 0.5
+"""Of that, for the history alone."""
+
 
 def serve(options: AppOptions, *, on_listening: Callable[[], None] = lambda: None) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -76,6 +81,8 @@ class _App:
         self._registry = registry
         self._writer = writer
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._end_s = 0.0
+        """When it should be over, by the loop's clock."""
         self._watchdog = Watchdog()
         self._revocations = RevocationWatch(registry)
         self._worker_listener = WorkerListener(_media_layer())
@@ -208,21 +215,24 @@ class _App:
         await self._registry.drain(in_s)
 
     async def _say_goodbye(self) -> None:
+        self._end_s = asyncio.get_running_loop().time() + END_WITHIN_S
         self._revocations.stop()
         log.info("shutting down: closing connections")
         await self._registry.close_all()
         await self._worker_listener.stop()  # it may wait for Redis, which no client should
 
     async def _end(self) -> None:
+        left_s = max(END_AT_LEAST_S, self._end_s - asyncio.get_running_loop().time())
+        ends = [asyncio.to_thread(self._writer.stop, left_s)]
         if self._preparation_runner is not None:
-            await self._preparation_runner.stop()
+            ends.append(self._preparation_runner.stop())
         if self._worker is not None:
-            await self._worker.drain()
+            ends.append(self._worker.drain())
         if self._webhooks is not None:
-            await self._webhooks.stop()
+            ends.append(self._webhooks.stop())
         if self._leases is not None:
-            await self._leases.stop()
-        await asyncio.to_thread(self._writer.stop)
+            ends.append(self._leases.stop())
+        await asyncio.gather(*ends)  # beside each other: the database may keep several waiting
         if self._app_process is not None:
             self._registry.peers = self._registry.subject_speech.peers = None
             await self._app_process.stop()

@@ -51,6 +51,8 @@ PING_INTERVAL_S = 20
 PING_TIMEOUT_S = 20
 FAREWELL_S = 2.0
 """How long clients have, at the end, to read their last messages and close."""
+CANCEL_S = 0.2
+"""How long what is cancelled has to end: a thread that waits for the database ends later."""
 
 _READER = "musetalk.reader"
 """In a scope: what the connection's ``receive`` is to be wrapped into."""
@@ -279,7 +281,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         ]
         for application in running:
             application.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=CANCEL_S)
         await self._attempt(self._ended)
 
     @staticmethod
@@ -295,7 +298,8 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         left = asyncio.all_tasks(twisted_loop)
         for task in left:
             task.cancel()
-        twisted_loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            twisted_loop.run_until_complete(asyncio.wait(left, timeout=CANCEL_S))
         twisted_loop.run_until_complete(twisted_loop.shutdown_asyncgens())
         twisted_loop.run_until_complete(twisted_loop.shutdown_default_executor())
         twisted_loop.close()

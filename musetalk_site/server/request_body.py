@@ -14,6 +14,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ KEPT_IN_MEMORY_BYTES = SMALL_BODY_BYTES
 LOOK_EVERY_BYTES = 8_000_000
 """So often the room on the disk is looked at while a body grows."""
 PIECE_BYTES = 256 * 1024
+# Threads of their own: nothing waits for them at the end of the process.
+_threads = ThreadPoolExecutor(4, thread_name_prefix="upload-admission")
 LINGER_S = 3.0
 """How long a client that still sends has to read the refusal."""
 
@@ -140,7 +143,7 @@ class BodyRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     async def _ask(self, ask: Callable[[], None], proceed: Callable[[], None]) -> None:
         try:
-            await database_sync_to_async(ask, thread_sensitive=False)()
+            await database_sync_to_async(ask, thread_sensitive=False, executor=_threads)()
         except BodyRefused as refused:
             self._refuse(refused.status, refused.detail)
         except Exception:

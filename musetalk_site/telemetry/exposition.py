@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
@@ -68,8 +69,12 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _preparations() -> Snapshot:
+    """Count what the database knows; nothing while it cannot be reached."""
     found = Avatar.objects.order_by().values_list("status").annotate(Count("pk"))
-    counts = dict.fromkeys(Avatar.Status.values, 0) | dict(found)
+    try:
+        counts = dict.fromkeys(Avatar.Status.values, 0) | dict(found)
+    except DatabaseError:
+        return ()
     values = {labels(status=status): float(count) for status, count in counts.items()}
     return (gauge("avatars", "Avatars by the status of their preparation.", values),)
 

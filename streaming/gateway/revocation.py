@@ -1,7 +1,6 @@
 """The end of sessions whose key or account is withdrawn."""
 
 import asyncio
-import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
@@ -10,9 +9,8 @@ from django.db import DatabaseError
 
 from avatars_app.access.authentication import withdrawn
 from avatars_app.access.principal import Source
+from avatars_app.database import availability
 from streaming.gateway.registry import Connection, Registry
-
-log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 
@@ -37,22 +35,18 @@ class RevocationWatch:
 
     async def _run(self) -> None:
         ask = database_sync_to_async(withdrawn, thread_sensitive=False, executor=_threads)
-        is_out = False
         while True:
             await asyncio.sleep(CHECK_EVERY_S)
             live = [(source, c) for c in self._registry if (source := _source_of(c)) is not None]
             if not live:
+                availability.forget(self)
                 continue
             try:
                 gone = await ask({source for source, _ in live})
             except DatabaseError as error:
-                if not is_out:
-                    log.warning("revocations cannot be looked up now: %s", error)
-                is_out = True
+                availability.lost(self, error)
                 continue
-            if is_out:
-                log.warning("revocations can be looked up again")
-            is_out = False
+            availability.found(self)
             for source, connection in live:
                 if source in gone:
                     connection.revoke()

@@ -37,6 +37,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from avatars_app.database import availability
 from avatars_app.webhooks.events import record_events
 from inference.timing import audio_timestamp_ms
 from streaming.gateway.registry import Connection, Registry, registry
@@ -53,7 +54,10 @@ LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 10.0
 FORGET_EVERY_S = 24 * 3_600.0
 LOST_AFTER = timedelta(seconds=35)
-END_WITHIN_S = 5.0
+END_WITHIN_S = 2.5
+"""How long the end of the process waits for what is left to be written."""
+END_IN_OUTAGE_WITHIN_S = 0.5
+"""The same while the database cannot be reached; others close those sessions as lost."""
 _ROWS_AT_ONCE = 200
 
 _LEFT_ALONE = {"id", "process", "session_id", "user_id", "started_at", "termination_requested"}
@@ -72,7 +76,6 @@ class HistoryWriter:
     def __init__(self, watched: Registry) -> None:
         self.places: Callable[[], tuple[int | None, int]] = lambda: (None, 0)
         """How many sessions can speak here at once, and how many do."""
-        self._outage_began_s = 0.0
         self._registry = watched
         self._ids: dict[Session, uuid.UUID] = {}
         """Of the sessions that are known and alive."""
@@ -107,10 +110,8 @@ class HistoryWriter:
 
     def database_failed(self, error: Exception) -> None:
         """Count an outage that a session met; what is written next shows whether it lasts."""
-        if self.has_database:
-            self._outage_began_s = time.monotonic()
-            log.error("the database cannot be reached; trying again until it is back: %r", error)
         self.has_database = False
+        availability.lost(self, error)
 
     def process_ended(self, pid: int) -> None:
         """Another process of this machine died: its sessions are lost."""
@@ -126,19 +127,20 @@ class HistoryWriter:
             self._thread.start()
         atexit.register(self.stop)
 
-    def stop(self) -> None:
+    def stop(self, within_s: float = END_WITHIN_S) -> None:
         """Write what is left, and that this process is over. Waits for that, but not for ever."""
+        atexit.unregister(self.stop)
         with self._news:
             self._is_over = True
             thread = self._thread
         if thread is not None:
             self._wake.set()
-            thread.join(END_WITHIN_S)
+            thread.join(within_s if self.has_database else END_IN_OUTAGE_WITHIN_S)
 
     def refresh(self, within_s: float = 2.0) -> None:
         """Look at everything now; returns when that is done, or when it takes too long."""
         with self._news:
-            if self._thread is None or self._is_over:
+            if self._thread is None or self._is_over or not self.has_database:
                 return
             self._asked += 1
             asked = self._asked
@@ -159,6 +161,7 @@ class HistoryWriter:
             with self._news:
                 is_stopped, asked = self._is_over, self._asked
             is_due = is_stopped or asked > self._answered or time.monotonic() >= next_write_s
+            is_due |= not self.has_database  # only then it shows that it is back
             if is_due:
                 next_write_s = time.monotonic() + WRITE_EVERY_S
             self._try(partial(self.sweep, writes_all=is_due))
@@ -167,7 +170,8 @@ class HistoryWriter:
             with self._news:
                 self._answered = asked
                 self._news.notify_all()
-            is_forgetting = is_due and not is_stopped and time.monotonic() >= next_forgetting_s
+            may_forget = is_due and self.has_database and not is_stopped
+            is_forgetting = may_forget and time.monotonic() >= next_forgetting_s
             if is_forgetting and self._try(forget_some) == 0:
                 next_forgetting_s = time.monotonic() + FORGET_EVERY_S
             if not is_stopped:
@@ -211,6 +215,8 @@ class HistoryWriter:
             self._close_lost()
         if writes_all:
             self._carry_out_requests()
+            self.has_database = True
+            availability.found(self)
 
     def _take_in_those_gone(self) -> None:
         while not self._gone.empty():
@@ -237,11 +243,6 @@ class HistoryWriter:
         GatewayProcess.objects.bulk_create(
             [process], update_conflicts=True, unique_fields=["id"], update_fields=_BEATEN
         )
-        if not self.has_database:
-            log.warning(
-                "the database is back after %.1f s", time.monotonic() - self._outage_began_s
-            )
-        self.has_database = True
 
     def _record(self, connection: Connection, ended_at: datetime | None = None) -> SessionRecord:
         """Return what is known of a session; it has one."""

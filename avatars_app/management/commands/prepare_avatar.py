@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.db import DatabaseError, connection
 
 from avatars_app import asset_folders, services
+from avatars_app.database import availability
 from avatars_app.models import Avatar
 from avatars_app.preparation.limits import PreparationLimits
 from avatars_app.uploads import storage
@@ -166,8 +167,9 @@ class _Child:
                 self._is_lost.set()
                 break
             except DatabaseError as error:
-                log.warning("progress could not be written: %s", error)
+                availability.lost(self, error)
                 continue
+            availability.found(self)
             written, waited_s = now, 0.0
         with suppress(DatabaseError):
             connection.close()

@@ -50,6 +50,8 @@ class Command(migrate.Command):
 @contextlib.contextmanager
 def _locked(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if connection.vendor == "postgresql":
+        connection.close()  # neither the lock nor a migration has a deadline
+        connection.answers_within_s = None  # type: ignore[attr-defined]
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK_ID])
         try:
