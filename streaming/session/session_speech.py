@@ -151,6 +151,8 @@ class SessionSpeech:
             elif not self._may_begin(utterance_id, samples):
                 return
         except ProtocolError as error:
+            if not continues:
+                self._utterances.not_begun(utterance_id)
             if self._context.negotiated.has_1_2:
                 error.details["chunk"] = number
                 error.details["utterance_id"] = utterance_id
@@ -232,9 +234,9 @@ class SessionSpeech:
         Raises:
             ProtocolError: It names an utterance that is not the newest.
         """
-        self._utterances.check_end(utterance_id)
-        self._end_utterance()
-        self._tell(self._utterances.settle(self._played_to))
+        if self._utterances.ends(utterance_id):
+            self._end_utterance()
+            self._tell(self._utterances.settle(self._played_to))
 
     def _end_utterance(self) -> None:
         """End the current utterance, here and at the worker."""

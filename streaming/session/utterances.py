@@ -69,6 +69,7 @@ class Utterances:
         """Finished lately, oldest first."""
         self._over: dict[str, None] = {}
         self._refused: set[str] = set()
+        self._not_begun: str | None = None
         self._count = 0
 
     @property
@@ -131,6 +132,7 @@ class Utterances:
             start: Position of its first sample.
         """
         self.close()
+        self._not_begun = None
         self._count += 1
         self._open.append(
             _Utterance(
@@ -141,10 +143,23 @@ class Utterances:
             )
         )
 
-    def check_end(self, utterance_id: str | None) -> None:
-        """Raise ProtocolError if END_OF_SPEECH names an utterance that is not the newest."""
+    def not_begun(self, utterance_id: str | None) -> None:
+        """Note that the audio that should begin an utterance was not accepted."""
+        self._not_begun = utterance_id
+
+    def ends(self, utterance_id: str | None) -> bool:
+        """Whether END_OF_SPEECH ends the newest utterance.
+
+        Returns:
+            False if it is ignored: its utterance could not begin, and the client was informed.
+
+        Raises:
+            ProtocolError: It names another one.
+        """
         if utterance_id is None:
-            return
+            return True
+        if utterance_id == self._not_begun:
+            return False
         newest = self._open[-1].id if self._open else next(reversed(self._over), None)
         if newest != utterance_id:
             raise invalid_message(
@@ -153,6 +168,7 @@ class Utterances:
                 + "; name the newest, or none.",
                 utterance_id=utterance_id,
             )
+        return True
 
     def extend(self, end: int) -> None:
         """Extend the newest utterance up to ``end``: more of its audio was accepted."""

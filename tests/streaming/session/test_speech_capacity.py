@@ -46,7 +46,10 @@ def test_an_utterance_that_has_begun_is_not_asked_about_again():
         gateway.client_speaks(numbered(position, 640), utterance_id="a")
     assert gateway.errors == []
     gateway.client_speaks(numbered(1_920, 640), utterance_id="b")
+    gateway.client_sends("END_OF_SPEECH", utterance_id="b")  # it was under way by then
     assert gateway.errors == ["RATE_LIMIT_EXCEEDED"]
+    gateway.client_speaks(numbered(1_920, 640), utterance_id="a")
+    assert [m.position for m in gateway.audio_to("w1")] == [0, 640, 1_280, 1_920]
 
 
 def test_a_worker_elsewhere_says_it_with_its_frames():

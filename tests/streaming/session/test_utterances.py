@@ -58,16 +58,26 @@ def test_audio_of_an_utterance_that_is_over_is_refused_once():
 def test_the_end_of_speech_names_the_newest_utterance():
     utterances = Utterances()
     with pytest.raises(ProtocolError, match="none yet"):
-        utterances.check_end("a")
+        utterances.ends("a")
     accept(utterances, "a", 0, FRAME)
     accept(utterances, "b", FRAME, 2 * FRAME)
-    utterances.check_end("b")
-    utterances.check_end(None)
+    assert utterances.ends("b")
+    assert utterances.ends(None)
     with pytest.raises(ProtocolError, match="newest utterance is 'b'"):
-        utterances.check_end("a")
+        utterances.ends("a")
     utterances.drop(1)
     utterances.confirm_drop(1, 0)
-    utterances.check_end("b")
+    assert utterances.ends("b")
+
+
+def test_the_end_of_an_utterance_that_could_not_begin_ends_nothing():
+    utterances = Utterances()
+    accept(utterances, "a", 0, FRAME)
+    utterances.not_begun("b")
+    assert not utterances.ends("b")
+    assert utterances.current == "a"
+    accept(utterances, "b", FRAME, 2 * FRAME)  # it was sent again
+    assert utterances.ends("b")
 
 
 def test_an_interrupt_finishes_all_that_was_queued_in_order():
