@@ -17,6 +17,7 @@ titles           what to call them
 cut              all clips begin and end in the same picture
 still            life for a still picture
 quiet            mouths that are shut
+open_mouth       what is between lips, taken out
 store            pictures on disk between two stages
 report, preview  the findings, and a short video that speaks
 """

@@ -2,8 +2,8 @@
 
 People talk in the videos they send. The engine moves the lips of the clip's picture, and between
 words it shows that picture as it is, so a mouth that is open there would chatter on in silence.
-Where the lips are apart they are shut once and for all here, with the engine's own warp; where they
-are shut already nothing is touched.
+Where the lips are apart they are shut once and for all here, with the engine's own warp, and what
+was between them is taken out (`open_mouth`); where they are shut already nothing is touched.
 """
 
 import cv2
@@ -22,11 +22,14 @@ from inference.engines.viseme.shape import MouthShape
 from inference.faces.mesh import lip_gaps
 from inference.media.compositor import paste
 from inference.media.types import Picture
+from inference.preparation.open_mouth import without_inside
 
 _SHUT, _OPEN = 0.035, 0.09
 """Gap of the lips in mouth widths: below nothing is done, above the mouth is shut entirely."""
 _PRESS = 0.12
 """Enough for the warp to take away the picture's own opening, too little to press the lips."""
+_EMPTY = 0.4
+"""How much a mouth is shut from which on nothing of its inside is left."""
 _AROUND = 4
 _SIGMA = 2.0
 
@@ -52,8 +55,12 @@ class Hush:
 
     def shut(self, index: int, picture: Picture) -> Picture:
         """Picture ``index`` with its mouth shut as far as it is open."""
-        patch = self._mouth.render("", index, picture, self._shape(index))
-        return picture if patch is None else paste(picture, patch)
+        emptied = min(float(self.amount[index]) / _EMPTY, 1.0)
+        if not emptied or not np.isfinite(self._landmarks[index]).all():
+            return picture
+        empty = without_inside(picture, self._landmarks[index], emptied)
+        patch = self._mouth.render("", index, empty, self._shape(index))
+        return empty if patch is None else paste(empty, patch)
 
     def landmarks(self) -> NDArray[np.float32]:
         """Those given, with the lips where `shut` puts them."""

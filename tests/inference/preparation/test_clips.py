@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from inference.engines.viseme.renderers.face_frame import INNER_LOWER, INNER_UPPER
 from inference.engines.viseme.renderers.warp import LIDS
 from inference.faces.mesh import FaceMesh
+from inference.media.compositor import planes_of
 from inference.preparation import cut as cutting
 from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
 from inference.preparation.quiet import Hush, shutting
@@ -210,6 +211,31 @@ def test_open_mouths_are_shut_and_shut_ones_left_alone():
     moved = of_open.landmarks()[4]
     assert np.linalg.norm(moved[13] - moved[14]) < 0.1 * np.linalg.norm(open_[13] - open_[14])
     np.testing.assert_array_equal(moved[[61, 291, 1, 152]], open_[[61, 291, 1, 152]])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    mouth_open=st.floats(0.35, 1),
+    size=st.integers(120, 260),
+    tilt_deg=st.floats(-15, 15),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_nothing_is_left_of_what_an_open_mouth_showed(mouth_open, size, tilt_deg, seed):
+    """Teeth, a tongue, the dark: whatever was between the lips, the shut mouth is the same."""
+    shown = draw_face(mouth_open=mouth_open, size=size, tilt_deg=tilt_deg)
+    points = FaceMesh().find(shown).landmarks[:, :2]
+    one = picture(mouth_open=mouth_open, size=size, tilt_deg=tilt_deg)
+    other = one.copy()
+    outline = np.concatenate([points[INNER_UPPER], points[INNER_LOWER][::-1]])
+    inside = cv2.fillPoly(np.zeros(shown.shape[:2], np.uint8), [np.rint(outline).astype(int)], 1)
+    noise = np.random.default_rng(seed)
+    for plane, step in zip(planes_of(other), (1, 2, 2), strict=True):
+        within = inside[::step, ::step] > 0
+        plane[within] = noise.integers(0, 256, int(within.sum()))
+    hush = Hush(points[None])
+    assert hush.amount[0] == 1
+
+    np.testing.assert_array_equal(hush.shut(0, other), hush.shut(0, one))
 
 
 @given(st.lists(st.floats(0, 0.6), min_size=10, max_size=80))
