@@ -4,7 +4,7 @@ A head that turns or dips by a few degrees is seen by its features: they go acro
 its outline hardly moves. So that is what moves most here, and the background stays as it is. The
 head as a whole sways a little, and the shoulders rise with the breath; that field is smooth and
 fades towards the picture's edges. Eyeballs move within their lids, and lids are drawn down over the
-eyes, as `inference.engines.viseme.renderers.expression` does it live. All curves are periodic, so
+eyes, as `inference.engines.viseme.renderers.eyelids` does it live. All curves are periodic, so
 that every clip ends where it began, at the picture itself.
 """
 
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import ClipState
-from inference.engines.viseme.renderers.expression import Eye, edge_of, lower_lid
+from inference.engines.viseme.renderers.eyelids import Eye, edge_of, shut_eye
 from inference.engines.viseme.renderers.warp import LIDS
-from inference.media.types import Picture, Rectangle
+from inference.media.compositor import planes_of
+from inference.media.types import Patch, Picture
 from inference.timing import FRAMES_PER_SECOND
 
 Floats = NDArray[np.float32]
@@ -93,12 +94,14 @@ def moved_pictures(picture: Picture, landmarks: Floats, life: Life) -> Iterator[
         dx, dy = (np.asarray(cv2.resize(part, (width, height)), np.float32) for part in coarse)
         shut = max((_lid(frame - start) for start in life.blinks), default=0.0)
         aside = _glance(life, frame)
+        shown = picture
         for eye in eyes:
             if aside:
                 _look_aside(dx, eye, aside)
             if shut:
-                lower_lid(dy, eye, shut, Rectangle(0, 0, width, height))
-        yield _moved(picture, x + dx, y + dy)
+                shown = picture.copy() if shown is picture else shown
+                shut_eye(Patch(0, 0, *planes_of(shown)), eye, shut)
+        yield _moved(shown, x + dx, y + dy)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,4 +5,5 @@ warp, warp_field  a person's own mouth, moved; where each point comes from
 face_frame        the lower face in its own coordinates
 mouth_interior    teeth, tongue and the dark behind them
 expression        brows, nod and blink of any face
+eyelids           lids that shut over its eyes
 """

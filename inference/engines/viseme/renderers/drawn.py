@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
 from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels
-from inference.engines.viseme.renderers.expression import Eye, FacePlace, face_place
+from inference.engines.viseme.renderers.expression import FacePlace, face_place
+from inference.engines.viseme.renderers.eyelids import Eye
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 from inference.media.types import Patch, Picture

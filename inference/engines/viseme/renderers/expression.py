@@ -1,9 +1,9 @@
 """The upper face while it speaks: brows that rise, a small nod, a blink, on any picture of a face.
 
-All three are one displacement of the picture, up and down. Brows and nod are smooth bumps in the
-coordinates of the face, the same for everybody: brows rise between lid and forehead; in a nod the
-features go down within the outline of the head, which is how a head looks that dips by a few
-degrees. A blink draws the lid down over the eye, column by column.
+Brows and nod are one displacement of the picture, up and down: smooth bumps in the coordinates of
+the face, the same for everybody. Brows rise between lid and forehead; in a nod the features go down
+within the outline of the head, which is how a head looks that dips by a few degrees. A blink draws
+the lids down over the eyes first (`eyelids`).
 
 The mouth that was made for the picture moves along: it is pasted first.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.engines.viseme.emphasis import Emphasis
+from inference.engines.viseme.renderers.eyelids import Eye, shut_eye
 from inference.media.compositor import cut
 from inference.media.types import Patch, Picture, Rectangle
 
@@ -39,13 +40,6 @@ _NOD_FADES = 0.85
 
 _CELL = 1 / 48
 """Of the table of the bumps, in the same distances."""
-
-
-class Eye(NamedTuple):
-    """One eye of a picture: the edges of its lids, float32 ``[n, 2]`` each, pixels."""
-
-    upper: Floats
-    lower: Floats
 
 
 class FacePlace(NamedTuple):
@@ -98,16 +92,14 @@ def express(
     if box.width < 2 or box.height < 2:
         return mouth
     patch = _with_mouth(picture, mouth, box)
-    inner = Rectangle(box.x - patch.x, box.y - patch.y, box.width, box.height)
-    table = _table(brows_px, nod_px)
-    half = _place_table(table, face, box)
-    down = np.asarray(cv2.resize(half, (box.width, box.height)), np.float32)
     if blinks:
         for eye in face.eyes:
-            lower_lid(down, eye, emphasis.blink, box)
-        size = (box.width // 2, box.height // 2)
-        half = np.asarray(cv2.resize(down, size, interpolation=cv2.INTER_AREA), np.float32)
-    _move(patch, inner, down, half)
+            shut_eye(patch, eye, emphasis.blink)
+    if max(brows_px, nod_px) > _UNSEEN_PX:
+        inner = Rectangle(box.x - patch.x, box.y - patch.y, box.width, box.height)
+        half = _place_table(_table(brows_px, nod_px), face, box)
+        down = np.asarray(cv2.resize(half, (box.width, box.height)), np.float32)
+        _move(patch, inner, down, half)
     return patch
 
 
@@ -190,32 +182,6 @@ def _place_table(table: Floats, face: FacePlace, box: Rectangle) -> Floats:
     matrix *= 0.5
     matrix[:, 2] -= 0.5
     return np.asarray(cv2.warpAffine(table, matrix, (box.width // 2, box.height // 2)), np.float32)
-
-
-def lower_lid(down: Floats, eye: Eye, blink: float, box: Rectangle) -> None:
-    """Add to ``down`` what draws the upper lid over the eye: skin stretches from the brow on."""
-    left, right = float(eye.upper[:, 0].min()), float(eye.upper[:, 0].max())
-    first, last = int(max(left - box.x, 0)), int(min(right - box.x + 1, box.width))
-    if last - first < 4:
-        return
-    columns = np.arange(first, last, dtype=np.float32) + box.x
-    lid, rim = edge_of(eye.upper, columns), edge_of(eye.lower, columns)
-    inside = np.clip(np.minimum(columns - left, right - columns) / (0.08 * (right - left)), 0, 1)
-    drop = np.maximum(rim - lid + 0.8, 0) * blink * inside
-    # The lashes keep their shape; what stretches is the skin between them and the brow.
-    lashes, above = 0.15 * (right - left), lid - 0.30 * (right - left)
-    rows = (np.arange(box.height, dtype=np.float32) + box.y)[:, None]
-    target = lid + drop
-    stretched = np.clip((rows - above) / np.maximum(target - lashes - above, 1), 0, 1)
-    squeezed = np.clip((rows - target) / np.maximum(rim - target, 0.5), 0, 1)
-    down[:, first:last] -= drop * (stretched - squeezed)
-
-
-def edge_of(points: Floats, columns: Floats) -> Floats:
-    """Return the height of a lid's edge at each of ``columns``, pixels."""
-    order = np.argsort(points[:, 0])
-    edge = np.interp(columns, points[order, 0], points[order, 1])
-    return np.asarray(edge, np.float32)
 
 
 def _move(patch: Patch, box: Rectangle, down: Floats, half: Floats) -> None:

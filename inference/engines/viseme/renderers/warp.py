@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest, landmarks_path
-from inference.engines.viseme.renderers.expression import Eye, FacePlace, face_place
+from inference.engines.viseme.renderers.expression import FacePlace, face_place
+from inference.engines.viseme.renderers.eyelids import Eye
 from inference.engines.viseme.renderers.face_frame import (
     COLUMNS,
     REACH,

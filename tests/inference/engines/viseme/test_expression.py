@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inference.engines.viseme.emphasis import Emphasis
-from inference.engines.viseme.renderers.expression import Eye, express, face_place, is_seen
-from inference.media.compositor import paste
+from inference.engines.viseme.renderers.expression import express, face_place, is_seen
+from inference.engines.viseme.renderers.eyelids import Eye, shut_eye
+from inference.media.compositor import paste, planes_of
 from inference.media.types import Patch
 
 RANDOM = np.random.default_rng(4)
@@ -81,6 +84,64 @@ def test_a_blink_moves_the_eyes_alone() -> None:
     assert rows.min() > 170
     assert rows.max() < 212
     assert not ((columns > 236) & (columns < 276)).any()
+
+
+def one_eye(x: float, y: float, width: float, rise: float, sink: float) -> Eye:
+    along = np.linspace(-1, 1, 9)
+    upper = np.stack([x + width / 2 * along, y - rise * width * (1 - along**2)], 1)
+    lower = np.stack([x + width / 2 * along, y + sink * width * (1 - along**2)], 1)
+    return Eye(upper.astype(np.float32), lower.astype(np.float32))
+
+
+eyes = st.builds(
+    one_eye,
+    x=st.floats(100, 400),
+    y=st.floats(100, 400),
+    width=st.floats(24, 90),
+    rise=st.floats(0.05, 0.35),
+    sink=st.floats(0.02, 0.2),
+)
+
+
+def shut(picture: np.ndarray, eye: Eye, amount: float) -> np.ndarray:
+    result = picture.copy()
+    shut_eye(Patch(0, 0, *planes_of(result)), eye, amount)
+    return result
+
+
+@settings(max_examples=60, deadline=None)
+@given(eye=eyes, seed=st.integers(0, 2**32 - 1))
+def test_nothing_of_an_eye_is_seen_under_its_shut_lid(eye: Eye, seed: int) -> None:
+    """Whatever color it has: no specks along the line of the lids."""
+    picture, other = bands(), bands()
+    rows, columns = np.mgrid[:512, :512]
+    (left, right), width = eye.upper[[0, -1], 0], np.ptp(eye.upper[:, 0])
+    within = np.minimum(columns - left, right - columns) > 0.1 * width
+    within &= rows > np.interp(columns, *eye.upper.T) + 3
+    within &= rows < np.interp(columns, *eye.lower.T) - 1
+    noise = np.random.default_rng(seed)
+    for plane, step in zip(planes_of(other), (1, 2, 2), strict=True):
+        inner = within[::step, ::step] & within[step - 1 :: step, step - 1 :: step]
+        plane[inner] = noise.integers(0, 256, int(inner.sum()))
+
+    np.testing.assert_array_equal(shut(other, eye, 1), shut(picture, eye, 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(eye=eyes, amount=st.floats(0, 1))
+def test_a_lid_moves_smoothly_and_from_nothing(eye: Eye, amount: float) -> None:
+    picture = bands()
+    np.testing.assert_array_equal(shut(picture, eye, 0), picture)
+    here = shut(picture, eye, amount).astype(int)
+    there = shut(picture, eye, min(amount + 0.002, 1.0)).astype(int)
+    assert np.abs(here - there).max() <= 16
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (511, 300), (250, 511), (-60, 100), (600, 600)])
+def test_an_eye_at_the_picture_s_edge_is_shut_as_far_as_it_is_in_it(x: float, y: float) -> None:
+    picture = bands()
+    moved = np.argwhere(shut(picture, one_eye(x, y, 60, 0.2, 0.1), 1) != picture)
+    assert len(moved) == 0 or -40 < x < 552
 
 
 def test_the_mouth_moves_along() -> None:
