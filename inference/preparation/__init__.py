@@ -16,6 +16,7 @@ choose           which stretches become which clips
 titles           what to call them
 cut              all clips begin and end in the same picture
 still            life for a still picture
+lip_line         where the lips of a still picture meet
 quiet            mouths that are shut
 open_mouth       what is between lips, taken out
 store            pictures on disk between two stages

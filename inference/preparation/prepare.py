@@ -28,6 +28,7 @@ from inference.preparation import cut as cutting
 from inference.preparation.choose import SHORTEST, Appearance, Choice, Stretch, choose
 from inference.preparation.choose import named as choose_named
 from inference.preparation.footage import Footage, examine
+from inference.preparation.lip_line import on_lip_line
 from inference.preparation.material import Material, Reel
 from inference.preparation.preview import write_preview
 from inference.preparation.quiet import Hush
@@ -220,7 +221,7 @@ def _clip(
 
 def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> None:
     (picture,) = [picture for _, picture in material.pictures({0})]
-    hush = Hush(np.ascontiguousarray(material.landmarks[..., :2]))
+    hush = Hush(on_lip_line(picture, np.ascontiguousarray(material.landmarks[0, :, :2]))[None])
     picture, landmarks = hush.shut(0, picture), hush.landmarks()[0]
     free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
     made = []
