@@ -72,7 +72,8 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
         log.error("the disk cannot be written: %s", error)
         return StorageNotWritable()
     if isinstance(error, OperationalError | InterfaceError):
-        log.error("%s: the database: %s", type(context.get("view")).__name__, error)
+        said = " ".join(str(error).split())
+        log.error("%s: the database: %s", type(context.get("view")).__name__, said)
         return DatabaseUnreachable()
     known = exception_handler(error, context) is not None
     if known or settings.DEBUG:

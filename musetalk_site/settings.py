@@ -123,6 +123,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "musetalk_site.middleware.database_outages.DatabaseOutagesMiddleware",
 ]
 
 # Log-in attempts: after ten failures in a row an address cannot try this name for a while.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("musetalk")
 
-END_WITHIN_S = 4.0
+END_WITHIN_S = 3.0
 """How long goodbyes and the last lines of the history may take together."""
 END_AT_LEAST_S = 0.5
 """Of that, for the history alone."""

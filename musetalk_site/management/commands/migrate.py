@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -52,6 +52,11 @@ def _locked(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if connection.vendor == "postgresql":
         connection.close()  # neither the lock nor a migration has a deadline
         connection.answers_within_s = None  # type: ignore[attr-defined]
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            said = " ".join(str(error).split())
+            raise CommandError(f"The database cannot be reached: {said}") from None
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK_ID])
         try:
