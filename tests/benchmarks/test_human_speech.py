@@ -10,11 +10,16 @@ from benchmarks.alignment import align
 from benchmarks.human_speech import (
     RECORDINGS,
     LoudnessEngine,
+    Seen,
     clipped,
+    clipped_both,
+    in_a_row,
     missing,
+    print_net,
     read_recording,
 )
 from benchmarks.plain_truth import plain_truth
+from benchmarks.score import LipTruth
 from inference.engines.viseme.training.speech import Phoneme, Speech
 from inference.media.types import AudioWindow
 
@@ -59,6 +64,28 @@ def test_gaps_are_clipped_over_all_utterances():
     assert first[0] == 0
     assert second.tolist() == [1, 1, 1]
     assert 0.3 < first[50] < 0.7
+
+
+def test_both_curves_of_a_video_are_clipped_and_joined_for_themselves():
+    curve = np.arange(100.0)
+    first, second = clipped_both([Seen(curve, 10 * curve), Seen(curve[:3], curve[:3] - 500)])
+
+    np.testing.assert_allclose(first.gap[50], 0.5, atol=0.1)
+    assert second.steady.max() == 0
+    assert in_a_row([first, second]).gap.tolist() == [*first.gap, *second.gap]
+    assert len(in_a_row([first, second]).steady) == 103
+
+
+def test_the_net_is_scored_against_each_truth_by_itself(capsys):
+    right, wrong = np.sin(np.arange(40.0)), np.cos(np.arange(30.0))
+    no_bilabial = np.zeros(40, bool)
+    truths = [LipTruth(right, no_bilabial), LipTruth(wrong, no_bilabial[:30])]
+
+    print_net("net", [right, wrong[:10], wrong[10:]], truths)
+
+    plain, clip = capsys.readouterr().out.splitlines()
+    assert plain == "net: r 1.000 1.000"
+    assert clip == "net: r clipped as above 1.000 1.000"
 
 
 def test_recordings_of_another_rate_are_refused(tmp_path: Path):
