@@ -3,9 +3,9 @@
 Those marked ``lasting`` take over five seconds each, or test the arithmetic of MuseTalk's networks;
 ``--lasting`` runs them, and nothing else does.
 
-The end-to-end tests mostly wait for servers and watch clocks: types are checked beside them. The
-others mostly compute. A group's report is printed when it ends, with the tests that took over five
-seconds.
+The end-to-end tests mostly wait for servers and watch clocks: beside them, types are checked and
+what only computes gives way. A group's report is printed when it ends, with the tests that took
+over five seconds.
 
 A test that fails beside the others is run once more at the very end, alone: what only a crowded
 machine breaks is listed by name, and does not fail the run. What fails again, does.
@@ -112,10 +112,12 @@ def count(running: Sequence[Group]) -> int:
     return sum(not group.is_beside for group in running)
 
 
-def pytest_group(name: str, *arguments: str, gives_way_by: int = 0) -> Group:
+def pytest_group(
+    name: str, *arguments: str, gives_way_by: int = 0, is_beside: bool = False
+) -> Group:
     """Return a group that is a run of pytest."""
     command = (*PYTEST, "-rfE", "--durations=10", "--durations-min=5", *arguments)
-    return Group(name, command, gives_way_by)
+    return Group(name, command, gives_way_by, is_beside)
 
 
 def run(groups: Sequence[Group]) -> tuple[str, bool]:
@@ -163,10 +165,10 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
     types = ("make", "--no-print-directory", "types")
     return [
         Group("types", types, GIVES_WAY_BY, is_beside=True),
+        pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY, is_beside=True),
         browsers,
         end_to_end,
         pytest_group("the others", *others, *(f"--ignore={folder}" for folder in COMPUTING)),
-        pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY),
     ]
 
 

@@ -174,6 +174,23 @@ class Supervisor:
 
     async def _run_once(self, number: int) -> tuple[int, bool]:
         """Run one process; returns its exit status, and whether it has served."""
+        process = await self._start(number)
+        child = process.child
+        try:
+            status = await child.wait()
+        except asyncio.CancelledError:
+            child.signal(signal.SIGKILL)
+            await child.wait()
+            raise
+        finally:
+            self._remove(process)
+        if status != 0:  # it had no time to close its history
+            for other in self._processes.values():
+                if self._send(other, ProcessEnded(child.pid)):
+                    break
+        return status, process.was_ready
+
+    async def _start(self, number: int) -> _Process:
         ours, theirs = control_pair()
         try:
             child = await self._forks.fork(number, theirs, self._engines)
@@ -198,24 +215,15 @@ class Supervisor:
         if self._end.is_set():  # while it was started
             child.signal(signal.SIGTERM)
         self._tell_speech(self._speech.subjects(), [process])
-        try:
-            status = await child.wait()
-        except asyncio.CancelledError:
-            child.signal(signal.SIGKILL)
-            await child.wait()
-            raise
-        finally:
-            process.control.close()
-            del self._processes[number]
-            self._placement.process_ended(number)
-            self._tell_speech(self._speech.process_ended(number), self._processes.values())
-            for question in list(self._questions.values()):
-                self._answered(question, number)
-        if status != 0:  # it had no time to close its history
-            for other in self._processes.values():
-                if self._send(other, ProcessEnded(child.pid)):
-                    break
-        return status, process.was_ready
+        return process
+
+    def _remove(self, process: _Process) -> None:
+        process.control.close()
+        del self._processes[process.number]
+        self._placement.process_ended(process.number)
+        self._tell_speech(self._speech.process_ended(process.number), self._processes.values())
+        for question in list(self._questions.values()):
+            self._answered(question, process.number)
 
     def _count_death(self, number: int, status: int, *, was_ready: bool) -> None:
         self._deaths += 1

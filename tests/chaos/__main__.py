@@ -22,6 +22,7 @@ from tests.processes import ROOT
 
 OUTAGES = {
     "Redis frozen, silent, gone": "tests/e2e/test_redis_away.py",
+    "PostgreSQL frozen, locked, gone": "tests/e2e/test_postgresql.py",
     "workers killed and ended": "tests/e2e/test_workers_apart.py",
     "app processes killed": "tests/e2e/test_processes.py",
     "connections lost and resumed": "tests/e2e/test_resume.py",

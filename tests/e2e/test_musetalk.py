@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 from inference.engines.musetalk.prepare.avatar import read_clip
+from tests.e2e.talking import Server
 from tests.factories import make_avatar, mesh_of_a_face
 from tests.inference.engines.musetalk.test_engine import WEIGHTS
 from tests.processes import Process, free_port
@@ -150,19 +151,38 @@ async def test_who_is_not_prepared_is_reported_and_the_engine_process_ends_with_
     await asyncio.to_thread(engine.wait, 10)
 
 
-async def test_a_stop_while_clips_are_prepared_is_no_crash(serve, tmp_path: Path) -> None:
+@pytest.fixture
+def someone_unprepared(tmp_path: Path) -> None:
+    """With clips that take long to be prepared."""
     folder = tmp_path / "avatars" / "someone"
     make_avatar(folder, clips={"idle_0": 400, "speaking_0": 400}, name=folder.name)
     for clip in ("idle_0", "speaking_0"):
         meshes = np.repeat(mesh_of_a_face()[None], 400, 0)
         np.save(folder / "clips" / f"{clip}.landmarks.npy", meshes)
-    server = serve(**MUSETALK)
-    await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
+
+
+async def stop_while_it_prepares(server: Server, process: Process) -> None:
+    """``process`` is the worker of the server, or the server itself."""
+    await asyncio.to_thread(process.wait_for, "takes sessions", 120)
     async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
         await stream.say(SPEECH)
-        await asyncio.to_thread(server.process.wait_for, "preparing", 60)
-        assert await asyncio.to_thread(server.process.end) == 0, server.process.output
+        await asyncio.to_thread(process.wait_for, "preparing", 60)
+        assert await asyncio.to_thread(process.end) == 0, process.output
+        assert "Traceback" not in process.output
+
+
+@pytest.mark.usefixtures("someone_unprepared")
+async def test_a_stop_while_clips_are_prepared_is_no_crash(serve) -> None:
+    server = serve(**MUSETALK)
+    await stop_while_it_prepares(server, server.process)
+
+
+@pytest.mark.usefixtures("someone_unprepared")
+async def test_neither_is_that_of_a_worker_apart(serve, start, redis_url: str) -> None:
+    settings = {**MUSETALK, "CHANNEL_REDIS_URL": redis_url}
+    server = serve("--no-worker", **settings)
+    await stop_while_it_prepares(server, start("manage.py", "runworker", "inference", **settings))
 
 
 @pytest.mark.parametrize("after_s", [1.5, 3.0])
