@@ -77,6 +77,9 @@ class SessionStart(LayerMessage, frozen=True, kw_only=True):
     avatar_version: str
     late_audio: LateAudio = "keep"
     """After a gap: keep all speech, or drop what was due more than 500 ms ago."""
+    is_new: bool = True
+    """None of its frames was sent yet. Late ones are better than none: a session that continues is
+    not refused because a worker is late."""
 
     @property
     def log_fields(self) -> dict[str, str]:

@@ -5,9 +5,10 @@ known in advance (measured, or learned by the engine), and taken back for as lon
 late all the same: a neighbor may take the processor away. What is refused costs its client a
 message; what is taken beyond capacity costs everybody their sound.
 
-Idle sessions cost next to nothing. They are refused only where frames are so late that the
-process cannot carry those it has. A process whose latest frames were late is not sent more streams
-(`is_very_late`), for longer than it refuses those that come.
+Idle sessions cost next to nothing. They are refused only where frames are so late that the process
+cannot carry those it has, and not if they had begun: late frames are better than none. A process
+whose latest frames were late is not sent more streams (`is_very_late`), for longer than it refuses
+those that come.
 """
 
 from collections import deque
@@ -90,18 +91,20 @@ class Capacity:
             return False
         return not self.is_late(now_s)
 
-    def refusal(self, sessions: int, now_s: float) -> str | None:
+    def refusal(self, sessions: int, now_s: float, *, is_new: bool = True) -> str | None:
         """Why a session more cannot be admitted; None if it can.
 
         Args:
             sessions: How many were admitted.
             now_s: The moment.
+            is_new: It has not begun, here or elsewhere.
         """
         places = self._places()
         if places is not None and (sessions + 1) * self._speech_share > max(places, 1):
             return f"{sessions} sessions reserve parts of {max(places, 1)} places to speak"
         buckets = self._lately(now_s, WINDOW_S)
-        if _share_is_above(sum(b.very_late for b in buckets), buckets, VERY_LATE_SHARE):
+        is_late = _share_is_above(sum(b.very_late for b in buckets), buckets, VERY_LATE_SHARE)
+        if is_new and is_late:
             return "frames are late already"
         return None
 

@@ -342,7 +342,9 @@ class Host:
             self._opening.discard(start.claim_id)
 
     async def _make_offer(self, start: SessionStart, worker_channel: str) -> None:
-        refusal = self._capacity.refusal(len(self._hosted), self._clock.now_s())
+        refusal = self._capacity.refusal(
+            len(self._hosted), self._clock.now_s(), is_new=start.is_new
+        )
         if refusal is not None:
             await self._refuse(start, "capacity", refusal)
             return

@@ -386,6 +386,7 @@ class WorkerLink:
             avatar_folder=self.avatar.folder,
             avatar_version=self.avatar.version,
             late_audio=self._context.negotiated.late_audio,
+            is_new=self._frames.last_frame < 0,
         )
 
     def _send(self, message: LayerMessage) -> None:

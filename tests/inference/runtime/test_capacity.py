@@ -26,6 +26,7 @@ def test_a_process_that_is_late_recovers_by_itself():
         capacity.frame_sent(VERY_LATE_S + 0.1, frame * 0.01)
     assert not capacity.may_speak(1, 1.0)
     assert capacity.refusal(0, 1.0) == "frames are late already"
+    assert capacity.refusal(0, 1.0, is_new=False) is None
     assert capacity.may_speak(1, 1.0 + WINDOW_S + 0.3)
     assert capacity.refusal(0, 1.0 + WINDOW_S + 0.3) is None
 

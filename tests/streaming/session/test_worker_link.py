@@ -160,6 +160,7 @@ def test_a_silent_worker_is_replaced():
     assert gateway.was_stopped("w1", old.claim)
     claim = gateway.claims[-1]
     assert claim.claim_id != old.claim.claim_id
+    assert (old.claim.is_new, claim.is_new) == (True, False)
     new = gateway.worker_claims("w2")
     assert new.accepted.next_position == 3_200
     assert new.accepted.clip == "idle_4"
