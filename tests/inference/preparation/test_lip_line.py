@@ -36,11 +36,12 @@ def off_line(points: np.ndarray, size: float, tilt_deg: float) -> float:
 
 
 def misplaced(points: np.ndarray, by: float) -> np.ndarray:
-    """Move the inner edges of the lips down, by mouth widths; the corners stay."""
+    """Shut the lips along a line so far below theirs, in mouth widths; the corners stay."""
     width = float(np.hypot(*(points[291] - points[61])))
+    line = (points[INNER_UPPER] + points[INNER_LOWER]) / 2
+    line[1:-1, 1] += by * width
     moved = points.copy()
-    for edge in (INNER_UPPER, INNER_LOWER):
-        moved[edge[1:-1], 1] += by * width
+    moved[INNER_UPPER] = moved[INNER_LOWER] = line
     return moved
 
 
