@@ -31,7 +31,7 @@ def test_avatars_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch) 
         start_checks.check_avatars_dir(tmp_path / "new")
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)  # the check closes the connection
 def test_the_default_avatar_must_be_one(settings) -> None:
     for name in ("presenter", ""):
         start_checks.check_default_avatar(name)
