@@ -61,10 +61,10 @@ engine processes at these addresses."""
 
 
 class ForkServerEnded(Exception):
-    """It was killed: no process can be started, and how one ended cannot be known."""
+    """It was killed, or failed: no process can be started, nor its end be known."""
 
     def __init__(self) -> None:
-        super().__init__("the process that starts the others was killed")
+        super().__init__("the process that starts the others ended")
 
 
 @dataclass(slots=True, eq=False)

@@ -178,7 +178,7 @@ async def test_without_the_fork_server_all_end_and_the_reason_is_said(own_server
     children = app_processes(server)
     forks.kill()
     assert await asyncio.to_thread(server.process.wait) == 1
-    assert "the process that starts the others was killed" in server.process.output
+    assert "the process that starts the others ended" in server.process.output
     await asyncio.to_thread(psutil.wait_procs, children, 10)
     assert not any(child.is_running() for child in children)
 

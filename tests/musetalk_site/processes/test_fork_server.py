@@ -176,7 +176,7 @@ def test_a_fork_server_that_was_killed_is_noticed_where_something_waits() -> Non
         asyncio.run(main(ForkServer(run, imports=[])))
         """
     assert told(program) == [
-        {"said": "the process that starts the others was killed"},
+        {"said": "the process that starts the others ended"},
         {"more": False},
     ]
 
