@@ -12,11 +12,15 @@ there is to bend, so the nearest are taken first.
 Where a person never comes back, a stretch that begins at the rest picture runs forth and back,
 which fits by construction but looks rehearsed; hence the last resort.
 
+Lips that are parted are shut for a clip, which never looks quite as good as lips that were. So
+stretches that need little of it are taken first and become idle clips, which are seen most, and
+those that need much are left out where there are enough others.
+
 Distances between pictures count what a viewer would see jump: how far the face's firm points moved,
 in pixels of the framed picture, and how much the surroundings changed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +45,11 @@ _GESTURE = 2.2
 """An action goes so many times as far from rest as the usual clip does."""
 _OPEN_MOUTH, _SHUT_EYES = 0.06, 0.75
 _SEAM_WEIGHT = 6.0
+_SHUTTING_WEIGHT = 40.0
+"""Pixels that one mouth width of gap, over a whole clip, counts for."""
+_MUCH_SHUTTING = 0.08
+_ENOUGH = 4
+"""So many clips that need less suffice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +94,10 @@ class Appearance:
         )
         return np.asarray(firm + _SURROUNDINGS * around, np.float32)
 
+    def gaps(self) -> NDArray[np.float32]:
+        """By how much the lips are apart, beyond what counts as shut, float32 ``[n]``."""
+        return np.asarray(np.maximum(self.mouth - _OPEN_MOUTH, 0), np.float32)
+
     def steps(self) -> NDArray[np.float32]:
         """Distance of every picture from the one before, float32 ``[n]``, the first is 0."""
         moved = np.diff(self.firm, axis=0).reshape(len(self.firm) - 1, -1, 2)
@@ -98,7 +111,8 @@ class Stretch:
     """A clip to be: the pictures ``start`` to before ``end`` of the video.
 
     ``is_mirrored``: to be run forth and back instead of bent at its end. ``liveliness``: mean step,
-    ``reach``: greatest distance from rest, in the module's pixels.
+    ``reach``: greatest distance from rest, in the module's pixels. ``shutting``: by how much the
+    lips are apart, beyond what counts as shut, mean in mouth widths.
     """
 
     state: ClipState
@@ -107,6 +121,7 @@ class Stretch:
     is_mirrored: bool
     liveliness: float
     reach: float
+    shutting: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +141,8 @@ def choose(
     steps = appearance.steps()
     rest = _rest_picture(appearance, usable, steps)
     from_rest = appearance.distances(rest)
-    found = _returning(from_rest, usable)
+    gaps = appearance.gaps()
+    found = _returning(from_rest, usable, gaps)
     if not found:
         found = [_mirrored(rest, usable)]
     stretches = [
@@ -137,6 +153,7 @@ def choose(
             is_mirrored=is_mirrored,
             liveliness=float(steps[start + 1 : end].mean()),
             reach=float(from_rest[start:end].max()),
+            shutting=float(gaps[start:end].mean()),
         )
         for start, end, is_mirrored in found
     ]
@@ -173,6 +190,7 @@ def named(
                 is_mirrored=False,
                 liveliness=float(steps[start + 1 : end].mean()),
                 reach=float(from_rest[start:end].max()),
+                shutting=float(appearance.gaps()[start:end].mean()),
             )
             for name, (start, end) in zip(names, longest, strict=True)
         ],
@@ -194,7 +212,7 @@ def _rest_picture(
         .sum(axis=-1)
         .mean(axis=-1)
     )
-    unrest = 100 * np.maximum(appearance.mouth[places] - _OPEN_MOUTH, 0)
+    unrest = 100 * appearance.gaps()[places]
     unrest += 40 * np.maximum(_SHUT_EYES - appearance.eyes[places], 0)
     # The step into the rest picture is the seam of every clip.
     seam = _SEAM_WEIGHT * steps[places]
@@ -202,10 +220,11 @@ def _rest_picture(
 
 
 def _returning(
-    from_rest: NDArray[np.float32], usable: list[tuple[int, int]]
+    from_rest: NDArray[np.float32], usable: list[tuple[int, int]], gaps: NDArray[np.float32]
 ) -> list[tuple[int, int, bool]]:
-    """Stretches between moments near rest: disjoint, nearest ends first."""
+    """Stretches between moments near rest: disjoint; near ends and shut lips first."""
     pairs: list[tuple[float, int, int]] = []
+    gap_until = np.concatenate([[0.0], np.cumsum(gaps, dtype=np.float64)])
     for start, end in usable:
         gates = _gates(from_rest[start:end]) + start
         for a in gates:
@@ -214,7 +233,8 @@ def _returning(
                 if SHORTEST <= length <= LONGEST:
                     unlike = 2.0 * abs(length - _WANTED) / _WANTED
                     worst = max(float(from_rest[a]), float(from_rest[b - 1]))
-                    pairs.append((worst + unlike, int(a), int(b)))
+                    gap = float(gap_until[b] - gap_until[a]) / length
+                    pairs.append((worst + unlike + _SHUTTING_WEIGHT * gap, int(a), int(b)))
     taken: list[tuple[int, int, bool]] = []
     for _, a, b in sorted(pairs):
         if all(b <= start or a >= end for start, end, _ in taken):
@@ -246,11 +266,17 @@ def _mirrored(rest: int, usable: list[tuple[int, int]]) -> tuple[int, int, bool]
 
 def _with_states(stretches: list[Stretch]) -> list[Stretch]:
     """Give out the stretches: the farthest from rest to actions, the liveliest to speaking."""
+    quiet = [stretch for stretch in stretches if stretch.shutting <= _MUCH_SHUTTING]
+    if len(quiet) >= _ENOUGH:
+        stretches = quiet
     by_reach = sorted(stretches, key=lambda stretch: -stretch.reach)
     usual = float(np.median([stretch.reach for stretch in stretches]))
     most = len(STANDARD_CLIPS["action"])
     actions = [s for s in by_reach[:most] if s.reach > _GESTURE * usual and len(stretches) > most]
-    others = sorted((s for s in stretches if s not in actions), key=lambda s: s.liveliness)
+    others = sorted(
+        (s for s in stretches if s not in actions),
+        key=lambda s: s.liveliness + _SHUTTING_WEIGHT * s.shutting,
+    )
     idle = others[: max(1, min((len(others) + 1) // 2, len(STANDARD_CLIPS["idle"])))]
     speaking = others[len(idle) :][: len(STANDARD_CLIPS["speaking"])]
     named: list[tuple[ClipState, list[Stretch]]] = [
@@ -258,8 +284,4 @@ def _with_states(stretches: list[Stretch]) -> list[Stretch]:
         ("speaking", speaking),
         ("action", actions),
     ]
-    return [
-        Stretch(state, s.start, s.end, s.is_mirrored, s.liveliness, s.reach)
-        for state, group in named
-        for s in group
-    ]
+    return [replace(stretch, state=state) for state, group in named for stretch in group]

@@ -89,6 +89,24 @@ def test_the_rest_picture_is_in_the_usual_pose_with_the_mouth_shut():
     assert 220 <= choice.rest < 240
 
 
+def test_stretches_whose_lips_need_little_shutting_come_first():
+    moved = np.concatenate([sway(600, 60, 6.0), sway(600, 60, 4.0)])  # who talks moves even less
+    talks = np.where(np.arange(1200) >= 600, 0.25, 0.0)
+
+    choice = choose(appearance(moved, talks), everywhere(1200), nowhere(1200))
+
+    assert len(choice.stretches) >= 4
+    assert all(stretch.end <= 625 for stretch in choice.stretches)
+    assert {stretch.state for stretch in choice.stretches} == {"idle", "speaking"}
+
+    # A hundred quiet pictures are the idle clip, and the rest is better than nothing.
+    little = choose(appearance(moved[500:], talks[500:]), everywhere(700), nowhere(700))
+
+    assert len(little.stretches) >= 4
+    (first, *_) = [stretch for stretch in little.stretches if stretch.state == "idle"]
+    assert first.end <= 125
+
+
 def test_someone_who_never_comes_back_runs_forth_and_back():
     choice = choose(appearance(np.linspace(0, 400, 80)), everywhere(80), nowhere(80))
 

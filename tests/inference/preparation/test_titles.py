@@ -29,7 +29,7 @@ def called(*, yaw=0.0, pitch=0.0, roll=0.0, blinks=(), hand=False) -> str:
         mouth=np.zeros(LENGTH, np.float32),
         eyes=eyes.astype(np.float32),
     )
-    stretch = Stretch("idle", 0, LENGTH, is_mirrored=False, liveliness=1.0, reach=1.0)
+    stretch = Stretch("idle", 0, LENGTH, is_mirrored=False, liveliness=1.0, reach=1.0, shutting=0.0)
     (title,) = titles([stretch], looks, pose.astype(np.float32), 0)
     return title
 
@@ -62,5 +62,5 @@ def test_no_two_clips_are_called_alike():
     )
     pose = np.zeros((300, 3), np.float32)
     pose[150:200, 1] = 20
-    stretches = [Stretch("idle", at, at + 100, False, 1.0, 1.0) for at in (0, 100, 200)]
+    stretches = [Stretch("idle", at, at + 100, False, 1.0, 1.0, 0.0) for at in (0, 100, 200)]
     assert titles(stretches, looks, pose, 0) == ["calm 1", "nod", "calm 2"]
