@@ -25,6 +25,7 @@ def test_memory_is_counted_while_tensors_live():
         assert (live.now, live.peak) == (0, 8_000)
 
 
+@pytest.mark.lasting
 def test_memory_of_the_published_networks():
     memory = count_memory("sd", sizes=(1, 2))
     with META:

@@ -17,6 +17,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.lasting
 @pytest.mark.parametrize("name", rule_tree.PUBLISHED)
 def test_configs_and_tensors_belong_together(name):
     with torch.device("meta"):

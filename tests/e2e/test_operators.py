@@ -53,6 +53,7 @@ def server(share: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 async def test_what_is_shown_now_and_its_end(server: Server) -> None:
     browser = await asyncio.to_thread(Browser, server)
     async with server.stream("ann") as ann, server.stream("bob") as bob:
+        await asyncio.gather(ann.frames(1), bob.frames(1))
         reading = [asyncio.create_task(each.end()) for each in (ann, bob)]
         page = (await asyncio.to_thread(browser.get, f"{LIST}?live=yes")).decode()
         stills = re.findall(rf'src="({LIST}[-0-9a-f]+/still\.jpg)"', page)

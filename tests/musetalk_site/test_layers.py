@@ -65,6 +65,7 @@ async def test_workers_share_the_claims(layers) -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
+@pytest.mark.lasting
 @pytest.mark.slow
 async def test_a_worker_may_wait_long_and_a_claim_may_not(layers) -> None:
     claims = layers["default"]

@@ -131,6 +131,7 @@ async def test_connections_that_fell_silent_are_found_without_any_call(
     await becomes(availability, lost=False)
 
 
+@pytest.mark.lasting
 @pytest.mark.slow
 async def test_every_call_ends_while_the_server_is_silent(
     layers: Layers,
@@ -180,6 +181,7 @@ async def test_every_call_ends_while_the_server_is_silent(
     assert lines[1].startswith("Redis is back after ")
 
 
+@pytest.mark.lasting
 @pytest.mark.slow
 async def test_a_server_that_was_stopped_continues(
     settings: Any, availability: Availability

@@ -31,6 +31,7 @@ def decoded(frames: list[VideoFrame]) -> list[np.ndarray]:
     return [some[0].to_ndarray(format="yuv420p") for some in pictures]
 
 
+@pytest.mark.lasting
 @pytest.mark.slow
 async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -> None:
     folder = tmp_path / "test"
