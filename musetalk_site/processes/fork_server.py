@@ -140,8 +140,8 @@ class ForkServer:
         assert self._control is not None, "it was started"
         started: asyncio.Future[AppChild] = asyncio.get_running_loop().create_future()
         self._started[number] = started
-        self._control.send(Fork(number, list(engines)), control.fileno())
         try:
+            self._control.send(Fork(number, list(engines)), control.fileno())
             return await started
         finally:
             del self._started[number]
@@ -150,7 +150,8 @@ class ForkServer:
         match message:
             case Forked(number, pid):
                 exits = self._exits[pid] = asyncio.get_running_loop().create_future()
-                self._started[number].set_result(AppChild(pid, exits))
+                if number in self._started:  # else nobody waits for it: its socket is closed
+                    self._started[number].set_result(AppChild(pid, exits))
             case Exited(pid, status):
                 self._exits.pop(pid).set_result(status)
 
