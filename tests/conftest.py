@@ -1,4 +1,6 @@
-"""Fixtures that several folders share, and one thread for BLAS.
+"""Fixtures that several folders share, no deadlines, and one thread for BLAS.
+
+An example that takes long says that the machine is busy, and nothing of what is tested.
 
 Threads of BLAS wait for each other by spinning. Where tests run side by side, a product of matrices
 then takes ten times as long as on one thread.
@@ -8,10 +10,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from tests.postgresql import PostgresServer, find_programs
 
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
 threadpool_limits(1, user_api="blas")
 

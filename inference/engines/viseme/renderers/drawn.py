@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.assets.manifest import Manifest
-from inference.engines.viseme.renderers.atlas import FOLDER, Mouth, MouthAtlas, Pixels
+from inference.engines.viseme.renderers.atlas import (
+    FOLDER,
+    AtlasGeometry,
+    Mouth,
+    MouthAtlas,
+    Pixels,
+)
 from inference.engines.viseme.renderers.expression import FacePlace, face_place
 from inference.engines.viseme.renderers.eyelids import Eye
 from inference.engines.viseme.shape import MouthShape
@@ -43,6 +49,8 @@ edges, and teeth fill it. Drawn evenly, a mouth 0.1 open reads as shut, and spee
 what a face tracker reads off the decoded picture grows evenly with the opening."""
 _ROUNDING = 0.5
 """How much less pursed lips part: the same gap looks larger in a narrow mouth."""
+_SIDE = 8.0
+"""Over how much of the region's sides the movement of the cheeks fades, in canonical pixels."""
 _TUCKED_OPEN = 0.16
 """The lips' opening in the atlas when the lower one is tucked under the teeth."""
 
@@ -69,8 +77,9 @@ class DrawnMouth:
         self._eye_placements = eye_placements
         self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
         self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
-        self._jaw = np.ascontiguousarray(atlas.jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
         geometry = atlas.geometry
+        jaw = atlas.jaw * _fade(geometry, atlas.jaw.shape[2])[:, None]
+        self._jaw = np.ascontiguousarray(jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
         self._jaw_placing = _placing(geometry.jaw_step, geometry.jaw_left, geometry.jaw_top)
         self._cover_placing = _placing(1.0, geometry.cover_left, geometry.cover_top)
         self._places: dict[tuple[str, int], FacePlace] = {}
@@ -214,6 +223,14 @@ class DrawnMouth:
             drawn = np.asarray(cv2.addWeighted(drawn, gain, unbent, 1 - gain, 0), np.float32)
         # Rounds, and bounds to 0..255.
         return np.asarray(cv2.convertScaleAbs(drawn), np.uint8)
+
+
+def _fade(geometry: AtlasGeometry, columns: int) -> NDArray[np.float32]:
+    """Return how much of the jaw's movement is left in each column: none at the region's sides."""
+    left, _, right, _ = geometry.region
+    x = geometry.jaw_left + geometry.jaw_step * np.arange(columns)
+    inside = np.minimum(x - left, right - x)
+    return np.asarray(np.clip(inside / _SIDE, 0, 1), np.float32)
 
 
 @lru_cache(maxsize=256)

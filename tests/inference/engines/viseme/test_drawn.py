@@ -100,6 +100,7 @@ def test_patches_are_even_and_inside_the_picture(
 @settings(max_examples=25, deadline=None)
 @given(shape=shapes, index=st.integers(0, 24))
 @example(shape=MouthShape(open=1.0, wide=-1.0, round=1.0, press=0.6, tuck=1.0), index=9)
+@example(shape=MouthShape(wide=1.0), index=17)
 def test_the_patch_has_no_edge(
     drawn: DrawnMouth, pictures: list[Picture], shape: MouthShape, index: int
 ) -> None:
