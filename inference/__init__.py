@@ -11,5 +11,5 @@ faces        face detection and landmarks
 media        pictures, patches, encoding, resampling
 local_link   messages between a gateway and a worker of one process
 errors, timing, metrics, tracing     what all of them speak of
-cores, malloc, process_settings, restarts   the process and the machine
+cores, malloc, process_settings, restarts, reachability   the process, its machine and servers
 """

@@ -16,6 +16,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from inference.reachability import in_one_line
+
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
@@ -72,8 +74,8 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
         log.error("the disk cannot be written: %s", error)
         return StorageNotWritable()
     if isinstance(error, OperationalError | InterfaceError):
-        said = " ".join(str(error).split())
-        log.error("%s: the database: %s", type(context.get("view")).__name__, said)
+        view = type(context.get("view")).__name__
+        log.error("%s: the database: %s", view, in_one_line(error))
         return DatabaseUnreachable()
     known = exception_handler(error, context) is not None
     if known or settings.DEBUG:

@@ -8,6 +8,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
+from inference.reachability import in_one_line
+
 log = logging.getLogger(__name__)
 
 
@@ -24,5 +26,5 @@ class DatabaseOutagesMiddleware:
         """Return the answer to a view's exception; None: it is another one."""
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        log.error("%s: the database: %s", request.path, " ".join(str(error).split()))
+        log.error("%s: the database: %s", request.path, in_one_line(error))
         return HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE)

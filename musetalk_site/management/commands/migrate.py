@@ -19,6 +19,8 @@ from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from inference.reachability import in_one_line
+
 _LOCK_ID = 0x6D757365
 """Of the advisory lock; any number that no other application uses."""
 
@@ -55,8 +57,7 @@ def _locked(connection: BaseDatabaseWrapper) -> Iterator[None]:
         try:
             connection.ensure_connection()
         except OperationalError as error:
-            said = " ".join(str(error).split())
-            raise CommandError(f"The database cannot be reached: {said}") from None
+            raise CommandError(f"The database cannot be reached: {in_one_line(error)}") from None
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK_ID])
         try:

@@ -57,6 +57,7 @@ class Command(CheckedCommand):
             help="avatars are prepared elsewhere (manage.py runworker inference --prepare)",
         )
 
+    # `server.app` is imported where a process serves: it installs Twisted's reactor, one of each.
     def handle(self, *args: Any, **options: Any) -> None:
         app = AppOptions(
             host=options["host"],
