@@ -21,6 +21,7 @@ in pixels of the framed picture, and how much the surroundings changed.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,25 @@ class Choice:
     stretches: list[Stretch]
 
 
+class _Measures(NamedTuple):
+    """What stretches are judged by, float32 ``[n]`` each."""
+
+    steps: NDArray[np.float32]
+    from_rest: NDArray[np.float32]
+    gaps: NDArray[np.float32]
+
+    def stretch(self, state: ClipState, start: int, end: int, is_mirrored: bool = False) -> Stretch:
+        return Stretch(
+            state=state,
+            start=start,
+            end=end,
+            is_mirrored=is_mirrored,
+            liveliness=float(self.steps[start + 1 : end].mean()),
+            reach=float(self.from_rest[start:end].max()),
+            shutting=float(self.gaps[start:end].mean()),
+        )
+
+
 def choose(
     appearance: Appearance, is_usable: NDArray[np.bool_], is_cut: NDArray[np.bool_]
 ) -> Choice:
@@ -140,23 +160,11 @@ def choose(
     usable = [run for run in runs(is_usable, is_cut) if run[1] - run[0] >= SHORTEST]
     steps = appearance.steps()
     rest = _rest_picture(appearance, usable, steps)
-    from_rest = appearance.distances(rest)
-    gaps = appearance.gaps()
-    found = _returning(from_rest, usable, gaps)
+    measures = _Measures(steps, appearance.distances(rest), appearance.gaps())
+    found = _returning(measures.from_rest, usable, measures.gaps)
     if not found:
         found = [_mirrored(rest, usable)]
-    stretches = [
-        Stretch(
-            state="idle",
-            start=start,
-            end=end,
-            is_mirrored=is_mirrored,
-            liveliness=float(steps[start + 1 : end].mean()),
-            reach=float(from_rest[start:end].max()),
-            shutting=float(gaps[start:end].mean()),
-        )
-        for start, end, is_mirrored in found
-    ]
+    stretches = [measures.stretch("idle", *one) for one in found]
     return Choice(rest, _with_states(stretches))
 
 
@@ -179,19 +187,11 @@ def named(
         longest.append((start + run[0], start + min(run[1], run[0] + LONGEST_NAMED)))
     first = next((k for k, name in enumerate(names) if name.startswith("idle")), 0)
     rest = _rest_picture(appearance, [longest[first]], steps)
-    from_rest = appearance.distances(rest)
+    measures = _Measures(steps, appearance.distances(rest), appearance.gaps())
     return Choice(
         rest,
         [
-            Stretch(
-                state=_state_of(name),
-                start=start,
-                end=end,
-                is_mirrored=False,
-                liveliness=float(steps[start + 1 : end].mean()),
-                reach=float(from_rest[start:end].max()),
-                shutting=float(appearance.gaps()[start:end].mean()),
-            )
+            measures.stretch(_state_of(name), start, end)
             for name, (start, end) in zip(names, longest, strict=True)
         ],
     )

@@ -296,7 +296,7 @@ def _read_by_opencv(path: Path, flag: int = 0) -> RgbPicture | None:
     """Return a photograph as `_read_still` does; None if OpenCV does not know its format."""
     with _open(path) as container:
         context = container.streams.video[0].codec_context
-        divisor = _divisor(*_stored_size(path, context))
+        divisor = _divisor(*_coded_size(path, context))
         may_have_alpha = context.name != "mjpeg"
     content = np.fromfile(path, np.uint8)
     picture = cv2.imdecode(content, _FLAGS[divisor] | flag)
@@ -359,14 +359,19 @@ def _read_tiles(path: Path, grid: heif.Grid) -> RgbPicture:
 
 
 def _stored_size(path: Path, context: av.VideoCodecContext) -> tuple[int, int]:
-    """Return width and height.
+    """Return width and height, of all tiles together."""
+    described = heif.read(path)
+    if described is not None and described.grid is not None:
+        return described.grid.width, described.grid.height
+    return _coded_size(path, context)
+
+
+def _coded_size(path: Path, context: av.VideoCodecContext) -> tuple[int, int]:
+    """Return width and height of what is not in tiles.
 
     FFmpeg does not know them of an animated WebP, which it cannot read. OpenCV can, so there they
     are read from the header (RFC 9649, section 2.7).
     """
-    described = heif.read(path)
-    if described is not None and described.grid is not None:
-        return described.grid.width, described.grid.height
     if context.width:
         return context.width, context.height
     with path.open("rb") as file:
