@@ -47,7 +47,7 @@ def test_every_operation_does_what_it_promises(
 ) -> None:
     operation = operations[label]
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def keeps_it(case: "schemathesis.Case[Any]") -> None:
         case.call_and_validate(base_url=server.origin, checks=CHECKS)

@@ -29,7 +29,7 @@ def in_one_pass(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", RATES)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(1, 4_800), min_size=1, max_size=20))
 def test_how_the_input_is_cut_does_not_change_the_output(rate, sizes):
     samples = tones(rate, 0.1)
@@ -62,7 +62,6 @@ def test_what_16_khz_cannot_hold_is_gone(rate):
 
 
 @pytest.mark.parametrize("rate", RATES)
-@settings(deadline=None)
 @given(samples=st.integers(1, 5_000))
 def test_the_number_of_samples_is_exact(rate, samples):
     assert len(in_one_pass(np.ones(samples, np.int16), rate)) == -(-samples * 16_000 // rate)

@@ -148,7 +148,7 @@ def test_named_clips_keep_their_names_and_their_whole_length():
     assert 100 <= choice.rest < 180
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(120, 500),
     st.floats(20, 160),
@@ -231,7 +231,7 @@ def test_open_mouths_are_shut_and_shut_ones_left_alone():
     np.testing.assert_array_equal(moved[[61, 291, 1, 152]], open_[[61, 291, 1, 152]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     mouth_open=st.floats(0.35, 1),
     size=st.integers(120, 260),

@@ -45,7 +45,7 @@ def misplaced(points: np.ndarray, by: float) -> np.ndarray:
     return moved
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.integers(190, 260), tilt_deg=st.floats(-12, 12), by=st.floats(-0.05, 0.05))
 def test_lips_meet_where_the_picture_shows_it(size, tilt_deg, by):
     picture, points = shown(size=size, tilt_deg=tilt_deg)
@@ -58,7 +58,7 @@ def test_lips_meet_where_the_picture_shows_it(size, tilt_deg, by):
     np.testing.assert_array_equal(found[[1, 61, 152, 291]], points[[1, 61, 152, 291]])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(by=st.floats(-0.05, 0.05), gray=st.integers(16, 235))
 def test_where_no_line_is_seen_the_landmarks_stay(by, gray):
     _, points = shown()

@@ -237,9 +237,7 @@ def test_a_photograph_without_background_is_the_same_avatar(tmp_path):
         assert_same(whole, look(tmp_path / name))
 
 
-@settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     matrix=st.sampled_from(MATRICES),
     aspect=st.sampled_from([Fraction(1), Fraction(4, 3), Fraction(16, 15), Fraction(8, 9)]),

@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.protocol.errors import ProtocolError
@@ -51,7 +51,6 @@ def test_many_mistakes_are_counted_and_not_answered_one_by_one():
     assert limit.answers(refused_speech, 1.0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 0.01), max_size=200))
 def test_time_never_admits_more_than_the_rate(steps):
     limit, now_s = MessageLimit(0.0), 0.0

@@ -409,7 +409,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(STEPS)
 def test_all_speech_is_seen_exactly_once_and_every_utterance_finishes_once(steps):
     client = Client()

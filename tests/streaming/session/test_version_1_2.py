@@ -320,7 +320,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(steps)
 def test_every_utterance_is_finished_exactly_once_whatever_happens(steps):
     gateway, worker = open_1_2()

@@ -496,7 +496,7 @@ STEPS = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 @given(STEPS)
 def test_watchers_decode_and_the_owner_is_as_without_them(steps):
     watched, alone = (

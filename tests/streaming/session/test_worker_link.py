@@ -497,7 +497,7 @@ class LinkMachine(RuleBasedStateMachine):
 
 
 TestLinkMachine = LinkMachine.TestCase
-TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestLinkMachine.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 def test_a_session_that_fails_repeatedly_ends():

@@ -1,6 +1,6 @@
 """Cutting a number of jobs into the batches that take least time."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engines.musetalk.execution import buckets
@@ -53,7 +53,6 @@ def test_every_job_is_in_a_batch_and_no_way_is_faster(times, count):
         assert best <= (whole + (rest > 0)) * times[size] * (1 + 1e-9)
 
 
-@settings(deadline=None)
 @given(TIMES, st.floats(0.0, 100.0))
 def test_calls_keep_up_with_as_many_as_are_carried_and_no_more(times, busy):
     def keep_up(jobs, busy):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engines.process.messages import RuntimeMessage, Submit, Withdraw
@@ -41,7 +41,6 @@ def submit(number: int, size: int) -> Submit:
     return Submit(number, 1, "idle_0", number, 0.5, 1.25, window, region=window[::-1])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 40_000), max_size=30))
 def test_messages_arrive_whole_and_in_order(sizes: list[int]) -> None:
     messages = [submit(number, size) for number, size in enumerate(sizes)]

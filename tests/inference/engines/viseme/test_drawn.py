@@ -80,7 +80,7 @@ def test_the_closed_mouth_needs_no_patch(drawn: DrawnMouth, pictures: list[Pictu
     assert drawn.render(CLIP, 0, pictures[0], MouthShape(teeth=1.0)) is None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shape=shapes, index=st.integers(0, 24))
 def test_patches_are_even_and_inside_the_picture(
     drawn: DrawnMouth, pictures: list[Picture], shape: MouthShape, index: int
@@ -97,7 +97,7 @@ def test_patches_are_even_and_inside_the_picture(
         assert plane.dtype == np.uint8
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shape=shapes, index=st.integers(0, 24))
 @example(shape=MouthShape(open=1.0, wide=-1.0, round=1.0, press=0.6, tuck=1.0), index=9)
 @example(shape=MouthShape(wide=1.0), index=17)
@@ -115,7 +115,7 @@ def test_the_patch_has_no_edge(
     assert rim.max() <= 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(first=shapes, second=shapes)
 def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
     drawn: DrawnMouth, pictures: list[Picture], first: MouthShape, second: MouthShape

@@ -109,7 +109,7 @@ def shut(picture: np.ndarray, eye: Eye, amount: float) -> np.ndarray:
     return result
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(eye=eyes, seed=st.integers(0, 2**32 - 1))
 def test_nothing_of_an_eye_is_seen_under_its_shut_lid(eye: Eye, seed: int) -> None:
     """Whatever color it has: no specks along the line of the lids."""
@@ -127,7 +127,7 @@ def test_nothing_of_an_eye_is_seen_under_its_shut_lid(eye: Eye, seed: int) -> No
     np.testing.assert_array_equal(shut(other, eye, 1), shut(picture, eye, 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(eye=eyes, amount=st.floats(0, 1))
 def test_a_lid_moves_smoothly_and_from_nothing(eye: Eye, amount: float) -> None:
     picture = bands()

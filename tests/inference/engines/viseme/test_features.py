@@ -19,7 +19,7 @@ def test_one_step_for_each_ten_milliseconds():
     assert features.log_mels(sound(0, 12)).dtype == np.float32
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1_000), gain_db=st.floats(-30, 15))
 def test_loudness_makes_no_difference(seed, gain_db):
     heard = sound(seed, 8)

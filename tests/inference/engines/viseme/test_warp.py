@@ -172,7 +172,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=shapes, other=shapes, index=st.sampled_from([0, 1]))
 def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
     landmarks, textured, shape, other, index
@@ -190,7 +190,7 @@ def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
         assert np.abs(here - there).max() <= 16, step
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=shapes)
 def test_any_shape_gives_a_patch_of_the_same_place(landmarks, textured, shape):
     patch = WarpedMouth({CLIP: landmarks}).render(CLIP, 0, textured, shape)
