@@ -56,7 +56,8 @@ from inference.runtime.calibration import (
     warm_up,
 )
 from inference.runtime.clock import MonotonicClock
-from inference.runtime.host import Host, HostReport
+from inference.runtime.host import Host
+from inference.runtime.host_report import HostReport
 from inference.runtime.learned_places import LearnedPlaces
 from inference.runtime.speech_spans import SpeechSpans
 from inference.runtime.worker_outbox import HandOver
@@ -197,13 +198,52 @@ class InferenceWorker:
 
     async def start(self) -> None:
         """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
+        media_pool = self._make_pool(self._cores, "media")
+        try:
+            engine = await self._open_engine(media_pool)
+        except EngineStopped:
+            return  # `drain` was called while it loaded
+        places = await self._places(engine)
+        await self._warm_up()
+        tracer = tracing.tracer()
+        spans = None if tracer is None else SpeechSpans(tracer, self.name)
+        hand_over = link.send if spans is None else spans.handing_over(link.send)
+        host = self._host = self._make_host(engine, media_pool, places, hand_over)
+        take = host.submit if spans is None else spans.receiving(host.submit)
+        self._spawn(host.run(), "host")
+        listener = self._make_listener(host, take)
+        self._spawn(listener.arun(), "claims")  # type: ignore[no-untyped-call]  # asgiref has none
+        self._spawn(self._report(host), "report")
+        self._spawn(self._give_memory_back(), "memory")
+        if settings.CHANNEL_REDIS_URL:
+            self._spawn(self._keep_announcing(host), "announcements")
+        log.info("worker %s takes sessions", self.name)
+
+    async def drain(self) -> None:
+        """Take no more claims, give the sessions back, and stop."""
+        # First: a claim read from now on would stay unanswered, and be sent again seconds later.
+        if claims := [task for task in self._tasks if task.get_name() == "claims"]:
+            claims[0].cancel()
+            await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)
+        if self._host is not None:
+            if settings.CHANNEL_REDIS_URL:
+                await self._announce(self._host, is_leaving=True)
+            await self._host.drain()
+        if self._engine is not None:
+            await self._engine.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _open_engine(self, media_pool: Executor) -> EngineAccess:
         choice = choose_engine(
             engine=settings.ENGINE,
             model_path=settings.MODEL_PATH,
             cores=self._cores,
             has_emphasis=settings.EMPHASIS,
         )
-        media_pool = self._make_pool(self._cores, "media")
         self._engine = RuntimeEngine(
             make_pool=self._make_pool,
             media_pool=media_pool,
@@ -217,32 +257,7 @@ class InferenceWorker:
             addresses=self._engine_addresses,
             has_emphasis=settings.EMPHASIS,
         )
-        try:
-            engine = await self._engine.open(choice, is_required=settings.ENGINE == "musetalk")
-        except EngineStopped:
-            return  # `drain` was called while it loaded
-        places = await self._places(engine)
-        await self._warm_up()
-        tracer = tracing.tracer()
-        spans = None if tracer is None else SpeechSpans(tracer, self.name)
-        hand_over = link.send if spans is None else spans.handing_over(link.send)
-        host = self._host = self._make_host(engine, media_pool, places, hand_over)
-        in_scope = {
-            _HOST_IN_SCOPE: host,
-            _TAKE_IN_SCOPE: host.submit if spans is None else spans.receiving(host.submit),
-        }
-
-        async def with_host(scope: Any, receive: Any, send: Any) -> None:
-            await self._application({**scope, **in_scope}, receive, send)
-
-        listener = ClaimListener(with_host, [INFERENCE_CHANNEL], _layer(CLAIM_LAYER))
-        self._spawn(host.run(), "host")
-        self._spawn(listener.arun(), "claims")  # type: ignore[no-untyped-call]  # asgiref has none
-        self._spawn(self._report(host), "report")
-        self._spawn(self._give_memory_back(), "memory")
-        if settings.CHANNEL_REDIS_URL:
-            self._spawn(self._keep_announcing(host), "announcements")
-        log.info("worker %s takes sessions", self.name)
+        return await self._engine.open(choice, is_required=settings.ENGINE == "musetalk")
 
     async def _places(self, engine: EngineAccess) -> int | LearnedPlaces | None:
         """How many sessions can speak at once; None if the engine itself learns it."""
@@ -275,40 +290,6 @@ class InferenceWorker:
     def _library() -> AvatarLibrary:
         return AvatarLibrary(settings.AVATARS_DIR, settings.SHIPPED_AVATARS_DIR)
 
-    async def drain(self) -> None:
-        """Take no more claims, give the sessions back, and stop."""
-        # First: a claim read from now on would stay unanswered, and be sent again seconds later.
-        if claims := [task for task in self._tasks if task.get_name() == "claims"]:
-            claims[0].cancel()
-            await asyncio.wait(claims, timeout=STOP_CLAIMS_WITHIN_S)
-        if self._host is not None:
-            if settings.CHANNEL_REDIS_URL:
-                await self._announce(self._host, is_leaving=True)
-            await self._host.drain()
-        if self._engine is not None:
-            await self._engine.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for pool in self._pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(self._notice_death)
-        self._tasks.append(task)
-
-    def _notice_death(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()):
-            log.critical("the worker's task %r died", task.get_name(), exc_info=error)
-            if self._on_death is not None:
-                self._on_death(f"the worker's {task.get_name()} died: {error!r}")
-
-    def _make_pool(self, threads: int, name: str) -> ThreadPoolExecutor:
-        pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._pools.append(pool)
-        return pool
-
     def _make_host(
         self,
         engine: EngineAccess,
@@ -334,6 +315,30 @@ class InferenceWorker:
             speech_share=settings.SPEECH_SHARE,
             places=places,
         )
+
+    def _make_listener(self, host: Host, take: Callable[[LayerMessage], None]) -> ClaimListener:
+        in_scope = {_HOST_IN_SCOPE: host, _TAKE_IN_SCOPE: take}
+
+        async def with_host(scope: Any, receive: Any, send: Any) -> None:
+            await self._application({**scope, **in_scope}, receive, send)
+
+        return ClaimListener(with_host, [INFERENCE_CHANNEL], _layer(CLAIM_LAYER))
+
+    def _make_pool(self, threads: int, name: str) -> ThreadPoolExecutor:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pools.append(pool)
+        return pool
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._notice_death)
+        self._tasks.append(task)
+
+    def _notice_death(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("the worker's task %r died", task.get_name(), exc_info=error)
+            if self._on_death is not None:
+                self._on_death(f"the worker's {task.get_name()} died: {error!r}")
 
     async def _give_memory_back(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """A process's sessions: which frame is due, and how it is made in time.
 
 host           all sessions, one clock, one engine
+host_report    what a host does at a moment, for /health and metrics
 session        one session: frames are planned, made and sent
 planner        from speech and requests to planned frames
 timeline       which picture is due next, with which mouth, from which source; pure

@@ -24,14 +24,13 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
 from inference.engines.access import EngineAccess
-from inference.engines.base import EngineState
 from inference.errors import AvatarError
 from inference.media.profile import DEFAULT_PROFILE, VideoProfile
 from inference.messages import (
@@ -49,11 +48,12 @@ from inference.messages import (
     SpeechEnd,
     SpeechInterrupt,
 )
-from inference.metrics import CallMetrics, DurationHistogram, FrameMetrics
-from inference.runtime.avatar_cache import AvatarCache
+from inference.metrics import FrameMetrics
+from inference.runtime.avatar_cache import AvatarCache, OpenAvatar
 from inference.runtime.capacity import Capacity
 from inference.runtime.clock import Clock
 from inference.runtime.deadlines import DeadlineQueue
+from inference.runtime.host_report import HostReport
 from inference.runtime.learned_places import OBSERVE_EVERY_S, LearnedPlaces
 from inference.runtime.live_stream import LiveStream, Outcome, TakeOutcome
 from inference.runtime.mouth_pace import MouthPace
@@ -88,38 +88,6 @@ class _Hosted:
     session: WorkerSession
     clips: AvatarClips
     outbox: WorkerOutbox
-
-
-@dataclass(frozen=True, slots=True)
-class HostReport:
-    """The state of the host, for /health, the log and benchmarks."""
-
-    sessions: int
-    engine: str
-    engine_state: EngineState
-    waiting_jobs: int
-    totals: FrameMetrics
-    places: int | None = None
-    """How many sessions can speak at once; None: not known."""
-    speaking: int = 0
-    """How many hold a place."""
-    speaking_elsewhere: int = 0
-    """How many sessions of other processes hold one of these places."""
-    calls: CallMetrics = field(default_factory=CallMetrics)
-    encoding: DurationHistogram = field(default_factory=DurationHistogram)
-    is_behind: bool = False
-    """So many frames are late that no session more may begin to speak."""
-    is_late: bool = False
-    """Frames are so late that no session is admitted."""
-
-    @property
-    def is_full(self) -> bool:
-        """All places to speak are taken."""
-        return self.places is not None and self.speaking + self.speaking_elsewhere >= self.places
-
-    def __str__(self) -> str:
-        text = f"sessions {self.sessions}, jobs waiting {self.waiting_jobs}: {self.totals}"
-        return f"{text}; {self.engine_state.message}" if self.engine_state.message else text
 
 
 class Host:
@@ -355,7 +323,18 @@ class Host:
             await self._refuse(start, "avatar", str(error))
             return
         outbox = WorkerOutbox(start, self._deliver, self._hand_over)
+        session = self._make_session(start, opened, outbox, worker_channel)
+        self._hosted[start.claim_id] = _Hosted(session, opened.clips, outbox)
+        self._spawn(outbox.send_all(on_loss=session.require_idr))
+        outbox.put(self._offer(session))
+        session.last_message_s = self._clock.now_s()
+        self._deadlines.at(
+            session.last_message_s + OFFER_S, lambda _: self._withdraw_offer(session)
+        )
 
+    def _make_session(
+        self, start: SessionStart, opened: OpenAvatar, outbox: WorkerOutbox, worker_channel: str
+    ) -> WorkerSession:
         def open_stream(take: TakeOutcome) -> LiveStream:
             def take_guarded(outcome: Outcome, now_s: float) -> None:
                 with self._guard(session):
@@ -365,14 +344,15 @@ class Host:
                 start.claim_id, opened.clips, opened.avatar, take_guarded
             )
 
+        speech = SpeechQueue(
+            self._engine.context,
+            end_of_speech_ms=self._end_of_speech_ms,
+            late_audio=start.late_audio,
+        )
         session = WorkerSession(
             start,
             opened.clips,
-            SpeechQueue(
-                self._engine.context,
-                end_of_speech_ms=self._end_of_speech_ms,
-                late_audio=start.late_audio,
-            ),
+            speech,
             open_stream,
             outbox.put,
             worker_channel=worker_channel,
@@ -382,13 +362,7 @@ class Host:
             pace=self._pace,
             may_speak=self._may_speak,
         )
-        self._hosted[start.claim_id] = _Hosted(session, opened.clips, outbox)
-        self._spawn(outbox.send_all(on_loss=session.require_idr))
-        outbox.put(self._offer(session))
-        session.last_message_s = self._clock.now_s()
-        self._deadlines.at(
-            session.last_message_s + OFFER_S, lambda _: self._withdraw_offer(session)
-        )
+        return session
 
     def _offer(self, session: WorkerSession) -> SessionClaimed:
         return SessionClaimed(

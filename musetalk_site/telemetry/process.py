@@ -7,7 +7,7 @@ from collections import Counter
 
 from avatars_app.preparation.stage_times import STAGE_EDGES_S, StageTimes
 from inference.metrics import DURATION_EDGES_MS, SIZE_EDGES, DurationHistogram, SizeHistogram
-from inference.runtime.host import HostReport
+from inference.runtime.host_report import HostReport
 from musetalk_site.telemetry.families import (
     Histogram,
     Labels,
