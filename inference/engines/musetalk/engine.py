@@ -146,32 +146,7 @@ class MuseTalkEngine:
             raise EngineStopped("the engine was closed")
 
     def _load(self) -> "LoadedModel":
-        try:
-            import torch  # noqa: F401 -- the first import of this package's torch side
-        except ImportError:
-            raise EngineUnavailable(
-                "torch is not installed: .venv/bin/pip install -r requirements.txt"
-            ) from None
-        self._check_open()
-        from inference.engines.musetalk.loaded import load_nets
-
-        tree = find_tree(self._model_path)
-        nets, self._read_ahead = self._read_ahead, None
-        known_times = None
-        if self._times_file is not None:
-            known_times = KnownTimes(self._times_file, f"{tree.fingerprint}, {self._decoder}")
-        loaded = load_nets(
-            tree,
-            device=self._device,
-            use_float16=self._use_float16,
-            decoder=self._decoder,
-            context=self.context,
-            max_batch=self._max_batch,
-            memory_gb=self._memory_gb,
-            check_open=self._check_open,
-            nets=nets,
-            known_times=known_times,
-        )
+        loaded = self._load_nets()
         self.max_batch, self.concurrency = loaded.max_batch, loaded.concurrency
         sessions = loaded.sessions(FRAME_MS * CAPACITY_MARGIN)
         self._leads_s = leads_s(loaded.lead_ms, max(sessions, 1))
@@ -192,6 +167,34 @@ class MuseTalkEngine:
                 loaded.milliseconds[1],
             )
         return loaded
+
+    def _load_nets(self) -> "LoadedModel":
+        try:
+            import torch  # noqa: F401 -- the first import of this package's torch side
+        except ImportError:
+            raise EngineUnavailable(
+                "torch is not installed: .venv/bin/pip install -r requirements.txt"
+            ) from None
+        self._check_open()
+        from inference.engines.musetalk.loaded import load_nets
+
+        tree = find_tree(self._model_path)
+        nets, self._read_ahead = self._read_ahead, None
+        known_times = None
+        if self._times_file is not None:
+            known_times = KnownTimes(self._times_file, f"{tree.fingerprint}, {self._decoder}")
+        return load_nets(
+            tree,
+            device=self._device,
+            use_float16=self._use_float16,
+            decoder=self._decoder,
+            context=self.context,
+            max_batch=self._max_batch,
+            memory_gb=self._memory_gb,
+            check_open=self._check_open,
+            nets=nets,
+            known_times=known_times,
+        )
 
     @property
     def capacity(self) -> int | None:

@@ -5,9 +5,10 @@ import logging
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,48 +167,32 @@ def load_nets(
     where = find_device(device)
     if memory_gb:
         limit_memory(where, memory_gb)
-    half = use_float16 and where.type != "cpu"
     _set_up(where)
+    dtype = torch.float16 if use_float16 and where.type != "cpu" else torch.float32
     sizes = [size for size in buckets.SIZES if size <= max_batch] or [1]
     if where.type == "cpu":
         sizes = sizes[:3]
+    read = partial(load_networks, tree, decoder=decoder)
+    place = partial(_place, where, sizes=sizes, context=context, check_open=check_open)
+    with _telling_why(where), using(where):
+        loaded = place(nets or read(), dtype)
+        if dtype is torch.float16 and not _is_finite(loaded):
+            log.warning("%s: half precision gives no numbers here; single is used", where)
+            del loaded  # the device may not hold both
+            loaded = place(read(), torch.float32)
+        synchronize(where)
+        with loaded.live():
+            _choose_overlap(loaded, context, check_open)
+            _measure_or_recall(loaded, context, check_open, known_times)
+            _measure_overhead(loaded, context, check_open)
+    return loaded
 
-    def load(dtype: torch.dtype, read: Networks | None = None) -> LoadedModel:
-        check_open()
-        nets = (read or load_networks(tree, decoder=decoder)).to(where, dtype)
-        runner = Runner(nets, where, dtype, buckets=sizes)
-        if where.type != "cpu":
-            runner.warm_up(check_open=check_open)
-        preparer = ClipPreparer(nets.encoder, nets.face_parsing, where)
-        use_operations(nets.encoder, runner.operations)
-        beside = stream_of(where, is_urgent=False)
-        if where.type == "cuda":
-            check_open()
-            with beside():
-                preparer.warm_up()
-        return LoadedModel(
-            nets=nets,
-            device=where,
-            runner=runner,
-            renderer=Renderer(runner, nets.width),
-            preparer=preparer,
-            window=StreamingWindow(before=context.before, after=context.after),
-            live=stream_of(where, is_urgent=True),
-            beside=beside,
-        )
 
+@contextmanager
+def _telling_why(where: torch.device) -> Iterator[None]:
+    """Make EngineUnavailable of what the device raises inside."""
     try:
-        with using(where):
-            loaded = load(torch.float16 if half else torch.float32, nets)
-            if half and not _is_finite(loaded):
-                log.warning("%s: half precision gives no numbers here; single is used", where)
-                del loaded
-                loaded = load(torch.float32)
-            synchronize(where)
-            with loaded.live():
-                _choose_overlap(loaded, context, check_open)
-                _measure_or_recall(loaded, context, check_open, known_times)
-                _measure_overhead(loaded, context, check_open)
+        yield
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         if is_out_of_memory(error):
@@ -215,7 +200,6 @@ def load_nets(
                 f"{where} has too little memory for MuseTalk (about 4 GB): {reason}"
             ) from error
         raise EngineUnavailable(f"{where} cannot run MuseTalk: {reason}") from error
-    return loaded
 
 
 def _set_up(where: torch.device) -> None:
@@ -227,6 +211,40 @@ def _set_up(where: torch.device) -> None:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
+
+
+def _place(
+    where: torch.device,
+    nets: Networks,
+    dtype: torch.dtype,
+    *,
+    sizes: Sequence[int],
+    context: AudioContext,
+    check_open: Callable[[], None],
+) -> LoadedModel:
+    """Move nets to the device, and warm up what runs there."""
+    check_open()
+    nets = nets.to(where, dtype)
+    runner = Runner(nets, where, dtype, buckets=sizes)
+    if where.type != "cpu":
+        runner.warm_up(check_open=check_open)
+    preparer = ClipPreparer(nets.encoder, nets.face_parsing, where)
+    use_operations(nets.encoder, runner.operations)
+    beside = stream_of(where, is_urgent=False)
+    if where.type == "cuda":
+        check_open()
+        with beside():
+            preparer.warm_up()
+    return LoadedModel(
+        nets=nets,
+        device=where,
+        runner=runner,
+        renderer=Renderer(runner, nets.width),
+        preparer=preparer,
+        window=StreamingWindow(before=context.before, after=context.after),
+        live=stream_of(where, is_urgent=True),
+        beside=beside,
+    )
 
 
 def _is_finite(loaded: LoadedModel) -> bool:

@@ -65,7 +65,7 @@ class Runner:
         dtype: torch.dtype,
         *,
         buckets: Sequence[int] = bucket_sizes.SIZES,
-        records: bool | None = None,
+        records: bool = True,
         fuses: bool = True,
     ) -> None:
         self.device = device
@@ -81,20 +81,13 @@ class Runner:
         self._is_cuda = device.type == "cuda"
         self.lock = threading.RLock()
         """Held by the thread that queues a batch, or changes which batches there are."""
-        self._streams: tuple[Any, Any] | None = None
+        self._streams = _two_streams(device) if self._is_cuda else None
         self._overlap: Overlap | None = None
         self._graphs: tuple[Graphs, Graphs] | None = None
-        if self._is_cuda:
-            with using(device):
-                first, second = (
-                    torch.cuda.Stream(device, priority=priority)
-                    for priority in (UNET_PRIORITY, DECODER_PRIORITY)
-                )
-            self._streams, self._overlap = (
-                (first, second),
-                Overlap(first, second, torch.cuda.stream),
-            )
-            if records is not False:
+        if self._streams is not None:
+            first, second = self._streams
+            self._overlap = Overlap(first, second, torch.cuda.stream)
+            if records:
                 self._graphs = (
                     Graphs(self.predict, self._inputs, first),
                     Graphs(self.decode, self._hidden_inputs, second),
@@ -305,6 +298,15 @@ class Runner:
             for graphs in self._graphs or ():
                 graphs.forget()
             free_cached(self.device)
+
+
+def _two_streams(device: torch.device) -> tuple[Any, Any]:
+    """For the UNet, and for the decoder."""
+    with using(device):
+        return (
+            torch.cuda.Stream(device, priority=UNET_PRIORITY),
+            torch.cuda.Stream(device, priority=DECODER_PRIORITY),
+        )
 
 
 def _padded(rows: Tensor, size: int) -> Tensor:

@@ -23,6 +23,9 @@ from inference.engines.musetalk.nets.upsampling import transposed
 
 log = logging.getLogger(__name__)
 
+Noise = Callable[..., Tensor]
+"""Makes noise of a shape about a ``mean``, where and as precise as the probes run."""
+
 LEVERS = replace(fused.KERNELS, upsample=transposed)
 """What is tried in place of plain torch: kernels of ours, and a library's other way."""
 
@@ -82,59 +85,54 @@ def probes(
         values = torch.randn(*shape, generator=generator) + mean
         return values.to(device, dtype)
 
+    return [*_probes_of_decoder(noise, batch, divisor), *_probes_of_unet(noise, batch, divisor)]
+
+
+def _probes_of_decoder(noise: Noise, batch: int, divisor: int) -> list[Probe]:
+    """Of operations on pictures, channels-last."""
+
     def picture(channels: int, side: int, mean: float = 0.0) -> Tensor:
         values = noise(batch, channels, side, side, mean=mean)
         return values.contiguous(memory_format=torch.channels_last)
 
     wide, side = 256 // divisor, 128 // divisor
-    narrow, tokens, width = 128 // divisor, (32 // divisor) ** 2, 320 // divisor
-    groups = 32 // divisor
+    narrow, groups = 128 // divisor, 32 // divisor
     x, y = picture(wide, side, 3.0), picture(wide, side)
     weight, beta, bias = noise(3, wide).unbind()
-    wide_norm = nn.GroupNorm(groups, wide, 1e-6).to(device, dtype)
+    wide_norm = nn.GroupNorm(groups, wide, 1e-6).to(x)
     wide_norm.load_state_dict({"weight": weight, "bias": beta})
     last = picture(narrow, 2 * side)
     phases = picture(4 * wide, side // 2 + 1)
     small, taps = picture(wide, side // 2), noise(4 * wide, wide, 2, 2) / (2 * wide**0.5)
     taps = taps.contiguous(memory_format=torch.channels_last)
-    norm = nn.GroupNorm(groups, narrow, 1e-6).to(device, dtype)
-    out = nn.Conv2d(narrow, 3, 3, padding=1).to(device, dtype)
-    line, more = noise(batch, tokens, width, mean=1.0), noise(batch, tokens, width)
-    layer = nn.LayerNorm(width).to(device, dtype)
-    gates = noise(batch, tokens, 8 * width)
+    norm = nn.GroupNorm(groups, narrow, 1e-6).to(x)
+    out = nn.Conv2d(narrow, 3, 3, padding=1).to(x)
 
-    def normed(operations: Operations, total: Tensor) -> Tensor:
-        """With the norm after it: where moments are found in passing, that is what gains."""
-        return operations.group_norm(total, wide_norm, is_silu=True)
-
-    # The norm that follows is always the kernel, so that only the operation itself differs.
+    # Where moments are found in passing, it is the norm that gains. It is always the kernel, so
+    # that only the operation itself differs.
     def with_norm(operation: str, run: Callable[[Operations], Tensor]) -> Probe:
-        return Probe(
-            operation,
-            lambda operations: normed(
-                replace(operations, group_norm=fused.group_norm), run(operations)
-            ),
-        )
+        return Probe(operation, lambda o: fused.group_norm(run(o), wide_norm, is_silu=True))
 
     return [
-        Probe(
-            "group_norm",
-            lambda o: o.group_norm(x, wide_norm, bias=bias, is_silu=True),
-        ),
+        Probe("group_norm", lambda o: o.group_norm(x, wide_norm, bias=bias, is_silu=True)),
         with_norm("add", lambda o: o.add(x, y, bias)),
         with_norm("interleave", lambda o: o.interleave(phases, bias)),
         # Phases are put together by the kernel, with which the other way competes.
-        Probe(
-            "upsample",
-            lambda o: normed(
-                replace(o, group_norm=fused.group_norm, interleave=fused.interleave),
-                o.upsample(small, taps, bias, fused.interleave),
-            ),
-        ),
+        with_norm("upsample", lambda o: o.upsample(small, taps, bias, fused.interleave)),
+        Probe("pixels", lambda o: o.pixels(last, norm, out)[0]),
+    ]
+
+
+def _probes_of_unet(noise: Noise, batch: int, divisor: int) -> list[Probe]:
+    """Of operations on tokens."""
+    tokens, width = (32 // divisor) ** 2, 320 // divisor
+    line, more = noise(batch, tokens, width, mean=1.0), noise(batch, tokens, width)
+    layer = nn.LayerNorm(width).to(line)
+    gates = noise(batch, tokens, 8 * width)
+    return [
         Probe("geglu", lambda o: o.geglu(gates)),
         Probe("layer_norm", lambda o: o.layer_norm(line, layer)),
         Probe("add_and_norm", lambda o: torch.cat(o.add_and_norm(line, more, layer))),
-        Probe("pixels", lambda o: o.pixels(last, norm, out)[0]),
     ]
 
 

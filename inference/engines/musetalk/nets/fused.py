@@ -104,6 +104,16 @@ def _can_norm(x: Tensor, groups: int) -> bool:
     return joined_values <= _MOST_JOINED
 
 
+def _can_make_pixels(x: Tensor, groups: int) -> bool:
+    area, channels = x.shape[2] * x.shape[3], x.shape[1]
+    return (
+        _LEAST_PRODUCT <= channels <= _MOST_CHANNELS_OF_PIXELS
+        and channels == _power_from(channels)
+        and _tile_of(area) >= _LEAST_PRODUCT
+        and _can_norm(x, groups)
+    )
+
+
 def _scale_and_shift(x: Tensor, norm: nn.GroupNorm, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Float32 ``[B, C]`` each: ``x * scale + shift`` is the norm of ``x + bias``."""
     batch, channels, height, width = x.shape
@@ -259,17 +269,11 @@ def pixels(x: Tensor, norm: nn.GroupNorm, convolution: nn.Conv2d) -> tuple[Tenso
     between is nine products for each color, a quarter of it.
     """
     x = _channels_last(x)
+    if not _can_make_pixels(x, norm.num_groups):
+        return PLAIN.pixels(x, norm, convolution)
     batch, channels, height, width = x.shape
     area = height * width
     positions, pixels_each = _tile_of(area), _tile_of(area, _PIXELS)
-    is_possible = (
-        _LEAST_PRODUCT <= channels <= _MOST_CHANNELS_OF_PIXELS
-        and channels & (channels - 1) == 0
-        and positions >= _LEAST_PRODUCT
-        and _can_norm(x, norm.num_groups)
-    )
-    if not is_possible:
-        return PLAIN.pixels(x, norm, convolution)
     scale, shift = _scale_and_shift(x, norm, bias=None)
     weight = x.new_zeros(channels, _TAPS)
     weight[:, :27] = convolution.weight.permute(1, 2, 3, 0).flatten(1)

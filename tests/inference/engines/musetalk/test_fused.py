@@ -119,7 +119,7 @@ def test_a_kernel_that_fails_is_plain_torch(monkeypatch):
 
 def test_there_is_a_probe_for_every_kernel():
     found = [probe.name for probe in choice.probes(CPU, torch.float32, batch=1, divisor=8)]
-    assert [*found[:4], "concatenate", *found[4:]] == list(choice.KERNEL_NAMES)
+    assert sorted([*found, "concatenate"]) == sorted(choice.KERNEL_NAMES)
 
 
 def run(code: str, **environment: str) -> None:
