@@ -17,10 +17,12 @@ def draw_face(
     size: float = 230,
     tilt_deg: float = 0.0,
     mouth_open: float = 0.0,
+    has_teeth: bool = False,
     background: tuple[int, int, int] = (150, 170, 190),
 ) -> NDArray[np.uint8]:
     """uint8 ``[height, width, 3]``, RGB. ``size``: height of the face in pixels, its center at
-    ``x, y``; ``tilt_deg`` clockwise; ``mouth_open``: gap between the lips, 1 is a wide [a]."""
+    ``x, y``; ``tilt_deg`` clockwise; ``mouth_open``: gap between the lips, 1 is a wide [a];
+    ``has_teeth``: an upper row in it, before the dark."""
     scale = _SUPERSAMPLING
     canvas = np.empty((height * scale, width * scale, 3), np.uint8)
     canvas[:] = background
@@ -59,7 +61,13 @@ def draw_face(
     ellipse(-0.02, 0.03, 0.012, 0.09, shade)
     gap = 0.09 * mouth_open
     ellipse(0, 0.262 + gap / 2, 0.15, 0.036 + gap / 2 + 0.01, lips)
+    lips_alone = canvas.copy()
     ellipse(0, 0.258 + gap / 2, 0.13, 0.004 + gap / 2, (60, 18, 20))
+    if has_teeth and mouth_open > 0.2:
+        is_inside = (canvas != lips_alone).any(2)
+        lips_alone[:] = canvas
+        ellipse(0, 0.253, 0.11, 0.036, (236, 232, 220))
+        canvas[~is_inside] = lips_alone[~is_inside]
     soft = cv2.GaussianBlur(canvas, (0, 0), 1.2 * scale * size / 230)
     return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

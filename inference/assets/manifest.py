@@ -24,6 +24,7 @@ from inference.errors import AvatarInvalid, AvatarNotFound
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
+TEETH_NAME = "viseme/teeth.npy"
 
 ClipState = Literal["idle", "speaking", "action"]
 STATES: tuple[ClipState, ...] = ("idle", "speaking", "action")
@@ -155,6 +156,11 @@ def clip_path(folder: Path, name: str) -> Path:
 def landmarks_path(folder: Path, name: str) -> Path:
     """Return the landmarks of a clip's faces; absent if it shows none."""
     return folder / "clips" / f"{name}.landmarks.npy"
+
+
+def teeth_path(folder: Path) -> Path:
+    """Return the person's own upper teeth; absent where the footage shows none."""
+    return folder / TEETH_NAME
 
 
 def read(folder: Path) -> Manifest:

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.assets.manifest import STANDARD_CLIPS, ClipState
+from inference.assets.manifest import STANDARD_CLIPS, TEETH_NAME, ClipState, teeth_path
 from inference.assets.writer import AssetWriter
 from inference.errors import PreparationError
 from inference.media.types import Picture
@@ -35,6 +35,7 @@ from inference.preparation.quiet import Hush
 from inference.preparation.report import ClipReport, ContactSheet, findings_to_list
 from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
 from inference.preparation.store import PictureStore
+from inference.preparation.teeth import open_mouths, own_teeth
 from inference.preparation.titles import titles
 from inference.timing import FRAMES_PER_SECOND
 
@@ -153,14 +154,21 @@ def _make_clips(
     plane = np.ascontiguousarray(landmarks[..., :2])
     hush = Hush(plane)
     quiet = hush.landmarks()
+    open_ones = set(open_mouths(plane, material.is_usable, material.pose_deg))
+    shown_open: list[tuple[Picture, NDArray[np.float32]]] = []
     with tempfile.TemporaryDirectory(
         dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
     ) as folder:
         store = PictureStore(Path(folder) / "pictures.i420")
         try:
-            for done, (index, picture) in enumerate(material.pictures(wanted)):
-                store.put(index, hush.shut(index, picture))
-                meter.tell("take", done / len(wanted))
+            taken = wanted | open_ones
+            for done, (index, picture) in enumerate(material.pictures(taken)):
+                if index in wanted:
+                    store.put(index, hush.shut(index, picture))
+                if index in open_ones:
+                    shown_open.append((picture, plane[index]))
+                meter.tell("take", done / len(taken))
+            _keep_teeth(own_teeth(shown_open, plane[choice.rest]), assets)
             called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
             made = [
                 _clip(name, title, stretch, mixes, choice, appearance, quiet, store)
@@ -171,6 +179,11 @@ def _make_clips(
             _write(made, material, assets, meter)
         finally:
             store.close()
+
+
+def _keep_teeth(texture: NDArray[np.float16] | None, assets: AssetWriter) -> None:
+    if texture is not None:
+        assets.add_array(TEETH_NAME, texture)
 
 
 def _standard_names(stretches: list[Stretch]) -> list[str]:
@@ -221,7 +234,10 @@ def _clip(
 
 def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> None:
     (picture,) = [picture for _, picture in material.pictures({0})]
-    hush = Hush(on_lip_line(picture, np.ascontiguousarray(material.landmarks[0, :, :2]))[None])
+    seen = on_lip_line(picture, np.ascontiguousarray(material.landmarks[0, :, :2]))[None]
+    if open_mouths(seen, material.is_usable, material.pose_deg):
+        _keep_teeth(own_teeth([(picture, seen[0])], seen[0]), assets)
+    hush = Hush(seen)
     picture, landmarks = hush.shut(0, picture), hush.landmarks()[0]
     free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
     made = []
@@ -288,6 +304,7 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
                 float(np.mean([reel.track.is_found.mean() for reel in material.reels])), 4
             ),
             "usable": round(float(material.is_usable.mean()), 4),
+            "teeth": "own" if teeth_path(assets.folder).exists() else "drawn",
             "face_height_px": round(material.face_height, 1),
             "findings": findings_to_list(material.findings),
             "clips": [clip.report.to_dict() for clip in made],

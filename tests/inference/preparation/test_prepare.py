@@ -34,7 +34,7 @@ def to_rgb(picture: np.ndarray) -> np.ndarray:
 def prepared(tmp_path_factory) -> Path:
     """A talking person, filmed at 30 fps, lying on her side."""
     home = tmp_path_factory.mktemp("prepared")
-    lying = (np.rot90(picture) for picture in person(240, period=70, talking=True))
+    lying = (np.rot90(picture) for picture in person(240, period=70, talking=True, has_teeth=True))
     video = write_video(home / "video.mp4", lying, rate=30, turned_deg=90)
     told: list[tuple[str, float]] = []
     prepare(video, home / "avatars" / "her", lambda *progress: told.append(progress))
@@ -95,6 +95,24 @@ def test_a_talking_person_s_mouth_rests(prepared):
         for index in range(0, entry.frames, 7)
     ]
     assert np.percentile(gaps, 95) < 0.5 * gap(draw_face(mouth_open=1.0))
+
+
+def test_her_own_teeth_are_kept_and_shown(prepared):
+    clips = opened(prepared)
+    picture, shape = clips["idle_0"].picture(0), MouthShape(open=0.8, teeth=0.8)
+    marks = np.load(prepared / "clips" / "idle_0.landmarks.npy")
+    own = WarpedMouth.open(prepared, clips.manifest)
+    drawn = WarpedMouth({"idle_0": marks})
+    x, y = marks[0][[13, 14]].mean(0).round().astype(int)
+    seen = []
+    for mouth in (own, drawn):
+        patch = mouth.render("idle_0", 0, picture, shape)
+        assert patch is not None
+        seen.append(float(patch.y_plane[y - patch.y - 1 : y - patch.y + 3, x - patch.x].mean()))
+
+    assert clips.manifest.report["teeth"] == "own"
+    # They were filmed lighter than teeth that follow from the skin.
+    assert seen[0] > seen[1] + 8
 
 
 def test_the_report_tells_what_was_done(prepared):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.assets.manifest import Manifest, landmarks_path
+from inference.assets.manifest import Manifest, landmarks_path, teeth_path
 from inference.engines.viseme.renderers.expression import FacePlace, face_place
 from inference.engines.viseme.renderers.eyelids import Eye
 from inference.engines.viseme.renderers.face_frame import (
@@ -25,16 +25,21 @@ from inference.engines.viseme.renderers.face_frame import (
     Floats,
     face_frame,
 )
-from inference.engines.viseme.renderers.mouth_interior import Placement, Tint, paint_interior
+from inference.engines.viseme.renderers.mouth_interior import (
+    Placement,
+    paint_interior,
+    with_own_teeth,
+)
+from inference.engines.viseme.renderers.mouth_textures import OwnTeeth
+from inference.engines.viseme.renderers.tint import Tint
 from inference.engines.viseme.renderers.warp_field import ROWS, WarpField, is_rest, warp_field
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
+from inference.media.compositor import planes_of
 from inference.media.types import Patch, Picture
 
 _LANDMARKS = 468
 _FACES_KEPT = 1_024
-_CHEEKS = (205, 425)
-_LOWER_LIP = 17
 _EYE_CORNERS = (33, 263)
 LIDS = (
     ([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133]),
@@ -64,15 +69,27 @@ class _Face:
 class WarpedMouth:
     """An avatar whose mouth is moved by warping. Thread-safe."""
 
-    def __init__(self, landmarks: dict[str, NDArray[np.float32]]) -> None:
-        """``landmarks``: of each clip that shows a face, float32 ``[frames, 468, 2]``, pixels."""
+    def __init__(
+        self, landmarks: dict[str, NDArray[np.float32]], teeth: OwnTeeth | None = None
+    ) -> None:
+        """Prepare to render.
+
+        Args:
+            landmarks: Of each clip that shows a face, float32 ``[frames, 468, 2]``, pixels.
+            teeth: The person's own; None: they are drawn.
+        """
         self._landmarks = landmarks
+        self._teeth = teeth
         self._faces: OrderedDict[tuple[str, int], _Face | None] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> "WarpedMouth":
-        """Map the landmarks of all clips; AvatarInvalid if they do not fit the clips."""
+        """Map the landmarks of all clips, and read the teeth.
+
+        Raises:
+            AvatarInvalid: they do not fit the clips, or are none.
+        """
         landmarks = {}
         for clip in manifest.clips:
             path = landmarks_path(folder, clip.name)
@@ -90,7 +107,7 @@ class WarpedMouth:
             landmarks[clip.name] = found
         if not landmarks:
             raise AvatarInvalid(f"{folder}: no clip has landmarks, so no mouth can be moved")
-        return cls(landmarks)
+        return cls(landmarks, OwnTeeth.read(teeth_path(folder)))
 
     def render(self, clip: str, index: int, picture: Picture, shape: MouthShape) -> Patch | None:
         """Return the region around the mouth with ``shape`` on it.
@@ -105,7 +122,7 @@ class WarpedMouth:
             return None
         field = warp_field(face.frame, shape)
         y_plane, u_plane, v_plane = _warp(face, field, picture)
-        _paint(face, field, shape, (y_plane, u_plane, v_plane))
+        _paint(face, field, shape, (y_plane, u_plane, v_plane), self._teeth)
         return Patch(face.x, face.y, y_plane, u_plane, v_plane)
 
     def place(self, clip: str, index: int) -> FacePlace | None:
@@ -153,7 +170,7 @@ class WarpedMouth:
             return None
         return _Face(
             frame=frame,
-            tint=_tint(picture, landmarks, frame.unit),
+            tint=with_own_teeth(Tint.of_picture(picture, landmarks, frame.unit), self._teeth),
             x=int(left),
             y=int(top),
             width=right - int(left),
@@ -169,30 +186,6 @@ def _size(picture: Picture) -> tuple[int, int]:
     return picture.shape[0] * 2 // 3, picture.shape[1]
 
 
-def _planes(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    height, width = _size(picture)
-    chroma = picture[height:].reshape(2, height // 2, width // 2)
-    return picture[:height], chroma[0], chroma[1]
-
-
-def _tint(picture: Picture, landmarks: Floats, unit: float) -> Tint:
-    planes = _planes(picture)
-
-    def mean(point: int, radius: float) -> Floats:
-        x, y = landmarks[point]
-        color = []
-        for plane, scale in zip(planes, (1, 2, 2), strict=True):
-            reach = max(1, round(radius / scale))
-            row = int(np.clip(y / scale, reach, plane.shape[0] - reach - 1))
-            column = int(np.clip(x / scale, reach, plane.shape[1] - reach - 1))
-            around = plane[row - reach : row + reach + 1, column - reach : column + reach + 1]
-            color.append(float(around.mean()))
-        return np.array(color, np.float32)
-
-    skin = np.mean([mean(cheek, 0.08 * unit) for cheek in _CHEEKS], axis=0)
-    return Tint.of_face(skin, mean(_LOWER_LIP, 0.03 * unit))
-
-
 def _warp(
     face: _Face, field: WarpField, picture: Picture
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
@@ -202,7 +195,7 @@ def _warp(
     size = (face.width, face.height)
     move = _resample(in_table, from_patch, size)
     columns, rows = face.grid
-    y_plane, u_plane, v_plane = _planes(picture)
+    y_plane, u_plane, v_plane = planes_of(picture)
     # Chroma samples lie between the luma samples of their 2x2 block: same movement, half the size.
     half = _half_size(move) / 2
     half_x, half_y = half[..., 0] + columns[:, ::2] / 2, half[..., 1] + rows[::2] / 2
@@ -218,6 +211,7 @@ def _paint(
     field: WarpField,
     shape: MouthShape,
     planes: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]],
+    teeth: OwnTeeth | None,
 ) -> None:
     """Paint the inside of the mouth into the warped planes, and the line between shut lips."""
     frame = face.frame
@@ -251,6 +245,7 @@ def _paint(
         face.tint,
         lip_line=float(frame.inner_upper[middle] + frame.inner_lower[middle]) / 2,
         floor=float(field.lower[middle]),
+        own=teeth,
     )
     whole = (slice(top, bottom), slice(left, right))
     half = (slice(top // 2, bottom // 2), slice(left // 2, right // 2))

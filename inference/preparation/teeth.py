@@ -1,0 +1,306 @@
+"""A person's own upper teeth, cut out of the picture that shows them best.
+
+A warp moves what a shut mouth shows, and that is no teeth. Where the material shows the upper row
+before the dark of an open mouth, it is cut out along its edge and kept; elsewhere the renderer
+draws teeth (`renderers.mouth_textures`). Only a row that is plain to see is taken: clenched teeth
+have no edge of their own, and a tongue, a lip or a beard taken for teeth would be worse than drawn
+ones.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.engines.viseme.renderers.face_frame import (
+    COLUMN_X,
+    FaceFrame,
+    Floats,
+    face_frame,
+)
+from inference.engines.viseme.renderers.mouth_textures import DENSITY, HALF_WIDTH, HEIGHT, SIZE
+from inference.engines.viseme.renderers.tint import Tint
+from inference.faces.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, lip_gaps
+from inference.media.compositor import planes_of
+from inference.media.types import Picture
+
+_LOOKED_AT = 12
+"""Pictures of a video that are looked at: those whose mouths are open furthest."""
+_APART = 5
+"""Pictures between two of them."""
+_MOST_YAW_DEG, _MOST_PITCH_DEG = 12.0, 20.0
+"""How far a head may be turned to the side, and nod, for its teeth to be seen from the front."""
+_OPEN = 0.1
+"""Gap of the lips, in mouth widths, from which on there may be an edge of teeth."""
+
+# All in mouth widths.
+_TOP, _BOTTOM = -0.3, 0.5
+"""What is looked at, from above the middle between the corners of the mouth to below it."""
+_BEYOND = 0.06
+"""How far beyond the landmarks of the lips teeth are looked for."""
+_SPECK = 0.03
+"""What is light for less than this, downwards, is a gleam on the lip."""
+_SIDE = 0.5
+"""How far from the middle a row of teeth may reach."""
+_FRONT = 0.18
+"""So far to each side of the middle every column must show its tooth."""
+_SHORTEST, _LONGEST = 0.06, 0.3
+"""Of the front teeth, what is seen in the mean."""
+_DARK_BELOW = 0.02
+"""So much of the dark must be seen below their edge."""
+_UNEVEN = 0.02
+"""How far the edge of the front teeth may lie from the arch through it, in the mean."""
+_LEAST = 0.045
+"""What is seen of the whole row, in squares of a mouth's width."""
+_LIP = (0.04, 0.1)
+"""Where the lower lip's color is taken, below its inner edge."""
+_FADE = 0.04
+"""Over so much the row passes into drawn teeth at its sides."""
+
+_REDNESS = 2.0
+"""Levels of luma that a level of red takes away: lips and tongue are red, teeth are not."""
+_CONTRAST = 60.0
+"""Levels by which teeth are lighter than what is around them, red taken away."""
+_PALE = 0.5
+"""Of the lower lip's redness, what teeth have at most."""
+_DARK = 0.55
+"""Of the skin's light: what is below the edge of teeth has less, or it is a lip."""
+_SHADOW = 0.3
+"""Of what is seen of a tooth, the part under the upper lip, which is in its shadow."""
+_ROOT = 0.22
+"""How much darker teeth get up to their roots."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Mouth:
+    """A mouth in mouth widths, upright. ``yuv``: float32 ``[height, width, 3]``."""
+
+    yuv: Floats
+    upper: Floats
+    """Y of the inner edge of the upper lip, of each column; and the same of the lower one."""
+    lower: Floats
+    tint: Tint
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """A row of teeth, column by column: NaN where there is none."""
+
+    top: Floats
+    tip: Floats
+    first: int
+    last: int
+    """The columns that belong to it, without a gap."""
+    worth: float
+    """How much is seen: its area, in squares of a mouth's width."""
+
+
+def open_mouths(
+    landmarks: NDArray[np.float32], is_usable: NDArray[np.bool_], pose_deg: NDArray[np.float32]
+) -> list[int]:
+    """Choose the pictures that may show teeth.
+
+    Args:
+        landmarks: Pixels, float32 ``[n, 468, 2]``.
+        is_usable: Which pictures may be used at all, bool ``[n]``.
+        pose_deg: Yaw, pitch and roll, float32 ``[n, 3]``.
+
+    Returns:
+        Their numbers, at most a dozen, those that are open furthest first.
+    """
+    gaps = np.nan_to_num(lip_gaps(landmarks))
+    is_frontal = (np.abs(pose_deg[:, :2]) < (_MOST_YAW_DEG, _MOST_PITCH_DEG)).all(1)
+    may = is_usable & is_frontal & (gaps >= _OPEN)
+    chosen: list[int] = []
+    for index in np.flatnonzero(may)[np.argsort(-gaps[may], kind="stable")].tolist():
+        if all(abs(index - other) >= _APART for other in chosen):
+            chosen.append(index)
+        if len(chosen) == _LOOKED_AT:
+            break
+    return chosen
+
+
+def own_teeth(
+    pictures: Iterable[tuple[Picture, NDArray[np.float32]]], rest: NDArray[np.float32]
+) -> NDArray[np.float16] | None:
+    """Return the texture of the upper teeth, see `OwnTeeth`.
+
+    Args:
+        pictures: Pictures with their landmarks, float32 ``[468, 2]``.
+        rest: Landmarks of the picture that the avatar rests on: a smile widens a mouth and not its
+            teeth, so sizes are compared by the eyes.
+
+    Returns:
+        float16 ``[height, width, 4]``; None where no picture shows them plainly.
+    """
+    scale = _unit_by_eyes(rest)
+    best: tuple[_Mouth, _Row] | None = None
+    for picture, landmarks in pictures:
+        mouth = _mouth(picture, landmarks, scale)
+        row = None if mouth is None else _row(mouth)
+        if mouth is not None and row is not None and (best is None or row.worth > best[1].worth):
+            best = mouth, row
+    return None if best is None else _texture(*best).astype(np.float16)
+
+
+def _unit_by_eyes(landmarks: NDArray[np.float32]) -> float:
+    """Return how many distances of the eyes are a mouth's width; 0 if there is no face."""
+    frame = face_frame(landmarks)
+    return 0.0 if frame is None else frame.unit / _eyes(landmarks)
+
+
+def _eyes(landmarks: NDArray[np.float32]) -> float:
+    return float(np.hypot(*(landmarks[RIGHT_EYE_OUTER] - landmarks[LEFT_EYE_OUTER])))
+
+
+def _mouth(picture: Picture, landmarks: NDArray[np.float32], scale: float) -> _Mouth | None:
+    frame = face_frame(landmarks)
+    if frame is None or not scale:
+        return None
+    # A mouth width of the rest picture, in those of this one.
+    size = _eyes(landmarks) * scale / frame.unit
+    rows = round((_BOTTOM - _TOP) * DENSITY)
+    planes = [
+        _sampled(plane, frame, size / step, step, rows)
+        for plane, step in zip(planes_of(picture), (1, 2, 2), strict=True)
+    ]
+    columns = _columns() * size
+    return _Mouth(
+        yuv=np.dstack(planes),
+        upper=np.interp(columns, COLUMN_X, frame.inner_upper).astype(np.float32) / size,
+        lower=np.interp(columns, COLUMN_X, frame.inner_lower).astype(np.float32) / size,
+        tint=Tint.of_picture(picture, landmarks, frame.unit),
+    )
+
+
+def _sampled(
+    plane: NDArray[np.uint8], frame: FaceFrame, size: float, step: int, rows: int
+) -> Floats:
+    """Return a plane of the picture, of which one in ``step`` pixels is there, as `_Mouth` does."""
+    to_plane = frame.to_picture.astype(np.float64)
+    # From the middle of a texture's pixel to that of the plane's.
+    linear = to_plane[:, :2] * (size / DENSITY)
+    corner = np.array([-HALF_WIDTH * DENSITY + 0.5, _TOP * DENSITY + 0.5])
+    origin = to_plane[:, 2] / step + (1 / step - 1) / 2
+    matrix = np.column_stack([linear, linear @ corner + origin])
+    return cv2.warpAffine(
+        plane,
+        matrix,
+        (SIZE[0], rows),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.float32)
+
+
+def _columns() -> Floats:
+    """X of each column."""
+    return ((np.arange(SIZE[0]) + 0.5) / DENSITY - HALF_WIDTH).astype(np.float32)
+
+
+def _row(mouth: _Mouth) -> _Row | None:
+    """Find the upper teeth; None where they are not plain to see."""
+    y_plane, _, v_plane = (mouth.yuv[..., k] for k in range(3))
+    whiteness = (y_plane - _REDNESS * np.maximum(v_plane - 128, 0)).astype(np.float32)
+    is_tooth = _is_tooth(whiteness, mouth)
+    if is_tooth is None:
+        return None
+    is_dark = y_plane < mouth.tint.lit(_DARK)
+    columns = _columns()
+    top, tip = np.full((2, len(columns)), np.nan, np.float32)
+    for column in np.flatnonzero(np.abs(columns) <= _SIDE).tolist():
+        tooth = _tooth(is_tooth[:, column], is_dark[:, column], mouth, column)
+        if tooth is not None:
+            top[column], tip[column] = tooth
+    middle = len(columns) // 2
+    missing = np.flatnonzero(np.isnan(tip))
+    first = int(missing[missing < middle].max(initial=-1)) + 1
+    last = int(missing[missing > middle].min(initial=len(columns))) - 1
+    if np.isnan(tip[middle]) or columns[first] > -_FRONT or columns[last] < _FRONT:
+        return None
+    front = np.abs(columns) <= _FRONT
+    seen = float((tip - top)[front].mean())
+    arch = np.polyval(np.polyfit(columns[front], tip[front], 2), columns[front])
+    uneven = float(np.abs(tip[front] - arch).mean())
+    if not _SHORTEST <= seen <= _LONGEST or uneven > _UNEVEN:
+        return None
+    worth = float((tip - top)[first : last + 1].sum()) / DENSITY
+    found = _Row(top, tip, first, last, worth)
+    return found if worth >= _LEAST and _is_pale(mouth, found) else None
+
+
+def _is_tooth(whiteness: Floats, mouth: _Mouth) -> NDArray[np.bool_] | None:
+    """Which pixels are as light as teeth; None where nothing stands out of the mouth."""
+    y = (np.arange(len(whiteness)) + 0.5)[:, None] / DENSITY + _TOP
+    is_inside = (y > mouth.upper) & (y < mouth.lower) & (np.abs(_columns()) <= _SIDE)
+    inside = np.clip(whiteness[is_inside], 0, 255).astype(np.uint8)
+    if not inside.size:
+        return None
+    level, _ = cv2.threshold(inside[:, None], 0, 255, cv2.THRESH_OTSU)
+    light = inside > level
+    if not light.any() or light.all():
+        return None
+    if inside[light].mean() - inside[~light].mean() < _CONTRAST:
+        return None
+    return np.asarray(whiteness > level, np.bool_)
+
+
+def _tooth(
+    is_tooth: NDArray[np.bool_], is_dark: NDArray[np.bool_], mouth: _Mouth, column: int
+) -> tuple[float, float] | None:
+    """Return where the upper tooth of a column begins and ends; None if that is not plain."""
+    first = max(int((mouth.upper[column] - _BEYOND - _TOP) * DENSITY), 0)
+    end = int((mouth.lower[column] + _BEYOND - _TOP) * DENSITY)
+    tooth = is_tooth[first:end]
+    # Where it becomes light and dark, alternately, from above.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], tooth, [False]])))
+    for top, tip in edges.reshape(-1, 2):
+        if tip - top < _SPECK * DENSITY:
+            continue
+        below = is_dark[first + tip + 1 :][: round(_DARK_BELOW * DENSITY)]
+        if top == 0 or first + tip == len(is_tooth) or not below.all():
+            return None
+        return (first + top) / DENSITY + _TOP, (first + tip) / DENSITY + _TOP
+    return None
+
+
+def _is_pale(mouth: _Mouth, row: _Row) -> bool:
+    """Whether what was found has the color of teeth, not of a tongue or a lip in the light."""
+    redness = mouth.yuv[..., 2] - 128
+    y = (np.arange(len(redness)) + 0.5)[:, None] / DENSITY + _TOP
+    is_front = np.abs(_columns()) <= _FRONT
+    teeth = (y > row.top) & (y < row.tip) & is_front
+    lip = (y > mouth.lower + _LIP[0]) & (y < mouth.lower + _LIP[1]) & is_front
+    # A gray picture has no redness at all, but for a level or two of coding.
+    return bool(redness[teeth].mean() <= _PALE * max(float(redness[lip].mean()), 0) + 2)
+
+
+def _texture(mouth: _Mouth, row: _Row) -> Floats:
+    """Return the row as a texture, its tips on the middle line, continued up to the roots."""
+    columns = _columns()
+    front = np.abs(columns) <= _FRONT
+    height = SIZE[1]
+    anchor = float(row.tip[front].mean())
+    y = ((np.arange(height) + 0.5) / DENSITY - HEIGHT / 2 + anchor).astype(np.float32)[:, None]
+    inside = np.clip(np.arange(len(columns)), row.first, row.last)
+    top, tip = row.top[inside], row.tip[inside]
+    # Below a tip and above what is in the lip's shadow, a tooth continues as it is there.
+    lit = top + _SHADOW * (tip - top)
+    source_y = np.clip(y, lit, tip - 1.5 / DENSITY)
+    texture = np.empty((height, len(columns), 4), np.float32)
+    texture[..., :3] = cv2.remap(
+        mouth.yuv,
+        np.broadcast_to(inside.astype(np.float32), source_y.shape).copy(),
+        ((source_y - _TOP) * DENSITY - 0.5).astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    texture[..., 0] = mouth.tint.brightness(texture[..., 0])
+    rootward = np.clip((lit - y) / 0.16, 0, 1)
+    texture[..., 0] *= 1 - _ROOT * rootward**1.5
+    beside = np.minimum(columns - columns[row.first], columns[row.last] - columns)
+    sides = np.clip(beside / _FADE, 0, 1)
+    edge = np.clip((tip - y) * DENSITY + 0.5, 0, 1) * sides
+    texture[..., 3] = cv2.GaussianBlur(edge, (0, 0), 0.6)
+    return texture
