@@ -3,6 +3,7 @@
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from inference import process_settings
@@ -11,11 +12,16 @@ from musetalk_site.configuration.environment import CannotStart
 # `talk` and `load_test` use the client library of this repository, which need not be installed.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "clients" / "python" / "src"))
 
+WITH_SESSIONS = {"serve", "runworker"}
+"""The commands whose processes hold sessions; `serve` forks, too."""
+
 
 def main() -> None:
+    has_sessions = WITH_SESSIONS.intersection(sys.argv[1:2])
+    threads = process_settings.starting_no_threads() if has_sessions else nullcontext()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
     try:
-        with process_settings.importing():
+        with process_settings.importing(), threads:
             import django
             from django.core.management import execute_from_command_line
 

@@ -15,6 +15,10 @@ SWITCH_INTERVAL_S = 0.001
 frame, would make frames late."""
 
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+"""OpenBLAS reads it once, when it is loaded; numpy and OpenCV bring one each."""
+
+
 @contextmanager
 def importing() -> Iterator[None]:
     """Make imports inside this, which takes a fifth less time.
@@ -28,6 +32,24 @@ def importing() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def starting_no_threads() -> Iterator[None]:
+    """Load BLAS inside this without the threads that it otherwise starts at once, one a core.
+
+    A process that forks must have no thread besides its own: what another one holds at that moment
+    stays held in the new process. Where sessions live, `for_streams` would leave them idle anyway.
+    Processes that are started later decide for themselves: the variable is gone by then.
+    """
+    before = os.environ.get(_BLAS_THREADS)
+    os.environ[_BLAS_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_BLAS_THREADS]
+        if before is not None:
+            os.environ[_BLAS_THREADS] = before
 
 
 def for_streams() -> None:

@@ -149,6 +149,12 @@ async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(serv
         assert len(app_processes(server)) == COUNT
 
 
+def test_what_forks_has_one_thread(server: Server) -> None:
+    """Threads of libraries count: what they hold at a fork stays held in the new process."""
+    (forks,) = psutil.Process(server.process.pid).children()
+    assert forks.num_threads() == 1
+
+
 async def test_the_end_of_all_is_orderly(own_server: Server) -> None:
     server = own_server
     async with streams(server, 2) as opened:

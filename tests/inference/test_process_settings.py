@@ -63,6 +63,25 @@ def test_what_imports_made_is_not_collected_again() -> None:
         gc.unfreeze()
 
 
+@pytest.mark.parametrize("variable", [None, "2"])
+def test_blas_starts_no_threads_and_later_processes_are_not_told(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None
+) -> None:
+    if variable is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", variable)
+    code = (
+        "import os, psutil; from inference import process_settings\n"
+        "with process_settings.starting_no_threads(): import cv2, numpy\n"
+        "print(psutil.Process().num_threads(), os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.split() == ["1", str(variable)]
+
+
 def test_nothing_else_sets_them() -> None:
     found = {
         str(path.relative_to(ROOT))

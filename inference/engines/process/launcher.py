@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from inference.engines.process.messages import RuntimeMessage, Unavailable
-from inference.engines.process.stream import MessageStream
+from inference.engines.process.stream import MessageStream, accepting
 from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 
 log = logging.getLogger(__name__)
@@ -200,11 +200,8 @@ class EngineLauncher:
 
     async def _decline_all(self, reason: str) -> None:
         """Answer each connection with the reason why there is no engine."""
-        server = await asyncio.get_running_loop().create_unix_server(
-            lambda: _declining(reason), sock=self._listening
-        )
-        async with server:
-            await server.serve_forever()
+        async with accepting(self._listening, lambda: _declining(reason)):
+            await asyncio.Event().wait()
 
 
 def engine_process_command(manage: Path, device: str) -> Command:

@@ -41,7 +41,7 @@ from inference.engines.process.messages import (
     Submit,
     Withdraw,
 )
-from inference.engines.process.stream import MessageStream
+from inference.engines.process.stream import MessageStream, accepting
 from inference.errors import AvatarError
 from inference.media import compositor
 from inference.media.types import AudioWindow, Patch, Picture, Rectangle
@@ -125,8 +125,7 @@ class EngineServer:
         Args:
             listening: A Unix socket that listens.
         """
-        server = await asyncio.get_running_loop().create_unix_server(self._connect, sock=listening)
-        async with server:
+        async with accepting(listening, self._connect):
             while True:
                 await asyncio.sleep(LOOK_EVERY_S)
                 self._look()

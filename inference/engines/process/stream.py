@@ -5,7 +5,10 @@ is sent from: pictures are copied once on each side.
 """
 
 import asyncio
-from collections.abc import Callable
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -106,3 +109,25 @@ class MessageStream(asyncio.BufferedProtocol, Generic[Incoming]):
             self._buffer = bytearray(size + _BUFFER_BYTES)
         self._buffer[: len(waiting)] = waiting
         self._begin, self._end = 0, len(waiting)
+
+
+@asynccontextmanager
+async def accepting(
+    listening: socket.socket, connect: Callable[[], MessageStream[Any]]
+) -> AsyncIterator[None]:
+    """Accept connections inside this; those that are open at its end stay open.
+
+    `async with server` would wait for their ends, from Python 3.12 on. From 3.13 on a server that
+    is closed also takes the socket's address away, where the next process is to be reached.
+
+    Args:
+        listening: A Unix socket that listens.
+        connect: Returns our end of a connection.
+    """
+    kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_unix_server(connect, sock=listening, **kept)
+    try:
+        yield
+    finally:
+        server.close()

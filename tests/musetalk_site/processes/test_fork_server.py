@@ -78,11 +78,13 @@ def test_what_is_imported_holds_nothing_that_is_one_processs_own() -> None:
     (said,) = told(
         """
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "musetalk_site.settings")
-        import importlib, threading
-        import django
+        import importlib
+        from inference import process_settings
         from musetalk_site.processes.fork_server import APP_IMPORTS
 
-        django.setup()
+        with process_settings.starting_no_threads():  # as manage.py does
+            import django
+            django.setup()
         for name in APP_IMPORTS:
             importlib.import_module(name)
         from channels.layers import channel_layers
@@ -90,7 +92,7 @@ def test_what_is_imported_holds_nothing_that_is_one_processs_own() -> None:
         files = [os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
         tell(
             layers=list(channel_layers.backends),
-            threads=threading.active_count(),
+            threads=psutil.Process().num_threads(),  # those of libraries, too
             connections=[each.alias for each in connections.all() if each.connection],
             loops=[each for each in files if "eventpoll" in each],
             reactor="twisted.internet.reactor" in sys.modules,

@@ -3,14 +3,16 @@
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.engines.process.messages import RuntimeMessage, Submit, Withdraw
-from inference.engines.process.stream import MessageStream
+from inference.engines.process.stream import MessageStream, accepting
 
 
 async def carried(messages: Sequence[RuntimeMessage]) -> list[RuntimeMessage]:
@@ -66,3 +68,39 @@ async def test_a_length_that_no_message_has_ends_the_connection() -> None:
         theirs.sendall(b"\xff\xff\xff\xff")
         await asyncio.wait_for(ended.wait(), 10)
     stream.send(Withdraw(1))  # is ignored
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_accepts_no_more_leaves_connections_and_the_address(
+    tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    address = str(tmp_path / "engine")
+
+    def end(begun: asyncio.Event, ended: asyncio.Event) -> MessageStream[RuntimeMessage]:
+        return MessageStream(
+            msgspec.msgpack.Decoder(RuntimeMessage),
+            on_message=lambda _: None,
+            on_begin=begun.set,
+            on_end=ended.set,
+        )
+
+    async def processes_one_after_the_other() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            begun, ended = asyncio.Event(), asyncio.Event()
+            theirs = end(begun, ended)
+            async with asyncio.timeout(10):
+                async with accepting(listening.dup(), lambda stream=theirs: stream):
+                    ours = end(asyncio.Event(), asyncio.Event())
+                    await loop.create_unix_connection(lambda stream=ours: stream, address)
+                    await begun.wait()
+                assert not ended.is_set()
+                ours.close()
+                await ended.wait()
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen()
+        listening.setblocking(False)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(processes_one_after_the_other())
