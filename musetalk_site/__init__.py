@@ -13,6 +13,7 @@ layers                     the two channel layers
 redis                      what processes on several machines share
 postgresql                 the database's backend, whose calls end
 middleware                 what happens to every request
+json_parser                bodies in JSON, however deep they are nested
 problems, openapi, redoc   errors of the API in one shape; its schema; a page that shows it
 telemetry                  metrics, probes, spans
 logs                       lines for people, or JSON

@@ -235,6 +235,11 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["avatars_app.permissions.MayRead"],
+    "DEFAULT_PARSER_CLASSES": [
+        "musetalk_site.json_parser.RefusingJSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "EXCEPTION_HANDLER": "musetalk_site.problems.respond",
 }
 SPECTACULAR_SETTINGS = {

@@ -103,6 +103,15 @@ def test_wrong_requests(data, status):
     assert Client().post("/tokens", data, **bearer(new_key())).status_code == status
 
 
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_json_that_is_nested_deeply_is_refused(opening):
+    """By its depth or, where Python reads that deep, for its missing end."""
+    body = opening * 100_000
+    answer = Client().post("/tokens", body, content_type="application/json", **bearer(new_key()))
+    assert answer.status_code == 400
+    assert "JSON" in answer.json()["detail"]
+
+
 def test_nobody_gets_no_token():
     answer = Client().post("/tokens", {"user_id": "ann"}, **ELSEWHERE)
     assert answer.status_code == 401
