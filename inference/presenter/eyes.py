@@ -157,27 +157,26 @@ def _draw_lid_skin(canvas: skia.Canvas, tone: Tones, upper: list[Point], shut: f
 def _draw_ball(
     canvas: skia.Canvas, eyes: EyeLook, gaze: Gaze, upper: list[Point], side: int
 ) -> None:
-    canvas.drawRect(
-        oval(0, 0, 24, 16),
-        paint(
-            shader=radial((-1, 1.5), 21, ("FBF6F3", "EEE6E4", "CDBDBB", "A58C8B"), (0, 0.5, 0.8, 1))
-        ),
-    )
+    white = radial((-1, 1.5), 21, ("FBF6F3", "EEE6E4", "CDBDBB", "A58C8B"), (0, 0.5, 0.8, 1))
+    canvas.drawRect(oval(0, 0, 24, 16), paint(shader=white))
     x, y = gaze.x * 5.4, gaze.y * 3.6 - 1.2
+    _draw_iris(canvas, eyes, x, y, side)
+    # the upper lid and its lashes shade the ball
+    shadow = [*[(px, py - 8) for px, py in upper], *[(px, py + 3.0) for px, py in upper[::-1]]]
+    canvas.drawPath(spline(shadow, closed=True, tension=0.6), paint("2A1512", 0.62, blur=1.7))
+    canvas.drawOval(oval(-17, 3, 4, 4), paint("C97B70", 0.5, blur=1.6))
+    canvas.drawOval(oval(17.5, 1, 4, 5), paint("7A4A42", 0.45, blur=1.8))
+    # catchlights: the window, upper left for both eyes, and its glow through the iris
+    canvas.drawOval(oval(x - side * 2.7, y - 3.1, 2.0, 2.25), paint("FFFFFF", 0.96, blur=0.25))
+    canvas.drawOval(oval(x + side * 2.6, y + 3.4, 2.5, 1.6), paint("F6E7B4", 0.42, blur=0.9))
+    canvas.drawCircle(x + side * 3.0, y - 0.4, 0.7, paint("FFFFFF", 0.6, blur=0.2))
+
+
+def _draw_iris(canvas: skia.Canvas, eyes: EyeLook, x: float, y: float, side: int) -> None:
     canvas.drawCircle(x, y, IRIS_RADIUS + 0.5, paint("2B211C", 0.92, blur=0.55))
-    canvas.drawCircle(
-        x,
-        y,
-        IRIS_RADIUS,
-        paint(
-            shader=radial(
-                (x - 0.6 * side * -1, y + 2.4),
-                IRIS_RADIUS * 1.08,
-                eyes.iris,
-                (0.0, 0.40, 0.74, 1.0),
-            )
-        ),
-    )
+    center = (x + 0.6 * side, y + 2.4)
+    shader = radial(center, IRIS_RADIUS * 1.08, eyes.iris, (0.0, 0.40, 0.74, 1.0))
+    canvas.drawCircle(x, y, IRIS_RADIUS, paint(shader=shader))
     for ray in range(34):
         angle = ray * math.tau / 34 + 0.11 * math.sin(ray * 2.7)
         inner, outer = 3.6, IRIS_RADIUS * (0.80 + 0.12 * math.sin(ray * 1.9))
@@ -188,18 +187,6 @@ def _draw_ball(
             paint(tone, 0.20 if ray % 3 else 0.28, stroke=0.55),
         )  # fmt: skip
     canvas.drawCircle(x, y, 3.7, paint("0B0807", blur=0.35))
-    # the upper lid and its lashes shade the ball
-    shadow = [*[(px, py - 8) for px, py in upper], *[(px, py + 3.0) for px, py in upper[::-1]]]
-    canvas.drawPath(spline(shadow, closed=True, tension=0.6), paint("2A1512", 0.62, blur=1.7))
-    canvas.drawOval(oval(-17, 3, 4, 4), paint("C97B70", 0.5, blur=1.6))
-    canvas.drawOval(oval(17.5, 1, 4, 5), paint("7A4A42", 0.45, blur=1.8))
-    # catchlights: the window, upper left for both eyes, and its glow through the iris
-    light = -1.0 * side
-    canvas.drawOval(
-        oval(x + light * 2.7 * 1.0, y - 3.1, 2.0, 2.25), paint("FFFFFF", 0.96, blur=0.25)
-    )
-    canvas.drawOval(oval(x - light * 2.6, y + 3.4, 2.5, 1.6), paint("F6E7B4", 0.42, blur=0.9))
-    canvas.drawCircle(x - light * 3.0, y - 0.4, 0.7, paint("FFFFFF", 0.6, blur=0.2))
 
 
 def _draw_margin(

@@ -173,35 +173,17 @@ def _forearm(tone: Tones) -> Rgba:
          (x0 + 54, y0 + 240), (x0 - 58, y0 + 240), (x0 - 50, y0 + 160),
          (x0 - 38, y0 + 90)), closed=True, tension=0.7,
     )  # fmt: skip
-    x, y = coordinates()
-    half = 32 + 0.11 * np.clip(y - y0 - 30, 0, None)
-    height = 1.05 * np.sqrt(np.clip(half**2 - (x - x0) ** 2, 0, None))
-    for cx, cy, length, width, rise, turn in (
-        (244, 420, 30, 4.5, 4.0, 0.42), (268, 448, 32, 5.0, 4.2, -0.50),
-        (240, 484, 34, 5.5, 4.4, 0.55),
-        (270, 515, 34, 5.5, 4.0, -0.42), (262, 396, 22, 3.6, 2.4, -0.25),
-    ):  # fmt: skip
-        height = height + body.fold(cx, cy, length, width, rise, turn)
-    fabric = body.cloth(relief.soften(np.asarray(height, np.float32), 1.0), tone.own, 0.005)
-    wool = with_alpha(fabric, coverage(sleeve))
+    wool = with_alpha(_sleeve_cloth(tone), coverage(sleeve))
     cuff = spline(
         ((x0 - 26.5, y0 + 26), (x0, y0 + 31), (x0 + 26.5, y0 + 25), (x0 + 29, y0 + 44),
          (x0, y0 + 50), (x0 - 29, y0 + 44)),
         closed=True, tension=0.6,
     )  # fmt: skip
+    linen = ("E9DED3", "FFFFFF", "D9CCBF", "A8988C")
 
     def draw(canvas: skia.Canvas) -> None:
-        canvas.drawPath(
-            cuff,
-            paint(
-                shader=linear(
-                    (x0 - 28, 0),
-                    (x0 + 28, 0),
-                    ("E9DED3", "FFFFFF", "D9CCBF", "A8988C"),
-                    (0, 0.3, 0.7, 1),
-                )
-            ),
-        )
+        shader = linear((x0 - 28, 0), (x0 + 28, 0), linen, (0, 0.3, 0.7, 1))
+        canvas.drawPath(cuff, paint(shader=shader))
         put(canvas, wool)
         canvas.save()
         clip(canvas, sleeve)
@@ -212,6 +194,21 @@ def _forearm(tone: Tones) -> Rgba:
         canvas.restore()
 
     return texture(draw)
+
+
+def _sleeve_cloth(tone: Tones) -> Field:
+    """Return the wool about the forearm, float32 RGB, with its creases."""
+    x0, y0 = WRIST
+    x, y = coordinates()
+    half = 32 + 0.11 * np.clip(y - y0 - 30, 0, None)
+    height = 1.05 * np.sqrt(np.clip(half**2 - (x - x0) ** 2, 0, None))
+    for cx, cy, length, width, rise, turn in (
+        (244, 420, 30, 4.5, 4.0, 0.42), (268, 448, 32, 5.0, 4.2, -0.50),
+        (240, 484, 34, 5.5, 4.4, 0.55),
+        (270, 515, 34, 5.5, 4.0, -0.42), (262, 396, 22, 3.6, 2.4, -0.25),
+    ):  # fmt: skip
+        height = height + body.fold(cx, cy, length, width, rise, turn)
+    return body.cloth(relief.soften(np.asarray(height, np.float32), 1.0), tone.own, 0.005)
 
 
 def _cropped(pixels: Rgba) -> tuple[skia.Image, Point]:

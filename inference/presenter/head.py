@@ -23,7 +23,7 @@ from inference.presenter.paint import (
     with_alpha,
 )
 from inference.presenter.places import EYE_LEFT, EYE_RIGHT
-from inference.presenter.tones import Stops
+from inference.presenter.tones import Stops, Tones
 
 
 def contour(face: FaceShape) -> skia.Path:
@@ -123,13 +123,32 @@ def _paint_face(canvas: skia.Canvas, skin: Rgba, look: Look) -> None:
     put(canvas, skin)
     clip(canvas, contour(shape))
     if look.hair.cut == "long":
-        # its shadow on the forehead and the temples
-        shadow = spline(
-            ((150, 60), (150, 230), (176, 214), (182, 160), (206, 122), (262, 101), (300, 108),
-             (326, 138), (334, 196), (338, 262), (356, 262), (356, 60)), closed=True,
-        )  # fmt: skip
-        canvas.drawPath(shadow, paint(tone("7A3E2C"), 0.42, blur=7))
-    # nostrils and the wings' creases
+        _draw_shadow_of_hair(canvas, tone)
+    _draw_nose(canvas, tone, shape)
+    _draw_folds(canvas, tone)
+    if shape.has_mole:  # faces are not symmetrical
+        canvas.drawCircle(301.5, 256.5, 0.95, paint(tone("6E3B2C"), 0.75, blur=0.3))
+    # the chin's underside turns away from the light
+    under = spline(
+        ((196, 296), (222, 316), (256, 325), (292, 315), (322, 288), (322, 340), (196, 340)),
+        closed=True,
+    )
+    canvas.drawPath(under, paint(tone("8E4A3A"), 0.35, blur=4.5))
+    if shape.beard:
+        beard.draw(canvas, shape.beard, look.mouth)
+
+
+def _draw_shadow_of_hair(canvas: skia.Canvas, tone: Tones) -> None:
+    """On the forehead and the temples."""
+    shadow = spline(
+        ((150, 60), (150, 230), (176, 214), (182, 160), (206, 122), (262, 101), (300, 108),
+         (326, 138), (334, 196), (338, 262), (356, 262), (356, 60)), closed=True,
+    )  # fmt: skip
+    canvas.drawPath(shadow, paint(tone("7A3E2C"), 0.42, blur=7))
+
+
+def _draw_nose(canvas: skia.Canvas, tone: Tones, shape: FaceShape) -> None:
+    """Draw the nostrils, the wings' creases, and the light on tip and bridge."""
     for side in (-1, 1):
         x = 256.3 + side * 7.4 * shape.nose
         nostril = spline(
@@ -144,30 +163,16 @@ def _paint_face(canvas: skia.Canvas, skin: Rgba, look: Look) -> None:
         canvas.drawPath(wing, paint(tone("9C5440"), 0.46, blur=1.0, stroke=1.5))
     canvas.drawOval(oval(256, 249.5, 13, 2.6), paint(tone("9C5440"), 0.30, blur=2.2))
     canvas.drawOval(oval(253.4, 231.0, 3.6, 3.0), paint(tone("FFFFFF"), 0.42, blur=2.0))
-    canvas.drawPath(
-        spline(((253.4, 178), (253.2, 200), (253.8, 220))),
-        paint(tone("FFF6EC"), 0.28, blur=2.2, stroke=3.2),
-    )
-    # folds from the nose to the corners of the mouth, very soft
-    canvas.drawPath(
-        spline(((239, 243), (229, 253), (222.5, 265))),
-        paint(tone("A8614A"), 0.20, blur=1.8, stroke=2.2),
-    )
-    canvas.drawPath(
-        spline(((273, 243), (283, 253), (290.5, 266))),
-        paint(tone("A8614A"), 0.26, blur=1.8, stroke=2.2),
-    )
-    if shape.has_mole:
-        # faces are not symmetrical
-        canvas.drawCircle(301.5, 256.5, 0.95, paint(tone("6E3B2C"), 0.75, blur=0.3))
-    # the chin's underside turns away from the light
-    under = spline(
-        ((196, 296), (222, 316), (256, 325), (292, 315), (322, 288), (322, 340), (196, 340)),
-        closed=True,
-    )
-    canvas.drawPath(under, paint(tone("8E4A3A"), 0.35, blur=4.5))
-    if shape.beard:
-        beard.draw(canvas, shape.beard, look.mouth)
+    bridge = spline(((253.4, 178), (253.2, 200), (253.8, 220)))
+    canvas.drawPath(bridge, paint(tone("FFF6EC"), 0.28, blur=2.2, stroke=3.2))
+
+
+def _draw_folds(canvas: skia.Canvas, tone: Tones) -> None:
+    """Draw those from the nose to the corners of the mouth, very soft."""
+    left = spline(((239, 243), (229, 253), (222.5, 265)))
+    canvas.drawPath(left, paint(tone("A8614A"), 0.20, blur=1.8, stroke=2.2))
+    right = spline(((273, 243), (283, 253), (290.5, 266)))
+    canvas.drawPath(right, paint(tone("A8614A"), 0.26, blur=1.8, stroke=2.2))
 
 
 def ears(look: Look) -> Rgba:

@@ -107,110 +107,90 @@ def opening(curves: Contours) -> skia.Path:
 def draw_lips(canvas: skia.Canvas, look: Look, shape: MouthShape, smile: float = 0.0) -> None:
     """Lips and the shadows about them; the opening is left as it is."""
     curves = contours(look.mouth, shape, smile)
-    tone = look.lips
-    x = MOUTH[0]
-    bottom = float(curves.lower_outer[20, 1])
-    top = float(curves.upper_outer[20, 1])
-    _draw_shadows(canvas, look.skin, curves, shape, smile)
-
     upper = _path(curves.upper_outer, curves.upper_inner[-2:0:-1])
     lower = _path(curves.lower_inner, curves.lower_outer[-2:0:-1])
-    upper_in, lower_in = float(curves.upper_inner[20, 1]), float(curves.lower_inner[20, 1])
-    canvas.drawPath(upper, paint(tone("B45F57"), 0.35, blur=1.6))
-    canvas.drawPath(lower, paint(tone("C07064"), 0.35, blur=1.8))
-    canvas.drawPath(
-        upper,
-        paint(
-            shader=linear(
-                (x - 6, top),
-                (x + 4, upper_in + 1),
-                tone.each(("D2847A", "C06862", "9E4C49")),
-                (0, 0.5, 1),
-            ),
-            blur=0.4,
-        ),
-    )
-    canvas.drawPath(
-        lower,
-        paint(
-            shader=linear(
-                (x - 4, lower_in),
-                (x + 5, bottom),
-                tone.each(("B9635E", "D5887D", "DA9286", "BE7167")),
-                (0, 0.28, 0.6, 1),
-            ),
-            blur=0.4,
-        ),
-    )
-    _draw_modelling(canvas, tone, curves, upper, lower)
-    if curves.gap < 6.0:
-        depth = (1 - curves.gap / 6.0) ** 0.5
-        canvas.drawPath(
-            _path(curves.upper_inner, closed=False),
-            paint(tone("56201F"), 0.85 * depth, stroke=1.25, blur=0.35),
-        )
-        inner = curves.upper_inner[8:33]
-        canvas.drawPath(
-            _path(inner, closed=False), paint(tone("3D1414"), 0.45 * depth, stroke=1.8, blur=0.7)
-        )
-    for corner, side in ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1)):
-        cx, cy = float(corner[0]), float(corner[1])
-        canvas.drawPath(
-            spline(((cx - side * 3.2, cy + 0.2), (cx, cy), (cx + side * 1.5, cy - 1.1 - smile))),
-            paint(tone("6A2C29"), 0.62, stroke=1.35, blur=0.6),
-        )
-        shade = paint(look.skin("8E4A3A"), 0.30, blur=1.8)
-        canvas.drawCircle(cx + side * 2.4, cy + 0.4, 3.0, shade)
+    _draw_shadows(canvas, look.skin, curves, shape, smile)
+    _draw_flesh(canvas, look.lips, curves, upper, lower)
+    _draw_modelling(canvas, look.lips, curves, upper, lower)
+    _draw_seam(canvas, look.lips, curves)
+    _draw_corners(canvas, look, curves, smile)
 
 
 def _draw_shadows(
     canvas: skia.Canvas, tone: Tones, curves: Contours, shape: MouthShape, smile: float
 ) -> None:
-    x = MOUTH[0]
-    bottom = float(curves.lower_outer[20, 1])
-    w = curves.half_width
+    """Draw what the lips do to the skin about them."""
+    x, bottom = MOUTH[0], float(curves.lower_outer[20, 1])
     under = paint(tone("8E4A3A"), 0.42, blur=2.8)
-    canvas.drawOval(oval(x + 1.5, bottom + 3.6, w * 0.52, 3.0), under)
+    canvas.drawOval(oval(x + 1.5, bottom + 3.6, curves.half_width * 0.52, 3.0), under)
     canvas.drawPath(
         _path(curves.upper_outer[4:37] - np.array([0.0, 1.0]), closed=False),
         paint(tone("FFE9DA"), 0.30, stroke=1.2, blur=0.9),
     )
     if shape.round > 0.05:
-        # pursed lips stand out and draw the skin above into folds
-        for side in (-1, 1):
-            canvas.drawPath(
-                spline(
-                    (
-                        (x + side * (w + 2), MOUTH[1] - 12),
-                        (x + side * (w + 6.5), MOUTH[1]),
-                        (x + side * (w + 3), MOUTH[1] + 13),
-                    )
-                ),
-                paint(tone("8E4A3A"), 0.30 * shape.round, stroke=2.6, blur=2.2),
-            )
+        _draw_pursed_folds(canvas, tone, curves.half_width, shape.round)
     if smile > REST_SMILE:
-        # a smile deepens the folds between cheek and lips
-        depth = min(0.34 * (smile - REST_SMILE), 0.34)
-        for side in (-1, 1):
-            fold = ((x + side * 16.5, 243.5), (x + side * 29, 253), (x + side * 39, 268))
-            canvas.drawPath(spline(fold), paint(tone("A05C48"), depth, stroke=2.2, blur=1.7))
-            light = [(px + side * 3.4, py - 1.6) for px, py in fold]
-            glow = paint(tone("FFE9DC"), 0.8 * depth, stroke=2.6, blur=2.0)
-            canvas.drawPath(spline(light), glow)
+        _draw_smile_folds(canvas, tone, min(0.34 * (smile - REST_SMILE), 0.34))
     spread = max(shape.wide, 0.0) + smile + 0.5 * shape.press
     if spread > 0.05:
-        for corner, side in ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1)):
-            cx, cy = float(corner[0]), float(corner[1])
-            canvas.drawPath(
-                spline(
-                    (
-                        (cx + side * 3.4, cy - 6.5),
-                        (cx + side * 5.6, cy),
-                        (cx + side * 4.0, cy + 5.5),
-                    )
-                ),
-                paint(tone("8E4A3A"), min(0.26 * spread, 0.34), stroke=2.0, blur=1.5),
-            )
+        _draw_pulled_corners(canvas, tone, curves, min(0.26 * spread, 0.34))
+
+
+def _draw_pursed_folds(
+    canvas: skia.Canvas, tone: Tones, half_width: float, roundness: float
+) -> None:
+    """Pursed lips stand out and draw the skin above into folds."""
+    for side in (-1, 1):
+        fold = (
+            (MOUTH[0] + side * (half_width + 2), MOUTH[1] - 12),
+            (MOUTH[0] + side * (half_width + 6.5), MOUTH[1]),
+            (MOUTH[0] + side * (half_width + 3), MOUTH[1] + 13),
+        )
+        shade = paint(tone("8E4A3A"), 0.30 * roundness, stroke=2.6, blur=2.2)
+        canvas.drawPath(spline(fold), shade)
+
+
+def _draw_smile_folds(canvas: skia.Canvas, tone: Tones, depth: float) -> None:
+    """A smile deepens the folds between cheek and lips."""
+    for side in (-1, 1):
+        fold = (
+            (MOUTH[0] + side * 16.5, 243.5),
+            (MOUTH[0] + side * 29, 253),
+            (MOUTH[0] + side * 39, 268),
+        )
+        canvas.drawPath(spline(fold), paint(tone("A05C48"), depth, stroke=2.2, blur=1.7))
+        light = [(x + side * 3.4, y - 1.6) for x, y in fold]
+        glow = paint(tone("FFE9DC"), 0.8 * depth, stroke=2.6, blur=2.0)
+        canvas.drawPath(spline(light), glow)
+
+
+def _draw_pulled_corners(canvas: skia.Canvas, tone: Tones, curves: Contours, depth: float) -> None:
+    """Spread lips press a hollow into the cheek beside each corner."""
+    for x, y, side in _corners(curves):
+        hollow = ((x + side * 3.4, y - 6.5), (x + side * 5.6, y), (x + side * 4.0, y + 5.5))
+        canvas.drawPath(spline(hollow), paint(tone("8E4A3A"), depth, stroke=2.0, blur=1.5))
+
+
+def _corners(curves: Contours) -> list[tuple[float, float, int]]:
+    """X and y of the left and of the right corner, and the side: -1, 1."""
+    ends = ((curves.upper_inner[0], -1), (curves.upper_inner[-1], 1))
+    return [(float(corner[0]), float(corner[1]), side) for corner, side in ends]
+
+
+def _draw_flesh(
+    canvas: skia.Canvas, tone: Tones, curves: Contours, upper: skia.Path, lower: skia.Path
+) -> None:
+    x = MOUTH[0]
+    top, bottom = float(curves.upper_outer[20, 1]), float(curves.lower_outer[20, 1])
+    upper_in, lower_in = float(curves.upper_inner[20, 1]), float(curves.lower_inner[20, 1])
+    canvas.drawPath(upper, paint(tone("B45F57"), 0.35, blur=1.6))
+    canvas.drawPath(lower, paint(tone("C07064"), 0.35, blur=1.8))
+    upper_tones = tone.each(("D2847A", "C06862", "9E4C49"))
+    shader = linear((x - 6, top), (x + 4, upper_in + 1), upper_tones, (0, 0.5, 1))
+    canvas.drawPath(upper, paint(shader=shader, blur=0.4))
+    lower_tones = tone.each(("B9635E", "D5887D", "DA9286", "BE7167"))
+    shader = linear((x - 4, lower_in), (x + 5, bottom), lower_tones, (0, 0.28, 0.6, 1))
+    canvas.drawPath(lower, paint(shader=shader, blur=0.4))
 
 
 def _draw_modelling(
@@ -251,3 +231,26 @@ def _draw_modelling(
         _path(curves.upper_inner, closed=False), paint(tone("5E2424"), 0.42, stroke=3.0, blur=1.6)
     )
     canvas.restore()
+
+
+def _draw_seam(canvas: skia.Canvas, tone: Tones, curves: Contours) -> None:
+    """Draw the line between the lips, which goes as they part."""
+    if curves.gap >= 6.0:
+        return
+    depth = (1 - curves.gap / 6.0) ** 0.5
+    canvas.drawPath(
+        _path(curves.upper_inner, closed=False),
+        paint(tone("56201F"), 0.85 * depth, stroke=1.25, blur=0.35),
+    )
+    canvas.drawPath(
+        _path(curves.upper_inner[8:33], closed=False),
+        paint(tone("3D1414"), 0.45 * depth, stroke=1.8, blur=0.7),
+    )
+
+
+def _draw_corners(canvas: skia.Canvas, look: Look, curves: Contours, smile: float) -> None:
+    for x, y, side in _corners(curves):
+        line = ((x - side * 3.2, y + 0.2), (x, y), (x + side * 1.5, y - 1.1 - smile))
+        canvas.drawPath(spline(line), paint(look.lips("6A2C29"), 0.62, stroke=1.35, blur=0.6))
+        shade = paint(look.skin("8E4A3A"), 0.30, blur=1.8)
+        canvas.drawCircle(x + side * 2.4, y + 0.4, 3.0, shade)
