@@ -268,28 +268,8 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
 
 
 def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _Meter) -> None:
-    """Encode the clips, then draw the report and the preview."""
-    sheet = ContactSheet()
     speaker = next((clip for clip in made if clip.state == "speaking"), made[0])
-    idle = [clip.name for clip in made if clip.state == "idle"]
-    attentive = idle[: (len(idle) + 1) // 2]  # the calmest come first
-    shown: list[Picture] = []
-    for number, clip in enumerate(made):
-        meter.tell("cut", number / len(made))
-        pictures = list(clip.pictures)
-        assets.add_clip(
-            clip.name,
-            clip.state,
-            pictures,
-            frames=clip.frames,
-            exits=clip.exits,
-            landmarks=clip.landmarks,
-            is_attentive=clip.name in attentive,
-            title=clip.title,
-        )
-        sheet.add_clip(clip.name, pictures, clip.landmarks)
-        if clip is speaker:
-            shown = pictures
+    shown, sheet = _encode(made, speaker, assets, meter)
     meter.tell("show", 0.0)
     if len(material) > 1:
         sheet.add_curves("pose", ("yaw", "pitch", "roll"), material.pose_deg, "degrees")
@@ -310,3 +290,33 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
             "clips": [clip.report.to_dict() for clip in made],
         }
     )
+
+
+def _encode(
+    made: list[_Clip], speaker: _Clip, assets: AssetWriter, meter: _Meter
+) -> tuple[list[Picture], ContactSheet]:
+    """Encode the clips; returns the pictures of ``speaker``, and a sheet that shows every clip.
+
+    The pictures of one clip are in memory at a time.
+    """
+    sheet = ContactSheet()
+    idle = [clip.name for clip in made if clip.state == "idle"]
+    attentive = idle[: (len(idle) + 1) // 2]  # the calmest come first
+    shown: list[Picture] = []
+    for number, clip in enumerate(made):
+        meter.tell("cut", number / len(made))
+        pictures = list(clip.pictures)
+        assets.add_clip(
+            clip.name,
+            clip.state,
+            pictures,
+            frames=clip.frames,
+            exits=clip.exits,
+            landmarks=clip.landmarks,
+            is_attentive=clip.name in attentive,
+            title=clip.title,
+        )
+        sheet.add_clip(clip.name, pictures, clip.landmarks)
+        if clip is speaker:
+            shown = pictures
+    return shown, sheet

@@ -169,7 +169,7 @@ _SWEPT = (
         90, light=0.55, shine=0.6, band=0.35, spread=0.8, seed=15,
     ),
 )  # fmt: skip
-"""The crown, what is swept from the parting, its edge, and what lies over the ear."""
+"""The crown, what is swept from the parting, its edge, and what covers the ear."""
 
 
 def swept(hair: HairLook) -> Rgba:

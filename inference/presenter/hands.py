@@ -11,6 +11,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import skia
+from numpy.typing import NDArray
 
 from inference.presenter import body, head, relief
 from inference.presenter.look import Look
@@ -196,8 +197,8 @@ def _forearm(tone: Tones) -> Rgba:
     return texture(draw)
 
 
-def _sleeve_cloth(tone: Tones) -> Field:
-    """Return the wool about the forearm, float32 RGB, with its creases."""
+def _sleeve_cloth(tone: Tones) -> NDArray[np.float32]:
+    """Return the lit wool about the forearm with its creases, colors 0..1."""
     x0, y0 = WRIST
     x, y = coordinates()
     half = 32 + 0.11 * np.clip(y - y0 - 30, 0, None)

@@ -103,7 +103,6 @@ def fit(
     Raises:
         TrainingFailed: The loss is not a finite number any more.
     """
-    device = next(student.parameters()).device
     student.train().requires_grad_(True)
     use_operations(student, TRAINABLE)
     optimizer = torch.optim.AdamW(student.parameters(), lr=recipe.rate, weight_decay=0.0)
@@ -115,11 +114,7 @@ def fit(
             break
         for group in optimizer.param_groups:
             group["lr"] = rate_at(recipe, step, took_s)
-        latents = draw(recipe.batch)
-        with torch.no_grad():
-            wanted = teacher(latents).clamp(-1, 1)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = loss_of(recipe, encoder, student(latents), wanted)
+        loss = _loss_of_batch(student, teacher, encoder, draw(recipe.batch), recipe)
         if not bool(loss.isfinite()):
             raise TrainingFailed(
                 f"the loss is not finite at step {step}: train with a smaller --rate than "
@@ -137,3 +132,17 @@ def fit(
     student.eval().requires_grad_(False)
     save(progress)
     return progress
+
+
+def _loss_of_batch(
+    student: Any,
+    teacher: Callable[[Tensor], Tensor],
+    encoder: Any,
+    latents: Tensor,
+    recipe: Recipe,
+) -> Tensor:
+    with torch.no_grad():
+        wanted = teacher(latents).clamp(-1, 1)
+    on_gpu = latents.device.type == "cuda"
+    with torch.autocast(latents.device.type, torch.bfloat16, enabled=on_gpu):
+        return loss_of(recipe, encoder, student(latents), wanted)

@@ -76,20 +76,11 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
 
     It is None if they are unusable.
     """
-    if not np.isfinite(landmarks).all():
+    if not np.isfinite(landmarks).all() or (found := _axes(landmarks)) is None:
         return None
-    eyes = landmarks[_EYES[1]] - landmarks[_EYES[0]]
-    interocular = float(np.hypot(*eyes))
-    mouth_width = float(np.hypot(*(landmarks[_CORNERS[1]] - landmarks[_CORNERS[0]])))
-    # Half from the eyes, so that a smile does not make the whole face larger.
-    unit = 0.5 * mouth_width + 0.25 * interocular
-    if interocular < 1 or mouth_width < 1:
-        return None
-    right = eyes / interocular
-    down = np.array([-right[1], right[0]], np.float32)
+    axes, unit = found
     origin = landmarks[_CORNERS].mean(axis=0)
-    points = (landmarks - origin) @ np.stack([right, down], axis=1) / unit
-
+    points = (landmarks - origin) @ axes / unit
     left_corner, right_corner = points[_CORNERS]
     if right_corner[0] - left_corner[0] < 0.2:
         return None
@@ -105,7 +96,7 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
     side = np.clip(np.abs(COLUMN_X) / 0.9, 0, 1) ** 2
     top = np.minimum(points[_NOSE_BASE, 1] - _CHEEK_RISE * side, outer_upper - 0.05)
     return FaceFrame(
-        to_picture=np.column_stack([right * unit, down * unit, origin]).astype(np.float32),
+        to_picture=np.column_stack([axes * unit, origin]).astype(np.float32),
         unit=unit,
         left=float(left_corner[0]),
         right=float(right_corner[0]),
@@ -118,6 +109,19 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
         bottom=np.full(COLUMNS, jaw.max() + _NECK, np.float32),
         gap_around=_widened(inner_lower - inner_upper),
     )
+
+
+def _axes(landmarks: Floats) -> tuple[Floats, float] | None:
+    """Return the directions of x and y as columns, ``[2, 2]``, and the unit in pixels."""
+    eyes = landmarks[_EYES[1]] - landmarks[_EYES[0]]
+    interocular = float(np.hypot(*eyes))
+    mouth_width = float(np.hypot(*(landmarks[_CORNERS[1]] - landmarks[_CORNERS[0]])))
+    if interocular < 1 or mouth_width < 1:
+        return None
+    right = eyes / interocular
+    down = np.array([-right[1], right[0]], np.float32)
+    # Half from the eyes, so that a smile does not make the whole face larger.
+    return np.stack([right, down], axis=1), 0.5 * mouth_width + 0.25 * interocular
 
 
 def _widened(gap: Floats) -> Floats:

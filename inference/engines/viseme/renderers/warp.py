@@ -160,26 +160,51 @@ class WarpedMouth:
         if frame is None:
             return None
         height, width = _size(picture)
-        y_low, y_high = frame.y_range
-        corners = np.array([(x, y) for x in (-REACH, REACH) for y in (y_low, y_high)], np.float32)
-        in_picture = corners @ frame.to_picture[:, :2].T + frame.to_picture[:, 2]
-        left, top = np.clip(np.floor(in_picture.min(axis=0) / 2).astype(int) * 2, 0, None)
-        right, bottom = np.ceil(in_picture.max(axis=0) / 2).astype(int) * 2
-        right, bottom = min(int(right), width), min(int(bottom), height)
-        if right - left < 2 or bottom - top < 2:
+        box = _box_around(frame, (-REACH, REACH), frame.y_range, (0, 0), (width, height))
+        if box is None:
             return None
+        left, top, right, bottom = box
         return _Face(
             frame=frame,
             tint=with_own_teeth(Tint.of_picture(picture, landmarks, frame.unit), self._teeth),
-            x=int(left),
-            y=int(top),
-            width=right - int(left),
-            height=bottom - int(top),
+            x=left,
+            y=top,
+            width=right - left,
+            height=bottom - top,
             grid=(
                 np.arange(left, right, dtype=np.float32)[None],
                 np.arange(top, bottom, dtype=np.float32)[:, None],
             ),
         )
+
+
+def _box_around(
+    frame: FaceFrame,
+    xs: tuple[float, float],
+    ys: tuple[float, float],
+    origin: tuple[int, int],
+    size: tuple[int, int],
+) -> tuple[int, int, int, int] | None:
+    """Return left, top, right, bottom of the rectangle around a part of the face.
+
+    Args:
+        frame: The face.
+        xs: From where to where the part reaches, in face coordinates.
+        ys: The same downwards.
+        origin: The pixel that pixels are counted from.
+        size: Width and height to which the rectangle is cut.
+
+    Returns:
+        Pixels, all even, so that they are whole chroma samples; None if nothing is left.
+    """
+    corners = np.array([(x, y) for x in xs for y in ys], np.float32)
+    box = corners @ frame.to_picture[:, :2].T + frame.to_picture[:, 2] - origin
+    left, top = np.clip(np.floor(box.min(axis=0) / 2).astype(int) * 2, 0, None)
+    right = min(int(np.ceil(box[:, 0].max() / 2)) * 2, size[0])
+    bottom = min(int(np.ceil(box[:, 1].max() / 2)) * 2, size[1])
+    if right - left < 2 or bottom - top < 2:
+        return None
+    return int(left), int(top), right, bottom
 
 
 def _size(picture: Picture) -> tuple[int, int]:
@@ -216,27 +241,20 @@ def _paint(
     """Paint the inside of the mouth into the warped planes, and the line between shut lips."""
     frame = face.frame
     margin = 3 / frame.unit
-    xs = np.array([frame.left * 1.2, frame.right * 1.2])
-    ys = np.array([field.upper.min() - margin, field.lower.max() + margin])
-    corners = np.array([(x, y) for x in xs for y in ys], np.float32)
-    box = corners @ frame.to_picture[:, :2].T + frame.to_picture[:, 2] - (face.x, face.y)
-    left, top = np.clip(np.floor(box.min(axis=0) / 2).astype(int) * 2, 0, None)
-    right = min(int(np.ceil(box[:, 0].max() / 2)) * 2, face.width)
-    bottom = min(int(np.ceil(box[:, 1].max() / 2)) * 2, face.height)
-    if right - left < 2 or bottom - top < 2:
+    xs = (frame.left * 1.2, frame.right * 1.2)
+    ys = (float(field.upper.min()) - margin, float(field.lower.max()) + margin)
+    box = _box_around(frame, xs, ys, (face.x, face.y), (face.width, face.height))
+    if box is None:
         return
-    to_face = _to_face(face, face.x + int(left), face.y + int(top))
+    left, top, right, bottom = box
+    to_face = _to_face(face, face.x + left, face.y + top)
     edges = _resample(
         np.ascontiguousarray(field.table[..., 2:]),
         _to_table(field) @ _square(to_face),
-        (right - int(left), bottom - int(top)),
+        (right - left, bottom - top),
     )
     below, above, apart = edges[..., 0], edges[..., 1], edges[..., 2]
-    inside_px = np.minimum(below, above) * frame.unit
-    seam = _SEAM_OPACITY * apart * np.clip(1 + inside_px / _SEAM_PX, 0, 1)
-    # An edge half a pixel outside covers what the warp has squeezed into it, but only once open.
-    rim = np.clip((below + above) * frame.unit / 3, 0, 0.5)
-    opacity = np.maximum(np.clip(inside_px + rim, 0, 1), seam) * np.float32(field.awake)
+    opacity = _opacity(below, above, apart, frame.unit) * np.float32(field.awake)
     place = Placement(to_face, below, above)
     middle = COLUMNS // 2
     painted = paint_interior(
@@ -253,6 +271,16 @@ def _paint(
     chroma, opacity = _half_size(painted[..., 1:]), _half_size(opacity)
     _blend(planes[1], half, chroma[..., 0], opacity)
     _blend(planes[2], half, chroma[..., 1], opacity)
+
+
+def _opacity(below: Floats, above: Floats, apart: Floats, unit: float) -> Floats:
+    """Return how much of the inside is seen, and of the line between shut lips; see `WarpField`."""
+    inside_px = np.minimum(below, above) * unit
+    seam = _SEAM_OPACITY * apart * np.clip(1 + inside_px / _SEAM_PX, 0, 1)
+    # An edge half a pixel outside covers what the warp has squeezed into it, but only once open.
+    rim = np.clip((below + above) * unit / 3, 0, 0.5)
+    opacity: Floats = np.maximum(np.clip(inside_px + rim, 0, 1), seam)
+    return opacity
 
 
 def _blend(

@@ -29,30 +29,7 @@ _log = logging.getLogger("viseme training")
 
 
 def main() -> None:
-    """Parse the command line and do it."""
-    parser = argparse.ArgumentParser(prog="viseme training", description=__doc__)
-    parser.add_argument("--parts", type=int, default=_PARTS, help="of the corpus")
-    parser.add_argument("--utterances", type=int, default=_UTTERANCES, help="of each part")
-    parser.add_argument("--steps", type=int, default=_STEPS, help="of the fit")
-    parser.add_argument("--seed", type=int, default=_SEED)
-    parser.add_argument("--look-ahead-ms", type=int, default=LOOK_AHEAD // SAMPLES_PER_MS)
-    parser.add_argument("--start", type=Path, help="weights to begin with")
-    parser.add_argument(
-        "--kept", type=int, default=0, help="convolutions of --start that are left as they are"
-    )
-    parser.add_argument(
-        "--start-share", type=float, default=0.0, help="of --start in the weights that are written"
-    )
-    parser.add_argument(
-        "--head-only", action="store_true", help="fit only the last layer of --start"
-    )
-    parser.add_argument("--folder", type=Path, default=_FOLDER, help="of what is kept between runs")
-    parser.add_argument("--weights", type=Path, default=net.WEIGHTS_PATH)
-    parser.add_argument("--report", type=Path, default=_REPORT)
-    parser.add_argument(
-        "--evaluate", action="store_true", help="score the weights that are there, train nothing"
-    )
-    chosen = parser.parse_args()
+    chosen = _parser().parse_args()
     look_ahead = chosen.look_ahead_ms * SAMPLES_PER_MS
     if not chosen.evaluate:
         recipe = Recipe(
@@ -76,6 +53,32 @@ def main() -> None:
     chosen.report.parent.mkdir(parents=True, exist_ok=True)
     chosen.report.write_text(report.written(engine, _machine()), encoding="utf-8")
     _log.info("wrote %s", chosen.report)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="viseme training", description=__doc__)
+    parser.add_argument("--parts", type=int, default=_PARTS, help="of the corpus")
+    parser.add_argument("--utterances", type=int, default=_UTTERANCES, help="of each part")
+    parser.add_argument("--steps", type=int, default=_STEPS, help="of the fit")
+    parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--look-ahead-ms", type=int, default=LOOK_AHEAD // SAMPLES_PER_MS)
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument(
+        "--kept", type=int, default=0, help="convolutions of --start that are left as they are"
+    )
+    parser.add_argument(
+        "--start-share", type=float, default=0.0, help="of --start in the weights that are written"
+    )
+    parser.add_argument(
+        "--head-only", action="store_true", help="fit only the last layer of --start"
+    )
+    parser.add_argument("--folder", type=Path, default=_FOLDER, help="of what is kept between runs")
+    parser.add_argument("--weights", type=Path, default=net.WEIGHTS_PATH)
+    parser.add_argument("--report", type=Path, default=_REPORT)
+    parser.add_argument(
+        "--evaluate", action="store_true", help="score the weights that are there, train nothing"
+    )
+    return parser
 
 
 def _machine() -> str:

@@ -31,69 +31,6 @@ control scores the opening heard in another talk against it.
 """
 
 
-def written(engine: VisemeEngine, machine: str) -> str:
-    """Return the report of a loaded engine, as Markdown."""
-    talks = evaluation.talks()
-    scored = [
-        evaluation.score(engine, talk, other)
-        for talk, other in zip(talks, [*talks[1:], talks[0]], strict=True)
-    ]
-    losses = [evaluation.music_loss(engine, talk) for talk in talks]
-    rows = [
-        [
-            talk.name,
-            f"{score.r:.3f}",
-            f"{score.wrong_audio_r:.2f}",
-            f"{score.lag_ms:+.0f}",
-            f"{score.auc:.3f}",
-            f"{score.closures:.2f}",
-            f"{score.wrongly_closed:.3f}",
-            f"{score.wide_r:.2f}",
-            f"{score.round_r:.2f}",
-            f"{score.contact_auc:.2f}",
-            f"{score.rounding_auc:.2f}",
-            f"{score.restlessness:.2f}",
-            f"{loss:+.3f}",
-        ]
-        for talk, score, loss in zip(talks, scored, losses, strict=True)
-    ]
-    mean = [float(np.mean(column)) for column in zip(*[_averaged(s) for s in scored], strict=True)]
-    context = engine.context
-    parts = [
-        _HEAD.format(languages=len(sentences.languages())),
-        "## Voices never heard\n",
-        _table(
-            [
-                *("voice", "r", "r, wrong audio", "lag, ms", "AUC", "p b m closed"),
-                *("vowels shut", "r wide", "r round", "AUC f v", "AUC rounding"),
-                *("restlessness", "r lost to music"),
-            ],
-            rows,
-        ),
-        f"\nOn average r {mean[0]:.3f}, with the wrong audio {mean[1]:.2f}, "
-        f"AUC {mean[2]:.3f}, closures {mean[3]:.2f}.\n",
-        _LEGEND,
-        "## What is not speech\n",
-        "Share of the frames in which the mouth opens less than "
-        f"{evaluation.OPEN_IN_NOISE}\nat {evaluation.NOISE_DBFS:.0f} dBFS. The music is played by "
-        "instruments that training does not have, unless it\nsays so.\n",
-        _table(
-            ["sound", "shut"],
-            [[name, f"{share:.3f}"] for name, share in evaluation.shut_shares(engine).items()],
-        ),
-        "\n## After a change of level\n",
-        "Share of the opening that is shown all the same in the second from 200 ms after it on, in "
-        "frames that are\nopen by .25 without it; flite's `awb` and `slt`.\n",
-        _table(["change", "opening kept"], _disturbed(engine)),
-        "\n## Cost\n",
-        f"It hears {_ms(context.before)} ms before a frame and {_ms(context.after)} ms after it. "
-        f"{_parameters():,} weights in\n{net.WEIGHTS_PATH.stat().st_size / 1e6:.2f} MB. "
-        f"One frame of one session: {_cost_ms(engine, 1):.2f} ms of CPU; of eight sessions "
-        f"together\n{_cost_ms(engine, 8):.2f} ms each ({machine}, numpy {np.__version__}).\n",
-    ]
-    return "\n".join(parts)
-
-
 _LEGEND = """
 *r*: Pearson correlation of the opening with the truth. *lag*: positive where the mouth is late: the
 sound is early; EBU R 37 allows 40 ms early to 60 ms late, ITU-R BT.1359 finds 45 ms early and 125
@@ -105,6 +42,93 @@ wide open vowel frames at which it is below .15 all the same. *restlessness*: me
 of the opening over its spread, against that of the truth; 1 is as lively as the truth. *r lost to
 music*: how much r falls when music plays 10 dB below the speech.
 """
+
+
+def written(engine: VisemeEngine, machine: str) -> str:
+    """Return the report of a loaded engine, as Markdown."""
+    head = _HEAD.format(languages=len(sentences.languages()))
+    parts = _voices(engine), _not_speech(engine), _changes(engine), _cost(engine, machine)
+    return "\n".join([head, *parts])
+
+
+def _voices(engine: VisemeEngine) -> str:
+    talks = evaluation.talks()
+    scores = [
+        evaluation.score(engine, talk, other)
+        for talk, other in zip(talks, [*talks[1:], talks[0]], strict=True)
+    ]
+    rows = [
+        _row(talk.name, score, evaluation.music_loss(engine, talk))
+        for talk, score in zip(talks, scores, strict=True)
+    ]
+    r, wrong_audio_r, auc, closures = (
+        float(np.mean([getattr(score, name) for score in scores]))
+        for name in ("r", "wrong_audio_r", "auc", "closures")
+    )
+    average = (
+        f"\nOn average r {r:.3f}, with the wrong audio {wrong_audio_r:.2f}, "
+        f"AUC {auc:.3f}, closures {closures:.2f}.\n"
+    )
+    return "\n".join(["## Voices never heard\n", _table(_COLUMNS, rows), average, _LEGEND])
+
+
+_COLUMNS = (
+    *("voice", "r", "r, wrong audio", "lag, ms", "AUC", "p b m closed"),
+    *("vowels shut", "r wide", "r round", "AUC f v", "AUC rounding"),
+    *("restlessness", "r lost to music"),
+)
+
+
+def _row(name: str, score: evaluation.Score, loss: float) -> list[str]:
+    return [
+        name,
+        f"{score.r:.3f}",
+        f"{score.wrong_audio_r:.2f}",
+        f"{score.lag_ms:+.0f}",
+        f"{score.auc:.3f}",
+        f"{score.closures:.2f}",
+        f"{score.wrongly_closed:.3f}",
+        f"{score.wide_r:.2f}",
+        f"{score.round_r:.2f}",
+        f"{score.contact_auc:.2f}",
+        f"{score.rounding_auc:.2f}",
+        f"{score.restlessness:.2f}",
+        f"{loss:+.3f}",
+    ]
+
+
+def _not_speech(engine: VisemeEngine) -> str:
+    introduction = (
+        "Share of the frames in which the mouth opens less than "
+        f"{evaluation.OPEN_IN_NOISE}\nat {evaluation.NOISE_DBFS:.0f} dBFS. The music is played by "
+        "instruments that training does not have, unless it\nsays so.\n"
+    )
+    shares = evaluation.shut_shares(engine)
+    table = _table(["sound", "shut"], [[name, f"{share:.3f}"] for name, share in shares.items()])
+    return "\n".join(["## What is not speech\n", introduction, table])
+
+
+def _changes(engine: VisemeEngine) -> str:
+    introduction = (
+        "Share of the opening that is shown all the same in the second from 200 ms after it on, in "
+        "frames that are\nopen by .25 without it; flite's `awb` and `slt`.\n"
+    )
+    table = _table(["change", "opening kept"], _disturbed(engine))
+    return "\n".join(["\n## After a change of level\n", introduction, table])
+
+
+def _cost(engine: VisemeEngine, machine: str) -> str:
+    context = engine.context
+    return "\n".join(
+        [
+            "\n## Cost\n",
+            f"It hears {_ms(context.before)} ms before a frame and {_ms(context.after)} ms after "
+            f"it. {_parameters():,} weights in\n"
+            f"{net.WEIGHTS_PATH.stat().st_size / 1e6:.2f} MB. "
+            f"One frame of one session: {_cost_ms(engine, 1):.2f} ms of CPU; of eight sessions "
+            f"together\n{_cost_ms(engine, 8):.2f} ms each ({machine}, numpy {np.__version__}).\n",
+        ]
+    )
 
 
 def _disturbed(engine: VisemeEngine) -> list[list[str]]:
@@ -123,10 +147,6 @@ def _disturbed(engine: VisemeEngine) -> list[list[str]]:
     ]
     held = robustness.held_opening_shown(engine, voices)
     return [*rows, ["nothing before a vowel that is held; of the truth's opening", f"{held:.2f}"]]
-
-
-def _averaged(score: evaluation.Score) -> tuple[float, float, float, float]:
-    return score.r, score.wrong_audio_r, score.auc, score.closures
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
