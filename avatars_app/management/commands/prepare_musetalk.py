@@ -2,7 +2,8 @@
 
 import time
 from argparse import ArgumentParser
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -10,6 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from avatars_app.selectors import library
 from inference import process_settings
 from inference.errors import AvatarError, EngineUnavailable
+
+if TYPE_CHECKING:
+    from inference.engines.musetalk.prepare.offline import Missing
 
 TELL_EVERY_S = 1.0
 
@@ -32,46 +36,30 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         process_settings.for_networks()
-        try:
-            from inference.engines.musetalk.prepare import offline
-        except ImportError as error:
-            raise CommandError(
-                f"{error.name} is not installed: .venv/bin/pip install -r requirements.txt"
-            ) from None
         names = options["avatar"] or sorted(library().names())
         try:
-            missing = [
-                clip
-                for name in names
-                for clip in offline.missing_clips(
-                    library().find(name), library().manifest(name), settings.AVATARS_DIR
-                )
-            ]
-        except AvatarError as error:
-            raise CommandError(str(error)) from None
-        pictures = sum(clip.entry.frames for clip in missing)
-        self.stdout.write(f"{len(missing)} clips of {len(names)} avatars lack {pictures} pictures.")
-        if options["check"]:
-            for clip in missing:
-                self.stdout.write(f"  {clip.manifest.name} {clip.entry.name}: {clip.entry.frames}")
-            return
-        if not missing:
-            return
-        try:
-            preparer = offline.load_preparer(
-                settings.MODEL_PATH,
-                options["device"],
-                self.stdout.write,
-                use_float16=settings.USE_FLOAT16,
+            missing = _missing_clips(names)
+            pictures = sum(clip.entry.frames for clip in missing)
+            self.stdout.write(
+                f"{len(missing)} clips of {len(names)} avatars lack {pictures} pictures."
             )
-        except EngineUnavailable as error:
+            if options["check"]:
+                for clip in missing:
+                    self.stdout.write(f"  {_name(clip)}: {clip.entry.frames}")
+            elif missing:
+                self._prepare(missing, options["device"])
+        except (AvatarError, EngineUnavailable) as error:
             raise CommandError(str(error)) from None
+
+    def _prepare(self, missing: "list[Missing]", device: str) -> None:
+        from inference.engines.musetalk.prepare.offline import load_preparer
+
+        preparer = load_preparer(
+            settings.MODEL_PATH, device, self.stdout.write, use_float16=settings.USE_FLOAT16
+        )
         self.stdout.write(f"on {preparer.device}")
         for clip in missing:
-            try:
-                clip.prepare(preparer, self._teller(f"{clip.manifest.name} {clip.entry.name}"))
-            except AvatarError as error:
-                raise CommandError(str(error)) from None
+            clip.prepare(preparer, self._teller(_name(clip)))
         self.stdout.write(self.style.SUCCESS("All is prepared."))
 
     def _teller(self, what: str) -> Any:
@@ -91,3 +79,23 @@ class Command(BaseCommand):
             self.stdout.flush()
 
         return tell
+
+
+def _missing_clips(names: Iterable[str]) -> "list[Missing]":
+    try:
+        from inference.engines.musetalk.prepare.offline import missing_clips
+    except ImportError as error:
+        raise CommandError(
+            f"{error.name} is not installed: .venv/bin/pip install -r requirements.txt"
+        ) from None
+    return [
+        clip
+        for name in names
+        for clip in missing_clips(
+            library().find(name), library().manifest(name), settings.AVATARS_DIR
+        )
+    ]
+
+
+def _name(clip: "Missing") -> str:
+    return f"{clip.manifest.name} {clip.entry.name}"

@@ -7,12 +7,17 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    OutputWrapper,
+)
 
 from talking_avatar import (
     ActionTriggered,
@@ -26,6 +31,7 @@ from talking_avatar import (
     Utterance,
     as_spoken,
 )
+from talking_avatar.measurement import StreamReport
 from talking_avatar.observation import Observation
 from talking_avatar.recording import Recording
 from talking_avatar.sound_files import SAMPLE_RATE_HZ, read_speech
@@ -102,11 +108,7 @@ class Command(BaseCommand):
                 # Only now: a server that cannot be reached leaves no empty video behind.
                 recording = files.enter_context(Recording(output)) if output else None
                 self._say(f"connected to {client.address}, engine {client.info.engine}")
-                progress = _Progress(
-                    len(speech) / (2 * SAMPLE_RATE_HZ),
-                    self.stdout.write,
-                    is_terminal=bool(self.stdout.isatty()),
-                )
+                progress = _Progress(speech, self.stdout)
                 async with Observation(
                     client,
                     recording=recording,
@@ -123,13 +125,16 @@ class Command(BaseCommand):
                     report = observation.report()
                     problems = [*speaker.problems, *observation.problems]
                 progress.end()
-        for line in report.lines():
-            self._say(line)
-        for sentence in observation.warnings:
-            self._warn(sentence)
+        self._print_report(report, observation.warnings)
         if recording:
             self._say(f"{'video':<20} {output}, {recording.pictures} pictures")
         return problems + report.problems()
+
+    def _print_report(self, report: StreamReport, warnings: Iterable[str]) -> None:
+        for line in report.lines():
+            self._say(line)
+        for sentence in warnings:
+            self._warn(sentence)
 
     async def _obey(
         self, client: AvatarClient, observation: Observation, speaker: "_Speaker"
@@ -226,11 +231,12 @@ class _Speaker:
 class _Progress:
     """Shows how far the speech is: on a terminal in one line, which is overwritten."""
 
-    def __init__(self, total_s: float, write: Callable[..., Any], *, is_terminal: bool) -> None:
-        self._total_s = total_s
-        self._write = write
-        self._is_terminal = is_terminal
-        self._every = FRAMES_A_REDRAW if is_terminal else FRAMES_A_LINE
+    def __init__(self, speech: bytes, out: OutputWrapper) -> None:
+        """``speech``: s16le at 16 kHz."""
+        self._total_s = len(speech) / (2 * SAMPLE_RATE_HZ)
+        self._write = out.write
+        self._is_terminal = bool(out.isatty())
+        self._every = FRAMES_A_REDRAW if self._is_terminal else FRAMES_A_LINE
         self._frames = 0
 
     def show(self, event: Event) -> None:
