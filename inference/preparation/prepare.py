@@ -12,6 +12,7 @@ Offline: it takes as long as it takes, and says how far it is.
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -141,8 +142,7 @@ class _Clip:
 def _make_clips(
     material: Material, names: list[str] | None, assets: AssetWriter, meter: _Meter
 ) -> None:
-    landmarks = material.landmarks
-    appearance = Appearance.of(landmarks, material.thumbnails)
+    appearance = Appearance.of(material.landmarks, material.thumbnails)
     meter.tell("choose", 0.5)
     if names is None:
         choice = choose(appearance, material.is_usable, material.is_cut)
@@ -151,34 +151,50 @@ def _make_clips(
         choice = choose_named(appearance, material.is_usable, material.ranges, names)
     clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
     wanted = set().union(*(cutting.sources(mixes) for mixes in clips))
-    plane = np.ascontiguousarray(landmarks[..., :2])
+    plane = np.ascontiguousarray(material.landmarks[..., :2])
     hush = Hush(plane)
     quiet = hush.landmarks()
-    open_ones = set(open_mouths(plane, material.is_usable, material.pose_deg))
+    with (
+        tempfile.TemporaryDirectory(
+            dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
+        ) as folder,
+        closing(PictureStore(Path(folder) / "pictures.i420")) as store,
+    ):
+        shown_open = _take(material, wanted, plane, hush, store, meter)
+        _keep_teeth(own_teeth(shown_open, plane[choice.rest]), assets)
+        called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
+        made = [
+            _clip(name, title, stretch, mixes, choice, appearance, quiet, store)
+            for name, title, stretch, mixes in zip(
+                names, called, choice.stretches, clips, strict=True
+            )
+        ]
+        _write(made, material, assets, meter)
+
+
+def _take(
+    material: Material,
+    wanted: set[int],
+    landmarks: NDArray[np.float32],
+    hush: Hush,
+    store: PictureStore,
+    meter: _Meter,
+) -> list[tuple[Picture, NDArray[np.float32]]]:
+    """Put the wanted pictures aside, their mouths shut.
+
+    Returns:
+        Pictures that may show teeth, as they were, and their landmarks, float32 ``[468, 2]``.
+    """
+    open_ones = set(open_mouths(landmarks, material.is_usable, material.pose_deg))
+    taken = wanted | open_ones
     shown_open: list[tuple[Picture, NDArray[np.float32]]] = []
-    with tempfile.TemporaryDirectory(
-        dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
-    ) as folder:
-        store = PictureStore(Path(folder) / "pictures.i420")
-        try:
-            taken = wanted | open_ones
-            for done, (index, picture) in enumerate(material.pictures(taken)):
-                if index in wanted:
-                    store.put(index, hush.shut(index, picture))
-                if index in open_ones:
-                    shown_open.append((picture, plane[index]))
-                meter.tell("take", done / len(taken))
-            _keep_teeth(own_teeth(shown_open, plane[choice.rest]), assets)
-            called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
-            made = [
-                _clip(name, title, stretch, mixes, choice, appearance, quiet, store)
-                for name, title, stretch, mixes in zip(
-                    names, called, choice.stretches, clips, strict=True
-                )
-            ]
-            _write(made, material, assets, meter)
-        finally:
-            store.close()
+    for done, (index, picture) in enumerate(material.pictures(taken)):
+        if index in wanted:
+            store.put(index, hush.shut(index, picture))
+        if index in open_ones:
+            shown_open.append((picture, landmarks[index]))
+        meter.tell("take", done / len(taken))
+    return shown_open
 
 
 def _keep_teeth(texture: NDArray[np.float16] | None, assets: AssetWriter) -> None:
