@@ -80,7 +80,7 @@ def sound_of(frame: int) -> bytes:
 async def speak(minutes: float, folder: Path) -> RegistryObserver:
     """Run a session for that long; sound comes a frame at a time, irregularly."""
     make_avatar(folder / "test")
-    clock, watcher, dice = ManualClock(), RegistryObserver(), random.Random(1)
+    clock, watcher = ManualClock(), RegistryObserver()
     host = Host(
         engine=InProcessEngine(
             LoudnessEngine(), pool=InlinePool(), avatar_pool=InlinePool(), now_s=clock.now_s
@@ -102,7 +102,16 @@ async def speak(minutes: float, folder: Path) -> RegistryObserver:
     host.claim(start, worker_channel=CLAIM)
     await settle()
     host.submit(SessionAccepted(claim_id=CLAIM))
-    frames = round(minutes * 60 * FRAMES_PER_SECOND)
+    await send_sound(host, clock, round(minutes * 60 * FRAMES_PER_SECOND))
+    await clock.advance(1.0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return watcher
+
+
+async def send_sound(host: Host, clock: ManualClock, frames: int) -> None:
+    """Send so many frames of sound while their time passes, and change the clip now and then."""
+    dice = random.Random(1)
     for frame in range(-LEAD_FRAMES, frames):
         chunk = frame + LEAD_FRAMES
         if chunk < frames:
@@ -116,10 +125,6 @@ async def speak(minutes: float, folder: Path) -> RegistryObserver:
             early_s = FRAME_S * dice.random()
             await clock.advance(FRAME_S - early_s)
             await clock.advance(early_s)
-    await clock.advance(1.0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    return watcher
 
 
 def judge(watcher: RegistryObserver, minutes: float) -> Verdict:

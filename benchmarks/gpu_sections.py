@@ -14,6 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.server import ServerProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "avatars_app" / "presenter"
@@ -90,9 +94,7 @@ def row(*cells: object) -> None:
 
 def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool) -> None:
     """Start a server and let more and more sessions speak, until one number is not held."""
-    from benchmarks.load import climb as climb_to
     from benchmarks.server import ServerFailed, ServerProcess
-    from talking_avatar import AvatarError
 
     began_s = time.monotonic()
     server = ServerProcess(**environment)
@@ -108,36 +110,44 @@ def climb(environment: dict[str, str], counts: Sequence[int], *, prepares: bool)
                 "errors", "cores", "held",
             )  # fmt: skip
             for count in counts:
-                try:
-                    rung = climb_to(
-                        server,
-                        "benchmark",
-                        count,
-                        share=1.0,
-                        seconds=RUNG_S,
-                        clients=client_processes(count),
-                    )
-                except AvatarError as error:
-                    row(count, f"refused: {error}", *[None] * 7)
-                    break
-                latency = rung.latency_p95_ms
-                row(
-                    count,
-                    f"{rung.slowest_per_s:.2f}",
-                    f"{rung.lateness.p50_ms:.1f}",
-                    f"{rung.lateness.p99_ms:.1f}",
-                    None if latency is None else f"{latency:.0f}",
-                    rung.missing,
-                    rung.errors,
-                    None if rung.server_cores is None else f"{rung.server_cores:.2f}",
-                    "yes" if rung.is_held else "no",
-                )
-                if not rung.is_held:
+                if not is_held(server, count):
                     break
             say(f"\nAt the end /health said: {server.get('/health').get('message', '')!r}")
     except ServerFailed as failure:
         say(f"The server failed: {failure}")
         raise SystemExit(1) from None
+
+
+def is_held(server: "ServerProcess", count: int) -> bool:
+    """Let so many sessions speak, and print the row."""
+    from benchmarks.load import climb as climb_to
+    from talking_avatar import AvatarError
+
+    try:
+        rung = climb_to(
+            server,
+            "benchmark",
+            count,
+            share=1.0,
+            seconds=RUNG_S,
+            clients=client_processes(count),
+        )
+    except AvatarError as error:
+        row(count, f"refused: {error}", *[None] * 7)
+        return False
+    latency = rung.latency_p95_ms
+    row(
+        count,
+        f"{rung.slowest_per_s:.2f}",
+        f"{rung.lateness.p50_ms:.1f}",
+        f"{rung.lateness.p99_ms:.1f}",
+        None if latency is None else f"{latency:.0f}",
+        rung.missing,
+        rung.errors,
+        None if rung.server_cores is None else f"{rung.server_cores:.2f}",
+        "yes" if rung.is_held else "no",
+    )
+    return rung.is_held
 
 
 def client_processes(sessions: int) -> int:

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.networks import Networks
 
 Row = dict[str, Any]
+Timed = Callable[[str, int, Callable[[], object]], Row]
+"""Times a path with a batch."""
 
 REFERENCE = "reference's way"
 DIFFUSERS = "reference's way by diffusers"
@@ -84,46 +87,80 @@ def measure(options: argparse.Namespace) -> Row:
     device = torch.device(options.device)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     nets = paths.make_nets(full=options.full, decoder=options.decoder)
-    width = nets.width
-    gflops = gflops_per_picture(nets, width)
+    report = yardstick(options, nets, device, dtype)
+    if options.precision:
+        report["precision"] = half_precision_errors(nets, device, nets.width)
+        for row in report["precision"]:
+            say(f"{row['precision']}: mean {row['mean']:.3f}, max {row['max']} of 255")
+        say("")
+    timed = partial(time_row, device, report["limit"], options.seconds)
+    report["rows"] = [
+        *reference_rows(options, nets, device, dtype, timed),
+        *our_rows(options, nets.to(device, dtype), device, dtype, timed),
+    ]
+    compare(report)
+    return report
+
+
+def yardstick(
+    options: argparse.Namespace, nets: Networks, device: torch.device, dtype: torch.dtype
+) -> Row:
+    """Return what is measured on, and how many pictures a second its arithmetic allows."""
+    gflops = gflops_per_picture(nets, nets.width)
     tflops = device_tflops(device, dtype)
     limit = tflops * 1_000 / gflops
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     say(f"{name}, torch {torch.__version__}, {'full' if options.full else 'small'} networks,")
     say(f"decoder {options.decoder}, {dtype}: {gflops:.1f} GFLOP a picture, {tflops:.2f} TFLOP/s")
     say(f"reached by a matrix product, so at most {limit:.0f} pictures/s\n")
-    report: Row = {"device": name, "torch": torch.__version__, "limit": limit, "rows": []}
-    if options.precision:
-        report["precision"] = half_precision_errors(nets, device, width)
-        for row in report["precision"]:
-            say(f"{row['precision']}: mean {row['mean']:.3f}, max {row['max']} of 255")
-        say("")
+    return {"device": name, "torch": torch.__version__, "limit": limit}
 
-    def add(path: str, batch: int, work: Callable[[], object]) -> None:
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        took_s = paths.seconds(work, device, options.seconds)
-        row = {
-            "path": path,
-            "batch": batch,
-            "ms": took_s * 1_000,
-            "pictures_per_s": batch / took_s,
-            "share": batch / took_s / limit,
-            "peak_gib": peak_memory_gib(device),
-        }
-        report["rows"].append(row)
-        memory = f"{row['peak_gib']:6.1f} GiB" if row["peak_gib"] is not None else ""
-        say(
-            f"{path:40} {batch:5} {row['ms']:9.1f} ms {row['pictures_per_s']:8.1f}/s "
-            f"{row['share']:6.1%} {memory}"
-        )
 
-    def add_reference(name: str, unet: Any, decoder: Any) -> None:
-        way = paths.ReferenceWay(unet, decoder, device, dtype, width, options.reference_batch)
-        add(f"{name}, networks", way.batch, way.networks())
-        add(f"{name}, whole loop", way.batch, way.whole())
+def time_row(
+    device: torch.device,
+    limit: float,
+    spend_s: float,
+    path: str,
+    batch: int,
+    work: Callable[[], object],
+) -> Row:
+    """Time one way of working with one batch, and print its row."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    took_s = paths.seconds(work, device, spend_s)
+    row = {
+        "path": path,
+        "batch": batch,
+        "ms": took_s * 1_000,
+        "pictures_per_s": batch / took_s,
+        "share": batch / took_s / limit,
+        "peak_gib": peak_memory_gib(device),
+    }
+    memory = f"{row['peak_gib']:6.1f} GiB" if row["peak_gib"] is not None else ""
+    say(
+        f"{path:40} {batch:5} {row['ms']:9.1f} ms {row['pictures_per_s']:8.1f}/s "
+        f"{row['share']:6.1%} {memory}"
+    )
+    return row
 
-    add_reference(
+
+def reference_rows(
+    options: argparse.Namespace,
+    nets: Networks,
+    device: torch.device,
+    dtype: torch.dtype,
+    timed: Timed,
+) -> list[Row]:
+    """Of the reference's way, with our networks and, where there are, with diffusers' own."""
+
+    def time_way(name: str, unet: Any, decoder: Any) -> list[Row]:
+        way = paths.ReferenceWay(unet, decoder, device, dtype, nets.width, options.reference_batch)
+        return [
+            timed(f"{name}, networks", way.batch, way.networks()),
+            timed(f"{name}, whole loop", way.batch, way.whole()),
+        ]
+
+    rows = time_way(
         REFERENCE,
         paths.as_published(nets.unet).to(device, dtype),
         paths.as_published(nets.decoder).to(device, dtype),
@@ -133,27 +170,33 @@ def measure(options: argparse.Namespace) -> Row:
     elif importlib.util.find_spec("diffusers") is None:
         say("diffusers is not installed: its own classes are not timed")
     else:
-        add_reference(DIFFUSERS, *published_classes(options.full, device, dtype))
-    nets.to(device, dtype)
-    for size in options.batches:
-        add("listening", size, paths.listening(nets, device, size))
-    is_cuda = device.type == "cuda"
-    variants: list[tuple[str, dict[str, bool]]] = [
-        ("eager, channels-last", {"records": False, "fuses": False})
-    ]
-    if is_cuda:
-        variants.append(("eager, fused norms", {"records": False}))
-        variants.append(("recorded, fused norms", {}))
-    for variant, choices in variants:
+        rows += time_way(DIFFUSERS, *published_classes(options.full, device, dtype))
+    return rows
+
+
+def our_rows(
+    options: argparse.Namespace,
+    nets: Networks,
+    device: torch.device,
+    dtype: torch.dtype,
+    timed: Timed,
+) -> list[Row]:
+    """Of our way, as it is and without what makes it fast."""
+    rows = [timed("listening", n, paths.listening(nets, device, n)) for n in options.batches]
+    variants = {"eager, channels-last": {"records": False, "fuses": False}}
+    if device.type == "cuda":
+        variants["eager, fused norms"] = {"records": False}
+        variants["recorded, fused norms"] = {}
+    for variant, choices in variants.items():
         runner = Runner(nets, device, dtype, buckets=options.batches, **choices)
         began = time.perf_counter()
         runner.warm_up(lambda text: None)
         say(f"{variant}: warmed up in {time.perf_counter() - began:.0f} s")
         for size in runner.buckets:
-            add(f"networks, {variant}", size, paths.networks_alone(runner, size, width))
-            add(f"whole, {variant}", size, paths.whole(runner, size, width))
-    compare(report)
-    return report
+            alone = paths.networks_alone(runner, size, nets.width)
+            rows.append(timed(f"networks, {variant}", size, alone))
+            rows.append(timed(f"whole, {variant}", size, paths.whole(runner, size, nets.width)))
+    return rows
 
 
 def published_classes(full: bool, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -157,52 +157,69 @@ def line_us(form: str) -> float:
     return best_us(lambda: formatter.format(record), rounds=3)
 
 
-def measure(options: argparse.Namespace) -> Verdict:
-    """Compare, in turns."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs in turns, observed and not, and what was read of the server that is observed."""
+
+    on: list[Run]
+    off: list[Run]
+    scrape_ms: float
+    """Processor time of one."""
+    scrape_bytes: int
+    log_lines: int
+
+
+def compare(options: argparse.Namespace) -> Comparison:
+    """Run both servers, in turns."""
+    places = {"SPEAKING_PLACES": "10000"}
+    runs_on, runs_off = list[Run](), list[Run]()
+    with ExitStack() as stack:
+        on = stack.enter_context(ServerProcess(**ON, **places))
+        off = stack.enter_context(ServerProcess(**OFF, **places))
+        for pair in range(options.pairs):
+            for is_on in (True, False) if pair % 2 == 0 else (False, True):
+                if is_on:
+                    with Scraper(on):
+                        runs_on.append(run_once(on, options))
+                else:
+                    runs_off.append(run_once(off, options))
+            print(
+                f"pair {pair + 1}: {runs_on[-1].cores:.4f} and {runs_off[-1].cores:.4f} cores",
+                flush=True,
+            )
+        before_s = on.tree.cpu_s()
+        scrape_bytes = [scrape(on) for _ in range(SCRAPES)][-1]
+        scrape_ms = (on.tree.cpu_s() - before_s) / SCRAPES * 1_000
+        log_lines = len(on.log().splitlines())
+    return Comparison(runs_on, runs_off, scrape_ms, scrape_bytes, log_lines)
+
+
+def judge(found: Comparison, options: argparse.Namespace) -> Verdict:
     verdict = Verdict("observing")
     verdict.notes.append(
         f"{options.idle} idle and {options.speaking} speaking sessions, {options.pairs} pairs of "
         f"runs of {options.seconds:g} s, a scrape every {SCRAPE_EVERY_S:g} s, {speech().source}"
     )
-    places = {"SPEAKING_PLACES": "10000"}
-    with ExitStack() as stack:
-        on = stack.enter_context(ServerProcess(**ON, **places))
-        off = stack.enter_context(ServerProcess(**OFF, **places))
-        runs: dict[ServerProcess, list[Run]] = {on: [], off: []}
-        for pair in range(options.pairs):
-            for server in (on, off) if pair % 2 == 0 else (off, on):
-                with ExitStack() as scraping:
-                    if server is on:
-                        scraping.enter_context(Scraper(on))
-                    runs[server].append(run_once(server, options))
-            print(
-                f"pair {pair + 1}: {runs[on][-1].cores:.4f} and {runs[off][-1].cores:.4f} cores",
-                flush=True,
-            )
-        before_s = on.tree.cpu_s()
-        size_bytes = [scrape(on) for _ in range(SCRAPES)][-1]
-        scrape_ms = (on.tree.cpu_s() - before_s) / SCRAPES * 1_000
-        lines = len(on.log().splitlines())
-    more = [100 * (a.cpu_ms / b.cpu_ms - 1) for a, b in zip(runs[on], runs[off], strict=True)]
-    cores_off = statistics.median(run.cores for run in runs[off])
+    more = [100 * (a.cpu_ms / b.cpu_ms - 1) for a, b in zip(found.on, found.off, strict=True)]
     verdict.at_most(
         "more with metrics and JSON, median", WANTED_PERCENT, statistics.median(more), "%"
     )
     spread = statistics.stdev(more) / len(more) ** 0.5 if len(more) > 1 else None
     verdict.told("its standard error", spread, "%")
-    verdict.told("cores, with", statistics.median(run.cores for run in runs[on]))
+    verdict.told("cores, with", statistics.median(run.cores for run in found.on))
+    cores_off = statistics.median(run.cores for run in found.off)
     verdict.told("cores, without", cores_off)
-    both = [*runs[on], *runs[off]]
+    both = [*found.on, *found.off]
     verdict.at_least("frames received, of those due", 0.95, min(r.share_of_frames for r in both))
     if options.speaking:
         speech_share = min(run.share_of_speech for run in both)
         verdict.at_least("frames with speech, of those due", 0.9, speech_share)
     verdict.below("client cores", CLIENT_LIMIT, max(run.client_cores for run in both), unit="")
-    verdict.told("one scrape", scrape_ms, "ms")
-    share = scrape_ms / 1_000 / SCRAPE_EVERY_S / cores_off * 100
+    verdict.told("one scrape", found.scrape_ms, "ms")
+    share = found.scrape_ms / 1_000 / SCRAPE_EVERY_S / cores_off * 100
     verdict.at_most("scrapes alone, of what the server takes", WANTED_PERCENT, share, "%")
-    verdict.told("bytes of one", size_bytes)
-    verdict.told("lines of the log in all runs", lines)
+    verdict.told("bytes of one", found.scrape_bytes)
+    verdict.told("lines of the log in all runs", found.log_lines)
     verdict.told("one line in JSON", line_us("json"), "µs")
     verdict.told("one line for people", line_us("text"), "µs")
     verdict.told("counting a frame", counting_us(), "µs")
@@ -219,7 +236,7 @@ def main() -> int:
     add_json_argument(parser)
     options = parser.parse_args()
     try:
-        return measure(options).conclude(options.json)
+        return judge(compare(options), options).conclude(options.json)
     except SessionsRefused as refusal:
         sys.exit(f"this machine does not carry so many sessions: {refusal}")
 

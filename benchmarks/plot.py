@@ -53,13 +53,10 @@ def write_plot(
         _text(root, x, HEIGHT - BOTTOM + 16, f"{most_x * step / 5:g}", "middle", 11)
     if limit is not None:
         _line(root, [at((0, limit)), at((most_x, limit))], "#888", dashes="5 4")
-    for (name, line), color in zip(lines.items(), COLORS * len(lines), strict=False):
-        drawn = [at(point) for point in line]
-        _line(root, drawn, color)
-        for x, y in drawn:
-            circle = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": color}
-            ElementTree.SubElement(root, "circle", circle)
-        row = TOP + 18 * list(lines).index(name) + 12
+    for number, (name, line) in enumerate(lines.items()):
+        color = COLORS[number % len(COLORS)]
+        _line(root, [at(point) for point in line], color, dots=True)
+        row = TOP + 18 * number + 12
         _line(root, [(WIDTH - RIGHT + 12, row), (WIDTH - RIGHT + 32, row)], color)
         _text(root, WIDTH - RIGHT + 38, row + 4, name, "start", 12)
     ElementTree.indent(root)
@@ -73,11 +70,19 @@ def _round_up(value: float) -> float:
 
 
 def _line(
-    root: ElementTree.Element, points: Sequence[Point], color: str, *, dashes: str = "none"
+    root: ElementTree.Element,
+    points: Sequence[Point],
+    color: str,
+    *,
+    dashes: str = "none",
+    dots: bool = False,
 ) -> None:
     shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     style = {"fill": "none", "stroke": color, "stroke-width": "1.5", "stroke-dasharray": dashes}
     ElementTree.SubElement(root, "polyline", {"points": shown, **style})
+    for x, y in points if dots else ():
+        circle = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": color}
+        ElementTree.SubElement(root, "circle", circle)
 
 
 def _text(root: ElementTree.Element, x: float, y: float, text: str, anchor: str, size: int) -> None:

@@ -65,20 +65,10 @@ def drain(items: Iterable[object]) -> None:
         pass
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.preparing", description=__doc__)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=False)
-    parser.add_argument("--pictures", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1, help="torch threads on a CPU")
-    options = parser.parse_args(arguments)
-    device, count = torch.device(options.device), options.pictures
+def measure(device: torch.device, count: int, *, full: bool) -> None:
+    """Print a row for each step alone, and for all together."""
+    encoder, parser = make_nets(full=full, device=device)
     is_gpu = device.type != "cpu"  # on which the parser, of the published size, takes seconds
-    torch.set_num_threads(options.threads)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = False
-    encoder, parts = make_nets(full=options.full, device=device)
     manifest = manifests.read(SHIPPED)
     [entry] = [entry for entry in manifest.clips if entry.name == CLIP]
     count = min(count, entry.frames)
@@ -90,18 +80,18 @@ def main(arguments: list[str] | None = None) -> int:
     rate("find the face", count, lambda: seen.extend(find_meshes(pictures)))
     faces: list[Any] = []
     rate("cut out", count, lambda: faces.extend(find_face(one, has_parser=True) for one in seen))
+    given = [face.pixels for face in faces]
     for batch in (1, BATCH):
-        for name, parser_net in [("encode", None), *[("encode and parse", parts)] * is_gpu]:
+        for name, parser_net in [("encode", None), *[("encode and parse", parser)] * is_gpu]:
             nets = FaceNets(encoder, parser_net, device, batch=batch)
             nets.warm_up()
-            given = [face.pixels for face in faces]
             rate(f"{name}, {batch} at a time", count, lambda: drain(nets.each(given)))  # noqa: B023
     skins = [np.where(oval_region(f.mesh, crop_box(f.box)), SKIN, 0).astype("u1") for f in faces]
     rate("mask", count, lambda: list(map(patch_and_mask, faces, skins)))
     rate("mask by the oval", count, lambda: [patch_and_mask(face, None) for face in faces])
     made: list[FaceClip] = []
     for batch in (1, BATCH):
-        preparer = ClipPreparer(encoder, parts if is_gpu else None, device, batch=batch)
+        preparer = ClipPreparer(encoder, parser if is_gpu else None, device, batch=batch)
         rate(
             f"**all, {batch} at a time**",
             count,
@@ -110,6 +100,21 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="avatar-preparing-") as folder:
         provenance = Provenance(manifest.version, "parsing")
         rate("write", count, lambda: write_clip(Path(folder), CLIP, made[0], provenance))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.preparing", description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--full", action=argparse.BooleanOptionalAction, default=False)
+    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1, help="torch threads on a CPU")
+    options = parser.parse_args(arguments)
+    device = torch.device(options.device)
+    torch.set_num_threads(options.threads)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
+    measure(device, options.pictures, full=options.full)
     return 0
 
 

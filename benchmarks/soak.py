@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -80,15 +81,22 @@ async def come_and_go(server: Server, user_id: str, spoken: Speech, seen: Counte
             await asyncio.sleep(1.0)
 
 
-def slope_mib_an_hour(times_s: list[float], memory_bytes: list[int]) -> float:
+class Sample(NamedTuple):
+    """The memory of all processes at a moment."""
+
+    at_s: float
+    mib: float
+
+
+def slope_mib_an_hour(samples: list[Sample]) -> float:
     """Of the line of least squares."""
-    slope, _ = np.polyfit(np.asarray(times_s) / 3_600, np.asarray(memory_bytes) / MIB, 1)
+    at_s, mib = zip(*samples, strict=True)
+    slope, _ = np.polyfit(np.asarray(at_s) / 3_600, mib, 1)
     return float(slope)
 
 
 async def measure(server: Server, options: argparse.Namespace) -> Verdict:
     assert server.tree is not None
-    verdict = Verdict("soak")
     spoken, seen = speech(), Counter[str]()
     await first_sessions(server, options, spoken)
     before = await asyncio.to_thread(held_by, server)
@@ -96,40 +104,54 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
         asyncio.create_task(come_and_go(server, options.user_id, spoken, seen))
         for _ in range(options.at_once)
     ]
-    began_s, times_s, memory = time.monotonic(), list[float](), list[int]()
-    while (now_s := time.monotonic() - began_s) < options.minutes * 60:
-        times_s.append(now_s)
-        held = await asyncio.to_thread(held_by, server, asks_for_tasks=False)
-        memory.append(sum(one.memory_bytes for one in held))
-        if len(memory) % 12 == 1:
-            print(f"{now_s / 60:5.1f} min  {memory[-1] / MIB:7.1f} MiB  {dict(seen)}", flush=True)
-        if len(memory) % 60 == 1:
-            print("", *held, sep="\n    ", flush=True)
-        await asyncio.sleep(SAMPLE_EVERY_S)
+    samples = await sample_memory(server, options.minutes * 60, seen)
     for visitor in visitors:
         visitor.cancel()
     await asyncio.gather(*visitors, return_exceptions=True)
     await asyncio.sleep(SETTLE_S)
     after = await asyncio.to_thread(held_by, server)
     print("after all sessions have gone", *after, sep="\n    ", flush=True)
+    verdict = Verdict("soak")
     warm_s = min(options.warm_up_minutes, options.minutes / 3) * 60
-    counted = [(t, m) for t, m in zip(times_s, memory, strict=True) if t >= warm_s]
-    slope = slope_mib_an_hour([t for t, _ in counted], [m for _, m in counted])
     verdict.notes.append(
         f"{options.minutes:g} minutes, the first {warm_s / 60:.1f} not counted, {options.at_once} "
         f"sessions at a time, {spoken.source}"
     )
-    verdict.at_most("memory an hour", MOST_MIB_AN_HOUR, slope, "MiB")
+    judge(verdict, [sample for sample in samples if sample.at_s >= warm_s], before, after, seen)
+    return verdict
+
+
+async def sample_memory(server: Server, seconds: float, seen: Counter[str]) -> list[Sample]:
+    """Read the memory of all processes now and then, and print some of it."""
+    began_s, samples = time.monotonic(), list[Sample]()
+    while (now_s := time.monotonic() - began_s) < seconds:
+        held = await asyncio.to_thread(held_by, server, asks_for_tasks=False)
+        samples.append(Sample(now_s, sum(one.memory_bytes for one in held) / MIB))
+        if len(samples) % 12 == 1:
+            print(f"{now_s / 60:5.1f} min  {samples[-1].mib:7.1f} MiB  {dict(seen)}", flush=True)
+        if len(samples) % 60 == 1:
+            print("", *held, sep="\n    ", flush=True)
+        await asyncio.sleep(SAMPLE_EVERY_S)
+    return samples
+
+
+def judge(
+    verdict: Verdict,
+    samples: list[Sample],
+    before: list[Held],
+    after: list[Held],
+    seen: Counter[str],
+) -> None:
+    verdict.at_most("memory an hour", MOST_MIB_AN_HOUR, slope_mib_an_hour(samples), "MiB")
     for what in ("tasks", "descriptors", "sockets", "threads"):
         verdict.at_most(f"{what} left", 0, left(what, before, after))
-    verdict.told("memory when warm", counted[0][1] / MIB, "MiB")
-    verdict.told("memory at the end", memory[-1] / MIB, "MiB")
+    verdict.told("memory when warm", samples[0].mib, "MiB")
+    verdict.told("memory at the end", samples[-1].mib, "MiB")
     verdict.at_least("sessions", 2, seen["sessions"])
     verdict.told("frames", seen["frames"])
     verdict.none_of("ERROR messages", seen["errors"])
     verdict.told("refused for capacity", seen["refused"])
     verdict.none_of("sessions that failed", seen["failures"])
-    return verdict
 
 
 async def first_sessions(server: Server, options: argparse.Namespace, spoken: Speech) -> None:

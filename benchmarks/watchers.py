@@ -106,15 +106,25 @@ class Owner:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
 
-async def join(address: str, owner: Owner, user: str, *, is_binary: bool) -> RawStream:
-    return await connect(
-        address,
-        user,
-        owner.session_id,
-        {"role": "watch", "watch_token": owner.token},
-        is_binary=is_binary,
-        names_session=True,
-    )
+async def join(
+    address: str, owner: Owner, user: str, count: int, *, is_binary: bool
+) -> list[RawStream]:
+    """Let so many watch, a little after each other."""
+    watchers = []
+    for _ in range(count):
+        watchers.append(
+            await connect(
+                address,
+                user,
+                owner.session_id,
+                {"role": "watch", "watch_token": owner.token},
+                is_binary=is_binary,
+                names_session=True,
+            )
+        )
+        await asyncio.sleep(1 / JOINS_PER_S)
+    await asyncio.gather(*(watcher.opened for watcher in watchers))
+    return watchers
 
 
 async def measure_phase(server: Server, watchers: list[RawStream], seconds: float) -> Phase:
@@ -165,13 +175,9 @@ async def measure(server: Server, options: argparse.Namespace) -> Verdict:
         verdict.told(
             "lateness p99 before anybody watches", unwatched.p99_ms if unwatched else None, "ms"
         )
-        watchers = []
-        for _ in range(options.watchers):
-            watchers.append(
-                await join(server.address, owner, options.user_id, is_binary=options.binary)
-            )
-            await asyncio.sleep(1 / JOINS_PER_S)
-        await asyncio.gather(*(watcher.opened for watcher in watchers))
+        watchers = await join(
+            server.address, owner, options.user_id, options.watchers, is_binary=options.binary
+        )
         await asyncio.sleep(WARM_UP_S)
         together = await measure_phase(server, watchers, options.seconds)
         watchers[0].stop_reading()

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.leftovers import Held
 from benchmarks.load import ClientWork, shares
 from benchmarks.plot import write_plot
-from benchmarks.soak import left, slope_mib_an_hour
+from benchmarks.soak import Sample, left, slope_mib_an_hour
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -41,9 +41,8 @@ def test_a_plot_has_a_line_and_a_name_for_each(tmp_path: Path) -> None:
 
 
 def test_memory_that_grows_evenly_has_that_slope() -> None:
-    times_s = [float(second) for second in range(0, 3_600, 5)]
-    memory = [round(100 * 2**20 + second / 3_600 * 7 * 2**20) for second in times_s]
-    assert slope_mib_an_hour(times_s, memory) == pytest.approx(7.0, abs=0.01)
+    samples = [Sample(second, 100 + second / 3_600 * 7) for second in range(0, 3_600, 5)]
+    assert slope_mib_an_hour(samples) == pytest.approx(7.0, abs=0.01)
 
 
 def test_what_is_left_is_counted_in_processes_that_still_run() -> None:
