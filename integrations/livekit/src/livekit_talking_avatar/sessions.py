@@ -12,9 +12,7 @@ from typing import Any
 from livekit import api, rtc
 from livekit.agents import AgentSession, UserStateChangedEvent, get_job_context
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
-from livekit.agents.voice.avatar import (
-    AvatarRunner,
-)
+from livekit.agents.voice.avatar import AvatarRunner
 from livekit.agents.voice.avatar import AvatarSession as BaseAvatarSession
 
 from livekit_talking_avatar.generator import AvatarVideoGenerator, check_sample_rate
@@ -171,7 +169,20 @@ class AvatarSession(BaseAvatarSession[Any]):
         agent_session.output.replace_audio_tail(
             WorkerVoice(room, avatar_identity=self._identity, sample_rate=self._sample_rate)
         )
-        livekit_token = (
+        connection = Connection(
+            livekit_url=url,
+            livekit_token=self._token_to_join(room, agent_identity, key, secret),
+            server=self._server,
+            user_id=self._user_id,
+            token=self._token,
+            agent_identity=agent_identity,
+            sample_rate=self._sample_rate,
+        )
+        self._worker = WorkerProcess(connection, is_wanted=room.isconnected)
+
+    def _token_to_join(self, room: rtc.Room, agent_identity: str, key: str, secret: str) -> str:
+        """Return the token of a participant whose tracks count as the agent's."""
+        return (
             api.AccessToken(key, secret)
             .with_kind("agent")
             .with_identity(self._identity)
@@ -180,16 +191,6 @@ class AvatarSession(BaseAvatarSession[Any]):
             .with_attributes({ATTRIBUTE_PUBLISH_ON_BEHALF: agent_identity})
             .to_jwt()
         )
-        connection = Connection(
-            livekit_url=url,
-            livekit_token=livekit_token,
-            server=self._server,
-            user_id=self._user_id,
-            token=self._token,
-            agent_identity=agent_identity,
-            sample_rate=self._sample_rate,
-        )
-        self._worker = WorkerProcess(connection, is_wanted=room.isconnected)
 
     async def aclose(self) -> None:
         """End the worker."""
