@@ -22,7 +22,14 @@ from benchmarks.leftovers import Held, held_by
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict
-from talking_avatar import AvatarClient, AvatarError, Frame, ServerError, SessionRefused
+from talking_avatar import (
+    AvatarClient,
+    AvatarError,
+    Frame,
+    ServerError,
+    SessionRefused,
+    SpeechRefused,
+)
 
 MIB = 1024 * 1024
 FIRST_SESSIONS = 8
@@ -72,6 +79,8 @@ async def come_and_go(server: Server, user_id: str, spoken: Speech, seen: Counte
     while True:
         try:
             await live(server, user_id, spoken, seen)
+        except SpeechRefused:
+            seen["refused"] += 1
         except SessionRefused as refused:
             seen["refused" if refused.code == "RATE_LIMIT_EXCEEDED" else "failures"] += 1
             await asyncio.sleep(1.0)
