@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import msgspec
-from setproctitle import setproctitle
+from setproctitle import setproctitle, setthreadtitle
 
 from inference import process_settings
 from musetalk_site.processes.control import ControlSocket, control_pair
@@ -32,6 +32,9 @@ from musetalk_site.processes.messages import MAX_BYTES, Exited, Fork, Forked, Fo
 FORK_SERVER_TITLE = "manage.py serve: fork server"
 APP_TITLE = "manage.py serve: app process {}"
 """As `ps` shows them."""
+FORK_SERVER_NAME = "fork-server"
+"""As `top` shows it. One word: Python, which warns where a process with threads forks, looks for
+their number so many words behind this name."""
 _NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM)
 """They wait in a process that was just forked until it can take them."""
 
@@ -165,6 +168,7 @@ class ForkServer:
 def _serve(requests: socket.socket, run: Run) -> NoReturn:
     """Fork until the supervisor is gone."""
     setproctitle(FORK_SERVER_TITLE)
+    setthreadtitle(FORK_SERVER_NAME)
     signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
     ended, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

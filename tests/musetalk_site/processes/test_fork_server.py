@@ -108,6 +108,26 @@ def test_what_is_imported_holds_nothing_that_is_one_processs_own() -> None:
     }
 
 
+def test_python_warns_of_no_threads_whatever_the_priority() -> None:
+    """It did in one that gives way: of the numbers in /proc, it took the priority's."""
+    program = """
+        import warnings
+
+        async def main(forks):
+            forks.start()
+            child = await forks.fork(1, control_pair()[1], [])
+            tell(status=await child.wait())
+            forks.close()
+
+        os.nice(5)
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", category=ResourceWarning)  # of the sockets of this test
+        warnings.showwarning = lambda message, *_, **__: tell(warned=str(message))
+        asyncio.run(main(ForkServer(lambda *_: None, imports=["numpy"])))
+        """
+    assert told(program) == [{"status": 0}]
+
+
 def test_signals_to_all_leave_the_fork_server_and_reach_processes_that_just_began() -> None:
     said = told(
         """
