@@ -21,9 +21,8 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -72,7 +71,7 @@ OFFER_S = 1.0
 """An offer that was not accepted for so long is withdrawn: the gateway answers within a round trip
 of the channel layer, or its client is gone."""
 
-COUNT_EVERY_S = 0.02
+COUNT_EVERY_S = FRAME_S
 """How old the number of speaking sessions may be that frames report."""
 
 DRAIN_S = 3.0
@@ -282,25 +281,27 @@ class Host:
         if hosted is None:
             return  # of an earlier claim, or of a session that ended here
         session = hosted.session
-        with self._guard(session):
-            now_s = session.last_message_s = self._clock.now_s()
-            match message:
-                case SessionAccepted():
-                    self._accept(session, message, now_s)
-                case SessionStop():
-                    self._end(session, None)
-                case AudioChunk():
-                    session.push_audio(message, now_s)
-                case SpeechEnd():
-                    session.end_speech(message)
-                case ClipChange():
-                    session.change_clip(message)
-                case ListeningChange():
-                    session.change_listening(message)
-                case ActionStart():
-                    session.start_action(message)
-                case SpeechInterrupt():
-                    session.interrupt(message, now_s)
+        session.last_message_s = self._clock.now_s()
+        self._guarded(session, partial(self._take, session, message), session.last_message_s)
+
+    def _take(self, session: WorkerSession, message: LayerMessage, now_s: float) -> None:
+        match message:
+            case SessionAccepted():
+                self._accept(session, message, now_s)
+            case SessionStop():
+                self._end(session, None)
+            case AudioChunk():
+                session.push_audio(message, now_s)
+            case SpeechEnd():
+                session.end_speech(message)
+            case ClipChange():
+                session.change_clip(message)
+            case ListeningChange():
+                session.change_listening(message)
+            case ActionStart():
+                session.start_action(message)
+            case SpeechInterrupt():
+                session.interrupt(message, now_s)
 
     async def _open(self, start: SessionStart, worker_channel: str) -> None:
         """Open the avatar and make the offer, or refuse with the reason."""
@@ -337,8 +338,7 @@ class Host:
     ) -> WorkerSession:
         def open_stream(take: TakeOutcome) -> LiveStream:
             def take_guarded(outcome: Outcome, now_s: float) -> None:
-                with self._guard(session):
-                    take(outcome, now_s)
+                self._guarded(session, partial(take, outcome), now_s)
 
             return self._pipeline.open_stream(
                 start.claim_id, opened.clips, opened.avatar, take_guarded
@@ -442,28 +442,25 @@ class Host:
             return
         if now_s - self._speaking_at_s >= COUNT_EVERY_S:
             self._count_speaking(now_s)
-        with self._guard(session):
-            session.tick(now_s)
-            self._schedule_next(session)
+        self._guarded(session, partial(self._plan, session), now_s)
+
+    def _plan(self, session: WorkerSession, now_s: float) -> None:
+        session.tick(now_s)
+        self._schedule_next(session)
 
     def _schedule_next(self, session: WorkerSession) -> None:
         """Send what was just planned when it is due, and plan what follows in time."""
-
-        def flush(now_s: float) -> None:
-            with self._guard(session):
-                session.flush(now_s)
-
+        flush = partial(self._guarded, session, session.flush)
         self._deadlines.at(session.newest_due_s, flush)
         self._deadlines.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
 
     def _log_fields(self, session: WorkerSession) -> dict[str, str]:
         return {**session.start.log_fields, "engine": self._engine.name}
 
-    @contextmanager
-    def _guard(self, session: WorkerSession) -> Iterator[None]:
-        """End this session alone at a fault inside, so that its gateway claims again."""
+    def _guarded(self, session: WorkerSession, step: Callable[[float], None], now_s: float) -> None:
+        """Take a step; at a fault end this session alone, so that its gateway claims again."""
         try:
-            yield
+            step(now_s)
         except Exception:
             log.exception(
                 "session %s: ended by a fault",
