@@ -146,7 +146,7 @@ def _make_clips(
     meter.tell("choose", 0.5)
     if names is None:
         choice = choose(appearance, material.is_usable, material.is_cut)
-        names = _standard_names(choice.stretches)
+        names = _standard_names(stretch.state for stretch in choice.stretches)
     else:
         choice = choose_named(appearance, material.is_usable, material.ranges, names)
     clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
@@ -202,9 +202,9 @@ def _keep_teeth(texture: NDArray[np.float16] | None, assets: AssetWriter) -> Non
         assets.add_array(TEETH_NAME, texture)
 
 
-def _standard_names(stretches: list[Stretch]) -> list[str]:
+def _standard_names(states: Iterable[ClipState]) -> list[str]:
     free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
-    return [next(free[stretch.state]) for stretch in stretches]
+    return [next(free[state]) for state in states]
 
 
 def _clip(
@@ -255,12 +255,11 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
         _keep_teeth(own_teeth([(picture, seen[0])], seen[0]), assets)
     hush = Hush(seen)
     picture, landmarks = hush.shut(0, picture), hush.landmarks()[0]
-    free = {state: iter(names) for state, names in STANDARD_CLIPS.items()}
+    names = _standard_names(life.state for life in LIVES)
     made = []
-    for life in LIVES:
+    for name, life in zip(names, LIVES, strict=True):
         shown = moved_landmarks(landmarks, life)
         appearance = Appearance.of(shown, np.zeros((life.frames, 1, 1), np.uint8))
-        name = next(free[life.state])
         distances, steps = appearance.distances(0), appearance.steps()
         usual = float(np.percentile(steps[1:], 99))
         exits = cutting.exits(distances, usual)

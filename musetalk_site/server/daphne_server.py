@@ -73,43 +73,39 @@ class StartFailed(Exception):
 
 
 class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
-    """Daphne's server with a life before and after its connections.
-
-    ``started`` is awaited when the loop runs and connections are taken; if it raises, the server
-    ends and `run` raises StartFailed. ``told`` is awaited when no new connections are taken any
-    more: it says goodbye to clients. ``ended`` is awaited when all connections are gone.
-    """
+    """Daphne's server with a life before and after its connections."""
 
     def __init__(
         self,
         application: Any,
         *,
         endpoints: list[str],
-        started: Callable[[], Awaitable[None]],
-        told: Callable[[], Awaitable[None]],
-        ended: Callable[[], Awaitable[None]],
+        on_started: Callable[[], Awaitable[None]],
+        on_closing: Callable[[], Awaitable[None]],
+        on_ended: Callable[[], Awaitable[None]],
         max_body_bytes: int = MAX_BODY_BYTES,
         check_large_body: Callable[..., Callable[[], None] | None] = lambda *request: None,
         listening: socket.socket | None = None,
         hand_over: HandOver | None = None,
         drain_s: float = 0.0,
-        draining: Callable[[float], Awaitable[None]] | None = None,
+        on_draining: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare to serve.
 
         Args:
             application: The site's ASGI application.
             endpoints: Where to listen, in Twisted's words; only without ``listening``.
-            started: See the class, as for the next two.
-            told: See the class.
-            ended: See the class.
+            on_started: Awaited when the loop runs and connections are taken; if it raises, the
+                server ends and `run` raises StartFailed.
+            on_closing: Awaited when no new connections are taken any more: says goodbye to clients.
+            on_ended: Awaited when all connections are gone.
             max_body_bytes: The largest body that anybody may send.
             check_large_body: Raises BodyRefused for a large body that is not accepted; returns
                 what is still to be asked about it, which raises that, too.
             listening: A socket that listens already, shared with other processes.
             hand_over: Has streams placed, among the processes that share the socket.
             drain_s: For how long open streams may continue after SIGTERM.
-            draining: Called at its beginning.
+            on_draining: Awaited at the beginning of that time, and given its length.
         """
         super().__init__(
             _with_readers(application),
@@ -128,13 +124,13 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         self._hand_over = hand_over
         if listening is not None:
             self.endpoints: list[str] = []
-        self._started = started
-        self._told = told
-        self._ended = ended
+        self._on_started = on_started
+        self._on_closing = on_closing
+        self._on_ended = on_ended
         self._ports: list[Any] = []
         self._failure: str | None = None
         self._drain_s = drain_s
-        self._draining = draining
+        self._on_draining = on_draining
         self._is_draining = False
         self._no_streams = asyncio.Event()
         """Set while it drains."""
@@ -154,14 +150,14 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
 
     def drain(self) -> None:
         """End the server when its streams have ended, or their time is over; twice: at once."""
-        if self._is_draining or self._draining is None or not (self._drain_s and self.streams):
+        if self._is_draining or self._on_draining is None or not (self._drain_s and self.streams):
             self.stop()
             return
         self._is_draining = True
-        self._spawn(self._drain(self._draining))
+        self._spawn(self._drain(self._on_draining))
 
-    async def _drain(self, draining: Callable[[float], Awaitable[None]]) -> None:
-        await self._attempt(lambda: draining(self._drain_s))
+    async def _drain(self, on_draining: Callable[[float], Awaitable[None]]) -> None:
+        await self._attempt(lambda: on_draining(self._drain_s))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._no_streams.wait(), self._drain_s)
         self.stop()
@@ -253,7 +249,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
     def _begin(self) -> None:
         async def begin() -> None:
             try:
-                await self._started()
+                await self._on_started()
             except Exception as error:
                 log.debug("start failed", exc_info=True)
                 self.fail(str(error) or repr(error))
@@ -267,7 +263,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         """Stop listening, say goodbye, give everybody a moment, cancel the rest."""
         for port in self._ports:
             await defer.maybeDeferred(port.stopListening).asFuture(twisted_loop)
-        await self._attempt(self._told)
+        await self._attempt(self._on_closing)
         if self._open():
             try:
                 await asyncio.wait_for(self._none_open.wait(), FAREWELL_S)
@@ -283,7 +279,7 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
             application.cancel()
         if running:
             await asyncio.wait(running, timeout=CANCEL_S)
-        await self._attempt(self._ended)
+        await self._attempt(self._on_ended)
 
     @staticmethod
     async def _attempt(step: Callable[[], Awaitable[None]]) -> None:

@@ -47,7 +47,7 @@ class DeviceLifecycle:
     def live(self) -> "Iterator[LoadedModel]":
         """For work that a session waits for; the EngineError's class says what to expect."""
         nets = self._alive()
-        with self._told(nets), nets.live():
+        with self._as_engine_errors(nets), nets.live():
             yield nets
 
     @contextmanager
@@ -56,7 +56,7 @@ class DeviceLifecycle:
         nets = self.loaded
         if nets is None:
             raise EngineError(self._recovery.state().message)
-        with self._told(nets), nets.beside():
+        with self._as_engine_errors(nets), nets.beside():
             yield nets
 
     def _alive(self) -> "LoadedModel":
@@ -78,7 +78,7 @@ class DeviceLifecycle:
             return nets
 
     @contextmanager
-    def _told(self, nets: "LoadedModel") -> Iterator[None]:
+    def _as_engine_errors(self, nets: "LoadedModel") -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -87,9 +87,8 @@ class DeviceLifecycle:
             if is_out_of_memory(error):
                 reason = "the device's memory is too small for one picture"
                 raise EngineOutOfMemory(reason) from error
-            if (
-                self.loaded is nets
-            ):  # or another thread met the fault before, and others may be back
+            # Else another thread met the fault before, and others may be loaded already.
+            if self.loaded is nets:
                 self.fail(error)
             raise EngineError(self._recovery.state().message) from None
 

@@ -286,25 +286,22 @@ class MuseTalkEngine:
         """
         with self.nets.live() as loaded:
             tokens = loaded.tokens(windows)
-        heard: list[list[Features]] = []
-        span = SAMPLES_PER_FRAME + self.context.after
-        for window, frames in zip(windows, tokens, strict=True):
-            samples = window.samples
-            weights = [
-                # Of a window of several frames, each is judged by what one of its own would hold.
-                speech_weight(
-                    samples[begin - self.context.before : begin + span],
-                    self.context.before,
-                    self.context.before + SAMPLES_PER_FRAME,
-                )
-                for begin in range(
-                    self.context.before,
-                    self.context.before + window.frames * SAMPLES_PER_FRAME,
-                    SAMPLES_PER_FRAME,
-                )
-            ]
-            heard.append([pack(one, weight) for one, weight in zip(frames, weights, strict=True)])
-        return heard
+        return [
+            [pack(one, weight) for one, weight in zip(frames, weights, strict=True)]
+            for frames, weights in zip(tokens, map(self._weights, windows), strict=True)
+        ]
+
+    def _weights(self, window: AudioWindow) -> list[float]:
+        """Return how much of each frame's mouth is shown, 0..1.
+
+        Of a window of several frames, each is judged by what one of its own would hold.
+        """
+        before, frame = self.context.before, SAMPLES_PER_FRAME
+        length = before + frame + self.context.after
+        return [
+            speech_weight(window.samples[begin : begin + length], before, before + frame)
+            for begin in range(0, window.frames * frame, frame)
+        ]
 
     def render(self, jobs: Sequence[RenderJob]) -> list[Patch | RenderRefusal | None]:
         """Patches; None in silence and for pictures without a face."""

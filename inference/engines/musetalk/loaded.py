@@ -174,7 +174,7 @@ def load_nets(
         sizes = sizes[:3]
     read = partial(load_networks, tree, decoder=decoder)
     place = partial(_place, where, sizes=sizes, context=context, check_open=check_open)
-    with _telling_why(where), using(where):
+    with _as_unavailable(where), using(where):
         loaded = place(nets or read(), dtype)
         if dtype is torch.float16 and not _is_finite(loaded):
             log.warning("%s: half precision gives no numbers here; single is used", where)
@@ -182,14 +182,14 @@ def load_nets(
             loaded = place(read(), torch.float32)
         synchronize(where)
         with loaded.live():
-            _choose_overlap(loaded, context, check_open)
-            _measure_or_recall(loaded, context, check_open, known_times)
-            _measure_overhead(loaded, context, check_open)
+            _choose_overlap(loaded, check_open)
+            _measure_or_recall(loaded, check_open, known_times)
+            _measure_overhead(loaded, check_open)
     return loaded
 
 
 @contextmanager
-def _telling_why(where: torch.device) -> Iterator[None]:
+def _as_unavailable(where: torch.device) -> Iterator[None]:
     """Make EngineUnavailable of what the device raises inside."""
     try:
         yield
@@ -260,7 +260,6 @@ def _is_finite(loaded: LoadedModel) -> bool:
 
 def _measure_or_recall(
     loaded: LoadedModel,
-    context: AudioContext,
     check_open: Callable[[], None],
     known: KnownTimes | None,
 ) -> None:
@@ -270,29 +269,27 @@ def _measure_or_recall(
     times = {} if known is None else known.read(key)
     recalled = tuple(size for size in runner.buckets if size in times)
     if not recalled:
-        _measure_all(loaded, context, check_open)
+        _measure_all(loaded, check_open)
         if known is not None and max(runner.milliseconds.values()) <= TOO_SLOW_MS:
             known.write(key, runner.milliseconds)  # others may be better on a quieter machine
         return
     runner.buckets = recalled
     runner.milliseconds = {size: times[size] for size in recalled}
     # The first call takes longer than those after it, and shows that there can be one.
-    if (batch := _starting(loaded, recalled[0], context)()) is None:
+    if (batch := _starting(loaded, recalled[0])()) is None:
         runner.forget(recalled[0])
     else:
         batch.wait()
 
 
-def _measure_all(
-    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
-) -> None:
+def _measure_all(loaded: LoadedModel, check_open: Callable[[], None]) -> None:
     """Measure what a batch of each bucket takes.
 
     None larger than one that is too slow for a stream, or that memory is short of.
     """
     runner = loaded.runner
     for size in runner.buckets:
-        took_ms = _measure(loaded, size, context, check_open)
+        took_ms = _measure(loaded, size, check_open)
         if took_ms is None:
             runner.forget(size)
             break
@@ -304,27 +301,23 @@ def _measure_all(
             break
 
 
-def _measure_overhead(
-    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
-) -> None:
+def _measure_overhead(loaded: LoadedModel, check_open: Callable[[], None]) -> None:
     """Measure what the smallest batch takes more where no other is under way."""
     if loaded.concurrency > 1:
         size = loaded.runner.buckets[0]
-        alone_ms = _measure(loaded, size, context, check_open, under_way=1)
+        alone_ms = _measure(loaded, size, check_open, under_way=1)
         loaded.overhead_ms = max(0.0, (alone_ms or 0.0) - loaded.milliseconds[size])
 
 
-def _choose_overlap(
-    loaded: LoadedModel, context: AudioContext, check_open: Callable[[], None]
-) -> None:
+def _choose_overlap(loaded: LoadedModel, check_open: Callable[[], None]) -> None:
     """Decode one batch beside the UNet of the next if that is faster on this device."""
     runner = loaded.runner
     if not runner.overlaps:
         return
     size = max(size for size in runner.buckets if size <= max(OVERLAP_SIZE, runner.buckets[0]))
-    beside_ms = _measure(loaded, size, context, check_open)
+    beside_ms = _measure(loaded, size, check_open)
     runner.overlaps = False
-    alone_ms = _measure(loaded, size, context, check_open)
+    alone_ms = _measure(loaded, size, check_open)
     if beside_ms is None or alone_ms is None:
         return
     runner.overlaps = beside_ms < alone_ms
@@ -339,7 +332,6 @@ def _choose_overlap(
 def _measure(
     loaded: LoadedModel,
     size: int,
-    context: AudioContext,
     check_open: Callable[[], None],
     *,
     under_way: int | None = None,
@@ -350,7 +342,7 @@ def _measure(
     short for it. The median over `MEASURE_S`, without the first, which finds the device idle; where
     they are slow, the second one alone.
     """
-    start = _starting(loaded, size, context)
+    start = _starting(loaded, size)
     queued: deque[Queued] = deque()
     ends_s: list[float] = []
     end_s = time.perf_counter() + MEASURE_S
@@ -370,9 +362,9 @@ def _measure(
     return statistics.median(after - before for before, after in itertools.pairwise(ends_s)) * 1_000
 
 
-def _starting(loaded: LoadedModel, size: int, context: AudioContext) -> Callable[[], Queued | None]:
+def _starting(loaded: LoadedModel, size: int) -> Callable[[], Queued | None]:
     """What hears ``size`` sessions and starts their batch; None if memory is too short for it."""
-    silence = np.zeros(context.before + SAMPLES_PER_FRAME + context.after, np.float32)
+    silence = np.zeros(loaded.window.before + SAMPLES_PER_FRAME + loaded.window.after, np.float32)
     windows = [AudioWindow(silence, 1)] * size
     picture = np.full((768, 512), 128, np.uint8)
     faces = FaceClip(

@@ -73,7 +73,7 @@ async def started():
     print("started", flush=True)
 
 
-async def told():
+async def closing():
     say_goodbye.set()
 
 
@@ -88,8 +88,8 @@ if "--impatient" in sys.argv:
 StreamServer(
     application,
     endpoints=build_endpoint_description_strings(host="127.0.0.1", port=int(sys.argv[1])),
-    started=started,
-    told=told,
-    ended=ended,
+    on_started=started,
+    on_closing=closing,
+    on_ended=ended,
 ).run()
 print("run returned", flush=True)
