@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
@@ -45,15 +45,18 @@ class AvatarCache:
     async def open(self, name: str, version: str) -> OpenAvatar:
         """Return the avatar in the folder ``name``.
 
-        Raises AvatarError if there is none, or it cannot be used.
-
         An unused avatar is kept until another is opened.
+
+        Raises:
+            AvatarError: There is none, or it cannot be used.
         """
         folder = self._library.find(name)
         key = (name, version)
         if key not in self._opened:
             loop = asyncio.get_running_loop()
-            clips = await loop.run_in_executor(self._pool, self._open_clips, folder)
+            clips = await loop.run_in_executor(
+                self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
+            )
             avatar = await self._engine.open_avatar(folder, clips.manifest)
             self._forget_unused()
             if key in self._opened:  # by another session, while this one waited
@@ -61,9 +64,6 @@ class AvatarCache:
             else:
                 self._opened[key] = OpenAvatar(clips, avatar)
         return self._opened[key]
-
-    def _open_clips(self, folder: Path) -> AvatarClips:
-        return AvatarClips(folder, self._cache, profile=self._profile)
 
     def _forget_unused(self) -> None:
         used = {id(clips) for clips in self._in_use()}

@@ -84,6 +84,7 @@ class _Process:
 class _Question:
     """A process waits for the answers of the others."""
 
+    number: int
     asker: int
     request: int
     missing: set[int]
@@ -304,6 +305,7 @@ class Supervisor:
         number, self._next_question = self._next_question, self._next_question + 1
         others = {n for n in self._processes if n != asker.number}
         question = _Question(
+            number,
             asker.number,
             message.request,
             others,
@@ -326,9 +328,7 @@ class Supervisor:
             self._send(asker, AnswerOfOther(question.request, content))
         question.missing.discard(process)
         if not question.missing:
-            for number, each in list(self._questions.items()):
-                if each is question:
-                    self._end_question(number)
+            self._end_question(question.number)
 
     def _end_question(self, number: int) -> None:
         question = self._questions.pop(number, None)

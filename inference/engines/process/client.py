@@ -203,13 +203,8 @@ class EngineProcessClient:
     def _fail_all(self) -> None:
         """Nothing that was requested will be answered."""
         self._stream = None
-        self._state = State(
-            is_healthy=False,
-            message=RESTARTING,
-            capacity=self._state.capacity,
-            lead_s=self._state.lead_s,
-            waiting=0,
-            speaking_elsewhere=0,
+        self._state = msgspec.structs.replace(
+            self._state, is_healthy=False, message=RESTARTING, waiting=0, speaking_elsewhere=0
         )
         for avatar in self._avatars.values():
             avatar.regions.clear()

@@ -54,13 +54,13 @@ class Command(CheckedCommand):
             from musetalk_site.process_end import end_process
 
         try:
-            event_loop.run(_work_until_told_to_end(application, prepares=options["prepare"]))
+            event_loop.run(_work_until_stopped(application, prepares=options["prepare"]))
         except EngineUnavailable as error:
             raise CommandError(f"Cannot start: {error}") from None
         end_process()
 
 
-async def _work_until_told_to_end(application: "Application", *, prepares: bool) -> None:
+async def _work_until_stopped(application: "Application", *, prepares: bool) -> None:
     from avatars_app.preparation.runner import PreparationRunner
     from inference.worker import InferenceWorker
     from musetalk_site.telemetry.spans import Spans
@@ -69,27 +69,27 @@ async def _work_until_told_to_end(application: "Application", *, prepares: bool)
     watchdog = Watchdog()
     spans = Spans(settings.TRACES_URL, settings.VERSION)
     spans.start()
-    told = asyncio.Event()
+    stop = asyncio.Event()
     faults: list[str] = []
 
     def die(reason: str) -> None:
         faults.append(reason)
-        told.set()
+        stop.set()
 
     worker = InferenceWorker(application, on_death=die, ends_with_engine=True)
     preparation_runner = PreparationRunner(lambda: worker.is_behind) if prepares else None
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if preparation_runner is not None:
         preparation_runner.start()
     starting = asyncio.create_task(worker.start())
-    ending = asyncio.create_task(told.wait())
-    await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done():
         starting.result()
         process_settings.when_loaded()
         watchdog.start()  # not before: loading an engine may hold the loop up for long
-    await ending
+    await stopping
     log.info("ending: sessions are given back")
     await worker.drain()
     if preparation_runner is not None:

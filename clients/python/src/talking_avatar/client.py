@@ -202,7 +202,7 @@ class AvatarClient:
         await self.close()
 
     async def close(self) -> None:
-        """Take leave of the server."""
+        """Close the session, and the connection."""
         await self._connection.close()
 
     def abort(self) -> None:
