@@ -23,6 +23,8 @@ from inference.assets import manifest as manifests
 
 STALE_AFTER = timedelta(seconds=30)
 MAX_ATTEMPTS = 3
+MAX_OPEN_QUEUE = 5
+"""Preparations that may wait when strangers add to them."""
 
 
 class AvatarBusy(Exception):
@@ -47,10 +49,6 @@ class TooManyPreparations(Exception):
 
 class PreparationLost(Exception):
     """The row is gone or says another job: what this one makes is not wanted any more."""
-
-
-MAX_OPEN_QUEUE = 5
-"""Preparations that may wait when strangers add to them."""
 
 
 def avatar_receive(
@@ -135,7 +133,12 @@ def avatar_queue(*, user_id: str, upload: str, requested_by: str = "") -> Avatar
             folder = user_id if asset_folders.is_usable(user_id) else ""
             return Avatar.objects.create(user_id=user_id, folder=folder, **fields)
     except IntegrityError:
-        pass
+        pass  # there is a row already
+    return _queue_again(user_id, fields)
+
+
+def _queue_again(user_id: str, fields: Mapping[str, Any]) -> Avatar:
+    """Give the row of a user another upload, unless something speaks against it."""
     with transaction.atomic():
         avatar = Avatar.objects.select_for_update().filter(user_id=user_id).first()
         if avatar is None or avatar.is_in_progress:
@@ -146,7 +149,7 @@ def avatar_queue(*, user_id: str, upload: str, requested_by: str = "") -> Avatar
         for name, value in fields.items():
             setattr(avatar, name, value)
         avatar.save()
-    if replaced != upload:
+    if replaced != avatar.upload:
         storage.forget(replaced)
     return avatar
 
@@ -180,10 +183,10 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
 
     What was there before is there again; an avatar that never was is gone with its upload.
     """
-    in_work = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_PROGRESS)
+    in_progress = Avatar.objects.filter(pk=avatar.pk, status__in=Avatar.IN_PROGRESS)
     if asset_folders.is_usable(avatar.folder):
         return _write(
-            in_work,
+            in_progress,
             status=Avatar.Status.READY,
             job_id=None,
             stage="",
@@ -191,7 +194,7 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
             error="",
             error_reason="",
         )
-    deleted, _ = in_work.delete()
+    deleted, _ = in_progress.delete()
     if deleted:
         storage.forget(avatar.upload)
     return bool(deleted)

@@ -58,6 +58,11 @@ TRY_AGAIN_S = 30
 """A preparation takes a minute or two."""
 TOO_LARGE = OpenApiResponse(description="Larger than MAX_UPLOAD_MB.")
 
+_TAKEN = "This name has an avatar already, which only its owner may replace; choose another name."
+_QUEUE_FULL = "Several avatars wait to be made; try again in a minute."
+_BUSY = "An avatar is being made for this user: wait for it, or cancel it with DELETE."
+_DISABLED = "This avatar is disabled: enable it in the admin first."
+
 
 class NothingElse(BaseParser):
     """For any body that is no upload: it is not even read."""
@@ -316,21 +321,14 @@ class ClipView(FileView):
         return file_response(request, content, content_type="video/mp4", version=manifest.version)
 
 
-_TAKEN = "This name has an avatar already, which only its owner may replace; choose another name."
-_QUEUE_FULL = "Several avatars wait to be made; try again in a minute."
-_BUSY = "An avatar is being made for this user: wait for it, or cancel it with DELETE."
-
-_DISABLED = "This avatar is disabled: enable it in the admin first."
-
-
 def refuse_before_reading(request: Request, user_id: str | None) -> None:
     """Whatever can be refused before the body is taken apart."""
     limit_bytes = settings.MAX_UPLOAD_MB * 1_000_000
     length = request.META.get("CONTENT_LENGTH") or "0"
     if length.isdecimal() and int(length) > limit_bytes:
         raise UploadTooLarge(f"More than {settings.MAX_UPLOAD_MB} MB cannot be taken.")
-    in_work = Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_PROGRESS)
-    if user_id is not None and in_work.exists():
+    in_progress = Avatar.objects.filter(user_id=user_id, status__in=Avatar.IN_PROGRESS)
+    if user_id is not None and in_progress.exists():
         raise AvatarConflict(_BUSY)
 
 
