@@ -57,7 +57,7 @@ def respond(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(_known(error, context), context)
     if response is None:
         return None
-    response.data = problem(response.status_code, **_told(response.data))
+    response.data = problem(response.status_code, **_members(response.data))
     renderer = getattr(context.get("request"), "accepted_renderer", None)
     if renderer is None or renderer.format == "json":
         response.content_type = MEDIA_TYPE
@@ -84,7 +84,7 @@ def _known(error: Exception, context: dict[str, Any]) -> Exception:
     return ServerFault()
 
 
-def _told(data: Any) -> dict[str, Any]:
+def _members(data: Any) -> dict[str, Any]:
     """Return the members that say what was wrong: a sentence, and for a form the fields."""
     if isinstance(data, dict) and set(data) == {"detail"}:
         return {"detail": str(data["detail"])}

@@ -136,7 +136,7 @@ def _set_exits(
 ) -> dict[str, dict[str, float]]:
     """Find each clip's exits on the pictures that are seen; tell how well its seams keep."""
     steps = {name: inner_steps(pictures) for name, pictures in shown.items()}
-    told: dict[str, dict[str, float]] = {}
+    measured: dict[str, dict[str, float]] = {}
     for motion in clips:
         name, pictures = motion.name, shown[motion.name]
         # what is usual inside both clips, whichever the other one is
@@ -148,5 +148,5 @@ def _set_exits(
         exits = find_exits(motion, scores[name], pictures, 0.8 * usual)
         assets.set_exits(name, exits)
         worst = max(picture_step(pictures[index - 1], pictures[0]) for index in exits)
-        told[name] = {"usual_step_p99": round(usual, 3), "worst_exit_step": round(worst, 3)}
-    return told
+        measured[name] = {"usual_step_p99": round(usual, 3), "worst_exit_step": round(worst, 3)}
+    return measured

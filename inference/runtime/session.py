@@ -56,8 +56,8 @@ RESERVED_S = 1.0
 """A place that was reserved and not used for so long is free again."""
 MAX_LATE_S = 1.0
 """A frame later than this is given up."""
-GIVEN_UP_TOLD_S = 60.0
-"""So often a session that keeps giving up says so; the metrics count every frame."""
+GIVEN_UP_LOGGED_EVERY_S = 60.0
+"""A session that keeps giving up is logged so often; the metrics count every frame."""
 START_FRAMES = 4
 """So far behind the last planned frame is about the first with a mouth when speech has come."""
 
@@ -148,7 +148,7 @@ class WorkerSession:
         self._shown_position = 0
         self._generation = 0
         self._has_reported_failure = False
-        self._told_given_up_s = -math.inf
+        self._given_up_logged_s = -math.inf
 
     def holds_place(self, now_s: float) -> bool:
         """Whether the session speaks, or has reserved a place to speak."""
@@ -234,8 +234,8 @@ class WorkerSession:
     def _give_up(self, now_s: float) -> None:
         """Start over at now, from the state of the first slot that waits: it is too late."""
         given_up = self._rollback(self._frames.oldest)
-        if now_s - self._told_given_up_s >= GIVEN_UP_TOLD_S:
-            self._told_given_up_s = now_s
+        if now_s - self._given_up_logged_s >= GIVEN_UP_LOGGED_EVERY_S:
+            self._given_up_logged_s = now_s
             log.warning(
                 "session %s: frames from %d on were over %.0f s late and are given up",
                 self.start.session_id,

@@ -26,7 +26,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECURE = {"http": "https", "websocket": "wss"}
 _PLAIN = {"http": "http", "websocket": "ws"}
-_TOLD_LIMIT = 16
+_WARNED_LIMIT = 16
 
 
 class TrustedProxies:
@@ -35,7 +35,7 @@ class TrustedProxies:
     def __init__(self, application: Application, trusted: Iterable[Network]) -> None:
         self._application = application
         self._trusted = tuple(trusted)
-        self._told: set[Address] = set()
+        self._warned: set[Address] = set()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] in _SECURE:
@@ -48,7 +48,7 @@ class TrustedProxies:
         forwarded_proto = _values(scope, b"x-forwarded-proto")
         if peer is None or not self._trusts(peer):
             if peer is not None and (forwarded_for or forwarded_proto):
-                self._tell_once(peer)
+                self._warn_once(peer)
             return scope
         client = self._client(forwarded_for)
         is_secure = forwarded_proto[-1:] in (["https"], ["wss"])
@@ -70,13 +70,13 @@ class TrustedProxies:
                 break
         return client
 
-    def _tell_once(self, peer: Address) -> None:
-        """Tell once of a likely mistake of the operator's.
+    def _warn_once(self, peer: Address) -> None:
+        """Warn once of a likely mistake of the operator's.
 
         What strangers send is not worth a line.
         """
-        if peer.is_private and peer not in self._told and len(self._told) < _TOLD_LIMIT:
-            self._told.add(peer)
+        if peer.is_private and peer not in self._warned and len(self._warned) < _WARNED_LIMIT:
+            self._warned.add(peer)
             log.warning(
                 "%s forwards requests but TRUSTED_PROXIES does not name it: the client's address"
                 " and https:// are not taken from it",

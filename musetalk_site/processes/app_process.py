@@ -235,7 +235,7 @@ class AppProcess:
                 if spending := self._spending.get(request):
                     spending.set_result(refusal)
             case SpeechWaitsElsewhere(samples):
-                self._registry.subject_speech.told(samples)
+                self._registry.subject_speech.update_elsewhere(samples)
             case SupersedeSession(session):
                 self._spawn(self._registry.supersede(session))
             case Asked(request, what, about):

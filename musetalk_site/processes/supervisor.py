@@ -215,14 +215,14 @@ class Supervisor:
         process.control.start()
         if self._end.is_set():  # while it was started
             child.signal(signal.SIGTERM)
-        self._tell_speech(self._speech.subjects(), [process])
+        self._send_speech(self._speech.subjects(), [process])
         return process
 
     def _remove(self, process: _Process) -> None:
         process.control.close()
         del self._processes[process.number]
         self._placement.process_ended(process.number)
-        self._tell_speech(self._speech.process_ended(process.number), self._processes.values())
+        self._send_speech(self._speech.process_ended(process.number), self._processes.values())
         for question in list(self._questions.values()):
             self._answered(question, process.number)
 
@@ -259,7 +259,7 @@ class Supervisor:
                 case SpeechWaits(samples):
                     self._speech.reported(sender.number, samples)
                     others = [p for p in self._processes.values() if p is not sender]
-                    self._tell_speech(list(samples), others)
+                    self._send_speech(list(samples), others)
                 case Answer(request, content) if request in self._questions:
                     self._answered(self._questions[request], sender.number, content)
         finally:
@@ -295,8 +295,8 @@ class Supervisor:
             self._send(self._processes[owned.older], SupersedeSession(message.session))
         self._send(sender, SessionOwned(message.request, owned.is_granted, owned.full))
 
-    def _tell_speech(self, subjects: Sequence[str], to: Iterable[_Process]) -> None:
-        """Tell processes how much speech of these subjects waits in the others."""
+    def _send_speech(self, subjects: Sequence[str], to: Iterable[_Process]) -> None:
+        """Send processes how much speech of these subjects waits in the others."""
         for process in to:
             for some in in_messages(self._speech.elsewhere(process.number, subjects)):
                 self._send(process, SpeechWaitsElsewhere(some))

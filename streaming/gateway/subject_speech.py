@@ -1,6 +1,6 @@
 """How much speech of one subject may wait, in all its sessions of this machine together.
 
-A process counts its own sessions, which costs no message. What waits there it tells the other
+A process counts its own sessions, which costs no message. It reports what waits there to the other
 processes each second, and at once when it has become `REPORT_STEP_S` more than they know: so none
 waits for an answer, and a subject that fills all of them at once gets at most that much more in
 each.
@@ -23,7 +23,7 @@ class Peers(Protocol):
     """The other app processes of this machine."""
 
     def speech_waits(self, samples: Mapping[str, int]) -> None:
-        """Tell them how much waits here of each subject of which that has changed."""
+        """Send them how much waits here of each subject of which that has changed."""
 
 
 class SubjectSpeech:
@@ -38,7 +38,7 @@ class SubjectSpeech:
         self._subjects: dict[Session, str] = {}
         self._elsewhere: dict[str, int] = {}
         """Samples that wait in the other processes."""
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         """What the other processes know of this one."""
 
     def bound(self, session: Session, principal: Principal | None) -> None:
@@ -62,8 +62,8 @@ class SubjectSpeech:
             if self.peers is None:
                 return
             queued = self._queued(subject)
-            if queued - self._told.get(subject, 0) >= REPORT_STEP_S * SAMPLE_RATE_HZ:
-                self._tell({subject: queued})
+            if queued - self._reported.get(subject, 0) >= REPORT_STEP_S * SAMPLE_RATE_HZ:
+                self._send({subject: queued})
 
         session.speech.shared_room = SharedRoom(limit_s, queued_elsewhere, accepted)
 
@@ -76,25 +76,25 @@ class SubjectSpeech:
         if not self._sessions[subject]:
             del self._sessions[subject]
 
-    def told(self, samples: Mapping[str, int]) -> None:
+    def update_elsewhere(self, samples: Mapping[str, int]) -> None:
         """Take what waits in all other processes together, of some subjects."""
         self._elsewhere.update(samples)
         for subject in [subject for subject, queued in samples.items() if queued == 0]:
             del self._elsewhere[subject]
 
     def report(self) -> None:
-        """Tell the other processes what has changed here; to be called each second."""
+        """Send the other processes what has changed here; to be called each second."""
         if self.peers is None:
             return
-        subjects = self._told.keys() | self._sessions.keys()
+        subjects = self._reported.keys() | self._sessions.keys()
         queued = {subject: self._queued(subject) for subject in subjects}
-        self._tell({s: n for s, n in queued.items() if n != self._told.get(s, 0)})
+        self._send({s: n for s, n in queued.items() if n != self._reported.get(s, 0)})
 
-    def _tell(self, changed: Mapping[str, int]) -> None:
+    def _send(self, changed: Mapping[str, int]) -> None:
         assert self.peers is not None, "there are others"
         if changed:
-            self._told.update(changed)
-            self._told = {subject: queued for subject, queued in self._told.items() if queued}
+            self._reported.update(changed)
+            self._reported = {s: n for s, n in self._reported.items() if n}
             self.peers.speech_waits(changed)
 
     def _queued(self, subject: str, *, but: Session | None = None) -> int:

@@ -15,7 +15,7 @@ from inference.errors import AvatarError, EngineUnavailable
 if TYPE_CHECKING:
     from inference.engines.musetalk.prepare.offline import Missing
 
-TELL_EVERY_S = 1.0
+REPORT_EVERY_S = 1.0
 
 
 class Command(BaseCommand):
@@ -59,18 +59,18 @@ class Command(BaseCommand):
         )
         self.stdout.write(f"on {preparer.device}")
         for clip in missing:
-            clip.prepare(preparer, self._teller(_name(clip)))
+            clip.prepare(preparer, self._reporter(_name(clip)))
         self.stdout.write(self.style.SUCCESS("All is prepared."))
 
-    def _teller(self, what: str) -> Any:
-        began_s = told_s = time.monotonic()
+    def _reporter(self, what: str) -> Any:
+        began_s = reported_s = time.monotonic()
 
-        def tell(done: int, count: int) -> None:
-            nonlocal told_s
+        def report(done: int, count: int) -> None:
+            nonlocal reported_s
             now_s = time.monotonic()
-            if not done or (done < count and now_s - told_s < TELL_EVERY_S):
+            if not done or (done < count and now_s - reported_s < REPORT_EVERY_S):
                 return
-            told_s = now_s
+            reported_s = now_s
             left_s = (now_s - began_s) / done * (count - done)
             self.stdout.write(
                 f"\r{what}: {done} of {count} pictures, {left_s:.0f} s left ",
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             )
             self.stdout.flush()
 
-        return tell
+        return report
 
 
 def _missing_clips(names: Iterable[str]) -> "list[Missing]":

@@ -144,7 +144,7 @@ class EngineServer:
         self._runtimes.add(runtime)
         context = self._engine.context
         runtime.stream.send(Hello(self._version, self._engine.name, context.before, context.after))
-        self._tell(runtime)
+        self._send_state(runtime)
 
     def _end(self, runtime: _Runtime) -> None:
         self._runtimes.discard(runtime)
@@ -165,7 +165,7 @@ class EngineServer:
                     avatar.ready.add(clip)
                     self._announce(avatar, clip)
         for runtime in self._runtimes:
-            self._tell(runtime)
+            self._send_state(runtime)
         self._report_calls()
 
     def _report_calls(self) -> None:
@@ -184,7 +184,7 @@ class EngineServer:
             )
         )
 
-    def _tell(self, runtime: _Runtime) -> None:
+    def _send_state(self, runtime: _Runtime) -> None:
         """Send the state, if it is another than before."""
         known = self._engine.state()
         state = State(
@@ -229,7 +229,7 @@ class EngineServer:
                 runtime.speaking = sessions
                 self._engine.report_speaking(self.speaking)
                 for other in self._runtimes:
-                    self._tell(other)
+                    self._send_state(other)
             case OpenAvatar():
                 task = asyncio.get_running_loop().create_task(self._open(runtime, message))
                 self._tasks.add(task)

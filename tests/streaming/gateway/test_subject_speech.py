@@ -31,7 +31,7 @@ class OtherProcess:
 
     def speech_waits(self, samples: Mapping[str, int]) -> None:
         self.told.append(dict(samples))
-        self.other.told(samples)
+        self.other.update_elsewhere(samples)
 
 
 @pytest.fixture(autouse=True)
