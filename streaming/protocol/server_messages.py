@@ -322,3 +322,13 @@ def frame_message(
             data=ActionFrameFields(**fields, action_progress=round(frame.action_progress, 4)),
         )
     return VideoFrame(session_id=session_id, data=FrameFields(**fields))
+
+
+def frame_info(frame: layer.VideoFrame, session_id: str) -> FrameInfo:
+    """Return what a binary frame does not say: the state and the clip, from ``frame`` on."""
+    fields = FrameInfoFields(
+        frame_timestamp=frame_timestamp_ms(frame.frame),
+        state=frame.state,
+        base_video=frame.clip,
+    )
+    return FrameInfo(session_id=session_id, data=fields)

@@ -14,12 +14,9 @@ from typing import Protocol
 import msgspec
 
 from inference.messages import VideoFrame
-from inference.timing import frame_timestamp_ms
 from streaming.protocol import binary, codec
 from streaming.protocol.errors import ProtocolError
 from streaming.protocol.server_messages import (
-    FrameInfo,
-    FrameInfoFields,
     FrameSound,
     InitSuccess,
     InitSuccessFields,
@@ -28,6 +25,7 @@ from streaming.protocol.server_messages import (
     SpeechFinished,
     SpeechStarted,
     WarningFields,
+    frame_info,
     frame_message,
 )
 from streaming.session.connection_state import invalid_session
@@ -282,12 +280,8 @@ class Audience:
         return _text(SessionWarning(session_id=self._session_id, data=fields))
 
     def _frame_info(self, frame: VideoFrame) -> SendPayload:
-        fields = FrameInfoFields(
-            frame_timestamp=frame_timestamp_ms(frame.frame),
-            state=frame.state,
-            base_video=frame.clip,
-        )
-        return _text(FrameInfo(session_id=self._session_id, data=fields))
+        assert self._session_id is not None, "frames come while the session is open"
+        return _text(frame_info(frame, self._session_id))
 
     def _frame_payload(
         self, frame: VideoFrame, sound: FrameSound | None, form: Form

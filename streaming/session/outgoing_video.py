@@ -9,16 +9,10 @@ Pure: time is an argument.
 """
 
 import math
-from dataclasses import dataclass
 
 from inference.messages import VideoFrame
-from inference.timing import FRAME_S, FrameClock, frame_timestamp_ms
-from streaming.protocol.server_messages import (
-    FrameInfo,
-    FrameInfoFields,
-    FrameSound,
-    frame_message,
-)
+from inference.timing import FRAME_S, FrameClock
+from streaming.protocol.server_messages import FrameSound, frame_info, frame_message
 from streaming.session.context import SessionContext
 from streaming.session.decodable_filter import DecodableFilter
 
@@ -66,14 +60,6 @@ class FrameArrivals:
         return 0 if self._clock is None else self._clock.frame_due_at(now_s)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What FRAME_INFO says of a frame."""
-
-    state: str
-    clip: str
-
-
 class FrameRelay:
     """Sends the frames of one session, from worker to worker."""
 
@@ -91,7 +77,8 @@ class FrameRelay:
         self._is_binary = is_binary
         self._filter = DecodableFilter(last_frame)
         self._arrivals = FrameArrivals()
-        self._shown: _Shown | None = None
+        self._informed_of: tuple[str, str] | None = None
+        """State and clip of the last FRAME_INFO."""
 
     @property
     def last_frame(self) -> int:
@@ -101,7 +88,7 @@ class FrameRelay:
     def resume(self, *, is_binary: bool) -> None:
         """Continue with a client that is back, on another connection."""
         self._is_binary = is_binary
-        self._shown = None
+        self._informed_of = None
         self.begin()
 
     def begin(self) -> None:
@@ -132,19 +119,9 @@ class FrameRelay:
         context.metrics.frames_sent += 1
         context.metrics.video_bytes += len(frame.access_unit)
         assert context.session_id is not None, "frames come after INIT"
-        shown = _Shown(frame.state, frame.clip)
-        if self._is_binary and shown != self._shown:
-            self._shown = shown
-            context.outbox.to_client(
-                FrameInfo(
-                    session_id=context.session_id,
-                    data=FrameInfoFields(
-                        frame_timestamp=frame_timestamp_ms(frame.frame),
-                        state=frame.state,
-                        base_video=frame.clip,
-                    ),
-                )
-            )
+        if self._is_binary and self._informed_of != (frame.state, frame.clip):
+            self._informed_of = frame.state, frame.clip
+            context.outbox.to_client(frame_info(frame, context.session_id))
         has_sound = "audio" in context.negotiated.receive
         context.outbox.to_client(
             frame_message(frame, context.session_id, sound if has_sound else None)
