@@ -452,7 +452,7 @@ class Host:
         """Send what was just planned when it is due, and plan what follows in time."""
         flush = partial(self._guarded, session, session.flush)
         self._deadlines.at(session.newest_due_s, flush)
-        self._deadlines.at(session.next_tick_s, lambda now_s: self._tick(session, now_s))
+        self._deadlines.at(session.next_tick_s, partial(self._tick, session))
 
     def _log_fields(self, session: WorkerSession) -> dict[str, str]:
         return {**session.start.log_fields, "engine": self._engine.name}
