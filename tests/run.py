@@ -33,7 +33,8 @@ MOST_RETRIED = 10
 """More failures than this are no accident."""
 
 COMPUTING = ("tests/benchmarks", "tests/inference")
-"""Of the others, about half."""
+SITE = ("tests/avatars_app", "tests/musetalk_site")
+"""Groups of their own, so that no long one is left alone at the end."""
 IN_BROWSERS = (
     "test_content_security.py",
     "test_cross_origin.py",
@@ -168,7 +169,8 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
         pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY, is_beside=True),
         browsers,
         end_to_end,
-        pytest_group("the others", *others, *(f"--ignore={folder}" for folder in COMPUTING)),
+        pytest_group("the site", *chosen, *SITE),
+        pytest_group("the others", *others, *(f"--ignore={one}" for one in (*COMPUTING, *SITE))),
     ]
 
 
