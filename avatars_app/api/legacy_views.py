@@ -35,7 +35,7 @@ ESTIMATED_TIME_S = 90
 """For half a minute of video on two cores."""
 
 
-class OldUploadSerializer(serializers.Serializer[Any]):
+class LegacyUploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(help_text="A video of one person.")
     user_id = serializers.RegexField(
         rf"\A{NAME.pattern}\Z",
@@ -50,14 +50,14 @@ class OldUploadSerializer(serializers.Serializer[Any]):
         return file
 
 
-class OldUploadAnswerSerializer(serializers.Serializer[Any]):
+class LegacyUploadAnswerSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["processing"])
     user_id = serializers.CharField()
     message = serializers.CharField()
     estimated_time = serializers.IntegerField(help_text="Seconds.")
 
 
-class OldStatusSerializer(serializers.Serializer[Any]):
+class LegacyStatusSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(["processing", "completed"])
     user_id = serializers.CharField()
     message = serializers.CharField()
@@ -74,7 +74,7 @@ class OldStatusSerializer(serializers.Serializer[Any]):
     )
 
 
-class OldView(AvatarView):
+class LegacyView(AvatarView):
     def handle_exception(self, exc: Exception) -> Response:
         response = super().handle_exception(exc)
         if isinstance(response.data, dict):
@@ -82,15 +82,15 @@ class OldView(AvatarView):
         return response
 
 
-class UploadVideoView(OldView):
+class UploadVideoView(LegacyView):
     throttle_classes = (UploadThrottle,)
 
     @extend_schema(
         summary="Have an avatar made (for older clients)",
         description="As `POST /prepare_avatar/{user_id}`.",
-        request={"multipart/form-data": OldUploadSerializer},
+        request={"multipart/form-data": LegacyUploadSerializer},
         responses={
-            200: OldUploadAnswerSerializer,
+            200: LegacyUploadAnswerSerializer,
             400: WRONG,
             403: FORBIDDEN,
             409: CONFLICT,
@@ -100,7 +100,7 @@ class UploadVideoView(OldView):
     )
     def post(self, request: Request) -> Response:
         refuse_before_reading(request, None)
-        form = OldUploadSerializer(data=request.data)
+        form = LegacyUploadSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         user_id = form.validated_data.get("user_id") or f"user_{uuid.uuid4().hex[:12]}"
         files = {"kind": "video", "files": {"video": form.validated_data["file"]}}
@@ -111,15 +111,15 @@ class UploadVideoView(OldView):
             "message": f"The avatar is being made; ask /processing_status/{user_id}.",
             "estimated_time": ESTIMATED_TIME_S,
         }
-        return Response(OldUploadAnswerSerializer(answer).data)
+        return Response(LegacyUploadAnswerSerializer(answer).data)
 
 
-class ProcessingStatusView(OldView):
+class ProcessingStatusView(LegacyView):
     @extend_schema(
         summary="How far a preparation is (for older clients)",
         parameters=[USER_ID],
         responses={
-            200: OldStatusSerializer,
+            200: LegacyStatusSerializer,
             400: WRONG,
             404: NOT_FOUND,
             422: OpenApiResponse(description="It cannot be made; `detail` says why."),
@@ -142,7 +142,7 @@ class ProcessingStatusView(OldView):
         }
         if not avatar.is_in_progress:
             answer |= _completed(avatar)
-        return Response(OldStatusSerializer(answer).data)
+        return Response(LegacyStatusSerializer(answer).data)
 
 
 def _completed(avatar: Avatar) -> dict[str, Any]:
