@@ -24,7 +24,7 @@ from musetalk_site.telemetry.probes import Probes
 from streaming.gateway.routing import streams
 from streaming.history import writer
 
-writer.keep()
+writer.install()
 application = TrustedProxies(
     TrailingSlash(
         ProtocolTypeRouter(

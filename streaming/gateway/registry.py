@@ -55,8 +55,8 @@ class Connection(Protocol):
 class RegistryObserver(Protocol):
     """Observes connections; called in the event loop, so it must not wait."""
 
-    def entered(self) -> None: ...
-    def left(self, connection: Connection) -> None:
+    def connection_opened(self) -> None: ...
+    def connection_closed(self, connection: Connection) -> None:
         """All that it did is in its metrics."""
 
     def database_failed(self, error: Exception) -> None:
@@ -106,7 +106,7 @@ class Registry:
         self._starts: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         """Sessions that ended, by cause."""
-        self.watcher: RegistryObserver | None = None
+        self.observer: RegistryObserver | None = None
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
         self.leases: Leases = NoLeases()
@@ -125,8 +125,8 @@ class Registry:
     def enter(self, connection: Connection) -> None:
         self._connections.add(connection)
         self.connections_ever += 1
-        if self.watcher is not None:
-            self.watcher.entered()
+        if self.observer is not None:
+            self.observer.connection_opened()
 
     def leave(self, connection: Connection) -> None:
         if connection not in self._connections:
@@ -141,13 +141,13 @@ class Registry:
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             self._release(key, connection)
-        if self.watcher is not None:
-            self.watcher.left(connection)
+        if self.observer is not None:
+            self.observer.connection_closed(connection)
 
     def database_failed(self, error: Exception) -> None:
         """Note that the database did not answer what a session needs to begin."""
-        if self.watcher is not None:
-            self.watcher.database_failed(error)
+        if self.observer is not None:
+            self.observer.database_failed(error)
 
     async def reserve(self, session_id: str, connection: Connection) -> None:
         """Make ``connection`` the session's own; an older one of the same user gives it up.

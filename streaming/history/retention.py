@@ -14,7 +14,7 @@ from streaming.models import GatewayProcess, SessionRecord
 ROWS_AT_ONCE = 1_000
 
 
-def forget_some() -> int:
+def purge_expired() -> int:
     """Delete a few sessions that ended more than HISTORY_DAYS ago; how many there were.
 
     When there are none left, the processes go that had nothing but them.
@@ -22,15 +22,15 @@ def forget_some() -> int:
     if not settings.HISTORY_DAYS:
         return 0
     before = timezone.now() - timedelta(days=settings.HISTORY_DAYS)
-    forgotten = _forget_sessions(before)
-    if not forgotten:
+    deleted = _delete_sessions(before)
+    if not deleted:
         GatewayProcess.objects.filter(
             is_stopped=True, heartbeat_at__lt=before, sessionrecord=None
         ).delete()
-    return forgotten
+    return deleted
 
 
-def _forget_sessions(before: datetime) -> int:
+def _delete_sessions(before: datetime) -> int:
     # By their start, of which there is an index; whatever ended before also began before.
     old = SessionRecord.objects.filter(started_at__lt=before, ended_at__lt=before)
     ids = list(old.order_by("started_at").values_list("id", flat=True)[:ROWS_AT_ONCE])

@@ -41,7 +41,7 @@ from avatars_app.database import availability
 from avatars_app.webhooks.events import record_events
 from inference.timing import audio_timestamp_ms
 from streaming.gateway.registry import Connection, Registry, registry
-from streaming.history.retention import forget_some
+from streaming.history.retention import purge_expired
 from streaming.history.session_events import events_of
 from streaming.models import GatewayProcess, SessionRecord
 from streaming.session.session import Session
@@ -52,7 +52,7 @@ Result = TypeVar("Result")
 
 LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 10.0
-FORGET_EVERY_S = 24 * 3_600.0
+PURGE_EVERY_S = 24 * 3_600.0
 LOST_AFTER = timedelta(seconds=35)
 END_WITHIN_S = 2.5
 """How long the end of the process waits for what is left to be written."""
@@ -98,12 +98,12 @@ class HistoryWriter:
         """This process, found out late: the one that imports this may only be forked from."""
         return GatewayProcess(name=_name_of(os.getpid()), started_at=timezone.now())
 
-    def entered(self) -> None:
+    def connection_opened(self) -> None:
         """Count a connection that was opened."""
         if self._thread is None:
             self.start()
 
-    def left(self, connection: Connection) -> None:
+    def connection_closed(self, connection: Connection) -> None:
         """Count a connection that was closed."""
         self._gone.put((connection, timezone.now()))
         self._wake.set()
@@ -154,7 +154,7 @@ class HistoryWriter:
             self._registry.peers.refresh()
 
     def _run(self) -> None:
-        next_write_s = next_forgetting_s = time.monotonic()
+        next_write_s = next_purge_s = time.monotonic()
         is_stopped = False
         while not is_stopped:
             self._wake.clear()
@@ -170,10 +170,10 @@ class HistoryWriter:
             with self._news:
                 self._answered = asked
                 self._news.notify_all()
-            may_forget = is_due and self.has_database and not is_stopped
-            is_forgetting = may_forget and time.monotonic() >= next_forgetting_s
-            if is_forgetting and self._try(forget_some) == 0:
-                next_forgetting_s = time.monotonic() + FORGET_EVERY_S
+            may_purge = is_due and self.has_database and not is_stopped
+            is_purging = may_purge and time.monotonic() >= next_purge_s
+            if is_purging and self._try(purge_expired) == 0:
+                next_purge_s = time.monotonic() + PURGE_EVERY_S
             if not is_stopped:
                 self._wake.wait(LOOK_EVERY_S)
         connection.close()
@@ -337,6 +337,6 @@ def _name_of(pid: int) -> str:
 writer = HistoryWriter(registry)
 
 
-def keep() -> None:
+def install() -> None:
     """Write the history of this process from its first connection on."""
-    registry.watcher = writer
+    registry.observer = writer

@@ -145,7 +145,7 @@ def test_export(admin_client, process):
 
 def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
     registry = Registry()
-    writer = registry.watcher = HistoryWriter(registry)
+    writer = registry.observer = HistoryWriter(registry)
     monkeypatch.setattr(writer, "start", lambda: None)
     monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
     monkeypatch.setattr(history, "writer", writer)

@@ -113,7 +113,7 @@ class MuseTalkEngine:
         self._read_ahead: Networks | None = None
         """The networks, from `read_ahead` to `load`."""
         self.nets = DeviceLifecycle(self._load)
-        self._patience = CircuitBreaker(MOST_LEAD_S - ENCODING_S)
+        self._circuit_breaker = CircuitBreaker(MOST_LEAD_S - ENCODING_S)
         self.preparation = BackgroundPreparation()
         self._is_closing = threading.Event()
 
@@ -159,7 +159,7 @@ class MuseTalkEngine:
             self._leads_s[0] * 1_000,
             self._leads_s[-1] * 1_000,
         )
-        self._patience.learned(loaded.milliseconds[1] / 1_000)
+        self._circuit_breaker.learned(loaded.milliseconds[1] / 1_000)
         if not sessions:
             log.warning(
                 "musetalk is too slow here: a picture takes %.0f ms, and 25 a second are wanted; "
@@ -317,19 +317,19 @@ class MuseTalkEngine:
             if weight * job.strength <= 0:
                 continue
             if clip is None:
-                patches[number] = RenderRefusal(self.preparation.hurry(avatar, job.clip))
+                patches[number] = RenderRefusal(self.preparation.prioritize(avatar, job.clip))
             elif clip.has_face(job.index):
                 wanted.append(number)
                 faces.append(FaceJob(clip, job.index, job.picture, tokens, weight * job.strength))
         if not faces:
             return patches
         began_s = time.monotonic()
-        if not self._patience.may_begin(began_s):
-            withheld = RenderRefusal(self._patience.reason)
+        if not self._circuit_breaker.may_begin(began_s):
+            withheld = RenderRefusal(self._circuit_breaker.reason)
             return [withheld if n in wanted else patch for n, patch in enumerate(patches)]
         with self.nets.live() as loaded:
             finished = loaded.renderer.render(faces)
-        self._patience.took(time.monotonic() - began_s)
+        self._circuit_breaker.took(time.monotonic() - began_s)
         for number, patch in zip(wanted, finished, strict=True):
             patches[number] = patch
         return patches

@@ -29,7 +29,7 @@ from inference.engines.musetalk.execution import buckets, queueing
 from inference.engines.musetalk.execution.batch import FaceJob, Queued, Renderer
 from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
-from inference.engines.musetalk.execution.thread_priority import give_way
+from inference.engines.musetalk.execution.thread_priority import lower_thread_priority
 from inference.engines.musetalk.nets.blocks import use_operations
 from inference.engines.musetalk.networks import Networks, load_networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
@@ -205,7 +205,7 @@ def _as_unavailable(where: torch.device) -> Iterator[None]:
 def _set_up(where: torch.device) -> None:
     """Set what holds for all that this process runs on the device."""
     if where.type == "cpu":
-        give_way()
+        lower_thread_priority()
     if where.type == "cuda":
         # Parity is measured in full float32; the nets that run live are in half precision.
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -25,7 +25,10 @@ from django.core.management.base import BaseCommand, CommandError
 from inference import malloc, process_settings
 from inference.engines.engine_selection import import_networks, musetalk_engine
 from inference.engines.in_process import InProcessEngine
-from inference.engines.musetalk.execution.thread_priority import give_way, raise_priority
+from inference.engines.musetalk.execution.thread_priority import (
+    lower_thread_priority,
+    raise_priority,
+)
 from inference.engines.process.launcher import SERVES, UNAVAILABLE_STATUS
 from inference.engines.process.server import EngineServer
 from inference.errors import EngineUnavailable
@@ -96,7 +99,7 @@ def _prepare(
     In a thread of its own, since only that can have a low priority for a while.
     """
     if stands_by:
-        give_way()
+        lower_thread_priority()
     try:
         import_networks()
         made = _make_engine(device, times_file)

@@ -131,7 +131,7 @@ async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(
     monkeypatch, caplog, registry
 ):
     failures: list[Exception] = []
-    registry.watcher = Mock(database_failed=failures.append)
+    registry.observer = Mock(database_failed=failures.append)
 
     def look_up(user_id):
         raise OperationalError("could not connect")
@@ -152,14 +152,14 @@ async def test_a_credential_that_cannot_be_checked_counts_as_an_outage(
     monkeypatch, settings, registry
 ):
     settings.AUTH = True
-    registry.watcher = Mock()
+    registry.observer = Mock()
     monkeypatch.setattr(admission, "principal_of", Mock(side_effect=OperationalError("disk full")))
     async with connected() as client:
         assert await client.connect(SOON_S) == (True, None)
         await client.send_message("INIT", user_id=client.user_id, auth_token="anything")
         error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
         assert error["data"]["code"] == "UNAUTHORIZED"
-    registry.watcher.database_failed.assert_called_once()
+    registry.observer.database_failed.assert_called_once()
 
 
 async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from streaming.gateway.registry import Registry
 from streaming.history import retention
 from streaming.history import writer as history
-from streaming.history.retention import forget_some
+from streaming.history.retention import purge_expired
 from streaming.history.writer import HistoryWriter
 from streaming.models import GatewayProcess, SessionRecord
 
@@ -52,16 +52,16 @@ def test_what_ended_longer_ago_is_forgotten(settings):
     session(process, ended_days_ago=29.9)
     session(process, ended_days_ago=1, lasted_days=60)
     session(process, ended_days_ago=None, lasted_days=60)
-    assert forget_some() == 1
+    assert purge_expired() == 1
     assert kept() == ["ended 1", "ended 29.9", "ended None"]
-    assert forget_some() == 0
+    assert purge_expired() == 0
 
 
 @pytest.mark.django_db
 def test_zero_days_are_for_ever(settings):
     settings.HISTORY_DAYS = 0
     session(gateway(is_stopped=True, heard_days_ago=9_000), ended_days_ago=9_000)
-    assert forget_some() == 0
+    assert purge_expired() == 0
     assert kept() == ["ended 9000"]
 
 
@@ -71,9 +71,9 @@ def test_a_process_goes_after_its_last_session(settings):
     living, recent = gateway(), gateway(is_stopped=True, heard_days_ago=2)
     asleep, old = gateway(heard_days_ago=40), gateway(is_stopped=True, heard_days_ago=40)
     session(old, ended_days_ago=40)
-    assert forget_some() == 1
+    assert purge_expired() == 1
     assert GatewayProcess.objects.count() == 4
-    assert forget_some() == 0
+    assert purge_expired() == 0
     assert set(GatewayProcess.objects.all()) == {living, recent, asleep}
 
 
@@ -84,11 +84,11 @@ def test_many_go_in_small_steps(settings, monkeypatch, django_assert_num_queries
     process = gateway()
     for days in (50, 40, 45):
         session(process, ended_days_ago=days)
-    assert forget_some() == 2
+    assert purge_expired() == 2
     assert kept() == ["ended 40"]  # the oldest first
-    assert forget_some() == 1
+    assert purge_expired() == 1
     with django_assert_num_queries(2):
-        assert forget_some() == 0
+        assert purge_expired() == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -116,7 +116,7 @@ def test_the_writer_forgets_at_its_start_and_then_every_day(monkeypatch):
         return count
 
     writer = HistoryWriter(Registry())
-    monkeypatch.setattr(history, "forget_some", forget)
+    monkeypatch.setattr(history, "purge_expired", forget)
     monkeypatch.setattr(history, "close_old_connections", lambda: None)
     monkeypatch.setattr(writer, "sweep", lambda *, writes_all: None)
     monkeypatch.setattr(history, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
@@ -127,7 +127,7 @@ def test_the_writer_forgets_at_its_start_and_then_every_day(monkeypatch):
     assert looks == [100.0] * 3  # until nothing was left
 
     all_forgotten.clear()
-    now_s[0] += history.FORGET_EVERY_S - 1
+    now_s[0] += history.PURGE_EVERY_S - 1
     writer.refresh()
     assert len(looks) == 3
     now_s[0] += 1

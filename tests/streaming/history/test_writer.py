@@ -24,7 +24,7 @@ class Process:
 
     def __init__(self) -> None:
         self.registry = Registry()
-        self.writer = self.registry.watcher = HistoryWriter(self.registry)
+        self.writer = self.registry.observer = HistoryWriter(self.registry)
         self.writer.start = lambda: None
 
     def connect(self, user_id: str = "ada") -> FakeConnection:

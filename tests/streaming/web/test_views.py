@@ -105,7 +105,7 @@ async def test_health_while_the_server_shuts_down(registry):
 @pytest.fixture
 def writer(registry, monkeypatch):
     """Writes when it is asked to, in the test's own thread."""
-    writer = registry.watcher = HistoryWriter(registry)
+    writer = registry.observer = HistoryWriter(registry)
     monkeypatch.setattr(writer, "start", lambda: None)
     monkeypatch.setattr(writer, "refresh", lambda: writer.sweep(writes_all=True))
     monkeypatch.setattr(history, "writer", writer)

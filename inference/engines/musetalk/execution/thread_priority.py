@@ -14,7 +14,7 @@ NICENESS = 10
 """A tenth of the share of others, while those have something to do."""
 
 
-def give_way() -> None:
+def lower_thread_priority() -> None:
     """Run this thread, and those it starts, after others.
 
     The main thread, from which all come, is left as it is.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inference.engines.musetalk.execution.thread_priority import give_way
+from inference.engines.musetalk.execution.thread_priority import lower_thread_priority
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.errors import EngineError, EngineStopped
 
@@ -77,7 +77,7 @@ class BackgroundPreparation:
             self._queue.extend(tasks)
             self._work()
 
-    def hurry(self, avatar: MuseTalkAvatar, clip: str) -> str:
+    def prioritize(self, avatar: MuseTalkAvatar, clip: str) -> str:
         """Prepare this clip next, also if it was only offered: it is wanted.
 
         Answers how it stands, for people.
@@ -143,7 +143,7 @@ class BackgroundPreparation:
             self._thread.start()
 
     def _run(self) -> None:
-        give_way()
+        lower_thread_priority()
         while True:
             with self._lock:
                 if not self._queue:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference.engines.musetalk.constants import LATENT_SIZE
-from inference.engines.musetalk.execution.thread_priority import give_way
+from inference.engines.musetalk.execution.thread_priority import lower_thread_priority
 from inference.engines.musetalk.face import latents
 from inference.engines.musetalk.face.boxes import Box, crop_box, mesh_box, with_margin
 from inference.engines.musetalk.face.masks import (
@@ -182,7 +182,7 @@ def find_face(seen: tuple[Picture, NDArray[np.float32]], *, has_parser: bool) ->
 
 def _give_threads(ended: ExitStack, number: int) -> ThreadPoolExecutor:
     """Threads that end with ``ended``, whatever still waits for them."""
-    threads = ThreadPoolExecutor(number, "musetalk-preparing", initializer=give_way)
+    threads = ThreadPoolExecutor(number, "musetalk-preparing", initializer=lower_thread_priority)
     ended.callback(threads.shutdown, cancel_futures=True)
     return threads
 

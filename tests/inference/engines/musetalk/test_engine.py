@@ -53,7 +53,7 @@ def engine():
 def patient(engine, monkeypatch):
     """However slow the machine is that the tests run on."""
     monkeypatch.setattr(engine_module, "MOST_LEAD_S", 1_000.0)
-    monkeypatch.setattr(engine, "_patience", CircuitBreaker(1_000.0))
+    monkeypatch.setattr(engine, "_circuit_breaker", CircuitBreaker(1_000.0))
 
 
 def speech_like(count: int, seed: int = 1) -> np.ndarray:
@@ -190,15 +190,15 @@ def test_what_needs_no_mouth_gets_none(engine, avatar):
 def test_a_device_that_is_too_slow_says_so_instead_of_working_for_nothing(
     engine, avatar, monkeypatch
 ):
-    monkeypatch.setattr(engine, "_patience", CircuitBreaker(0.4))
-    engine._patience.learned(6.4)
-    assert engine._patience.may_begin(time.monotonic())
+    monkeypatch.setattr(engine, "_circuit_breaker", CircuitBreaker(0.4))
+    engine._circuit_breaker.learned(6.4)
+    assert engine._circuit_breaker.may_begin(time.monotonic())
     jobs = [job(engine, avatar), job(engine, avatar, weight=0.0)]
     [withheld, nothing] = engine.render(jobs)
     assert isinstance(withheld, RenderRefusal)
     assert "takes 6.40 s" in withheld.reason
     assert nothing is None
-    engine._patience.learned(0.1)
+    engine._circuit_breaker.learned(0.1)
     assert isinstance(engine.render(jobs)[0], Patch)
 
 
@@ -392,7 +392,7 @@ def test_preparing_tells_how_far_it_is_and_why_it_fails(monkeypatch):
 
     def halfway(progress):
         progress(1, 2)
-        told.append((preparation.status, preparation.hurry(avatar, "idle_0")))
+        told.append((preparation.status, preparation.prioritize(avatar, "idle_0")))
         raise EngineOutOfMemory("the device's memory is too small")
 
     def never(progress):
@@ -408,8 +408,8 @@ def test_preparing_tells_how_far_it_is_and_why_it_fails(monkeypatch):
     )
     assert len(told) == background.MOST_TRIES
     assert preparation.status == ""
-    assert preparation.hurry(avatar, "idle_0").endswith("memory is too small")
-    assert preparation.hurry(avatar, "idle_1") == (
+    assert preparation.prioritize(avatar, "idle_0").endswith("memory is too small")
+    assert preparation.prioritize(avatar, "idle_1") == (
         "idle_1 could not be prepared: landmarks are missing"
     )
 

@@ -39,7 +39,7 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
     np.save(folder / "clips" / "idle_0.landmarks.npy", np.repeat(mesh_of_a_face()[None], 4, 0))
     engine = MuseTalkEngine(WEIGHTS, device="cpu", max_batch=1, prepares="all")
     engine.load()
-    engine._patience = CircuitBreaker(1_000.0)  # whatever else the machine does
+    engine._circuit_breaker = CircuitBreaker(1_000.0)  # whatever else the machine does
     engine.open_avatar(folder, manifest)
     engine.preparation.join(100)
     clock = ManualClock()

@@ -39,28 +39,28 @@ def test_a_broken_context_is_not_tried_at_all(error):
 
 
 def test_a_device_that_is_too_slow_is_tried_now_and_then():
-    patience = CircuitBreaker(0.4)
+    breaker = CircuitBreaker(0.4)
     for _ in range(CALLS):
-        assert patience.may_begin(0.0)
-        patience.took(6.4)
-    assert not patience.may_begin(0.3)
-    assert "takes 6.40 s" in patience.reason
-    assert patience.may_begin(TRY_AGAIN_AFTER_S)
-    patience.took(6.4)
-    assert not patience.may_begin(TRY_AGAIN_AFTER_S + 6.4)
-    patience.took(0.3)
-    assert patience.may_begin(TRY_AGAIN_AFTER_S + 6.5)
+        assert breaker.may_begin(0.0)
+        breaker.took(6.4)
+    assert not breaker.may_begin(0.3)
+    assert "takes 6.40 s" in breaker.reason
+    assert breaker.may_begin(TRY_AGAIN_AFTER_S)
+    breaker.took(6.4)
+    assert not breaker.may_begin(TRY_AGAIN_AFTER_S + 6.4)
+    breaker.took(0.3)
+    assert breaker.may_begin(TRY_AGAIN_AFTER_S + 6.5)
 
 
 def test_one_call_that_takes_long_is_borne():
-    patience = CircuitBreaker(0.4)
-    patience.learned(0.2)
-    patience.took(6.4)
-    assert patience.may_begin(6.4)
+    breaker = CircuitBreaker(0.4)
+    breaker.learned(0.2)
+    breaker.took(6.4)
+    assert breaker.may_begin(6.4)
 
 
 def test_what_was_learned_at_the_start_counts_at_once():
-    patience = CircuitBreaker(0.4)
-    assert patience.may_begin(0.0)
-    patience.learned(6.4)
-    assert not patience.may_begin(1.0)
+    breaker = CircuitBreaker(0.4)
+    assert breaker.may_begin(0.0)
+    breaker.learned(6.4)
+    assert not breaker.may_begin(1.0)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from inference.engines.musetalk.execution.thread_priority import NICENESS, give_way
+from inference.engines.musetalk.execution.thread_priority import NICENESS, lower_thread_priority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness")
 
@@ -18,7 +18,7 @@ def niceness() -> int:
 
 def test_a_thread_and_those_it_starts_give_way() -> None:
     def work() -> tuple[int, int]:
-        give_way()
+        lower_thread_priority()
         with ThreadPoolExecutor(1) as pool:
             return niceness(), pool.submit(niceness).result()
 
@@ -30,5 +30,5 @@ def test_a_thread_and_those_it_starts_give_way() -> None:
 
 def test_the_main_thread_does_not() -> None:
     before = niceness()
-    give_way()
+    lower_thread_priority()
     assert niceness() == before
