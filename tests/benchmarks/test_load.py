@@ -3,12 +3,13 @@
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.leftovers import Held
 from benchmarks.load import ClientWork, shares
 from benchmarks.plot import write_plot
-from benchmarks.soak import Sample, left, slope_mib_an_hour
+from benchmarks.soak import Sample, growth_mib_an_hour, left
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -42,7 +43,15 @@ def test_a_plot_has_a_line_and_a_name_for_each(tmp_path: Path) -> None:
 
 def test_memory_that_grows_evenly_has_that_slope() -> None:
     samples = [Sample(second, 100 + second / 3_600 * 7) for second in range(0, 3_600, 5)]
-    assert slope_mib_an_hour(samples) == pytest.approx(7.0, abs=0.01)
+    assert growth_mib_an_hour(samples) == pytest.approx((7.0, 0.0), abs=0.01)
+
+
+def test_memory_that_goes_up_and_down_grows_by_something_or_nothing() -> None:
+    rng = np.random.default_rng(5)
+    samples = [Sample(5.0 * n, 500 + 40 * rng.standard_normal()) for n in range(600)]
+    slope, error = growth_mib_an_hour(samples)
+    assert abs(slope) < 3 * error
+    assert 2 < error < 20
 
 
 def test_what_is_left_is_counted_in_processes_that_still_run() -> None:
