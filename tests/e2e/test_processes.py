@@ -149,10 +149,14 @@ async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(serv
         assert len(app_processes(server)) == COUNT
 
 
-def test_what_forks_has_one_thread(server: Server) -> None:
+def test_what_forks_has_one_thread(serve: Serve) -> None:
     """Threads of libraries count: what they hold at a fork stays held in the new process."""
-    (forks,) = psutil.Process(server.process.pid).children()
-    assert forks.num_threads() == 1
+    server = serve(PROCESSES="2", OPENBLAS_NUM_THREADS="4", PYTHONWARNINGS="default")
+    supervisor = psutil.Process(server.process.pid)
+    (forks,) = supervisor.children()
+    assert (supervisor.num_threads(), forks.num_threads()) == (1, 1)
+    server.wait_until_it_takes_sessions()
+    assert "multi-threaded" not in server.process.output
 
 
 async def test_the_end_of_all_is_orderly(own_server: Server) -> None:

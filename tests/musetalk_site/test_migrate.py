@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def migrate(database: Path) -> "subprocess.Popen[str]":
 
 
 def tables(database: Path) -> set[str]:
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
@@ -44,7 +45,7 @@ def test_four_at_once_on_a_fresh_database(tmp_path: Path) -> None:
 
 def test_a_database_of_before_is_moved_aside(tmp_path: Path) -> None:
     database = tmp_path / "db.sqlite3"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("CREATE TABLE streaming_doorprocess (id)")
     process = migrate(database)
     output, _ = process.communicate(timeout=100)

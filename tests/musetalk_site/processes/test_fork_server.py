@@ -1,6 +1,7 @@
 """Processes that are really forked, by programs of their own: this one has threads."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,7 @@ def told(program: str, status: int = 0) -> list[dict[str, object]]:
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", HEAD + textwrap.dedent(program)],
         cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "4"},
         capture_output=True,
         text=True,
         timeout=60,
