@@ -22,7 +22,7 @@ from inference.preparation.track import Track, follow, smoothed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reel:
+class AnalyzedVideo:
     """One file, looked at. ``landmarks``: framed pixels, float32 ``[n, 468, 3]``."""
 
     footage: Footage
@@ -32,7 +32,7 @@ class Reel:
     judgement: Judgement
 
     @classmethod
-    def of(cls, footage: Footage, *, fewest: int, tell: Callable[[int], None]) -> "Reel":
+    def of(cls, footage: Footage, *, fewest: int, tell: Callable[[int], None]) -> "AnalyzedVideo":
         """Track, smooth, frame and judge a file; PreparationError if it cannot be used."""
         footage = upright(footage)
         condition = Condition()
@@ -62,47 +62,47 @@ class Reel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """All reels of an avatar, end to end."""
+    """All videos of an avatar, end to end."""
 
-    reels: list[Reel]
+    videos: list[AnalyzedVideo]
 
     def __len__(self) -> int:
-        return sum(len(reel) for reel in self.reels)
+        return sum(len(video) for video in self.videos)
 
     @property
     def ranges(self) -> list[tuple[int, int]]:
-        """Where each reel is in the row, half-open."""
-        ends = np.cumsum([0, *(len(reel) for reel in self.reels)])
+        """Where each video is in the row, half-open."""
+        ends = np.cumsum([0, *(len(video) for video in self.videos)])
         return [(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
     @property
     def landmarks(self) -> NDArray[np.float32]:
         """Framed pixels, float32 ``[n, 468, 3]``."""
-        return np.concatenate([reel.landmarks for reel in self.reels])
+        return np.concatenate([video.landmarks for video in self.videos])
 
     @property
     def thumbnails(self) -> NDArray[np.uint8]:
-        return np.concatenate([reel.track.thumbnails for reel in self.reels])
+        return np.concatenate([video.track.thumbnails for video in self.videos])
 
     @property
     def is_usable(self) -> NDArray[np.bool_]:
-        return np.concatenate([reel.judgement.is_usable for reel in self.reels])
+        return np.concatenate([video.judgement.is_usable for video in self.videos])
 
     @property
     def is_cut(self) -> NDArray[np.bool_]:
-        """A new reel begins with a cut."""
-        cuts = [reel.track.is_cut.copy() for reel in self.reels]
+        """A new video begins with a cut."""
+        cuts = [video.track.is_cut.copy() for video in self.videos]
         for cut in cuts[1:]:
             cut[0] = True
         return np.concatenate(cuts)
 
     @property
     def pose_deg(self) -> NDArray[np.float32]:
-        return np.concatenate([reel.judgement.pose_deg for reel in self.reels])
+        return np.concatenate([video.judgement.pose_deg for video in self.videos])
 
     @property
     def sharpness(self) -> NDArray[np.float32]:
-        return np.concatenate([reel.track.sharpness for reel in self.reels])
+        return np.concatenate([video.track.sharpness for video in self.videos])
 
     @property
     def face_height(self) -> float:
@@ -111,12 +111,12 @@ class Material:
 
     @property
     def findings(self) -> list[Finding]:
-        """Of all reels, each fault once, with its share of the whole row."""
+        """Of all videos, each fault once, with its share of the whole row."""
         shares: dict[str, float] = {}
         messages: dict[str, str] = {}
-        for reel in self.reels:
-            for finding in reel.judgement.findings:
-                part = finding.share * len(reel) / len(self)
+        for video in self.videos:
+            for finding in video.judgement.findings:
+                part = finding.share * len(video) / len(self)
                 shares[finding.reason] = shares.get(finding.reason, 0.0) + part
                 messages[finding.reason] = finding.message
         ordered = sorted(shares, key=lambda reason: -shares[reason])
@@ -127,19 +127,19 @@ class Material:
 
         PreparationError if a file does not give the same pictures a second time.
         """
-        for reel, (start, end) in zip(self.reels, self.ranges, strict=True):
+        for video, (start, end) in zip(self.videos, self.ranges, strict=True):
             here = {k for k in wanted if start <= k < end}
             if not here:
                 continue
             last = max(here)
-            for index, picture in enumerate(pictures(reel.footage), start):
+            for index, picture in enumerate(pictures(video.footage), start):
                 if index in here:
                     here.remove(index)
-                    yield index, reel.frame.cut(picture)
+                    yield index, video.frame.cut(picture)
                 if index == last:
                     break
             if here:
                 raise PreparationError(
                     "unreadable",
-                    f"{reel.footage.path.name} changed while it was read: send it again.",
+                    f"{video.footage.path.name} changed while it was read: send it again.",
                 )

@@ -30,11 +30,11 @@ from inference.preparation.choose import SHORTEST, Appearance, Choice, Stretch, 
 from inference.preparation.choose import named as choose_named
 from inference.preparation.footage import Footage, examine
 from inference.preparation.lip_line import on_lip_line
-from inference.preparation.material import Material, Reel
+from inference.preparation.material import AnalyzedVideo, Material
 from inference.preparation.preview import write_preview
-from inference.preparation.quiet import Hush
+from inference.preparation.quiet import MouthCloser
 from inference.preparation.report import ClipReport, ContactSheet, findings_to_list
-from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
+from inference.preparation.still import MOTION_PRESETS, moved_landmarks, moved_pictures
 from inference.preparation.store import PictureStore
 from inference.preparation.teeth import open_mouths, own_teeth
 from inference.preparation.titles import titles
@@ -114,29 +114,26 @@ class _Meter:
 
 def _look(footages: list[Footage], meter: _Meter, *, fewest: int) -> Material:
     expected = sum(footage.expected_pictures for footage in footages)
-    reels: list[Reel] = []
+    videos: list[AnalyzedVideo] = []
     for footage in footages:
-        before = sum(len(reel) for reel in reels)
+        before = sum(len(video) for video in videos)
 
         def tell(done: int, before: int = before) -> None:
             meter.tell("look", (before + done) / expected)
 
-        reels.append(Reel.of(footage, fewest=fewest, tell=tell))
-    return Material(reels)
+        videos.append(AnalyzedVideo.of(footage, fewest=fewest, tell=tell))
+    return Material(videos)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Clip:
     """A clip ready to be written; ``landmarks`` float32 ``[frames, 468, 2]``."""
 
-    name: str
-    state: ClipState
-    frames: int
+    report: ClipReport
+    title: str
     pictures: Iterable[Picture]
     landmarks: NDArray[np.float32]
     exits: list[int]
-    report: ClipReport
-    title: str
 
 
 def _make_clips(
@@ -152,15 +149,15 @@ def _make_clips(
     clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
     wanted = set().union(*(cutting.sources(mixes) for mixes in clips))
     plane = np.ascontiguousarray(material.landmarks[..., :2])
-    hush = Hush(plane)
-    quiet = hush.landmarks()
+    closer = MouthCloser(plane)
+    quiet = closer.landmarks()
     with (
         tempfile.TemporaryDirectory(
             dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
         ) as folder,
         closing(PictureStore(Path(folder) / "pictures.i420")) as store,
     ):
-        shown_open = _take(material, wanted, plane, hush, store, meter)
+        shown_open = _take(material, wanted, plane, closer, store, meter)
         _keep_teeth(own_teeth(shown_open, plane[choice.rest]), assets)
         called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
         made = [
@@ -176,7 +173,7 @@ def _take(
     material: Material,
     wanted: set[int],
     landmarks: NDArray[np.float32],
-    hush: Hush,
+    closer: MouthCloser,
     store: PictureStore,
     meter: _Meter,
 ) -> list[tuple[Picture, NDArray[np.float32]]]:
@@ -190,7 +187,7 @@ def _take(
     shown_open: list[tuple[Picture, NDArray[np.float32]]] = []
     for done, (index, picture) in enumerate(material.pictures(taken)):
         if index in wanted:
-            store.put(index, hush.shut(index, picture))
+            store.put(index, closer.shut(index, picture))
         if index in open_ones:
             shown_open.append((picture, landmarks[index]))
         meter.tell("take", done / len(taken))
@@ -237,14 +234,11 @@ def _clip(
         bent=float(max(from_rest[stretch.start], from_rest[stretch.end - 1])),
     )
     return _Clip(
-        name=name,
-        state=stretch.state,
-        frames=len(mixes),
+        report=report,
+        title=title,
         pictures=cutting.assemble(mixes, store.get),
         landmarks=np.stack([mix.landmarks(landmarks) for mix in mixes]),
         exits=exits,
-        report=report,
-        title=title,
     )
 
 
@@ -253,21 +247,21 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
     seen = on_lip_line(picture, np.ascontiguousarray(material.landmarks[0, :, :2]))[None]
     if open_mouths(seen, material.is_usable, material.pose_deg):
         _keep_teeth(own_teeth([(picture, seen[0])], seen[0]), assets)
-    hush = Hush(seen)
-    picture, landmarks = hush.shut(0, picture), hush.landmarks()[0]
-    names = _standard_names(life.state for life in LIVES)
+    closer = MouthCloser(seen)
+    picture, landmarks = closer.shut(0, picture), closer.landmarks()[0]
+    names = _standard_names(preset.state for preset in MOTION_PRESETS)
     made = []
-    for name, life in zip(names, LIVES, strict=True):
-        shown = moved_landmarks(landmarks, life)
-        appearance = Appearance.of(shown, np.zeros((life.frames, 1, 1), np.uint8))
+    for name, preset in zip(names, MOTION_PRESETS, strict=True):
+        shown = moved_landmarks(landmarks, preset)
+        appearance = Appearance.of(shown, np.zeros((preset.frames, 1, 1), np.uint8))
         distances, steps = appearance.distances(0), appearance.steps()
         usual = float(np.percentile(steps[1:], 99))
         exits = cutting.exits(distances, usual)
-        seconds = life.frames / FRAMES_PER_SECOND
+        seconds = preset.frames / FRAMES_PER_SECOND
         report = ClipReport(
             name=name,
-            state=life.state,
-            frames=life.frames,
+            state=preset.state,
+            frames=preset.frames,
             source_s=(0.0, seconds),
             is_mirrored=False,
             exits=len(exits),
@@ -275,15 +269,13 @@ def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> No
             usual_step=usual,
             bent=0.0,
         )
-        pictures = moved_pictures(picture, landmarks, life)
-        made.append(
-            _Clip(name, life.state, life.frames, pictures, shown, exits, report, title=life.title)
-        )
+        pictures = moved_pictures(picture, landmarks, preset)
+        made.append(_Clip(report, preset.title, pictures, shown, exits))
     _write(made, material, assets, meter)
 
 
 def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _Meter) -> None:
-    speaker = next((clip for clip in made if clip.state == "speaking"), made[0])
+    speaker = next((clip for clip in made if clip.report.state == "speaking"), made[0])
     shown, sheet = _encode(made, speaker, assets, meter)
     meter.tell("show", 0.0)
     if len(material) > 1:
@@ -296,7 +288,7 @@ def _write(made: list[_Clip], material: Material, assets: AssetWriter, meter: _M
         {
             "pictures": len(material),
             "found": round(
-                float(np.mean([reel.track.is_found.mean() for reel in material.reels])), 4
+                float(np.mean([video.track.is_found.mean() for video in material.videos])), 4
             ),
             "usable": round(float(material.is_usable.mean()), 4),
             "teeth": "own" if teeth_path(assets.folder).exists() else "drawn",
@@ -315,23 +307,23 @@ def _encode(
     The pictures of one clip are in memory at a time.
     """
     sheet = ContactSheet()
-    idle = [clip.name for clip in made if clip.state == "idle"]
+    idle = [clip.report.name for clip in made if clip.report.state == "idle"]
     attentive = idle[: (len(idle) + 1) // 2]  # the calmest come first
     shown: list[Picture] = []
     for number, clip in enumerate(made):
         meter.tell("cut", number / len(made))
-        pictures = list(clip.pictures)
+        pictures, report = list(clip.pictures), clip.report
         assets.add_clip(
-            clip.name,
-            clip.state,
+            report.name,
+            report.state,
             pictures,
-            frames=clip.frames,
+            frames=report.frames,
             exits=clip.exits,
             landmarks=clip.landmarks,
-            is_attentive=clip.name in attentive,
+            is_attentive=report.name in attentive,
             title=clip.title,
         )
-        sheet.add_clip(clip.name, pictures, clip.landmarks)
+        sheet.add_clip(report.name, pictures, clip.landmarks)
         if clip is speaker:
             shown = pictures
     return shown, sheet

@@ -45,7 +45,7 @@ def shutting(gaps: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.clip(smooth, 0, 1), np.float32)
 
 
-class Hush:
+class MouthCloser:
     """Shuts the mouths of pictures whose landmarks, float32 ``[n, 468, 2]``, are given."""
 
     def __init__(self, landmarks: NDArray[np.float32]) -> None:

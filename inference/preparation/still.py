@@ -42,7 +42,7 @@ _SECOND = FRAMES_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class MotionPreset:
     """How a still picture moves in one clip. Lengths in pictures, angles in degrees.
 
     ``title``: for people; ``sway``: of the head as a whole; ``turn``, ``nod``: how far its features
@@ -62,38 +62,44 @@ class Life:
     glances: tuple[tuple[int, int, float], ...] = ()
 
 
-LIVES = (
-    Life("calm", "idle", 5 * _SECOND, 0.25, 0.9, 0.6, 1, (38, 97), ((60, 76, 0.35),)),
-    Life("glance", "idle", 6 * _SECOND, 0.2, 1.3, 0.8, 1, (61,), ((24, 52, 0.9), (88, 108, -0.5))),
-    Life("double blink", "idle", 4 * _SECOND, -0.2, -0.8, 0.5, 1, (27, 36), ((58, 72, -0.4),)),
-    Life("plain", "speaking", 4 * _SECOND, 0.4, 1.5, 1.3, 2, (52,), ((66, 80, 0.4),)),
-    Life("lively", "speaking", 5 * _SECOND, -0.45, -1.8, 1.4, 2, (30, 88), ((96, 112, -0.6),)),
-    Life("nod", "action", 2 * _SECOND, 0.0, 0.0, 4.5, 2, (20,)),
+MOTION_PRESETS = (
+    MotionPreset("calm", "idle", 5 * _SECOND, 0.25, 0.9, 0.6, 1, (38, 97), ((60, 76, 0.35),)),
+    MotionPreset(
+        "glance", "idle", 6 * _SECOND, 0.2, 1.3, 0.8, 1, (61,), ((24, 52, 0.9), (88, 108, -0.5))
+    ),
+    MotionPreset(
+        "double blink", "idle", 4 * _SECOND, -0.2, -0.8, 0.5, 1, (27, 36), ((58, 72, -0.4),)
+    ),
+    MotionPreset("plain", "speaking", 4 * _SECOND, 0.4, 1.5, 1.3, 2, (52,), ((66, 80, 0.4),)),
+    MotionPreset(
+        "lively", "speaking", 5 * _SECOND, -0.45, -1.8, 1.4, 2, (30, 88), ((96, 112, -0.6),)
+    ),
+    MotionPreset("nod", "action", 2 * _SECOND, 0.0, 0.0, 4.5, 2, (20,)),
 )
 """The clips a still picture is given; the action is a nod."""
 
 
-def moved_landmarks(landmarks: Floats, life: Life) -> Floats:
+def moved_landmarks(landmarks: Floats, preset: MotionPreset) -> Floats:
     """Return the landmarks in each picture of the clip, float32 ``[frames, 468, 2]``."""
     head = _Head.of(landmarks)
     x, y = landmarks[:, 0].astype(np.float32), landmarks[:, 1].astype(np.float32)
     # The field says where a pixel comes from; a landmark goes the other way.
-    moves = [head.displacement(x, y, head.motion(life, frame)) for frame in range(life.frames)]
+    moves = [head.displacement(x, y, head.motion(preset, frame)) for frame in range(preset.frames)]
     return np.stack([np.stack([x - dx, y - dy], axis=1) for dx, dy in moves])
 
 
-def moved_pictures(picture: Picture, landmarks: Floats, life: Life) -> Iterator[Picture]:
+def moved_pictures(picture: Picture, landmarks: Floats, preset: MotionPreset) -> Iterator[Picture]:
     """Yield the pictures of the clip, I420; the first is ``picture``."""
     height, width = picture.shape[0] * 2 // 3, picture.shape[1]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     coarse_y, coarse_x = (np.mgrid[: height // _COARSE, : width // _COARSE] + 0.5) * _COARSE - 0.5
     head = _Head.of(landmarks)
     eyes = [Eye(landmarks[upper], landmarks[lower]) for upper, lower in LIDS]
-    for frame in range(life.frames):
-        coarse = head.displacement(coarse_x, coarse_y, head.motion(life, frame))
+    for frame in range(preset.frames):
+        coarse = head.displacement(coarse_x, coarse_y, head.motion(preset, frame))
         dx, dy = (np.asarray(cv2.resize(part, (width, height)), np.float32) for part in coarse)
-        shut = max((_lid(frame - start) for start in life.blinks), default=0.0)
-        aside = _glance(life, frame)
+        shut = max((_lid(frame - start) for start in preset.blinks), default=0.0)
+        aside = _glance(preset, frame)
         shown = picture
         for eye in eyes:
             if aside:
@@ -128,14 +134,14 @@ class _Head:
             float(chin[0]), float(chin[1]), float(landmarks[1, 1]), float(np.hypot(*(chin - top)))
         )
 
-    def motion(self, life: Life, frame: int) -> _Motion:
-        phase = 2 * np.pi * frame / life.frames
-        dip = (1 - np.cos(life.waves * phase)) / 2
+    def motion(self, preset: MotionPreset, frame: int) -> _Motion:
+        phase = 2 * np.pi * frame / preset.frames
+        dip = (1 - np.cos(preset.waves * phase)) / 2
         breath = (1 - np.cos(2 * phase)) / 2
         return _Motion(
-            sway=float(np.radians(life.sway) * np.sin(life.waves * phase)),
-            turn=float(life.turn / 100 * self.height * np.sin(phase) * (1 - 0.3 * np.cos(phase))),
-            dip=float(life.nod / 100 * self.height * dip),
+            sway=float(np.radians(preset.sway) * np.sin(preset.waves * phase)),
+            turn=float(preset.turn / 100 * self.height * np.sin(phase) * (1 - 0.3 * np.cos(phase))),
+            dip=float(preset.nod / 100 * self.height * dip),
             breath=float(_BREATH * self.height * breath),
         )
 
@@ -165,11 +171,11 @@ def _lid(since: int) -> float:
     return _BLINK[since] if 0 <= since < len(_BLINK) else 0.0
 
 
-def _glance(life: Life, frame: int) -> float:
+def _glance(preset: MotionPreset, frame: int) -> float:
     """Return how far the eyes look aside in a picture, -1..1."""
     return sum(
         aside * min(max(min(frame - first, last - frame) / _SACCADE, 0.0), 1.0)
-        for first, last, aside in life.glances
+        for first, last, aside in preset.glances
     )
 
 

@@ -15,8 +15,8 @@ from inference.faces.mesh import FaceMesh
 from inference.media.compositor import planes_of
 from inference.preparation import cut as cutting
 from inference.preparation.choose import BEND, LONGEST, SHORTEST, Appearance, choose, named
-from inference.preparation.quiet import Hush, shutting
-from inference.preparation.still import LIVES, moved_landmarks, moved_pictures
+from inference.preparation.quiet import MouthCloser, shutting
+from inference.preparation.still import MOTION_PRESETS, moved_landmarks, moved_pictures
 from tests.drawn_face import draw_face, to_rgb
 
 
@@ -217,7 +217,7 @@ def test_open_mouths_are_shut_and_shut_ones_left_alone():
     open_ = FaceMesh().find(draw_face(mouth_open=0.5)).landmarks[:, :2]
     shut = open_.copy()
     shut[INNER_LOWER] = shut[INNER_UPPER]
-    of_open, of_shut = (Hush(np.repeat(marks[None], 9, axis=0)) for marks in (open_, shut))
+    of_open, of_shut = (MouthCloser(np.repeat(marks[None], 9, axis=0)) for marks in (open_, shut))
 
     def gap(shown: np.ndarray) -> float:
         face = FaceMesh().find(to_rgb(shown))
@@ -250,10 +250,10 @@ def test_nothing_is_left_of_what_an_open_mouth_showed(mouth_open, size, tilt_deg
     for plane, step in zip(planes_of(other), (1, 2, 2), strict=True):
         within = inside[::step, ::step] > 0
         plane[within] = noise.integers(0, 256, int(within.sum()))
-    hush = Hush(points[None])
-    assert hush.amount[0] == 1
+    closer = MouthCloser(points[None])
+    assert closer.amount[0] == 1
 
-    np.testing.assert_array_equal(hush.shut(0, other), hush.shut(0, one))
+    np.testing.assert_array_equal(closer.shut(0, other), closer.shut(0, one))
 
 
 @given(st.lists(st.floats(0, 0.6), min_size=10, max_size=80))
@@ -265,15 +265,17 @@ def test_shutting_never_flickers_and_is_full_where_it_must_be(gaps):
     assert (amount[wide] > 0.9).all()
 
 
-@pytest.mark.parametrize("life", LIVES[2:5:2], ids=lambda life: f"{life.state} {life.frames}")
-def test_a_still_picture_lives_and_comes_back_to_itself(life):
+@pytest.mark.parametrize(
+    "preset", MOTION_PRESETS[2:5:2], ids=lambda preset: f"{preset.state} {preset.frames}"
+)
+def test_a_still_picture_lives_and_comes_back_to_itself(preset):
     still = picture()
     marks = FaceMesh().find(draw_face()).landmarks[:, :2]
 
-    pictures = list(moved_pictures(still, marks, life))
-    landmarks = moved_landmarks(marks, life)
+    pictures = list(moved_pictures(still, marks, preset))
+    landmarks = moved_landmarks(marks, preset)
 
-    assert len(pictures) == len(landmarks) == life.frames
+    assert len(pictures) == len(landmarks) == preset.frames
     assert np.abs(pictures[0].astype(int) - still).max() <= 1
     np.testing.assert_allclose(landmarks[0], marks, atol=0.05)
     steps = [np.abs(a.astype(int) - b).mean() for a, b in pairwise(pictures)]
@@ -290,11 +292,11 @@ def test_a_blink_shuts_the_eyes():
     for upper, lower in LIDS:
         eye = np.concatenate([marks[upper], marks[lower][::-1]]).round().astype(np.int32)
         cv2.fillPoly(still[:512], [eye], 255)
-    life = LIVES[0]
-    shown = list(moved_pictures(still, marks, life))
+    preset = MOTION_PRESETS[0]
+    shown = list(moved_pictures(still, marks, preset))
 
     def white(p: np.ndarray) -> int:
         return int((p[:512] > 200).sum())
 
     assert white(shown[0]) == white(still)
-    assert white(shown[life.blinks[0] + 2]) < 0.25 * white(still)
+    assert white(shown[preset.blinks[0] + 2]) < 0.25 * white(still)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from inference.media.types import Picture
 from inference.preparation.footage import examine
-from inference.preparation.material import Material, Reel
+from inference.preparation.material import AnalyzedVideo, Material
 from inference.preparation.normalization import BACKGROUND, oriented
 from inference.preparation.tone_mapping import HLG, PQ, WHITE_NITS
 from tests.drawn_face import to_rgb
@@ -63,7 +63,7 @@ class Look:
 def look(path: Path) -> Look:
     footage = examine(path)
     index = 0 if footage.is_still else LOOKED_AT
-    material = Material([Reel.of(footage, fewest=1, tell=lambda _: None)])
+    material = Material([AnalyzedVideo.of(footage, fewest=1, tell=lambda _: None)])
     ((_, picture),) = material.pictures({index})
     marks = material.landmarks[index, :, :2]
     return Look(np.concatenate([marks.min(axis=0), marks.max(axis=0)]), picture)
