@@ -43,7 +43,7 @@ LEAD_FRAMES = 5
 CLIP_EVERY_S = 7
 
 
-class RegistryObserver:
+class FlashObserver:
     """Decodes what the host delivers, and notes the flashes."""
 
     def __init__(self) -> None:
@@ -77,17 +77,17 @@ def sound_of(frame: int) -> bytes:
     return np.full(SAMPLES_PER_FRAME, round(32_767 * loudness), "<i2").tobytes()
 
 
-async def speak(minutes: float, folder: Path) -> RegistryObserver:
+async def speak(minutes: float, folder: Path) -> FlashObserver:
     """Run a session for that long; sound comes a frame at a time, irregularly."""
     make_avatar(folder / "test")
-    clock, watcher = ManualClock(), RegistryObserver()
+    clock, observer = ManualClock(), FlashObserver()
     host = Host(
         engine=InProcessEngine(
             LoudnessEngine(), pool=InlinePool(), avatar_pool=InlinePool(), now_s=clock.now_s
         ),
         library=AvatarLibrary(folder, folder),
         clock=clock,
-        deliver=watcher.deliver,
+        deliver=observer.deliver,
         media_pool=InlinePool(),
         name="drift",
     )
@@ -106,7 +106,7 @@ async def speak(minutes: float, folder: Path) -> RegistryObserver:
     await clock.advance(1.0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return watcher
+    return observer
 
 
 async def send_sound(host: Host, clock: ManualClock, frames: int) -> None:
@@ -127,21 +127,21 @@ async def send_sound(host: Host, clock: ManualClock, frames: int) -> None:
             await clock.advance(early_s)
 
 
-def judge(watcher: RegistryObserver, minutes: float) -> Verdict:
+def judge(observer: FlashObserver, minutes: float) -> Verdict:
     verdict = Verdict("drift")
-    first = watcher.flashes[0] if watcher.flashes else 0
-    due = [first + n * FLASH_EVERY_FRAMES for n in range(len(watcher.flashes))]
-    drifts = [abs(seen - wanted) for seen, wanted in zip(watcher.flashes, due, strict=True)]
+    first = observer.flashes[0] if observer.flashes else 0
+    due = [first + n * FLASH_EVERY_FRAMES for n in range(len(observer.flashes))]
+    drifts = [abs(seen - wanted) for seen, wanted in zip(observer.flashes, due, strict=True)]
     wanted_flashes = -(-round(minutes * 60 * FRAMES_PER_SECOND) // FLASH_EVERY_FRAMES)
     verdict.notes.append(f"{minutes:g} minutes of speech, simulated clock")
-    verdict.told("frames", watcher.frames)
-    verdict.near("flashes seen", wanted_flashes, 0, len(watcher.flashes))
+    verdict.told("frames", observer.frames)
+    verdict.near("flashes seen", wanted_flashes, 0, len(observer.flashes))
     verdict.none_of("frames from sound to picture, worst drift", max(drifts, default=None))
     offset = None
-    if watcher.first_spoken is not None and watcher.last_offset is not None:
-        offset = watcher.last_offset - watcher.first_spoken
+    if observer.first_spoken is not None and observer.last_offset is not None:
+        offset = observer.last_offset - observer.first_spoken
     verdict.none_of("drift of the stamps, frames", offset)
-    verdict.none_of("frame numbers not exact", watcher.misnumbered)
+    verdict.none_of("frame numbers not exact", observer.misnumbered)
     return verdict
 
 
@@ -151,8 +151,8 @@ def main() -> int:
     add_json_argument(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        watcher = asyncio.run(speak(options.minutes, Path(folder)))
-    return judge(watcher, options.minutes).conclude(options.json)
+        observer = asyncio.run(speak(options.minutes, Path(folder)))
+    return judge(observer, options.minutes).conclude(options.json)
 
 
 if __name__ == "__main__":
