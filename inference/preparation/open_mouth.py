@@ -42,8 +42,10 @@ def _opening(shape: tuple[int, ...], landmarks: NDArray[np.float32]) -> NDArray[
     mask = np.zeros(shape, np.uint8)
     points = np.rint(outline * 2**_SUBPIXEL_BITS).astype(np.int32)
     cv2.fillPoly(mask, [points], 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.dilate(mask, disc), np.uint8)
+    # OpenCV's ellipse of three pixels is a cross, which leaves out what is beyond a corner.
+    form = cv2.MORPH_RECT if side == 3 else cv2.MORPH_ELLIPSE
+    around = cv2.getStructuringElement(form, (side, side))
+    return np.asarray(cv2.dilate(mask, around), np.uint8)
 
 
 def _filled(picture: Picture, mask: NDArray[np.uint8]) -> Picture:
