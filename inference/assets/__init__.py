@@ -1,6 +1,7 @@
 """The folder of a prepared avatar.
 
 manifest    what is in it
+arrays      reads its arrays
 names       what users and folders may be called
 library     where folders are
 clips       its pre-encoded clips, and their pictures

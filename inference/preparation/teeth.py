@@ -52,6 +52,8 @@ _DARK_BELOW = 0.02
 """So much of the dark must be seen below their edge."""
 _UNEVEN = 0.02
 """How far the edge of the front teeth may lie from the arch through it, in the mean."""
+_HOLLOW = 0.02
+"""So much higher than the arch's ends its middle may be; what is held before teeth hollows it."""
 _LEAST = 0.045
 """What is seen of the whole row, in squares of a mouth's width."""
 _LIP = (0.04, 0.1)
@@ -82,6 +84,8 @@ class _Mouth:
     """Y of the inner edge of the upper lip, of each column; and the same of the lower one."""
     lower: Floats
     tint: Tint
+    is_seen: NDArray[np.bool_]
+    """What is in the picture: beyond its edge ``yuv`` only repeats what is at it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +176,7 @@ def _mouth(picture: Picture, landmarks: NDArray[np.float32], scale: float) -> _M
         upper=np.interp(columns, COLUMN_X, frame.inner_upper).astype(np.float32) / size,
         lower=np.interp(columns, COLUMN_X, frame.inner_lower).astype(np.float32) / size,
         tint=Tint.of_picture(picture, landmarks, frame.unit),
+        is_seen=_is_seen(picture, frame, size, rows),
     )
 
 
@@ -179,19 +184,30 @@ def _sampled(
     plane: NDArray[np.uint8], frame: FaceFrame, size: float, step: int, rows: int
 ) -> Floats:
     """Return a plane of the picture, of which one in ``step`` pixels is there, as `_Mouth` does."""
-    to_plane = frame.to_picture.astype(np.float64)
-    # From the middle of a texture's pixel to that of the plane's.
-    linear = to_plane[:, :2] * (size / DENSITY)
-    corner = np.array([-HALF_WIDTH * DENSITY + 0.5, _TOP * DENSITY + 0.5])
-    origin = to_plane[:, 2] / step + (1 / step - 1) / 2
-    matrix = np.column_stack([linear, linear @ corner + origin])
     return cv2.warpAffine(
         plane,
-        matrix,
+        _to_plane(frame, size, step),
         (SIZE[0], rows),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)
+
+
+def _to_plane(frame: FaceFrame, size: float, step: int) -> NDArray[np.float64]:
+    """Return the affine map from the middles of a `_Mouth`'s pixels to a plane's, ``[2, 3]``."""
+    to_plane = frame.to_picture.astype(np.float64)
+    linear = to_plane[:, :2] * (size / DENSITY)
+    corner = np.array([-HALF_WIDTH * DENSITY + 0.5, _TOP * DENSITY + 0.5])
+    origin = to_plane[:, 2] / step + (1 / step - 1) / 2
+    return np.column_stack([linear, linear @ corner + origin])
+
+
+def _is_seen(picture: Picture, frame: FaceFrame, size: float, rows: int) -> NDArray[np.bool_]:
+    to_picture = _to_plane(frame, size, 1)
+    down, across = np.mgrid[:rows, : SIZE[0]]
+    x, y = (k[0] * across + k[1] * down + k[2] for k in to_picture)
+    height, width = planes_of(picture)[0].shape
+    return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1), np.bool_)
 
 
 def _columns() -> Floats:
@@ -206,7 +222,7 @@ def _row(mouth: _Mouth) -> _Row | None:
     is_tooth = _is_tooth(whiteness, mouth)
     if is_tooth is None:
         return None
-    is_dark = y_plane < mouth.tint.lit(_DARK)
+    is_dark = (y_plane < mouth.tint.lit(_DARK)) & mouth.is_seen
     columns = _columns()
     top, tip = np.full((2, len(columns)), np.nan, np.float32)
     for column in np.flatnonzero(np.abs(columns) <= _SIDE).tolist():
@@ -221,9 +237,10 @@ def _row(mouth: _Mouth) -> _Row | None:
         return None
     front = np.abs(columns) <= _FRONT
     seen = float((tip - top)[front].mean())
-    arch = np.polyval(np.polyfit(columns[front], tip[front], 2), columns[front])
-    uneven = float(np.abs(tip[front] - arch).mean())
-    if not _SHORTEST <= seen <= _LONGEST or uneven > _UNEVEN:
+    arch = np.polyfit(columns[front], tip[front], 2)
+    uneven = float(np.abs(tip[front] - np.polyval(arch, columns[front])).mean())
+    hollow = float(arch[0]) * _FRONT**2
+    if not _SHORTEST <= seen <= _LONGEST or uneven > _UNEVEN or hollow > _HOLLOW:
         return None
     worth = float((tip - top)[first : last + 1].sum()) / DENSITY
     found = _Row(top, tip, first, last, worth)
@@ -243,7 +260,7 @@ def _is_tooth(whiteness: Floats, mouth: _Mouth) -> NDArray[np.bool_] | None:
         return None
     if inside[light].mean() - inside[~light].mean() < _CONTRAST:
         return None
-    return np.asarray(whiteness > level, np.bool_)
+    return np.asarray((whiteness > level) & mouth.is_seen, np.bool_)
 
 
 def _tooth(
@@ -296,7 +313,7 @@ def _texture(mouth: _Mouth, row: _Row) -> Floats:
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    texture[..., 0] = mouth.tint.brightness(texture[..., 0])
+    texture[..., 0] = np.maximum(mouth.tint.brightness(texture[..., 0]), 0)
     rootward = np.clip((lit - y) / 0.16, 0, 1)
     texture[..., 0] *= 1 - _ROOT * rootward**1.5
     beside = np.minimum(columns - columns[row.first], columns[row.last] - columns)

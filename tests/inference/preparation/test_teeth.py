@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from inference.engines.viseme.renderers.face_frame import COLUMN_X, FaceFrame, face_frame
-from inference.engines.viseme.renderers.mouth_textures import SIZE, OwnTeeth
+from inference.engines.viseme.renderers.mouth_textures import SIZE, OwnTeeth, upper_teeth
 from inference.engines.viseme.renderers.warp import WarpedMouth
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
@@ -118,6 +118,33 @@ def test_what_is_not_a_row_is_not_taken(laughing, color, length, reach):
     assert teeth_of(with_teeth(rgb, landmarks, color, length, reach), landmarks) is None
 
 
+def test_teeth_behind_a_microphone_are_not_taken(laughing):
+    rgb, landmarks = laughing
+    shown = with_teeth(rgb, landmarks, length=0.15)
+    width = float(landmarks[291, 0] - landmarks[61, 0])
+    x, y = landmarks[13]
+    radius = 0.3 * width
+    middle = round(float(x)), round(float(y) + 0.09 * width + radius)
+    held = cv2.circle(shown.copy(), middle, round(radius), DARK, -1)
+    assert teeth_of(shown, landmarks) is not None
+    assert teeth_of(held, landmarks) is None
+
+
+@pytest.mark.parametrize("edge", ["left", "right", "bottom"])
+def test_a_mouth_at_the_edge_of_the_picture_has_none(laughing, edge):
+    rgb, landmarks = laughing
+    shown = with_teeth(rgb, landmarks)
+    x, y = (round(float(k) / 2) * 2 for k in landmarks[[13, 14]].mean(0))
+    y = round(float(landmarks[13, 1]) / 2) * 2 + 4
+    if edge == "left":
+        shown, landmarks = shown[:, x:], landmarks - np.array([x, 0], np.float32)
+    elif edge == "right":
+        shown = shown[:, :x]
+    else:
+        shown = shown[:y]
+    assert teeth_of(np.ascontiguousarray(shown), landmarks) is None
+
+
 def test_a_shut_mouth_shows_none(resting):
     assert teeth_of(*resting) is None
 
@@ -146,6 +173,17 @@ def test_a_face_further_away_has_teeth_of_the_same_size(laughing):
     assert smaller is not None
     seen, seen_smaller = (one[..., 3].astype(np.float32).sum() for one in (texture, smaller))
     assert seen_smaller == pytest.approx(seen, rel=0.05)
+
+
+def test_drawn_teeth_beside_them_are_as_light(laughing):
+    rgb, landmarks = laughing
+    texture = teeth_of(with_teeth(rgb, landmarks), landmarks)
+    assert texture is not None
+    own = OwnTeeth.of(texture.astype(np.float32))
+    drawn = upper_teeth()
+    both = (own.texture[..., 3] > 0.9) & (drawn[..., 1] > 0.9)
+    lights = own.texture[..., 0][both].mean(), own.color[0] * drawn[..., 0][both].mean()
+    assert lights[1] == pytest.approx(lights[0], rel=0.08)
 
 
 def test_open_mouths_are_seen_from_the_front(laughing, resting):
@@ -190,6 +228,9 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         np.zeros((SIZE[1], SIZE[0], 3), np.float16),
         np.zeros((SIZE[1], SIZE[0], 4), np.float32),
         np.full((SIZE[1], SIZE[0], 4), np.nan, np.float16),
+        np.full((SIZE[1], SIZE[0], 4), np.inf, np.float16),
+        np.full((SIZE[1], SIZE[0], 4), 60_000, np.float16),
+        np.full((SIZE[1], SIZE[0], 4), -1, np.float16),
     ]
     for values in wrong:
         np.save(path, values)

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.assets.publishing import publish
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.face.boxes import Box
@@ -140,10 +141,7 @@ def _format_of(about: Path) -> object:
 
 def _read_arrays(folder: Path) -> FaceClip:
     try:
-        arrays = [
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("latents", "masks", "places")
-        ]
+        arrays = [read_array(folder / f"{name}.npy") for name in ("latents", "masks", "places")]
         return FaceClip(*arrays)
     except (OSError, ValueError, AvatarInvalid) as error:
         raise AvatarInvalid(f"{folder}: {error}") from None

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.assets.clips import Clip, PictureCache
 from inference.assets.manifest import ClipEntry, Manifest, clip_path, landmarks_path
 from inference.engines.musetalk.prepare.avatar import (
@@ -104,11 +105,9 @@ def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:
     """
     path = landmarks_path(folder, entry.name)
     try:
-        meshes = np.load(path, allow_pickle=False)
+        meshes = read_array(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise AvatarInvalid(f"{path}: {error}") from None
     if meshes.ndim != 3 or meshes.shape[0] != entry.frames or meshes.shape[1] < MESH_POINTS:
         raise AvatarInvalid(
             f"{path}: landmarks {list(meshes.shape)}, wanted [{entry.frames}, {MESH_POINTS}, 2]"

@@ -32,6 +32,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 
@@ -128,11 +129,8 @@ class MouthAtlas:
         """Map the atlas in ``home``; AvatarInvalid if it cannot be read."""
         try:
             geometry = msgspec.json.decode((home / GEOMETRY_NAME).read_bytes(), type=AtlasGeometry)
-            arrays = {
-                name: np.load(home / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ARRAYS
-            }
-        except (OSError, ValueError, msgspec.DecodeError) as error:
+            arrays = {name: read_array(home / f"{name}.npy") for name in ARRAYS}
+        except (OSError, ValueError, msgspec.DecodeError, AvatarInvalid) as error:
             raise AvatarInvalid(f"the mouth atlas in {home} cannot be read: {error}") from None
         return cls(geometry, arrays)
 

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.assets.manifest import Manifest
 from inference.engines.viseme.renderers.atlas import (
     FOLDER,
@@ -93,15 +94,15 @@ class DrawnMouth:
         home = folder / FOLDER
         try:
             placements = {
-                clip.name: np.load(home / f"{clip.name}.npy", allow_pickle=False)
+                clip.name: np.array(read_array(home / f"{clip.name}.npy"))
                 for clip in manifest.clips
             }
             eye_placements = {
-                clip.name: np.load(home / f"{clip.name}.eyes.npy", allow_pickle=False)
+                clip.name: np.array(read_array(home / f"{clip.name}.eyes.npy"))
                 for clip in manifest.clips
                 if (home / f"{clip.name}.eyes.npy").exists()
             }
-        except (OSError, ValueError) as error:
+        except (OSError, AvatarInvalid) as error:
             raise AvatarInvalid(
                 f"{folder.name} does not know where its mouth is: {error}"
             ) from None

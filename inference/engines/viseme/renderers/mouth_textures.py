@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.engines.viseme.renderers.face_frame import Floats
 from inference.errors import AvatarInvalid
 
@@ -25,6 +26,8 @@ HALF_WIDTH, HEIGHT = 0.66, 0.5
 SIZE = (round(2 * HALF_WIDTH * DENSITY), round(HEIGHT * DENSITY))
 """Its width and height in pixels."""
 _OVERSAMPLING = 4
+_MOST = (8.0, 255.0, 255.0, 1.0)
+"""Of each channel of a person's own teeth: white in front of the darkest skin has 6."""
 
 # Right edges of the teeth from the middle on, seen from the front: the dental arch turns the outer
 # ones away, which makes them narrow and dark.
@@ -39,7 +42,8 @@ class OwnTeeth:
     """A person's upper row.
 
     ``texture``: float32 ``[height, width, 4]``: brightness in parts of the skin's (`Tint.light`),
-    U and V, 0..255, and opacity, 0..1. ``color``: the first three of its teeth in the mean.
+    U and V, 0..255, and opacity, 0..1. ``color``: the first three, for teeth that are drawn beside
+    them: of their own shade they then are as light as these.
     """
 
     texture: Floats
@@ -47,9 +51,11 @@ class OwnTeeth:
 
     @classmethod
     def of(cls, texture: Floats) -> "OwnTeeth":
-        opacity = texture[..., 3:]
-        mean = (texture[..., :3] * opacity).sum((0, 1)) / max(float(opacity.sum()), 1e-6)
-        return cls(texture, (float(mean[0]), float(mean[1]), float(mean[2])))
+        shade, drawn = upper_teeth()[..., 0], upper_teeth()[..., 1]
+        weight = texture[..., 3] * drawn
+        light = (texture[..., 0] * shade * weight).sum() / max((shade**2 * weight).sum(), 1e-6)
+        u, v = (texture[..., 1:3] * weight[..., None]).sum((0, 1)) / max(weight.sum(), 1e-6)
+        return cls(texture, (float(light), float(u), float(v)))
 
     @classmethod
     def read(cls, path: Path) -> "OwnTeeth | None":
@@ -59,18 +65,17 @@ class OwnTeeth:
             AvatarInvalid: the file holds something else.
         """
         try:
-            texture = np.load(path, allow_pickle=False)
+            texture = read_array(path)
         except FileNotFoundError:
             return None
-        except (ValueError, EOFError, OSError) as error:
-            raise AvatarInvalid(f"{path}: {error}") from None
         expected = (SIZE[1], SIZE[0], 4)
         if texture.shape != expected or texture.dtype != np.float16:
             raise AvatarInvalid(
                 f"{path} holds {texture.dtype} {texture.shape}, not float16 {expected}"
             )
-        if not np.isfinite(texture).all():
-            raise AvatarInvalid(f"{path} holds values that are no numbers")
+        # NaN fits nowhere.
+        if not ((texture >= 0) & (texture <= _MOST)).all():
+            raise AvatarInvalid(f"{path} holds values that are no colors")
         return cls.of(texture.astype(np.float32))
 
 

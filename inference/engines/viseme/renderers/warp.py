@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets.arrays import read_array
 from inference.assets.manifest import Manifest, landmarks_path, teeth_path
 from inference.engines.viseme.renderers.expression import FacePlace, face_place
 from inference.engines.viseme.renderers.eyelids import Eye
@@ -94,11 +95,9 @@ class WarpedMouth:
         for clip in manifest.clips:
             path = landmarks_path(folder, clip.name)
             try:
-                found = np.load(path, mmap_mode="r", allow_pickle=False)
+                found = read_array(path)
             except FileNotFoundError:
                 continue
-            except (ValueError, EOFError, OSError) as error:
-                raise AvatarInvalid(f"{path}: {error}") from None
             if found.shape != (clip.frames, _LANDMARKS, 2) or found.dtype != np.float32:
                 raise AvatarInvalid(
                     f"{path} holds {found.dtype} {found.shape},"
