@@ -2,7 +2,9 @@
 
 Everything a frame needs is in its window, so nothing is kept between calls. Loudness is taken
 out by dividing by the loudest 30 ms of the second before: a whisper close to the microphone and a
-shout across the room look the same, down to a floor below which there is only noise.
+shout across the room look the same, down to a floor below which there is only noise. What is longer
+ago than a syllable counts less and less, so that after a bang, or when the microphone is turned
+down, speech is heard again at once.
 """
 
 from functools import cache
@@ -24,6 +26,8 @@ _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7_600.0
 _PRE_EMPHASIS = 0.9
 _LEVEL_STEPS = 100
 """The level is the loudest within one second."""
+_LEVEL_HOLD_S, _LEVEL_FALL_DB_S = 0.4, 80.0
+"""Loudness so long ago counts in full, and then falls; measured in docs/lips.md."""
 _LEVEL_SMOOTH = 3
 _LEVEL_FLOOR = 1e-7
 """Mean square, emphasised, below which nothing is amplified: speech at some -60 dBFS."""
@@ -126,7 +130,7 @@ def _energies(emphasised: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _levels(energies: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """Mean square of the loudest 30 ms of the second up to each of the last ``steps`` steps."""
+    """Mean square of the loudest 30 ms of the last second, for each of the last ``steps`` steps."""
     count = steps + _LEVEL_STEPS - 1
     last = energies.shape[1]
     smooth = np.zeros((len(energies), count), np.float32)
@@ -134,8 +138,16 @@ def _levels(energies: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
         end = last - later
         smooth += energies[:, end - count : end]
     smooth /= np.float32(HOP * _LEVEL_SMOOTH)
-    loudest = strided(smooth, (steps, _LEVEL_STEPS), (1, 1)).max(2)
+    loudest = (strided(smooth, (steps, _LEVEL_STEPS), (1, 1)) * _weights()).max(2)
     return np.asarray(np.maximum(loudest, _LEVEL_FLOOR), np.float32)
+
+
+@cache
+def _weights() -> NDArray[np.float32]:
+    """How much the mean squares of the last second count, float32 ``[_LEVEL_STEPS]``."""
+    ages_s = np.arange(_LEVEL_STEPS - 1, -1, -1) * HOP / SAMPLE_RATE_HZ
+    fallen_db = _LEVEL_FALL_DB_S * np.maximum(ages_s - _LEVEL_HOLD_S, 0)
+    return np.asarray(10 ** (-fallen_db / 10), np.float32)
 
 
 @cache

@@ -27,6 +27,29 @@ def test_loudness_makes_no_difference(seed, gain_db):
     np.testing.assert_allclose(features.log_mels(louder), features.log_mels(heard), atol=1e-3)
 
 
+def heard_after(loud_s: float, ago_s: float, louder_db: float) -> float:
+    """Return by how much, in dB, a step is heard quieter for something loud before it."""
+    rng = np.random.default_rng(5)
+    steady = (0.01 * rng.standard_normal(features.LEAD + features.HOP)).astype(np.float32)[None]
+    end = steady.shape[1] - round(ago_s * 16_000)
+    louder = steady.copy()
+    louder[:, end - round(loud_s * 16_000) : end] *= 10 ** (louder_db / 20)
+    plain, behind = (features.log_mels(one)[0, 0] for one in (steady, louder))
+    return float(np.median(plain - behind)) * 10 / np.log(10)
+
+
+@pytest.mark.parametrize("louder_db", [10, 20])
+def test_a_loud_syllable_is_the_measure_of_those_around_it(louder_db):
+    assert heard_after(0.2, 0.15, louder_db) == pytest.approx(louder_db, abs=1.5)
+
+
+@pytest.mark.parametrize("loud_s", [0.03, 0.2])
+@pytest.mark.parametrize("louder_db", [20, 30])
+def test_what_was_loud_before_the_last_syllables_is_soon_forgotten(loud_s, louder_db):
+    # What is over for .75 s has fallen by 28 dB; before, it hid all for a second.
+    assert abs(heard_after(loud_s, 0.75, louder_db)) < 4.0
+
+
 def test_a_step_depends_on_nothing_after_it():
     whole = sound(1, 20)
     part = whole[:, : features.LEAD + 12 * features.HOP]
