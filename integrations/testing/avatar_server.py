@@ -90,9 +90,11 @@ def _make_server() -> AvatarServer:
 def avatar_server() -> Iterator[AvatarServer]:
     """Yield a server for all tests that only talk to it."""
     server = _make_server()
-    server.start()
-    yield server
-    server.stop()
+    try:
+        server.start()
+        yield server
+    finally:  # also where it was not ready in time: it would run on
+        server.stop()
 
 
 @pytest.fixture
