@@ -16,6 +16,8 @@ from inference.assets.manifest import Manifest
 from inference.engines.access import Answer, MouthRequest, MouthResult, traced
 from inference.engines.base import Engine, EngineState, LoadedAvatar, RenderJob
 from inference.engines.batcher import Batcher
+from inference.errors import AvatarInvalid
+from inference.media.types import Picture
 from inference.metrics import CallMetrics
 
 log = logging.getLogger(__name__)
@@ -146,21 +148,36 @@ class InProcessEngine:
             self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
 
 
-def _call(engine: Engine, requests: Sequence[MouthRequest]) -> list[MouthResult]:
-    """Extract features for all, then render all."""
+def _call(engine: Engine, requests: Sequence[MouthRequest]) -> list[MouthResult | Exception]:
+    """Extract features for all, then render those whose pictures can be read."""
     features = engine.listen([request.window for request in requests])
-    pictures = [request.read_picture() for request in requests]
-    made = engine.render(
-        [
-            RenderJob(
-                avatar=request.avatar,
-                clip=request.clip,
-                index=request.index,
-                picture=picture,
-                features=frames[0],
-                strength=request.strength,
-            )
-            for request, frames, picture in zip(requests, features, pictures, strict=True)
-        ]
-    )
-    return [MouthResult(*each) for each in zip(made, pictures, strict=True)]
+    pictures = [_read(request) for request in requests]
+    jobs = [
+        RenderJob(
+            avatar=request.avatar,
+            clip=request.clip,
+            index=request.index,
+            picture=picture,
+            features=frames[0],
+            strength=request.strength,
+        )
+        for request, frames, picture in zip(requests, features, pictures, strict=True)
+        if not isinstance(picture, Exception)
+    ]
+    made = iter(engine.render(jobs) if jobs else [])
+    return [
+        picture if isinstance(picture, Exception) else MouthResult(next(made), picture)
+        for picture in pictures
+    ]
+
+
+def _read(request: MouthRequest) -> Picture | Exception:
+    """Return the picture of a request; an avatar that is damaged costs the others nothing."""
+    try:
+        return request.read_picture()
+    except AvatarInvalid as error:
+        log.warning("a picture cannot be read: %s", error)
+        return error
+    except Exception as error:
+        log.exception("a picture cannot be read")
+        return error
