@@ -26,7 +26,7 @@ _LOWEST_HZ, _HIGHEST_HZ = 60.0, 7_600.0
 _PRE_EMPHASIS = 0.9
 _LEVEL_STEPS = 100
 """The level is the loudest within one second."""
-_LEVEL_HOLD_S, _LEVEL_FALL_DB_S = 0.4, 80.0
+_LEVEL_HOLD_S, _LEVEL_FALL_DB_S = 0.5, 80.0
 """Loudness so long ago counts in full, and then falls; measured in docs/lips.md."""
 _LEVEL_SMOOTH = 3
 _LEVEL_FLOOR = 1e-7
