@@ -27,10 +27,9 @@ from inference.engines.musetalk.nets.operations import PLAIN
 CPU = torch.device("cpu")
 
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+pytestmark = [pytest.mark.lasting, pytest.mark.usefixtures("one_torch_thread")]
 
 
-@pytest.mark.lasting
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_every_result_is_rounded_once_and_computed_in_single_precision(dtype):
     torch.manual_seed(1)
@@ -102,7 +101,6 @@ def test_rows_against_the_budget(row, is_ok, verdict):
     assert verdict or not line.endswith(("ok", "OVER"))
 
 
-@pytest.mark.lasting
 @pytest.mark.slow
 def test_the_command_measures_every_stage_and_fails_over_the_budget(tmp_path, monkeypatch, capsys):
     path = tmp_path / "rows.json"

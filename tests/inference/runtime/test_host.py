@@ -609,8 +609,8 @@ async def test_draining_ends_although_nothing_is_delivered(
 @pytest.mark.parametrize(
     ("frame_ms", "places"),
     [
-        (10, 7),
-        pytest.param(40, 1, marks=pytest.mark.lasting),
+        (40, 1),
+        pytest.param(10, 7, marks=pytest.mark.lasting),
         pytest.param(4, 18, marks=pytest.mark.lasting),
     ],
 )
