@@ -20,7 +20,13 @@ from inference.engines.viseme.renderers.face_frame import (
     Floats,
     face_frame,
 )
-from inference.engines.viseme.renderers.mouth_textures import DENSITY, HALF_WIDTH, HEIGHT, SIZE
+from inference.engines.viseme.renderers.mouth_textures import (
+    DENSITY,
+    HALF_WIDTH,
+    HEIGHT,
+    SIZE,
+    toward_root,
+)
 from inference.engines.viseme.renderers.tint import Tint
 from inference.faces.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, lip_gaps
 from inference.media.compositor import planes_of
@@ -71,8 +77,10 @@ _DARK = 0.55
 """Of the skin's light: what is below the edge of teeth has less, or it is a lip."""
 _SHADOW = 0.3
 """Of what is seen of a tooth, the part under the upper lip, which is in its shadow."""
-_ROOT = 0.22
-"""How much darker teeth get up to their roots."""
+
+_X = ((np.arange(SIZE[0]) + 0.5) / DENSITY - HALF_WIDTH).astype(np.float32)
+_Y = (np.arange(round((_BOTTOM - _TOP) * DENSITY)) + 0.5)[:, None] / DENSITY + _TOP
+"""Of the columns, float32 ``[width]``, and of the rows, ``[height, 1]``, of a `_Mouth`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,29 +173,26 @@ def _mouth(picture: Picture, landmarks: NDArray[np.float32], scale: float) -> _M
         return None
     # A mouth width of the rest picture, in those of this one.
     size = _eyes(landmarks) * scale / frame.unit
-    rows = round((_BOTTOM - _TOP) * DENSITY)
     planes = [
-        _sampled(plane, frame, size / step, step, rows)
+        _sampled(plane, frame, size / step, step)
         for plane, step in zip(planes_of(picture), (1, 2, 2), strict=True)
     ]
-    columns = _columns() * size
+    columns = _X * size
     return _Mouth(
         yuv=np.dstack(planes),
         upper=np.interp(columns, COLUMN_X, frame.inner_upper).astype(np.float32) / size,
         lower=np.interp(columns, COLUMN_X, frame.inner_lower).astype(np.float32) / size,
         tint=Tint.of_picture(picture, landmarks, frame.unit),
-        is_seen=_is_seen(picture, frame, size, rows),
+        is_seen=_is_seen(picture, frame, size),
     )
 
 
-def _sampled(
-    plane: NDArray[np.uint8], frame: FaceFrame, size: float, step: int, rows: int
-) -> Floats:
+def _sampled(plane: NDArray[np.uint8], frame: FaceFrame, size: float, step: int) -> Floats:
     """Return a plane of the picture, of which one in ``step`` pixels is there, as `_Mouth` does."""
     return cv2.warpAffine(
         plane,
         _to_plane(frame, size, step),
-        (SIZE[0], rows),
+        (len(_X), len(_Y)),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)
@@ -202,17 +207,12 @@ def _to_plane(frame: FaceFrame, size: float, step: int) -> NDArray[np.float64]:
     return np.column_stack([linear, linear @ corner + origin])
 
 
-def _is_seen(picture: Picture, frame: FaceFrame, size: float, rows: int) -> NDArray[np.bool_]:
+def _is_seen(picture: Picture, frame: FaceFrame, size: float) -> NDArray[np.bool_]:
     to_picture = _to_plane(frame, size, 1)
-    down, across = np.mgrid[:rows, : SIZE[0]]
+    down, across = np.mgrid[: len(_Y), : len(_X)]
     x, y = (k[0] * across + k[1] * down + k[2] for k in to_picture)
     height, width = planes_of(picture)[0].shape
     return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1), np.bool_)
-
-
-def _columns() -> Floats:
-    """X of each column."""
-    return ((np.arange(SIZE[0]) + 0.5) / DENSITY - HALF_WIDTH).astype(np.float32)
 
 
 def _row(mouth: _Mouth) -> _Row | None:
@@ -223,22 +223,21 @@ def _row(mouth: _Mouth) -> _Row | None:
     if is_tooth is None:
         return None
     is_dark = (y_plane < mouth.tint.lit(_DARK)) & mouth.is_seen
-    columns = _columns()
-    top, tip = np.full((2, len(columns)), np.nan, np.float32)
-    for column in np.flatnonzero(np.abs(columns) <= _SIDE).tolist():
+    top, tip = np.full((2, len(_X)), np.nan, np.float32)
+    for column in np.flatnonzero(np.abs(_X) <= _SIDE).tolist():
         tooth = _tooth(is_tooth[:, column], is_dark[:, column], mouth, column)
         if tooth is not None:
             top[column], tip[column] = tooth
-    middle = len(columns) // 2
+    middle = len(_X) // 2
     missing = np.flatnonzero(np.isnan(tip))
     first = int(missing[missing < middle].max(initial=-1)) + 1
-    last = int(missing[missing > middle].min(initial=len(columns))) - 1
-    if np.isnan(tip[middle]) or columns[first] > -_FRONT or columns[last] < _FRONT:
+    last = int(missing[missing > middle].min(initial=len(_X))) - 1
+    if np.isnan(tip[middle]) or _X[first] > -_FRONT or _X[last] < _FRONT:
         return None
-    front = np.abs(columns) <= _FRONT
+    front = np.abs(_X) <= _FRONT
     seen = float((tip - top)[front].mean())
-    arch = np.polyfit(columns[front], tip[front], 2)
-    uneven = float(np.abs(tip[front] - np.polyval(arch, columns[front])).mean())
+    arch = np.polyfit(_X[front], tip[front], 2)
+    uneven = float(np.abs(tip[front] - np.polyval(arch, _X[front])).mean())
     hollow = float(arch[0]) * _FRONT**2
     if not _SHORTEST <= seen <= _LONGEST or uneven > _UNEVEN or hollow > _HOLLOW:
         return None
@@ -249,8 +248,7 @@ def _row(mouth: _Mouth) -> _Row | None:
 
 def _is_tooth(whiteness: Floats, mouth: _Mouth) -> NDArray[np.bool_] | None:
     """Which pixels are as light as teeth; None where nothing stands out of the mouth."""
-    y = (np.arange(len(whiteness)) + 0.5)[:, None] / DENSITY + _TOP
-    is_inside = (y > mouth.upper) & (y < mouth.lower) & (np.abs(_columns()) <= _SIDE)
+    is_inside = _between(mouth.upper, mouth.lower) & (np.abs(_X) <= _SIDE)
     inside = np.clip(whiteness[is_inside], 0, 255).astype(np.uint8)
     if not inside.size:
         return None
@@ -261,6 +259,11 @@ def _is_tooth(whiteness: Floats, mouth: _Mouth) -> NDArray[np.bool_] | None:
     if inside[light].mean() - inside[~light].mean() < _CONTRAST:
         return None
     return np.asarray((whiteness > level) & mouth.is_seen, np.bool_)
+
+
+def _between(top: Floats, bottom: Floats) -> NDArray[np.bool_]:
+    """Which pixels of a `_Mouth` lie between two curves, bool ``[height, width]``."""
+    return np.asarray((top < _Y) & (bottom > _Y), np.bool_)
 
 
 def _tooth(
@@ -285,27 +288,25 @@ def _tooth(
 def _is_pale(mouth: _Mouth, row: _Row) -> bool:
     """Whether what was found has the color of teeth, not of a tongue or a lip in the light."""
     redness = mouth.yuv[..., 2] - 128
-    y = (np.arange(len(redness)) + 0.5)[:, None] / DENSITY + _TOP
-    is_front = np.abs(_columns()) <= _FRONT
-    teeth = (y > row.top) & (y < row.tip) & is_front
-    lip = (y > mouth.lower + _LIP[0]) & (y < mouth.lower + _LIP[1]) & is_front
+    is_front = np.abs(_X) <= _FRONT
+    teeth = _between(row.top, row.tip) & is_front
+    lip = _between(mouth.lower + _LIP[0], mouth.lower + _LIP[1]) & is_front
     # A gray picture has no redness at all, but for a level or two of coding.
     return bool(redness[teeth].mean() <= _PALE * max(float(redness[lip].mean()), 0) + 2)
 
 
 def _texture(mouth: _Mouth, row: _Row) -> Floats:
     """Return the row as a texture, its tips on the middle line, continued up to the roots."""
-    columns = _columns()
-    front = np.abs(columns) <= _FRONT
+    front = np.abs(_X) <= _FRONT
     height = SIZE[1]
     anchor = float(row.tip[front].mean())
     y = ((np.arange(height) + 0.5) / DENSITY - HEIGHT / 2 + anchor).astype(np.float32)[:, None]
-    inside = np.clip(np.arange(len(columns)), row.first, row.last)
+    inside = np.clip(np.arange(len(_X)), row.first, row.last)
     top, tip = row.top[inside], row.tip[inside]
     # Below a tip and above what is in the lip's shadow, a tooth continues as it is there.
     lit = top + _SHADOW * (tip - top)
     source_y = np.clip(y, lit, tip - 1.5 / DENSITY)
-    texture = np.empty((height, len(columns), 4), np.float32)
+    texture = np.empty((height, len(_X), 4), np.float32)
     texture[..., :3] = cv2.remap(
         mouth.yuv,
         np.broadcast_to(inside.astype(np.float32), source_y.shape).copy(),
@@ -314,9 +315,8 @@ def _texture(mouth: _Mouth, row: _Row) -> Floats:
         borderMode=cv2.BORDER_REPLICATE,
     )
     texture[..., 0] = np.maximum(mouth.tint.brightness(texture[..., 0]), 0)
-    rootward = np.clip((lit - y) / 0.16, 0, 1)
-    texture[..., 0] *= 1 - _ROOT * rootward**1.5
-    beside = np.minimum(columns - columns[row.first], columns[row.last] - columns)
+    texture[..., 0] *= toward_root(lit - y)
+    beside = np.minimum(_X - _X[row.first], _X[row.last] - _X)
     sides = np.clip(beside / _FADE, 0, 1)
     edge = np.clip((tip - y) * DENSITY + 0.5, 0, 1) * sides
     texture[..., 3] = cv2.GaussianBlur(edge, (0, 0), 0.6)

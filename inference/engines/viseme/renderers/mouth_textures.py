@@ -121,8 +121,12 @@ def _row_of_teeth(
         np.uint8
     )
     down = np.arange(shade.shape[0], dtype=np.float32)[:, None]
-    from_tip = np.clip(sign * (middle - down) / (0.16 * scale), 0, 1)
-    return _finish(shade * (1.0 - 0.22 * from_tip**1.5), filled, 0.7)
+    return _finish(shade * toward_root(sign * (middle - down) / scale), filled, 0.7)
+
+
+def toward_root(distance: Floats) -> Floats:
+    """Return how light teeth are so far up from where they are lightest, in mouth widths."""
+    return np.asarray(1 - 0.22 * np.clip(distance / 0.16, 0, 1) ** 1.5, np.float32)
 
 
 def _tooth(
