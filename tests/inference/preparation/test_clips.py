@@ -257,6 +257,27 @@ def test_nothing_is_left_of_what_an_open_mouth_showed(mouth_open, size, tilt_deg
     np.testing.assert_array_equal(closer.shut(0, other), closer.shut(0, one))
 
 
+def corner_of_a_wide_mouth(luma_px: int) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
+    """Return a picture, its landmarks, and what is at a corner: a spot of ``luma_px`` there."""
+    points = FaceMesh().find(draw_face(mouth_open=0.8)).landmarks[:, :2]
+    shown = picture(mouth_open=0.8)
+    x, y = (round(float(v)) for v in points[78])
+    spot = np.zeros(planes_of(shown)[0].shape, np.uint8)
+    cv2.ellipse(spot, (x - 2, y), (4, 4), 0, 0, 360, 1, -1)
+    planes_of(shown)[0][spot > 0] = luma_px
+    return shown, points, (slice(y - 12, y + 13), slice(x - 12, x + 1))
+
+
+def test_the_dark_beside_the_landmarks_of_a_corner_is_taken_with_the_opening():
+    """A dot was left there when the mouth was shut. What has the lips' light stays what it is."""
+    shown, points, corner = corner_of_a_wide_mouth(20)
+
+    shut = MouthCloser(points[None]).shut(0, shown)
+
+    assert planes_of(shown)[0][corner].min() == 20
+    assert planes_of(shut)[0][corner].min() > 70
+
+
 @given(st.lists(st.floats(0, 0.6), min_size=10, max_size=80))
 def test_shutting_never_flickers_and_is_full_where_it_must_be(gaps):
     amount = shutting(np.array(gaps, np.float32))

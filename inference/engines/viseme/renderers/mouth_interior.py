@@ -25,7 +25,7 @@ from inference.engines.viseme.renderers.mouth_textures import (
 from inference.engines.viseme.renderers.tint import Tint
 from inference.engines.viseme.shape import MouthShape
 
-_NARROW = 0.07
+_NARROW = 0.12
 """A slit narrower than this is dark whatever is behind it: corners, lips just parting."""
 _UNDER_LIP, _OVER_LIP = 0.70, 0.80
 """How much light there is close under the upper lip, and close above the lower one."""

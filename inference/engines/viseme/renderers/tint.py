@@ -10,7 +10,8 @@ from inference.media.types import Picture
 
 _CHEEKS = (205, 425)
 _LOWER_LIP = 17
-_BLACK = 16
+BLACK = 16
+"""Luma of what has no light."""
 
 Color = tuple[float, float, float]
 """Y, U, V, 0..255 each."""
@@ -31,21 +32,21 @@ class Tint:
     @classmethod
     def of_face(cls, skin: Floats, lip: Floats) -> "Tint":
         """``skin``, ``lip``: mean Y, U, V of a cheek and of the lower lip, float32 ``[3]``."""
-        light = float(np.clip(skin[0] - _BLACK, 40, 205))
+        light = float(np.clip(skin[0] - BLACK, 40, 205))
         return cls(
             light=light,
             teeth=(
-                _BLACK + light * 1.10,
+                BLACK + light * 1.10,
                 128 + 0.50 * (skin[1] - 128),
                 128 + 0.36 * (skin[2] - 128),
             ),
             tongue=(
-                _BLACK + light * 0.52,
+                BLACK + light * 0.52,
                 128 + 0.55 * (lip[1] - 128),
                 min(128 + 0.9 * (skin[2] - 128) + 0.35 * (lip[2] - 128), 165),
             ),
             dark=(
-                _BLACK + light * 0.13,
+                BLACK + light * 0.13,
                 128 + 0.3 * (lip[1] - 128),
                 128 + 0.55 * (lip[2] - 128),
             ),
@@ -60,11 +61,11 @@ class Tint:
 
     def lit(self, brightness: Floats | float) -> Floats | float:
         """Return luma of what is ``brightness`` times as light as the skin."""
-        return _BLACK + self.light * brightness
+        return BLACK + self.light * brightness
 
     def brightness(self, luma: Floats) -> Floats:
         """Return how light something is in parts of the skin's light; the inverse of `lit`."""
-        return (luma - _BLACK) / self.light
+        return (luma - BLACK) / self.light
 
 
 def _mean(picture: Picture, point: Floats, radius: float) -> Floats:

@@ -47,9 +47,9 @@ LIDS = (
     ([362, 398, 384, 385, 386, 387, 388, 466, 263], [362, 382, 381, 380, 374, 373, 390, 249, 263]),
 )
 """Landmarks along the upper and the lower lid of each eye, corner to corner."""
-_SEAM_PX = 1.6
+_SEAM_PX = 2.2
 """Half the width of the line between lips that the source picture shows apart."""
-_SEAM_OPACITY = 0.75
+_SEAM_OPACITY = 0.5
 """Shut lips are parted by a shadow, not by a stroke."""
 
 

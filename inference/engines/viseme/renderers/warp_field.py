@@ -57,6 +57,10 @@ _OPEN_FULLER = 0.22
 """How much fuller the upper lip's is in an open mouth."""
 _ROUND_APART, _TUCK_APART = 0.3, 0.2
 """How much less than the mouth's width is open: rounded lips meet beside the opening."""
+_MEET = 0.15
+"""The same of lips that are neither rounded nor spread."""
+_THICKER = 1.6
+"""How much thicker a lip may become downwards where its edge is steep: it keeps its thickness."""
 _SQUEEZE_REACH = 1.0
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
@@ -72,9 +76,10 @@ class WarpField(NamedTuple):
     """The warp of one face to one shape, in face coordinates.
 
     ``table``: float32 ``[ROWS, COLUMNS, 5]``: displacement x, y from a point to its source, the
-    distances below the upper lip's edge and above the lower lip's edge, and 0..1 how much of a seam
-    there is where lips that the source shows apart were shut. ``upper``, ``lower``: the lips' inner
-    edges over `COLUMN_X`. ``awake``: 0 the source's own mouth shows, 1 only the shape's does.
+    distances, straight across, below the upper lip's edge and above the lower lip's edge, and 0..1
+    how much of a seam there is where lips that the source shows apart were shut. ``upper``,
+    ``lower``: the lips' inner edges over `COLUMN_X`. ``awake``: 0 the source's own mouth shows, 1
+    only the shape's does.
     """
 
     table: Floats
@@ -120,7 +125,9 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     knots, around = knots[:7], knots[7]
     own_gap = (knots[3] - knots[2]) * awake
     travel, opening = _travel(face, shape, source_x, own_gap, (knots[2] + knots[3]) / 2)
-    target = np.maximum.accumulate(knots + travel, axis=0)
+    target = knots + travel
+    _keep_thick(knots, target, 1 - shape.round)
+    target = np.maximum.accumulate(target, axis=0)
     _close_over(knots, np.maximum(around * awake, own_gap))
     seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
     y_low, y_high = face.y_range
@@ -161,6 +168,7 @@ def _travel(
     gap = _gap(shape)
     fuller = _ROUND_FULLER * shape.round
     apart = 1 - _ROUND_APART * shape.round - _TUCK_APART * shape.tuck
+    apart -= _MEET * (1 - max(shape.wide, 0.0)) * (1 - shape.round)
     left, right = face.left * apart, face.right * apart
     arch = _dome(source_x, left, right, _UPPER_POWER - fuller - _OPEN_FULLER * shape.open)
     dome = _dome(source_x, left, right, _LOWER_POWER - fuller)
@@ -200,6 +208,20 @@ def _unbent(face: FaceFrame, shape: MouthShape, source_x: Floats, lip_line: Floa
     amount = _UNBENDS * max(_smooth(shape.open / _UNBENT_AT), shape.round)
     amount *= 1 - 0.5 * max(shape.wide, 0.0)
     return np.asarray(amount * (middle - np.minimum(np.maximum(bend, 0), middle)), np.float32)
+
+
+def _keep_thick(knots: Floats, target: Floats, amount: float) -> None:
+    """Let lips run round the sides of an opening: where an edge is steeper, they reach further.
+
+    Args:
+        knots: Where the lines of the source are, ``[7, COLUMNS]``.
+        target: Where they go; the outer edges of the lips are changed.
+        amount: How much, 0..1.
+    """
+    steeper = _across(knots[2:4]) / _across(target[2:4])
+    thicker = (np.minimum(np.maximum(steeper, 1), _THICKER) - 1) * np.float32(amount)
+    target[1] += (target[1] - target[2]) * thicker[0]
+    target[4] += (target[4] - target[3]) * thicker[1]
 
 
 def _close_over(knots: Floats, around: Floats) -> None:
@@ -253,10 +275,23 @@ def _table(
         np.minimum(ramp, most_step[k], out=ramp)
         vertical += ramp
     table[..., 1] = vertical
-    table[..., 2] = rows - target[2]
-    table[..., 3] = target[3] - rows
+    upper, lower = _across(target[2:4])
+    table[..., 2] = rows * upper - target[2] * upper
+    table[..., 3] = target[3] * lower - rows * lower
     table[..., 4] = seam
     return table
+
+
+def _across(edges: Floats) -> Floats:
+    """How far from edges, straight across, is what is 1 above or below them.
+
+    Args:
+        edges: Float32 ``[n, COLUMNS]``.
+    """
+    slopes = np.zeros_like(edges)
+    np.subtract(edges[:, 2:], edges[:, :-2], out=slopes[:, 1:-1])
+    slopes *= np.float32((COLUMNS - 1) / (4 * REACH))
+    return np.asarray(1 / np.sqrt(1 + np.square(slopes)), np.float32)
 
 
 def _motion(shape: MouthShape) -> float:
