@@ -1,17 +1,23 @@
-"""Where asset folders lie, and what their manifests say."""
+"""Where asset folders lie, what their manifests say, and whether their files are whole."""
 
 from functools import lru_cache
 from pathlib import Path
 
 from inference.assets import manifest
+from inference.assets.arrays import read_array
 from inference.assets.manifest import MANIFEST_NAME, Manifest
 from inference.assets.names import NAME
-from inference.errors import AvatarNotFound
+from inference.errors import AvatarInvalid, AvatarNotFound
 
 
 @lru_cache(maxsize=1_024)
 def _read_once(folder: Path, _modified_ns: int, _inode: int) -> Manifest:
     return manifest.read(folder)
+
+
+@lru_cache(maxsize=65_536)
+def _check_array_once(path: Path, _modified_ns: int, _inode: int) -> None:
+    read_array(path)
 
 
 class AvatarLibrary:
@@ -43,11 +49,30 @@ class AvatarLibrary:
     def manifest(self, name: str) -> Manifest:
         """Return the manifest of ``name``, read once and again after each change.
 
-        Raises AvatarNotFound, or AvatarInvalid if the folder cannot be used.
+        Raises:
+            AvatarNotFound: There is none.
+            AvatarInvalid: The folder cannot be used: its files are looked at each time, the
+                beginnings of its arrays once and again after each change.
         """
         folder = self.find(name)
         try:
             state = (folder / MANIFEST_NAME).stat()
         except FileNotFoundError:  # replaced or removed since it was found
             raise AvatarNotFound(f"there is no avatar {name!r}") from None
-        return _read_once(folder, state.st_mtime_ns, state.st_ino)
+        found = _read_once(folder, state.st_mtime_ns, state.st_ino)
+        _check_files(folder, found)
+        return found
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    """Raise AvatarInvalid if a file is missing, has another length, or is an array that is none."""
+    for name, size in manifest.needed_files().items():
+        path = folder / name
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise AvatarInvalid(f"{path} cannot be read: {error.strerror}") from None
+        if state.st_size != size:
+            raise AvatarInvalid(f"{path}: {state.st_size} bytes, the manifest promises {size}")
+        if path.suffix == ".npy":
+            _check_array_once(path, state.st_mtime_ns, state.st_ino)

@@ -107,9 +107,18 @@ class Manifest(msgspec.Struct, frozen=True):
     profile: ProfileEntry
     clips: list[ClipEntry]
     report: dict[str, object] = {}
+    files: dict[str, int] = {}
+    """Bytes of each file that a stream needs, by its path in the folder; empty where they were not
+    written down yet."""
 
     def clip_names(self) -> list[str]:
         return [clip.name for clip in self.clips]
+
+    def needed_files(self) -> dict[str, int]:
+        """Return the files that have to be there, and their bytes."""
+        home = Path()
+        clips = {clip_path(home, clip.name).as_posix(): sum(clip.sizes) for clip in self.clips}
+        return {**clips, **self.files}
 
 
 def check(manifest: Manifest) -> None:

@@ -243,7 +243,17 @@ class AssetWriter:
             ),
             clips=[clip.entry for clip in self._clips],
             report=dict(self.report),
+            files=_sizes(self.folder),
         )
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each file below ``folder``, by its path there.
+
+    What is in ``folder`` itself is for people, and may be removed.
+    """
+    files = sorted(path for path in folder.glob("*/**/*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _digest(folder: Path) -> str:

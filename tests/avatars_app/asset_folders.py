@@ -1,4 +1,4 @@
-"""Small asset folders: a manifest that passes every check, and no pictures."""
+"""Small asset folders: a manifest and files that pass every check, and no pictures."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ CLIPS: dict[str, ClipState] = {
 
 
 def write_asset_folder(folder: Path, *, version: str) -> None:
-    folder.mkdir(parents=True)
+    (folder / "clips").mkdir(parents=True)
+    for name in CLIPS:
+        manifest.clip_path(folder, name).write_bytes(bytes(50 * 100))
     profile = DEFAULT_PROFILE
     manifest.write(
         folder,

@@ -1,5 +1,7 @@
 """Which avatar a user sees."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tests.avatars_app.asset_folders import write_asset_folder
 
 pytestmark = pytest.mark.django_db
 Status = Avatar.Status
+
+PRESENTER = Path(selectors.__file__).parent / "presenter"
 
 
 @pytest.fixture
@@ -105,6 +109,55 @@ def test_a_damaged_folder_is_listed_as_failed(avatars_dir: Path) -> None:
         "row": "failed",
         "whole": "ready",
     }
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def overwrite_header(path: Path) -> None:
+    path.write_bytes(bytes(16) + path.read_bytes()[16:])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut_short, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["clips/idle_1.h264", "viseme/lips.npy"])
+def test_a_folder_with_a_file_that_is_damaged_is_listed_as_failed_and_mends_by_itself(
+    avatars_dir: Path, caplog, name: str, damage: Callable[[Path], object]
+) -> None:
+    copy_presenter(avatars_dir / "me")
+    path = avatars_dir / "me" / name
+    content = path.read_bytes()
+    assert states()["me"] == "ready"
+    damage(path)
+    assert states()["me"] == "failed"
+    assert not_ready("me") == ("failed", 0)
+    assert str(path) in caplog.text
+    path.write_bytes(content)
+    assert states()["me"] == "ready"
+
+
+def test_an_array_of_the_right_length_that_is_none_is_listed_as_failed(avatars_dir: Path) -> None:
+    copy_presenter(avatars_dir / "me")
+    assert states()["me"] == "ready"
+    overwrite_header(avatars_dir / "me" / "viseme" / "idle_0.npy")
+    assert states()["me"] == "failed"
+
+
+def test_a_clip_is_looked_at_where_sizes_of_files_were_not_written_down(avatars_dir: Path) -> None:
+    write_asset_folder(avatars_dir / "me", version="mine")
+    assert states()["me"] == "ready"
+    cut_short(manifest.clip_path(avatars_dir / "me", "idle_0"))
+    assert states()["me"] == "failed"
+
+
+def copy_presenter(folder: Path) -> None:
+    shutil.copytree(PRESENTER, folder, ignore=shutil.ignore_patterns("musetalk"))
+
+
+def states() -> dict[str, str]:
+    """Return what is listed, by name."""
+    listed = selectors.shown_avatars(with_disabled=False)
+    return {shown.user_id: shown.status for shown in listed}
 
 
 def test_a_row_can_be_made_the_default(avatars_dir: Path) -> None:

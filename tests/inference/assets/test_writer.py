@@ -30,6 +30,7 @@ def write(destination: Path, *, frames: int = 30, tone: int = 100) -> None:
     with AssetWriter(destination, name="test", renderer="drawn", profile=SMALL) as assets:
         assets.add_clip("idle_0", "idle", pictures(frames, tone), frames=frames, exits=[frames, 10])
         assets.add_array("viseme/idle_0.npy", np.zeros((frames, 2, 3), np.float32))
+        (assets.folder / "preview.mp4").write_bytes(b"for people")
 
 
 @given(frames=st.integers(1, 400), gop=st.integers(1, 60))
@@ -70,6 +71,10 @@ def test_a_folder_reads_back(tmp_path: Path) -> None:
     assert clip.exits == [10, 30]
     assert sum(clip.sizes) == (tmp_path / "me/clips/idle_0.h264").stat().st_size
     assert np.load(tmp_path / "me/viseme/idle_0.npy").shape == (30, 2, 3)
+    assert manifest.files == {
+        "clips/idle_0.h264": sum(clip.sizes),
+        "viseme/idle_0.npy": 128 + 30 * 2 * 3 * 4,
+    }
 
 
 def test_its_access_units_show_the_pictures(tmp_path: Path) -> None:
