@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psycopg
 
+from tests.certificates import Certificate
 from tests.processes import free_port
 
 WITHOUT_DURABILITY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -41,9 +42,11 @@ class PostgresServer:
     ``with`` starts and ends it.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, certificate: Certificate | None = None) -> None:
+        """With a certificate, it takes connections with TLS as well."""
         self._programs = programs
-        self._as_account = _as_account()
+        self._certificate = certificate
+        self._as_account = as_account()
         self._folder = Path(tempfile.mkdtemp(prefix="avatar-postgresql-"))
         self._server: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -53,6 +56,8 @@ class PostgresServer:
             shutil.chown(self._folder, self._as_account["user"])
         data = str(self._folder / "data")
         self._run("initdb", "--pgdata", data, "--no-sync", "--auth", "trust", "-U", "avatar")
+        if self._certificate is not None:
+            self._install(self._certificate)
         self.start()
         return self
 
@@ -72,6 +77,7 @@ class PostgresServer:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
+            "ssl": "off" if self._certificate is None else "on",
         }
         self._server = subprocess.Popen(
             [
@@ -92,6 +98,15 @@ class PostgresServer:
                 if time.monotonic() > end_s or self._server.poll() is not None:
                     raise
                 time.sleep(0.02)
+
+    def _install(self, certificate: Certificate) -> None:
+        """Put it where the server looks; of the key it must be the only reader."""
+        for path, name in ((certificate.chain, "server.crt"), (certificate.key, "server.key")):
+            placed = self._folder / "data" / name
+            shutil.copy(path, placed)
+            placed.chmod(0o600)
+            if self._as_account:
+                shutil.chown(placed, self._as_account["user"])
 
     def kill(self) -> None:
         """End it at once, as in a crash: the next start recovers from that."""
@@ -159,7 +174,7 @@ def _send(number: signal.Signals, pids: Iterable[int]) -> None:
             os.kill(pid, number)
 
 
-def _as_account() -> dict[str, Any]:
+def as_account() -> dict[str, Any]:
     """Return how `subprocess` starts a program under an account that PostgreSQL accepts."""
     if os.geteuid() != 0:
         return {}

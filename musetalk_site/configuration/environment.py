@@ -233,6 +233,8 @@ def _database(text: str) -> dict[str, Any]:
             ) from None
     if scheme != "sqlite":
         database["ENGINE"] = "musetalk_site.postgresql"
+        # A pooler may give the next statement another connection, where the cursor is not.
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True
     elif database["NAME"] != ":memory:":
         database["NAME"] = _path(database["NAME"])
     return database
