@@ -76,6 +76,8 @@ class FaceMesh:
         self._detector = FaceDetector()
         self._min_score = min_score
         self._last: Face | None = None
+        self.is_hidden = False
+        """Whether the last `find` saw a face, but nothing that it takes for the whole of one."""
 
     def forget(self) -> None:
         """Make the next `find` look at the whole picture."""
@@ -95,6 +97,7 @@ class FaceMesh:
         Then it is the face closest to ``near``, or without it the largest; ``is_thorough`` as in
         `FaceDetector.detect`.
         """
+        self.is_hidden = False
         face = self._place(picture, _roi_of_face(self._last)) if self._last else None
         if face is None:
             detections = self._detector.detect(picture, is_thorough=is_thorough)
@@ -104,6 +107,7 @@ class FaceMesh:
                 face = self.find_at(picture, detection)
                 if face is not None:
                     break
+            self.is_hidden = face is None and bool(detections)
         self._last = face
         return face
 

@@ -37,6 +37,7 @@ _TIMES_NAMED = 3
 
 _REMEDIES = {
     "no_face": "no face is seen: keep your face in the picture, with nothing before it",
+    "face_covered": "a part of the face is hidden: take hands, mask, scarf and hair away from it",
     "profile": "the head is turned away: look at the camera",
     "too_dark": "the face is too dark: turn towards a window or a lamp",
     "too_bright": "the face is too bright: avoid direct light",
@@ -183,7 +184,8 @@ def _faults_of_pictures(
         _BLUR_ABSOLUTE, _BLUR_RELATIVE * float(np.nanmedian(track.sharpness))
     )
     return {
-        "no_face": ~found,
+        "no_face": ~found & ~track.is_hidden,
+        "face_covered": ~found & track.is_hidden,
         "profile": found
         & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centered[:, 1]) > _PITCH_LIMIT_DEG)),
         "cut_off": found & ~inside,

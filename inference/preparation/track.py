@@ -28,6 +28,7 @@ _CUT_DIFFERENCE = 34.0
 """Mean difference of two thumbnails from which on the scene has changed, of 255."""
 _FACE_PATCH = 96
 _SECOND = 25
+_MOSTLY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,7 @@ class Track:
     ``landmarks`` float32 ``[n, 468, 3]``, pixels of the full picture; ``sharpness`` and
     ``brightness`` float32 ``[n]`` of the face (variance of its Laplacian at 96 pixels, mean luma);
     ``mouth_visibility`` float32 ``[n]``: above 0 where the mouth is seen (`covering`);
+    ``is_hidden`` bool ``[n]``: something like a face is seen, but not the whole of one;
     ``thumbnails`` uint8 ``[n, 64, 64]``, luma around the place of the first face; ``is_cut`` bool
     ``[n]``, whether the scene changed before this picture; ``people``: most faces seen at once.
     """
@@ -45,6 +47,7 @@ class Track:
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
     mouth_visibility: NDArray[np.float32]
+    is_hidden: NDArray[np.bool_]
     thumbnails: NDArray[np.uint8]
     is_cut: NDArray[np.bool_]
     people: int
@@ -61,7 +64,7 @@ class Track:
 def follow(pictures: Iterable[RgbPicture], tell: Callable[[int], None]) -> Track:
     """Track the largest face of the beginning; ``tell`` gets the number of pictures done.
 
-    PreparationError ``no_face`` if there is none in any picture.
+    PreparationError ``no_face`` or ``face_covered`` if there is none in any picture.
     """
     follower = _Follower()
     for number, picture in enumerate(pictures, 1):
@@ -77,6 +80,7 @@ class _Follower:
         self._sharpness: list[float] = []
         self._brightness: list[float] = []
         self._mouth_visibility: list[float] = []
+        self._hidden: list[bool] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._cuts: list[bool] = []
         self._box: tuple[int, int, int, int] | None = None
@@ -100,6 +104,7 @@ class _Follower:
         is_thorough = len(self._landmarks) % (_SECOND // 2) == 0
         face = self._mesh.find(small, near=self._last, is_thorough=is_thorough)
         self._cuts.append(is_cut)
+        self._hidden.append(self._mesh.is_hidden)
         self._camera.add(small, face, is_cut=is_cut, scale=scale)
         if face is None:
             self._landmarks.append(np.full((LANDMARK_COUNT, 3), np.nan, np.float32))
@@ -123,22 +128,20 @@ class _Follower:
         self._sharpness.append(self._sharpness[-1])
         self._brightness.append(self._brightness[-1])
         self._mouth_visibility.append(self._mouth_visibility[-1])
+        self._hidden.append(self._hidden[-1])
         self._thumbnails.append(self._thumbnails[-1])
         self._cuts.append(False)
         self._camera.repeat()
 
     def track(self) -> Track:
         if self._box is None:
-            raise PreparationError(
-                "no_face",
-                "No face was found in any picture: record one person from the front, head and"
-                " shoulders, in good light, with nothing before the face: no hand, mask or scarf.",
-            )
+            raise _no_face(np.array(self._hidden))
         return Track(
             landmarks=np.stack(self._landmarks),
             sharpness=np.array(self._sharpness, np.float32),
             brightness=np.array(self._brightness, np.float32),
             mouth_visibility=np.array(self._mouth_visibility, np.float32),
+            is_hidden=np.array(self._hidden, np.bool_),
             thumbnails=np.stack(self._thumbnails),
             is_cut=np.array(self._cuts, np.bool_),
             people=self._people,
@@ -158,6 +161,20 @@ class _Follower:
             small[top:bottom, left:right], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
         )
         return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _no_face(is_hidden: NDArray[np.bool_]) -> PreparationError:
+    if is_hidden.mean() >= _MOSTLY:
+        return PreparationError(
+            "face_covered",
+            "A face is there, but not all of it is seen: look at the camera, with nothing before"
+            " the face: no hand, mask, scarf, microphone or hair.",
+        )
+    return PreparationError(
+        "no_face",
+        "No face was found in any picture: record one person from the front, head and shoulders, in"
+        " good light, with nothing before the face: no hand, mask or scarf.",
+    )
 
 
 def _resized(picture: RgbPicture, scale: float) -> RgbPicture:

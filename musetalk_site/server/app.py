@@ -180,6 +180,7 @@ class _App:
 
             holder_limits.use(RedisRates(settings.CHANNEL_REDIS_URL).spend)
             self._leases = self._registry.leases = RedisLeases(settings.CHANNEL_REDIS_URL)
+            self._registry.has_other_machines = True
         elif self._app_process is not None:
             holder_limits.use(self._app_process.spend)
 

@@ -16,6 +16,8 @@ from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.metrics import SessionMetrics
 from streaming.session.session import Session
 
+REFUSED_WITHIN_S = 0.5
+"""A gateway of another machine refuses within a round trip who opens a session of its users."""
 STARTED = "started"
 """The outcome of a start where a worker took the session."""
 
@@ -109,6 +111,8 @@ class Registry:
         self.observer: RegistryObserver | None = None
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
+        self.has_other_machines = False
+        """Whether gateways of others share a layer with this one."""
         self.leases: Leases = NoLeases()
         """What holders have on all machines together."""
         self._connections: set[Connection] = set()
@@ -157,20 +161,31 @@ class Registry:
             HolderFull: Its subject or its address has as many others as it may have.
         """
         key, limits = key_of(session_id), connection.session_limits
-        if self.peers is not None:
-            await self.peers.own_session(key, connection.owner, limits)
-        else:
-            self._check_limits(key, limits)
-        older = self._by_session_id.get(key)
-        if older is not None and older.owner != connection.owner:
-            raise SessionIdTaken
-        self._by_session_id[key] = connection  # from here on nobody else gets it
+        try:
+            older = await self._own(key, connection)
+        except SessionIdTaken:
+            if not self.has_other_machines:
+                raise
+            await asyncio.sleep(REFUSED_WITHIN_S)  # who has it here may be refused elsewhere
+            older = await self._own(key, connection)
         full = await self.leases.take(_member(key, connection.owner), limits)
         if full is not None:
             self._take_back(key, older)
             raise HolderFull(full, limits[full])
         if older is not None and older is not connection:
             await older.supersede()
+
+    async def _own(self, key: str, connection: Connection) -> Connection | None:
+        """Let ``connection`` have the session on this machine; return who had it here before."""
+        if self.peers is not None:
+            await self.peers.own_session(key, connection.owner, connection.session_limits)
+        else:
+            self._check_limits(key, connection.session_limits)
+        older = self._by_session_id.get(key)
+        if older is not None and older.owner != connection.owner:
+            raise SessionIdTaken
+        self._by_session_id[key] = connection  # from here on nobody else gets it
+        return older
 
     def _take_back(self, key: str, older: Connection | None) -> None:
         """A reservation was refused: the session is whose it was."""

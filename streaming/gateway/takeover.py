@@ -4,9 +4,10 @@ Within a process the registry knows who has a session. Between processes the med
 do: each connection listens in the group of its session, and a connection that opens the session
 tells the group first. The same user's older connection ends then; another user's answers that the
 id is taken, and the newer one ends. That gives the id up at once: its user may open the session at
-that gateway while the connection that was refused has yet to leave. Two that open it within the
-same few milliseconds may miss each other, and a layer that is down delivers nothing: then both
-streams continue, as if they were two sessions.
+that gateway while the connection that was refused has yet to leave, and who opens it there before
+the refusal has come is made to wait for that (`Registry.reserve`). Two that open it within the same
+few milliseconds may miss each other, and a layer that is down delivers nothing: then both streams
+continue, as if they were two sessions.
 """
 
 import asyncio

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.occlusions import THINGS
 from inference.errors import PreparationError
 from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_heights
 from inference.preparation.quality import (
@@ -38,6 +39,19 @@ def refused(video) -> str:
     with pytest.raises(PreparationError) as caught:
         looked_at(video)
     return caught.value.reason
+
+
+def test_a_face_that_is_hidden_for_a_while_has_a_finding_of_its_own():
+    video = list(person(24, size=190))
+    landmarks = follow(video[:1], lambda _: None).landmarks[0]
+    hand = np.random.default_rng(1)
+    video[:8] = [THINGS["hand"](picture, landmarks, hand) for picture in video[:8]]
+    video[-6:] = [np.full_like(video[0], 120)] * 6
+
+    judgement = looked_at(video)
+
+    assert {"face_covered", "no_face"} <= reasons(judgement)
+    assert judgement.is_usable[9:18].all()
 
 
 @pytest.mark.parametrize(("width", "height", "size"), [(960, 540, 250), (540, 960, 250)])

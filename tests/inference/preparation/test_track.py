@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.occlusions import THINGS
 from inference.errors import PreparationError
 from inference.faces.mesh import FaceMesh
 from inference.preparation.track import follow, smoothed
@@ -12,6 +13,11 @@ from tests.videos import person
 
 def nothing() -> np.ndarray:
     return np.full((320, 320, 3), 120, np.uint8)
+
+
+def behind_a_hand(picture: np.ndarray) -> np.ndarray:
+    """A hand so large that the mesh sees no face."""
+    return THINGS["hand"](picture, FaceMesh().find(picture).landmarks, np.random.default_rng(0))
 
 
 def ignore(_: int) -> None:
@@ -69,6 +75,15 @@ def test_landmarks_are_in_pixels_of_the_full_picture():
 def test_no_face_at_all_is_refused_with_a_remedy():
     with pytest.raises(PreparationError, match="head and shoulders") as caught:
         follow([nothing()] * 3, ignore)
+    assert caught.value.reason == "no_face"
+
+
+def test_a_face_behind_a_hand_has_a_reason_of_its_own():
+    with pytest.raises(PreparationError, match="no hand") as caught:
+        follow([behind_a_hand(draw_face(size=230))] * 3, ignore)
+    assert caught.value.reason == "face_covered"
+    with pytest.raises(PreparationError) as caught:
+        follow([behind_a_hand(draw_face(size=230)), nothing(), nothing()], ignore)
     assert caught.value.reason == "no_face"
 
 

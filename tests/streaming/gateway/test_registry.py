@@ -1,9 +1,11 @@
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
 
 from avatars_app.access.principal import Principal
+from streaming.gateway import registry as live
 from streaming.gateway.registry import Registry
 from streaming.protocol.errors import HolderFull, SessionIdTaken
 from streaming.session.session import Session
@@ -170,6 +172,25 @@ async def test_another_process_has_the_session_of_another_user():
     registry.peers = FakePeers(grants=False)
     with pytest.raises(SessionIdTaken):
         await registry.reserve(SESSION_ID, FakeConnection())
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_who_may_yet_be_refused_by_another_machine_is_waited_for(monkeypatch, is_refused):
+    monkeypatch.setattr(live, "REFUSED_WITHIN_S", 0.05)
+    registry, stranger, owner = Registry(), FakeConnection("mallory"), FakeConnection()
+    registry.has_other_machines = True
+    await registry.reserve(SESSION_ID, stranger)
+    reserving = asyncio.create_task(registry.reserve(SESSION_ID, owner))
+    await asyncio.sleep(0)
+    assert not reserving.done()
+    if is_refused:
+        registry.give_up(SESSION_ID, stranger)
+        await reserving
+        assert registry.connection_of(SESSION_ID) is owner
+    else:
+        with pytest.raises(SessionIdTaken):
+            await reserving
+        assert registry.connection_of(SESSION_ID) is stranger
 
 
 async def test_a_session_that_another_process_opened_is_superseded_here():
