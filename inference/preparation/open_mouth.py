@@ -24,8 +24,9 @@ from inference.media.compositor import planes_of
 from inference.media.types import Picture
 
 # All in mouth widths.
-_BEYOND = 0.02
-"""How far beyond the landmarks of the opening it is filled: they are a bit off."""
+_BEYOND = (0.15, 0.28), (0.02, 0.045)
+"""How far beyond the landmarks of the opening it is filled, by the gap of the lips: they are a bit
+off, and of wide open mouths more."""
 _CORNERS = 0.16
 """How far around the landmarks of its ends the dark is looked for."""
 _HIGH = 0.07
@@ -59,7 +60,7 @@ def without_inside(picture: Picture, landmarks: NDArray[np.float32], amount: flo
     """
     opening = _opening(planes_of(picture)[0].shape, landmarks)
     filled = _filled(picture, opening)
-    corners = float(np.interp(float(lip_gaps(landmarks[None])[0]), _WIDE_OPEN, (0, 1)))
+    corners = float(np.interp(_gap(landmarks), _WIDE_OPEN, (0, 1)))
     if corners:
         dark = _dark_corners(planes_of(filled)[0], opening, landmarks)
         whole = _filled(picture, opening | dark)
@@ -79,7 +80,8 @@ def _opening(shape: tuple[int, ...], landmarks: NDArray[np.float32]) -> Mask:
     mask = np.zeros(shape, np.uint8)
     points = np.rint(outline * 2**_SUBPIXEL_BITS).astype(np.int32)
     cv2.fillPoly(mask, [points], 1, cv2.LINE_8, _SUBPIXEL_BITS)
-    return _grown(mask, _BEYOND * _width(landmarks))
+    beyond = np.interp(_gap(landmarks), *_BEYOND)
+    return _grown(mask, float(beyond) * _width(landmarks))
 
 
 def _dark_corners(luma: Mask, opening: Mask, landmarks: NDArray[np.float32]) -> Mask:
@@ -134,6 +136,10 @@ def _paint_corners(
             size = (plane.shape[1], plane.shape[0])
             part = cv2.resize(cover, size, interpolation=cv2.INTER_AREA)
             plane[:] = np.rint(plane + (color - plane) * part)
+
+
+def _gap(landmarks: NDArray[np.float32]) -> float:
+    return float(lip_gaps(landmarks[None])[0])
 
 
 def _width(landmarks: NDArray[np.float32]) -> float:

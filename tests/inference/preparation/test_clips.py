@@ -257,6 +257,23 @@ def test_nothing_is_left_of_what_an_open_mouth_showed(mouth_open, size, tilt_deg
     np.testing.assert_array_equal(closer.shut(0, other), closer.shut(0, one))
 
 
+def test_of_a_wide_open_mouth_nothing_is_left_beside_its_landmarks_either():
+    """They are further off there: a sliver of teeth was seen between the lips that were shut."""
+    shown = picture(mouth_open=1.0)
+    points = FaceMesh().find(draw_face(mouth_open=1.0)).landmarks[:, :2]
+    outline = np.concatenate([points[INNER_UPPER], points[INNER_LOWER][::-1]])
+    mask = cv2.fillPoly(np.zeros((512, 512), np.uint8), [np.rint(outline).astype(int)], 1)
+    middle = np.abs(np.arange(512) - points[13, 0]) < 10
+    sliver = (cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0) & middle
+    other = shown.copy()
+    planes_of(other)[0][sliver] = 250
+    closer = MouthCloser(points[None])
+
+    shut, without = (planes_of(closer.shut(0, one))[0].astype(int) for one in (other, shown))
+
+    assert np.abs(shut - without).max() < 20
+
+
 def corner_of_a_wide_mouth(luma_px: int) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]]:
     """Return a picture, its landmarks, and what is at a corner: a spot of ``luma_px`` there."""
     points = FaceMesh().find(draw_face(mouth_open=0.8)).landmarks[:, :2]
@@ -269,7 +286,7 @@ def corner_of_a_wide_mouth(luma_px: int) -> tuple[np.ndarray, np.ndarray, tuple[
 
 
 def test_the_dark_beside_the_landmarks_of_a_corner_is_taken_with_the_opening():
-    """A dot was left there when the mouth was shut. What has the lips' light stays what it is."""
+    """A dot was left there when the mouth was shut."""
     shown, points, corner = corner_of_a_wide_mouth(20)
 
     shut = MouthCloser(points[None]).shut(0, shown)

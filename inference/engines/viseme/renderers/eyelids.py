@@ -2,7 +2,8 @@
 
 The upper lid is drawn down over the eye, column by column: what it covers is hidden, as it is by a
 real lid, and its edge is laid over the picture softly. Were the eye pressed together under it
-instead, some of it would always be seen along the edge.
+instead, some of it would always be seen along the edge. What stretches above it is skin without
+lashes and wrinkles, or they would be drawn out to stripes.
 """
 
 from typing import NamedTuple
@@ -20,10 +21,20 @@ _LASHES = 0.15
 """How much above its edge a lid keeps its shape; what stretches is the skin above it."""
 _SKIN = 0.30
 """From how far above its edge on."""
+_SMOOTH = 0.24
+"""How wide the mean is across the skin that is stretched; a quarter of it downwards."""
+_FADE = 0.1
+"""Over so much the stretched skin passes into what is below it, over twice that above."""
+_STRETCHED = 0.2
+"""How far a lid has come down that shows smooth skin alone, and how far from the eye's corners."""
+_CHEEK = (0.22, 0.37)
+"""Where the skin is looked at, below the middle of the lower lid."""
 _CORNERS = 0.08
 """How far from its corners a lid begins to move."""
 _BELOW, _BELOW_PX = 0.035, 0.8
 """How far over the edge of the lower lid a shut one reaches, and by how many pixels more."""
+_BRIGHTENS = 0.35
+"""How much of the skin below the eye is in that of a shut lid: above an eye there is shadow."""
 
 
 class Eye(NamedTuple):
@@ -49,27 +60,91 @@ def shut_eye(patch: Patch, eye: Eye, amount: float) -> None:
         return
     columns = np.arange(first, last, dtype=np.float32) + patch.x
     lid, rim = edge_of(eye.upper, columns), edge_of(eye.lower, columns)
-    inside = np.minimum(columns - left, right - columns) / (_CORNERS * (right - left))
-    below = _BELOW * (right - left) + _BELOW_PX
-    drop = np.maximum(rim - lid + below, 0) * amount * np.clip(inside, 0, 1)
-    above, edge = lid - _SKIN * (right - left), lid + drop
+    size = right - left
+    inside = np.minimum(columns - left, right - columns) / size
+    below = _BELOW * size + _BELOW_PX
+    drop = np.maximum(rim - lid + below, 0) * amount * np.clip(inside / _CORNERS, 0, 1)
+    above, edge = lid - _SKIN * size, lid + drop
     top = max(int(above.min()) - patch.y, 0) // 2 * 2
     bottom = min((int(edge.max()) + 3 - patch.y) // 2 * 2, height)
     if bottom - top < 2:
         return
     rows = (np.arange(top, bottom, dtype=np.float32) + patch.y)[:, None]
-    kept = edge - _LASHES * (right - left)
+    kept = edge - _LASHES * size
     down = drop * np.clip((rows - above) / np.maximum(kept - above, 1), 0, 1)
     cover = np.clip(edge + 0.5 - rows, 0, 1)
-    _lay(patch.y_plane[top:bottom, first:last], down, cover)
-    size = ((last - first) // 2, (bottom - top) // 2)
-    half_down, half_cover = (
-        np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.float32)
-        for part in (down, cover)
-    )
+    stretched = np.clip((kept - rows) / (_FADE * size) + 0.5, 0, 1)
+    stretched *= np.clip((rows - above) / (2 * _FADE * size), 0, 1)
+    stretched *= np.clip(drop / size / _STRETCHED, 0, 1) * np.clip(inside / _STRETCHED, 0, 1)
+    lid_maps = _Lid(*(np.asarray(part, np.float32) for part in (down, cover, stretched)))
+    cheek = _cheek(patch, columns, rim, size)
+    box = slice(top, bottom), slice(first, last)
+    _lay(patch.y_plane[box], lid_maps, _SMOOTH * size, patch.y_plane[cheek])
+    half, (box, cheek) = lid_maps.half(), (_halved(box), _halved(cheek))
     for plane in (patch.u_plane, patch.v_plane):
-        part = plane[top // 2 : bottom // 2, first // 2 : last // 2]
-        _lay(part, np.float32(0.5) * half_down, half_cover)
+        _lay(plane[box], half, _SMOOTH * size / 2, plane[cheek])
+
+
+class _Lid(NamedTuple):
+    """A lid over the part of the picture around an eye, float32 ``[height, width]`` each.
+
+    ``down``: how far it has come down, in samples; ``cover``: where it is, 0..1; ``stretched``:
+    where it is skin that was stretched, 0..1.
+    """
+
+    down: Floats
+    cover: Floats
+    stretched: Floats
+
+    def half(self) -> "_Lid":
+        """Return it for chroma."""
+        size = (self.down.shape[1] // 2, self.down.shape[0] // 2)
+        down, cover, stretched = (
+            np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.float32)
+            for part in self
+        )
+        return _Lid(down * np.float32(0.5), cover, stretched)
+
+
+def _lay(part: NDArray[np.uint8], lid: _Lid, reach: float, cheek: NDArray[np.uint8]) -> None:
+    """Lay a lid over ``part``, whose skin is the mean of ``reach`` and lit like the ``cheek``."""
+    moved = _moved(part, lid.down)
+    around = max(round(reach), 1), max(round(reach / 4), 1)
+    skin = cv2.blur(moved, around).astype(np.float32) * np.float32(1 - _BRIGHTENS)
+    skin += np.float32(_BRIGHTENS * float(np.mean(cheek)))
+    skin -= moved
+    skin *= lid.stretched
+    skin += moved
+    skin -= part
+    skin *= lid.cover
+    part[:] = np.rint(part + skin)
+
+
+def _halved(box: tuple[slice, slice]) -> tuple[slice, slice]:
+    rows, columns = (slice(side.start // 2, side.stop // 2) for side in box)
+    return rows, columns
+
+
+def _cheek(patch: Patch, columns: Floats, rim: Floats, size: float) -> tuple[slice, slice]:
+    """Return rows and columns of a bit of skin below an eye, in samples of the patch, all even.
+
+    Args:
+        patch: The part of the picture.
+        columns: Of the eye, in pixels of the picture.
+        rim: The height of its lower lid there.
+        size: Its width.
+    """
+    quarter = len(columns) // 4
+    left, right = (int(columns[k]) - patch.x for k in (quarter, -1 - quarter))
+    top, bottom = (int(rim[quarter:-quarter].max() + part * size) - patch.y for part in _CHEEK)
+    height, width = patch.y_plane.shape
+    return _even(top, bottom, height), _even(left, right, width)
+
+
+def _even(first: int, last: int, end: int) -> slice:
+    """Return a stretch of at least two samples that is within ``end``."""
+    begin = min(max(first, 0), end - 2) // 2 * 2
+    return slice(begin, max(min(last, end) // 2 * 2, begin + 2))
 
 
 def edge_of(points: Floats, columns: Floats) -> Floats:
@@ -79,11 +154,10 @@ def edge_of(points: Floats, columns: Floats) -> Floats:
     return np.asarray(edge, np.float32)
 
 
-def _lay(part: NDArray[np.uint8], down: Floats, cover: Floats) -> None:
-    """Lay over ``part`` by ``cover``, 0..1, what it shows ``down`` pixels above."""
+def _moved(part: NDArray[np.uint8], down: Floats) -> NDArray[np.uint8]:
+    """Return for each sample what ``part`` shows ``down`` pixels above."""
     height, width = part.shape
     columns = np.tile(np.arange(width, dtype=np.float32), (height, 1))
     rows = np.arange(height, dtype=np.float32)[:, None] - down
     moved = cv2.remap(part, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    mixed = part + (moved.astype(np.float32) - part) * cover
-    part[:] = np.rint(mixed)
+    return np.asarray(moved, np.uint8)

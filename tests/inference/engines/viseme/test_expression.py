@@ -127,6 +127,25 @@ def test_nothing_of_an_eye_is_seen_under_its_shut_lid(eye: Eye, seed: int) -> No
     np.testing.assert_array_equal(shut(other, eye, 1), shut(picture, eye, 1))
 
 
+@settings(max_examples=40)
+@given(x=st.floats(150, 350), width=st.floats(40, 90), rise=st.floats(0.15, 0.35))
+def test_lashes_are_not_drawn_out_to_stripes_on_a_shut_lid(
+    x: float, width: float, rise: float
+) -> None:
+    picture = np.full((768, 512), 128, np.uint8)
+    picture[:512] = 170
+    eye = one_eye(x, 250, width, rise, 0.1)
+    top = 250 - rise * width
+    # Lashes as far above the eye as its lid is drawn out of.
+    for place in range(int(x - width / 2), int(x + width / 2), 6):
+        picture[round(top - 0.3 * width) : round(top - 0.15 * width), place] = 60
+
+    lid = shut(picture, eye, 1)[:512].astype(float)
+
+    row = lid[round(250 - 0.5 * rise * width), round(x - width / 5) : round(x + width / 5)]
+    assert np.ptp(row) < 25
+
+
 @settings(max_examples=60)
 @given(eye=eyes, amount=st.floats(0, 1))
 def test_a_lid_moves_smoothly_and_from_nothing(eye: Eye, amount: float) -> None:
