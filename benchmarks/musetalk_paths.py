@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from benchmarks import parity_fullsize
 from inference.engines.musetalk.audio.speech import StreamingWindow, positional_table
 from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets import tiny_decoder, unet, vae, whisper
 from inference.engines.musetalk.nets.upsampling import Upsampler
 from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.weights import Decoder
-from inference.timing import SAMPLES_PER_FRAME
+from inference.media.types import AudioWindow
 
 KEYS = Path(__file__).parents[1] / "tests" / "data" / "musetalk" / "fullsize"
 
@@ -122,15 +123,13 @@ def seconds(work: Callable[[], object], device: torch.device, spend_s: float) ->
 
 def listening(nets: Networks, device: torch.device, count: int) -> Callable[[], object]:
     """Hearing one frame of each of ``count`` sessions."""
-    window = StreamingWindow()
-    span = window.before + SAMPLES_PER_FRAME + window.after
-    samples = torch.randn(count, span, generator=torch.Generator().manual_seed(4)) * 0.1
-
-    def work() -> object:
-        with torch.inference_mode():
-            return window.tokens(nets.whisper, samples.to(device), 1).float().cpu()
-
-    return work
+    hearing = Hearing(nets.whisper, StreamingWindow(), device, buckets=(count,))
+    generator = np.random.default_rng(4)
+    windows = [
+        AudioWindow(0.1 * generator.standard_normal(hearing.samples, np.float32), 1)
+        for _ in range(count)
+    ]
+    return lambda: hearing.tokens(windows)
 
 
 def networks_alone(runner: Runner, count: int, width: int) -> Callable[[], object]:

@@ -71,9 +71,11 @@ def for_networks() -> None:
     """Set what a process needs that runs torch; to be called before torch is imported.
 
     On a CPU its threads otherwise spin while they wait for each other, and keep decoding and
-    encoding from the cores: five times slower beside a stream.
+    encoding from the cores: five times slower beside a stream. And its loop, which takes requests
+    and hands out mouths, shares the GIL with the calls.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 def when_loaded() -> None:

@@ -152,12 +152,14 @@ class MuseTalkEngine:
         self._leads_s = leads_s(loaded.lead_ms, max(sessions, 1))
         log.info(
             "musetalk on %s: carries %d speaking sessions, batches of at most %d, begun %.0f ms "
-            "before a picture is due where one speaks, %.0f ms where all do",
+            "before a picture is due where one speaks, %.0f ms where all do; beside the device a "
+            "call takes %.1f ms",
             loaded.device_name,
             sessions,
             self.max_batch,
             self._leads_s[0] * 1_000,
             self._leads_s[-1] * 1_000,
+            loaded.overhead_ms,
         )
         self._circuit_breaker.learned(loaded.milliseconds[1] / 1_000)
         if not sessions:
@@ -285,7 +287,7 @@ class MuseTalkEngine:
         Windows of one length are encoded together.
         """
         with self.nets.live() as loaded:
-            tokens = loaded.tokens(windows)
+            tokens = loaded.hearing.tokens(windows)
         return [
             [pack(one, weight) for one, weight in zip(frames, weights, strict=True)]
             for frames, weights in zip(tokens, map(self._weights, windows), strict=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.constants import LATENT_SIZE
@@ -27,6 +26,7 @@ from inference.engines.musetalk.devices import (
 )
 from inference.engines.musetalk.execution import buckets, queueing
 from inference.engines.musetalk.execution.batch import FaceJob, Queued, Renderer
+from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.execution.thread_priority import lower_thread_priority
@@ -37,7 +37,7 @@ from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.engines.musetalk.weights import Decoder, ModelTree
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow
-from inference.timing import FRAME_MS, SAMPLES_PER_FRAME
+from inference.timing import FRAME_MS
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class LoadedModel:
     runner: Runner
     renderer: Renderer
     preparer: ClipPreparer
-    window: StreamingWindow
+    hearing: Hearing
     live: Callable[[], AbstractContextManager[Any]]
     """What a session waits for is done inside of what this makes."""
     beside: Callable[[], AbstractContextManager[Any]]
@@ -116,32 +116,6 @@ class LoadedModel:
     def _times(self) -> dict[int, float]:
         """`milliseconds` of the buckets that are left: memory may have run short since."""
         return {size: self.milliseconds[size] for size in self.runner.buckets}
-
-    def tokens(self, windows: Sequence[AudioWindow]) -> list[NDArray[np.float32]]:
-        """``[frames, 50, width]`` for each window; those of one length in one call."""
-        found: list[NDArray[np.float32] | None] = [None] * len(windows)
-        by_frames: dict[int, list[int]] = {}
-        for number, window in enumerate(windows):
-            by_frames.setdefault(window.frames, []).append(number)
-        for frames, numbers in by_frames.items():
-            for at in range(0, len(numbers), self.max_batch):
-                some = numbers[at : at + self.max_batch]
-                samples = np.stack([windows[n].samples for n in some])
-                for number, one in zip(some, self._heard(samples, frames), strict=True):
-                    found[number] = one
-        return [one for one in found if one is not None]
-
-    def _heard(self, samples: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-        """Tokens ``[B, frames, 50, width]`` of windows of one length."""
-        count = len(samples)
-        if self.is_gpu:  # which tries algorithms for each shape again, while the stream waits
-            size = self.runner.bucket(count)
-            samples = np.pad(samples, ((0, size - count), (0, 0)))
-        with torch.inference_mode(), using(self.device):
-            on_device = torch.from_numpy(samples).to(self.device)
-            tokens = self.window.tokens(self.nets.whisper, on_device, frames)
-            heard: NDArray[np.float32] = tokens[:count].float().cpu().numpy()
-        return heard
 
 
 def load_nets(
@@ -230,6 +204,10 @@ def _place(
         runner.warm_up(check_open=check_open)
     preparer = ClipPreparer(nets.encoder, nets.face_parsing, where)
     use_operations(nets.encoder, runner.operations)
+    window = StreamingWindow(before=context.before, after=context.after)
+    hearing = Hearing(nets.whisper, window, where, buckets=runner.buckets)
+    if where.type != "cpu":
+        hearing.warm_up(check_open)
     beside = stream_of(where, is_urgent=False)
     if where.type == "cuda":
         check_open()
@@ -241,7 +219,7 @@ def _place(
         runner=runner,
         renderer=Renderer(runner, nets.width),
         preparer=preparer,
-        window=StreamingWindow(before=context.before, after=context.after),
+        hearing=hearing,
         live=stream_of(where, is_urgent=True),
         beside=beside,
     )
@@ -251,10 +229,8 @@ def _is_finite(loaded: LoadedModel) -> bool:
     """Whether a picture can be made of latents and tokens of the usual size."""
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, 8, LATENT_SIZE, LATENT_SIZE, generator=generator)
-    noise = torch.randn(
-        1, loaded.window.before + SAMPLES_PER_FRAME + loaded.window.after, generator=generator
-    )
-    [tokens] = loaded.tokens([AudioWindow(0.1 * noise[0].numpy(), 1)])
+    noise = torch.randn(1, loaded.hearing.samples, generator=generator)
+    [tokens] = loaded.hearing.tokens([AudioWindow(0.1 * noise[0].numpy(), 1)])
     return bool(loaded.runner.generate(latents, torch.from_numpy(tokens))[1].all())
 
 
@@ -364,7 +340,7 @@ def _measure(
 
 def _starting(loaded: LoadedModel, size: int) -> Callable[[], Queued | None]:
     """What hears ``size`` sessions and starts their batch; None if memory is too short for it."""
-    silence = np.zeros(loaded.window.before + SAMPLES_PER_FRAME + loaded.window.after, np.float32)
+    silence = np.zeros(loaded.hearing.samples, np.float32)
     windows = [AudioWindow(silence, 1)] * size
     picture = np.full((768, 512), 128, np.uint8)
     faces = FaceClip(
@@ -374,7 +350,7 @@ def _starting(loaded: LoadedModel, size: int) -> Callable[[], Queued | None]:
     )
 
     def start() -> Queued | None:
-        heard = loaded.tokens(windows)
+        heard = loaded.hearing.tokens(windows)
         jobs = [FaceJob(faces, 0, picture, one[0], 1.0) for one in heard]
         return loaded.renderer.queue_if_it_fits(jobs)
 

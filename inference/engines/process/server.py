@@ -11,6 +11,8 @@ engine is given is undefined.
 import asyncio
 import logging
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from inference.assets.manifest import Manifest
 from inference.engines.access import MouthRequest, MouthResult, failure_reason
 from inference.engines.base import LoadedAvatar, RenderRefusal
 from inference.engines.in_process import InProcessEngine
+from inference.engines.learned_lead import LearnedLead
 from inference.engines.process.messages import (
     AvatarOpened,
     AvatarRefused,
@@ -51,6 +54,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1
 """How often the engine's state and clips that are not ready are looked at."""
+HAND_OVER_S = 0.002
+"""A mouth is on its way to the runtime for so long, at least."""
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 """A runtime that has not taken so much does not read."""
 
@@ -81,13 +86,21 @@ class _Runtime:
 class EngineServer:
     """Serves one engine to runtimes. Lives on one event loop."""
 
-    def __init__(self, engine: InProcessEngine, *, version: str) -> None:
+    def __init__(
+        self,
+        engine: InProcessEngine,
+        *,
+        version: str,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take an engine that is loaded.
 
         Args:
             engine: The engine.
             version: Of this software.
+            now_s: The clock of deadlines, which is one for all processes of a machine.
         """
+        self._now_s = now_s
         self._engine = engine
         self._version = version
         self._runtimes: set[_Runtime] = set()
@@ -95,6 +108,8 @@ class EngineServer:
         """By folder and version."""
         self._reported = CallMetrics()
         """The calls that a runtime was sent."""
+        self._lead = LearnedLead()
+        self._told_extra_s = 0.0
         self._opening = asyncio.Lock()
         """Held while one is opened: two runtimes that need the same one must not open it twice."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -167,6 +182,12 @@ class EngineServer:
         for runtime in self._runtimes:
             self._send_state(runtime)
         self._report_calls()
+        if self._lead.extra_s != self._told_extra_s:
+            self._told_extra_s = self._lead.extra_s
+            log.info(
+                "mouths are begun %.0f ms earlier than reckoned, as some came late",
+                self._told_extra_s * 1_000,
+            )
 
     def _report_calls(self) -> None:
         """Send the new calls to one runtime: the sum over all of them counts each call once."""
@@ -191,7 +212,7 @@ class EngineServer:
             is_healthy=known.is_healthy,
             message=known.message,
             capacity=self._engine.capacity,
-            lead_s=self._engine.lead_s,
+            lead_s=self._engine.lead_s + self._lead.extra_s,
             waiting=self._engine.waiting,
             speaking_elsewhere=self.speaking - runtime.speaking,
         )
@@ -225,6 +246,8 @@ class EngineServer:
                 request = runtime.requests.pop(number, None)
                 if request is not None:
                     self._engine.withdraw(request)
+                    if (now_s := self._now_s()) >= request.deadline_s:
+                        self._lead.mouth_ended(is_late=True, now_s=now_s)
             case Speaking(sessions):
                 runtime.speaking = sessions
                 self._engine.report_speaking(self.speaking)
@@ -300,8 +323,12 @@ class EngineServer:
         self._engine.submit(request, answer)
 
     def _answer(self, runtime: _Runtime, number: int, message: EngineMessage) -> None:
-        if runtime.requests.pop(number, None) is None:
+        request = runtime.requests.pop(number, None)
+        if request is None:
             return  # withdrawn while it was made
+        now_s = self._now_s()
+        is_late = now_s + HAND_OVER_S > request.deadline_s
+        self._lead.mouth_ended(is_late=is_late, now_s=now_s)
         if runtime.stream.unsent_bytes > MAX_UNSENT_BYTES:
             log.warning("a runtime does not read: disconnecting it")
             runtime.stream.close()

@@ -14,6 +14,7 @@ from inference.engines.musetalk import devices
 from inference.engines.musetalk.audio import mel
 from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.execution.batch import FaceJob, Renderer
+from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.face import device_blend as pasting
 from inference.engines.musetalk.loaded import LoadedModel
@@ -66,7 +67,12 @@ def loaded(nets, dtype):
         runner=runner,
         renderer=Renderer(runner, nets.width),
         preparer=ClipPreparer(nets.encoder, nets.face_parsing, DEVICE),
-        window=StreamingWindow(before=CONTEXT.before, after=CONTEXT.after),
+        hearing=Hearing(
+            nets.whisper,
+            StreamingWindow(before=CONTEXT.before, after=CONTEXT.after),
+            DEVICE,
+            buckets=runner.buckets,
+        ),
         live=nullcontext,
         beside=nullcontext,
     )
@@ -135,7 +141,7 @@ def test_hearing(half, frames):
     nets = loaded(half, torch.float16)
     samples = np.zeros(CONTEXT.before + frames * 640 + CONTEXT.after, np.float32)
     with StrictDevice() as watched:
-        heard = nets.tokens([AudioWindow(samples, frames)] * 3)
+        heard = nets.hearing.tokens([AudioWindow(samples, frames)] * 3)
     assert [one.shape for one in heard] == [(frames, 50, 384)] * 3
     assert heard[0].dtype == np.float32
     assert 2 <= len(watched.copies) <= 3  # the sound, the tokens, once the filter bank
@@ -186,7 +192,7 @@ def test_mistakes_in_hearing_are_seen(half, monkeypatch):
     samples = np.zeros(CONTEXT.before + 640 + CONTEXT.after, np.float32)
     monkeypatch.setattr(mel, "_bank_on", lambda device: torch.from_numpy(mel.filter_bank()))
     with pytest.raises(RefusedHere), StrictDevice():
-        nets.tokens([AudioWindow(samples, 1)])
+        nets.hearing.tokens([AudioWindow(samples, 1)])
 
 
 def test_sound_in_half_precision_is_not_transformed_so():

@@ -15,6 +15,7 @@ from inference.assets import manifest as manifests
 from inference.engines.access import EngineAccess, MouthRequest, MouthResult
 from inference.engines.base import RenderRefusal
 from inference.engines.in_process import InProcessEngine
+from inference.engines.learned_lead import STEP_S, WINDOW_S
 from inference.engines.process.client import RESTARTING, EngineProcessClient
 from inference.engines.process.server import EngineServer
 from inference.errors import AvatarInvalid, EngineError, EngineUnavailable
@@ -188,6 +189,24 @@ async def test_runtimes_share_batches(machine: Machine) -> None:
     machine.pool.release()
     results = await asyncio.gather(*asked)
     assert all(isinstance(result, MouthResult) for result in results)
+
+
+async def test_late_mouths_make_the_lead_longer(machine: Machine) -> None:
+    """Made late, and withdrawn because they were not made in time."""
+    client = await machine.runtime()
+    avatar = await open_ada(client, machine)
+    reckoned_s = client.lead_s
+    late = [replace(a_request(avatar), deadline_s=time.monotonic() - 1) for _ in range(12)]
+    for request in late[:6]:
+        await ask(client, request)
+    machine.pool.is_held = True
+    for request in late[6:]:
+        client.submit(request, lambda result: None)
+        client.withdraw(request)
+    machine.pool.release()
+    await asyncio.sleep(1.1 * WINDOW_S)
+    await ask(client, a_request(avatar))
+    await until(lambda: client.lead_s == pytest.approx(reckoned_s + STEP_S))
 
 
 async def test_what_is_withdrawn_is_not_answered(machine: Machine) -> None:
