@@ -197,9 +197,10 @@ def models(context: Context) -> None:
 
 
 def ladder(context: Context) -> None:
-    """Sessions of an avatar whose clips are prepared."""
+    """Sessions of an avatar whose clips are prepared; also more than the server would admit."""
     context.make_models()
-    climb(context.environment, SPEAKING_LADDER, prepares=True)
+    environment = context.environment | {"SPEAKING_PLACES": "1000"}
+    climb(environment, SPEAKING_LADDER, prepares=True)
 
 
 def beside(context: Context) -> None:

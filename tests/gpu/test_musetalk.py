@@ -4,6 +4,7 @@ Values are compared with the CPU's; speed is measured by `benchmarks.musetalk`, 
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from torch.nn import functional
 
 from benchmarks import musetalk_paths as paths
 from benchmarks import parity_fullsize
+from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.execution.batch import Renderer
+from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets import choice
 from inference.engines.musetalk.nets.attention import MeasuredAttention
+from inference.media.types import AudioWindow
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,6 +64,29 @@ def test_recorded_graphs_give_the_plain_picture(device):
         found, is_finite = recorded.generate(latents, tokens)
         assert bool(is_finite.all())
         assert int((found.int() - wanted.int()).abs().max()) <= 1
+
+
+def test_recorded_hearing_gives_the_plain_tokens(device):
+    """For any number of windows, from any thread, one batch after the other."""
+    whisper = nets_on(device, torch.float16).whisper
+    plain, recorded = (
+        Hearing(whisper, StreamingWindow(), device, buckets=(1, 4), records=records)
+        for records in (False, True)
+    )
+    recorded.warm_up()
+    assert recorded._graphs is not None
+    noise = np.random.default_rng(1)
+    windows = [
+        AudioWindow(0.1 * noise.standard_normal(plain.samples, np.float32), 1) for _ in range(5)
+    ]
+    wanted = plain.tokens(windows)
+    with ThreadPoolExecutor(2) as pool:
+        counts = (1, 3, 5, 4, 2) * 4
+        found = list(pool.map(lambda count: recorded.tokens(windows[:count]), counts))
+    for count, tokens in zip(counts, found, strict=True):
+        assert len(tokens) == count
+        for ours, theirs in zip(tokens, wanted, strict=False):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
