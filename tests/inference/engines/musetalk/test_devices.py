@@ -147,6 +147,16 @@ def test_hearing(half, frames):
     assert 2 <= len(watched.copies) <= 3  # the sound, the tokens, once the filter bank
 
 
+def test_the_hearing_that_is_recorded_stays_on_the_device(half):
+    hearing = loaded(half, torch.float16).hearing
+    samples = hearing._noise(4)[0]
+    hearing._heard(samples)  # brings the filter bank
+    with torch.inference_mode(), StrictDevice() as watched:
+        tokens = hearing._heard(samples)[0]
+    assert watched.copies == []
+    assert (tokens.shape, tokens.dtype) == ((4, 1, 50, 384), torch.float32)
+
+
 def test_preparing(half):
     preparer = ClipPreparer(half.encoder, half.face_parsing, DEVICE)
     points = np.zeros((468, 2), np.float32)
