@@ -1,10 +1,10 @@
 """How much earlier than was reckoned mouths must be asked for, learned from those that came late.
 
 An engine knows what its calls take, and reckons from that how long a mouth waits while so many
-sessions speak. What it cannot know is what else goes on: threads of its process that wait for each
-other, a machine that is busy, clips being prepared on the same device. And sessions keep their
-places in the 40 ms of a frame, so a lead that is too short by a little is too short for the same
-session in every frame, and its mouth does not move at all.
+sessions speak. What it cannot know is what happens beside them: threads of its process that wait
+for each other, a machine that is busy, clips being prepared on the same device. And sessions keep
+their places in the 40 ms of a frame, so a lead that is too short by a little is too short for the
+same session in every frame, and its mouth does not move at all.
 
 So where mouths come late there is a step more, until they do not. Where none has been late for a
 while there is a step less; one that was too early makes the while longer.

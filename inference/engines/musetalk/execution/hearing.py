@@ -5,7 +5,7 @@ The encoder is small, and called plainly it costs the host more than the device:
 GPU a frame of each of some sessions is heard by one launch, recorded for each bucket (`graphs`), on
 a stream of its own: it is the first thing that a call does, and all else of the call waits for it.
 
-Whoever asks waits asleep, as for pictures, and may be any thread.
+Any thread may ask; it waits asleep, as for pictures.
 """
 
 import logging
