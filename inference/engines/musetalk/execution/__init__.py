@@ -1,6 +1,7 @@
 """Running the nets on batches.
 
 runner           bucket sizes, half precision, graphs, two streams
+hearing          windows of sound to tokens
 batch            jobs gathered, pasted, brought back in one copy
 buckets          sizes of batches; pure
 graphs           a batch as one launch
