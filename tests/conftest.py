@@ -1,11 +1,14 @@
-"""Fixtures that several folders share, no deadlines, and one thread for BLAS.
+"""Fixtures that several folders share, no deadlines, one thread for BLAS, and little garbage.
 
 An example that takes long says that the machine is busy, and nothing of what is tested.
 
 Threads of BLAS wait for each other by spinning. Where tests run side by side, a product of matrices
 then takes ten times as long as on one thread.
+
+What is imported for the tests is never garbage: the collector looks only at what they make.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -19,6 +22,12 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of the processes that tests start
 threadpool_limits(1, user_api="blas")
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

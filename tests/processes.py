@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.forked_processes import ForkedProcess
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,30 +34,47 @@ def make_superuser(database_url: str, name: str, password: str) -> None:
     making.kill()
 
 
+OF_THE_INTERPRETER = ("PYTHON", "OPENBLAS_", "OMP_", "MALLOC_", "LD_")
+"""How variables begin that are read before the first line of a script."""
+
+
 class Process:
     """A Python process of the project; its output is collected as it comes."""
 
-    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *arguments: str, env: Mapping[str, str] | None = None, is_forked: bool = True
+    ) -> None:
+        """Start it.
+
+        Args:
+            arguments: Python's own.
+            env: What it is given beside the tests' own environment.
+            is_forked: Whether libraries may have been imported before, as `forked_processes` does.
+                What sets Python itself up, or is no script, is started as by hand in any case.
+        """
         self.output = ""
         self.env = dict(env or {})
-        """What it was given beside the tests' own environment."""
         self._is_over = False
         self._news = threading.Condition()
-        self._child = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        whole = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.env}
+        is_script = arguments[0].endswith(".py") and sys.platform == "linux"
+        is_plain = not any(name.startswith(OF_THE_INTERPRETER) for name in self.env)
+        ours, theirs = os.pipe()
+        self._child: ForkedProcess | subprocess.Popen[bytes]
+        if is_forked and is_script and is_plain:
+            self._child = ForkedProcess(arguments, whole, theirs)
+        else:
+            command = [sys.executable, *arguments]
+            self._child = subprocess.Popen(
+                command, cwd=ROOT, env=whole, stdout=theirs, stderr=theirs
+            )
+        os.close(theirs)
         self.pid = self._child.pid
-        self._reader = threading.Thread(target=self._collect, daemon=True)
+        self._reader = threading.Thread(target=self._collect, args=(ours,), daemon=True)
         self._reader.start()
 
-    def _collect(self) -> None:
-        assert self._child.stdout is not None
-        with self._child.stdout as lines:
+    def _collect(self, output: int) -> None:
+        with open(output, errors="replace") as lines:
             for line in lines:
                 with self._news:
                     self.output += line

@@ -1,6 +1,6 @@
 """Servers, workers and browsers as real processes, with databases and folders of their own.
 
-A start takes two seconds of a core. So a test asks for its server in one of three ways: `server`
+A start takes a second of a core. So a test asks for its server in one of three ways: `server`
 is the one with the settings as they are, `share` gives one with others to all tests that want the
 same, and `serve` starts one that the test may end, kill, or read every word of.
 """

@@ -13,7 +13,8 @@ MOST = 6
 
 Key = tuple[tuple[str, ...], frozenset[tuple[str, str]]]
 PLAIN: Key = ((), frozenset(SETTINGS.items()))
-"""The one with the settings as they are, which most tests use without asking again."""
+"""The one with the settings as they are, which most tests use without asking again. It starts as by
+hand, with nothing imported before."""
 
 
 class SharedServers:
@@ -43,12 +44,13 @@ class SharedServers:
 
     def _start(self, *arguments: str, **variables: str) -> Server:
         folder = self._new_folder()
+        is_plain = (arguments, frozenset(variables.items())) == PLAIN
         variables.setdefault("AVATARS_DIR", str(folder / "avatars"))
         if "DATABASE_URL" not in variables:
             variables["DATABASE_URL"] = new_database(folder)
 
         def start(*command: str, **environment: str) -> Process:
-            return Process(*command, env=environment)
+            return Process(*command, env=environment, is_forked=not is_plain)
 
         server = start_server(start, *arguments, **variables)
         try:

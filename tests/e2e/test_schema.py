@@ -41,13 +41,14 @@ ASKED = [(label, POSITIVE) for label in operations] + [
 ]
 
 
+@pytest.mark.parametrize("examples", [10, pytest.param(50, marks=pytest.mark.lasting)])
 @pytest.mark.parametrize(("label", "mode"), ASKED, ids=lambda part: getattr(part, "value", part))
 def test_every_operation_does_what_it_promises(
-    label: str, mode: schemathesis.GenerationMode, server: Server
+    label: str, mode: schemathesis.GenerationMode, examples: int, server: Server
 ) -> None:
     operation = operations[label]
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def keeps_it(case: "schemathesis.Case[Any]") -> None:
         case.call_and_validate(base_url=server.origin, checks=CHECKS)

@@ -34,7 +34,7 @@ def to_rgb(picture: np.ndarray) -> np.ndarray:
 def prepared(tmp_path_factory) -> Path:
     """A talking person, filmed at 30 fps, lying on her side."""
     home = tmp_path_factory.mktemp("prepared")
-    lying = (np.rot90(picture) for picture in person(240, period=70, talking=True, has_teeth=True))
+    lying = (np.rot90(picture) for picture in person(165, period=70, talking=True, has_teeth=True))
     video = write_video(home / "video.mp4", lying, rate=30, turned_deg=90)
     told: list[tuple[str, float]] = []
     prepare(video, home / "avatars" / "her", lambda *progress: told.append(progress))
@@ -119,7 +119,7 @@ def test_the_report_tells_what_was_done(prepared):
     report: Any = manifest.read(prepared).report
 
     assert report["found"] == 1.0
-    assert report["pictures"] == pytest.approx(200, abs=3)
+    assert report["pictures"] == pytest.approx(137, abs=3)
     assert {clip["name"] for clip in report["clips"]} == {
         entry.name for entry in manifest.read(prepared).clips
     }
