@@ -1,7 +1,7 @@
 """``python -m benchmarks.cards [--json FILE]``
 
 What other graphics cards should carry, by arithmetic alone: no such card was at hand. Memory is
-counted (`benchmarks.live_memory`) for networks of the published size. Time is that of an H100: what
+counted (`benchmarks.live_memory`) for networks of the published size. Time is that of an H200: what
 it spends in products is scaled by the card's peak, the rest by its memory's bandwidth.
 """
 
@@ -49,7 +49,7 @@ class Card:
     gigabytes_per_s: float
 
 
-H100 = Card("H100 SXM", 80, 989, 3_350)
+H200 = Card("H200 SXM", 141, 989, 4_800)
 CARDS = (
     Card("RTX 4060", 8, 30, 272),
     Card("RTX 3060", 12, 25, 360),
@@ -61,30 +61,31 @@ CARDS = (
     Card("A10", 24, 125, 600),
     Card("L4", 24, 121, 300),
     Card("RTX 4090", 24, 165, 1_008),
+    Card("H100 SXM", 80, 989, 3_350),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Milliseconds that an H100 takes for a picture, in batches of 32, from jobs to patches."""
+    """Milliseconds that an H200 takes for a picture, in batches of 32, from jobs to patches."""
 
     in_products_ms: float
     in_traffic_ms: float
 
     def on(self, card: Card) -> float:
         """Milliseconds for a picture on another card."""
-        products = self.in_products_ms * H100.tflops / card.tflops
-        return products + self.in_traffic_ms * H100.gigabytes_per_s / card.gigabytes_per_s
+        products = self.in_products_ms * H200.tflops / card.tflops
+        return products + self.in_traffic_ms * H200.gigabytes_per_s / card.gigabytes_per_s
 
 
 WORK: dict[Decoder, Work] = {
-    "sd": Work(1.17, 0.78),
-    "narrow": Work(0.51, 0.50),
-    "taesd": Work(0.34, 0.50),
+    "sd": Work(1.06, 0.57),
+    "narrow": Work(0.46, 0.35),
+    "taesd": Work(0.31, 0.35),
 }
-"""The sums of sd and taesd were measured (511 and 1,190 pictures/s); 60 % of sd's is products. The
-others' products are in the ratio of their operations, 302 and 202 to 698 GFLOP, and half of the
-narrow decoder's traffic is left."""
+"""The sum of sd was measured (612 pictures/s), and that 65 % of its kernels' time is products. The
+others' products are in the ratio of their operations, 302 and 202 to 698 GFLOP; their traffic is
+that of the tiny decoder on an H100 (1,190 pictures/s), by the two cards' bandwidths."""
 
 
 @dataclass(frozen=True, slots=True)
