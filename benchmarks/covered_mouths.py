@@ -5,7 +5,8 @@
 Each face of FOLDER is looked at as it is, which should raise no alarm, and with each thing of
 `benchmarks.occlusions` before its mouth, which should; those of ``--covered`` have things before
 their mouths already. Videos count with a picture a second. Faces smaller than preparation takes are
-left out, and so are those that are not found any more once they are covered.
+left out, and so are those that are not found any more once they are covered. A tongue that is put
+out is looked for likewise; there, ``covered`` is the share of faces that are taken to show one.
 """
 
 import argparse
@@ -17,10 +18,10 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
-from benchmarks.occlusions import THINGS
+from benchmarks.occlusions import THINGS, tongue
 from inference.faces.mesh import Face, FaceMesh
 from inference.faces.tflite import RgbPicture
-from inference.preparation.covering import mouth_visibility
+from inference.preparation.covering import look_at_mouth
 
 _LEAST_FACE = 72.0
 _LARGEST_SIDE = 960
@@ -66,10 +67,13 @@ def main() -> None:
     mesh, random = FaceMesh(), np.random.default_rng(1)
     seen: dict[str, list[float]] = {"nothing": [], **{name: [] for name in THINGS}}
     alarms, lost = [], dict.fromkeys(THINGS, 0)
+    tongues: dict[str, list[float]] = {"no tongue": [], "a tongue": []}
     for name, picture in _faces(mesh, arguments.folder, arguments.limit):
         face = find(mesh, picture)
         assert face is not None, "it was found before"
-        seen["nothing"].append(mouth_visibility(picture, face.landmarks))
+        look = look_at_mouth(picture, face.landmarks)
+        seen["nothing"].append(look.visibility)
+        tongues["no tongue"].append(-look.tongue)
         if seen["nothing"][-1] < 0:
             alarms.append(name)
         for thing, draw in THINGS.items():
@@ -78,14 +82,17 @@ def main() -> None:
             if again is None or _moved(again, face) > face.interocular:
                 lost[thing] += 1
             else:
-                seen[thing].append(mouth_visibility(covered, again.landmarks))
+                seen[thing].append(look_at_mouth(covered, again.landmarks).visibility)
+        shown = tongue(picture, face.landmarks, random)
+        if (again := find(mesh, shown)) is not None:
+            tongues["a tongue"].append(-look_at_mouth(shown, again.landmarks).tongue)
     if arguments.covered:
         seen["real things"] = [
-            mouth_visibility(picture, found.landmarks)
+            look_at_mouth(picture, found.landmarks).visibility
             for _, picture in _faces(mesh, arguments.covered, arguments.limit)
             if (found := find(mesh, picture)) is not None
         ]
-    _print(seen, lost, alarms)
+    _print(seen | tongues, lost, alarms)
 
 
 def _faces(mesh: FaceMesh, folder: Path, limit: int) -> Iterator[tuple[str, RgbPicture]]:

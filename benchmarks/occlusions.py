@@ -1,4 +1,4 @@
-"""Things drawn before mouths: masks, scarves, hands, microphones, cups, in many colors and cloths.
+"""Things drawn before mouths: masks, scarves, hands, microphones, cups, many colors; tongues.
 
 Only for measuring how well `inference.preparation.covering` tells them from faces; crude, but with
 shading, folds, texture and soft edges, placed by the landmarks as such things sit.
@@ -19,6 +19,7 @@ _JAW += [323, 454]
 _BRIDGE = [454, 347, 330, 195, 101, 118, 234]
 _SKIN = [151, 9, 8, 50, 280, 101, 330]
 _MOUTH = [61, 291, 0, 17]
+_LOWER_LIP = [17, 16, 315, 85, 84, 314]
 _CLOTHS = ("plain", "pleats", "stripes", "dots", "knit", "noise")
 
 
@@ -135,6 +136,26 @@ def cup(picture: Rgb, landmarks: Floats, random: np.random.Generator) -> Rgb:
     cloth = np.empty(picture.shape, np.float32)
     cloth[:] = _color(random)
     return _covered(picture, outline, cloth, face, random)
+
+
+def tongue(picture: Rgb, landmarks: Floats, random: np.random.Generator) -> Rgb:
+    """Draw a tongue that is put out, with its furrow, about as red as the lips."""
+    face = _Face.of(landmarks)
+    width = float(np.linalg.norm(face.points[291] - face.points[61]))
+    middle = face.points[[13, 14]].mean(axis=0)
+    half, length = width * random.uniform(0.2, 0.3), width * random.uniform(0.6, 0.95)
+    lips = np.median(_around(picture, face.points[_LOWER_LIP]), axis=0)
+    color = np.clip(lips * [1, 0.82, 0.85] * random.uniform(0.9, 1.2) + [20, 5, 8], 0, 255)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    off = (x - middle[0]) * face.across[0] + (y - middle[1]) * face.across[1]
+    run = (x - middle[0]) * face.down[0] + (y - middle[1]) * face.down[1]
+    reach = np.hypot(off, np.maximum(run - (length - half), 0)) / half
+    is_tongue = np.clip((1 - reach) * half / 2, 0, 1) * (run > -0.02 * width)
+    shade = 0.75 + 0.3 * np.sqrt(np.clip(1 - reach**2, 0, 1))
+    shade *= 1 - 0.18 * np.exp(-((off / (0.12 * half)) ** 2))
+    shade *= 1 - 0.35 * np.exp(-np.clip(run, 0, None) / (0.06 * width))
+    shown = picture + is_tongue[..., None] * (color * shade[..., None] - picture)
+    return _finished(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), 0.6), random)
 
 
 THINGS: dict[str, Callable[[Rgb, Floats, np.random.Generator], Rgb]] = {

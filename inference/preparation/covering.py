@@ -11,13 +11,25 @@ at once, in any light, of any skin, shut, pressed, smiling or open, and with a b
 
 The three are weighed by numbers that were found on some fifty faces with things drawn before them
 (`python -m benchmarks.covered_mouths` shows how well they do on others).
+
+A tongue that is put out is no such thing: it is as red as lips are, and the mesh takes its upper
+part for the lower lip. What betrays it is a red stripe from there towards the chin, which ends on
+both sides before the corners of the mouth do.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.faces.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, Landmarks
+from inference.faces.mesh import (
+    LEFT_EYE_OUTER,
+    LEFT_MOUTH_CORNER,
+    RIGHT_EYE_OUTER,
+    RIGHT_MOUTH_CORNER,
+    Landmarks,
+)
 from inference.faces.tflite import RgbPicture
 
 Floats = NDArray[np.float32]
@@ -50,6 +62,9 @@ _INNER += [(415, 324)]
 _SKIN = [151, 9, 108, 337, 6, 197, 119, 348, 118, 347, 8]
 """Landmarks of the forehead, the bridge of the nose and below the eyes."""
 
+_BELOW_LIP = 17
+"""Landmark in the middle of the lower lip's lower edge."""
+
 _EYES = 64
 """Distance of the eyes' outer corners in the pictures that are looked at, pixels."""
 _WIDTH, _HEIGHT, _EYES_Y = 128, 150, 44
@@ -64,10 +79,26 @@ _DIFFERENT = 0.01
 """Ratio, as a logarithm, from which on one side is darker or redder."""
 _COLORLESS = 0.04
 _LINE, _DARKER, _REDDER, _NEEDED = 16.0, 3.0, 7.0, 8.5
+_TONGUE_FROM, _TONGUE_TO = 0.05, 0.2
+"""Where a tongue is looked for: so far below the lower lip, in mouth widths."""
+_TONGUE_HALF, _TONGUE_BESIDE = 0.1, (0.33, 0.42)
+"""What is surely tongue, and what is not, beside the middle of the mouth, in mouth widths."""
+_TONGUE_REDDER = 0.18
 
 
-def mouth_visibility(picture: RgbPicture, landmarks: Landmarks) -> float:
-    """Say how sure it is that the mouth is seen: above 0 it is, below 0 something covers it.
+class MouthLook(NamedTuple):
+    """What one picture shows of a mouth.
+
+    ``visibility``: above 0 where the mouth is seen, below 0 where something covers it;
+    ``tongue``: above 0 where the tongue is put out, below 0 where it is not.
+    """
+
+    visibility: float
+    tongue: float
+
+
+def look_at_mouth(picture: RgbPicture, landmarks: Landmarks) -> MouthLook:
+    """Say how sure it is that the mouth is seen, and that the tongue is.
 
     Args:
         picture: RGB.
@@ -77,7 +108,10 @@ def mouth_visibility(picture: RgbPicture, landmarks: Landmarks) -> float:
     soft = cv2.GaussianBlur(face + np.float32(_DARKEST), (0, 0), 1.0)
     light = np.log(cv2.cvtColor(soft, cv2.COLOR_RGB2GRAY))
     red = np.log(soft[..., 0] / soft[..., 1])
+    return MouthLook(_visibility(light, red, points), _tongue(red, points))
 
+
+def _visibility(light: Floats, red: Floats, points: Floats) -> float:
     between = np.array([(points[a] + points[b]) / 2 for a, b in _INNER], np.float32)
     gaps = np.array([np.linalg.norm(points[a] - points[b]) for a, b in _INNER], np.float32)
     dark, bright = (_lines(side, between, gaps, 0) for side in (light, -light))
@@ -96,6 +130,27 @@ def mouth_visibility(picture: RgbPicture, landmarks: Landmarks) -> float:
     if abs(float(np.median(_at(red, points[_SKIN])))) < _COLORLESS:
         redder = darker  # a picture without colors
     return _LINE * line + _DARKER * darker + _REDDER * redder - _NEEDED
+
+
+def _tongue(red: Floats, points: Floats) -> float:
+    left, right = points[LEFT_MOUTH_CORNER], points[RIGHT_MOUTH_CORNER]
+    across = right - left
+    down = np.array([-across[1], across[0]])
+    lowest = points[_BELOW_LIP] - (left + right) / 2
+    from_lip = float(lowest @ down / max(1e-6, float(across @ across)))
+    near, far = _TONGUE_BESIDE
+    skin = float(np.median(_at(red, points[_SKIN])))
+    redder = []
+    for below in np.linspace(_TONGUE_FROM, _TONGUE_TO, 5):
+        middle = (left + right) / 2 + (from_lip + below) * down
+
+        def level(start: float, end: float, middle: Floats = middle) -> float:
+            places = middle + np.linspace(start, end, 5)[:, None] * across
+            return float(_at(red, places.astype(np.float32)).mean())
+
+        others = max(level(-far, -near), level(near, far), skin)
+        redder.append(level(-_TONGUE_HALF, _TONGUE_HALF) - others)
+    return min(redder) - _TONGUE_REDDER
 
 
 def _upright(picture: RgbPicture, landmarks: Landmarks) -> tuple[Floats, Floats]:

@@ -44,6 +44,7 @@ _REMEDIES = {
     "blurred": "the face is blurred: hold the camera still and let it focus",
     "cut_off": "the face leaves the picture: keep some distance to its edges",
     "mouth_covered": "something covers the mouth: keep hands, mask and microphone away from it",
+    "tongue_out": "the tongue is put out: close your lips before it",
     "mouth_open": "the mouth is open: close your lips, without pressing them",
     "too_small": "the face is small: come closer, head and shoulders fill the picture",
     "too_large": "the face is very large: step back until the shoulders are seen",
@@ -189,7 +190,8 @@ def _faults_of_pictures(
         "profile": found
         & ((np.abs(pose[:, 0]) > _YAW_LIMIT_DEG) | (np.abs(centered[:, 1]) > _PITCH_LIMIT_DEG)),
         "cut_off": found & ~inside,
-        "mouth_covered": found & _is_covered(track.mouth_visibility),
+        "mouth_covered": found & _stays_below_zero(track.mouth_visibility),
+        "tongue_out": found & _stays_below_zero(-track.tongue),
         "mouth_open": found & (lip_gaps(landmarks) > _WIDE_OPEN),
         "too_dark": found & (track.brightness < _DARK),
         "too_bright": found & (track.brightness > _BRIGHT),
@@ -197,13 +199,11 @@ def _faults_of_pictures(
     }
 
 
-def _is_covered(visibility: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _stays_below_zero(sure: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Decide by the median over a moment of what each picture says, bool ``[n]``."""
-    around = np.pad(
-        visibility, _COVERED_FOR // 2, mode="reflect" if len(visibility) > 2 else "edge"
-    )
+    around = np.pad(sure, _COVERED_FOR // 2, mode="reflect" if len(sure) > 2 else "edge")
     windows = np.lib.stride_tricks.sliding_window_view(around, _COVERED_FOR)
-    seen = np.nanmedian(np.where(np.isfinite(visibility)[:, None], windows, 1), axis=1)
+    seen = np.nanmedian(np.where(np.isfinite(sure)[:, None], windows, 1), axis=1)
     return np.asarray(seen < 0)
 
 

@@ -17,7 +17,7 @@ from inference.errors import PreparationError
 from inference.faces.mesh import LANDMARK_COUNT, Face, FaceMesh
 from inference.faces.tflite import RgbPicture
 from inference.preparation.camera import CameraPath
-from inference.preparation.covering import mouth_visibility
+from inference.preparation.covering import MouthLook, look_at_mouth
 
 THUMBNAIL = 64
 _TRACKED_SIDE = 960
@@ -37,7 +37,7 @@ class Track:
 
     ``landmarks`` float32 ``[n, 468, 3]``, pixels of the full picture; ``sharpness`` and
     ``brightness`` float32 ``[n]`` of the face (variance of its Laplacian at 96 pixels, mean luma);
-    ``mouth_visibility`` float32 ``[n]``: above 0 where the mouth is seen (`covering`);
+    ``mouth_visibility`` and ``tongue`` float32 ``[n]``: as in `covering.MouthLook`;
     ``is_hidden`` bool ``[n]``: something like a face is seen, but not the whole of one;
     ``thumbnails`` uint8 ``[n, 64, 64]``, luma around the place of the first face; ``is_cut`` bool
     ``[n]``, whether the scene changed before this picture; ``people``: most faces seen at once.
@@ -47,6 +47,7 @@ class Track:
     sharpness: NDArray[np.float32]
     brightness: NDArray[np.float32]
     mouth_visibility: NDArray[np.float32]
+    tongue: NDArray[np.float32]
     is_hidden: NDArray[np.bool_]
     thumbnails: NDArray[np.uint8]
     is_cut: NDArray[np.bool_]
@@ -79,7 +80,7 @@ class _Follower:
         self._landmarks: list[NDArray[np.float32]] = []
         self._sharpness: list[float] = []
         self._brightness: list[float] = []
-        self._mouth_visibility: list[float] = []
+        self._looks: list[MouthLook] = []
         self._hidden: list[bool] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._cuts: list[bool] = []
@@ -110,7 +111,7 @@ class _Follower:
             self._landmarks.append(np.full((LANDMARK_COUNT, 3), np.nan, np.float32))
             self._sharpness.append(np.nan)
             self._brightness.append(np.nan)
-            self._mouth_visibility.append(np.nan)
+            self._looks.append(MouthLook(np.nan, np.nan))
             return
         if self._box is None:
             self._box = _thumbnail_box(face, small)
@@ -120,14 +121,14 @@ class _Follower:
         sharpness, brightness = _appearance(small, face)
         self._sharpness.append(sharpness)
         self._brightness.append(brightness)
-        self._mouth_visibility.append(mouth_visibility(small, face.landmarks))
+        self._looks.append(look_at_mouth(small, face.landmarks))
 
     def _repeat(self) -> None:
         """Count a picture that came once more, as in a video of a lower rate: nothing is new."""
         self._landmarks.append(self._landmarks[-1])
         self._sharpness.append(self._sharpness[-1])
         self._brightness.append(self._brightness[-1])
-        self._mouth_visibility.append(self._mouth_visibility[-1])
+        self._looks.append(self._looks[-1])
         self._hidden.append(self._hidden[-1])
         self._thumbnails.append(self._thumbnails[-1])
         self._cuts.append(False)
@@ -136,11 +137,13 @@ class _Follower:
     def track(self) -> Track:
         if self._box is None:
             raise _no_face(np.array(self._hidden))
+        looks = np.array(self._looks, np.float32)
         return Track(
             landmarks=np.stack(self._landmarks),
             sharpness=np.array(self._sharpness, np.float32),
             brightness=np.array(self._brightness, np.float32),
-            mouth_visibility=np.array(self._mouth_visibility, np.float32),
+            mouth_visibility=looks[:, 0],
+            tongue=looks[:, 1],
             is_hidden=np.array(self._hidden, np.bool_),
             thumbnails=np.stack(self._thumbnails),
             is_cut=np.array(self._cuts, np.bool_),

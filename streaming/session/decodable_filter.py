@@ -7,10 +7,7 @@ IDR. `frame_timestamp` never goes back: frames that a lost worker still sends ar
 
 An IDR is as large as twenty of the frames behind it, and fills the buffers to a slow client by
 itself. Were it all that passes, the client would see a still for each of them. So what refers to an
-IDR that was sent may follow it, up to `RUN_BYTES`, and the next IDR waits until the client has read
-all of it: who reads at half the rate sees every other second whole. Who needs longer than
-`LONG_PAUSE_FRAMES` for one of them is sent stills, which are less late.
-
+IDR that was sent may follow XX
 Pure.
 """
 
@@ -18,7 +15,7 @@ from inference.messages import VideoFrame
 
 RUN_BYTES = 64 * 1024
 """How much may follow an IDR while the client reads too slowly: about 20 frames."""
-LONG_PAUSE_FRAMES = 60
+LONG_IDR_FRAMES = 30
 
 
 class DecodableFilter:
@@ -29,6 +26,8 @@ class DecodableFilter:
         self._last_came = self._last_accepted = last_accepted
         self._paused_frames = self._run_bytes = 0
         """Since the client last read too slowly: how many frames came, and what was sent."""
+        self._idr_bytes = 0
+        """Of the last IDR that was sent."""
         self._takes_runs = True
 
     @property
@@ -59,17 +58,24 @@ class DecodableFilter:
             return False
         self._needs_idr = False
         self._last_accepted = number
+        if frame.is_idr:
+            self._idr_bytes = len(frame.access_unit)
         return True
 
     def _fits_run(self, frame: VideoFrame) -> bool:
         """Whether a frame may follow what the client has not read yet."""
         self._paused_frames += 1
-        if frame.is_idr or not self._takes_runs:
+        size = len(frame.access_unit)
+        if frame.is_idr or self._needs_idr or not self._takes_runs:
             return False
-        self._run_bytes += len(frame.access_unit)
-        return self._run_bytes <= RUN_BYTES
+        if self._run_bytes + size > RUN_BYTES:
+            return False
+        self._run_bytes += size
+        return True
 
     def _pause_ended(self) -> None:
         if self._paused_frames:
-            self._takes_runs = self._paused_frames <= LONG_PAUSE_FRAMES
+            read_bytes = max(1, self._idr_bytes + self._run_bytes)
+            for_idr = self._paused_frames * self._idr_bytes / read_bytes
+            self._takes_runs = for_idr <= LONG_IDR_FRAMES
             self._paused_frames = self._run_bytes = 0

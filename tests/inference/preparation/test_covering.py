@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.occlusions import THINGS
+from benchmarks.occlusions import THINGS, tongue
 from inference.assets import manifest
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.faces.mesh import FaceMesh
 from inference.media.profile import DEFAULT_PROFILE
-from inference.preparation.covering import mouth_visibility
+from inference.preparation.covering import look_at_mouth
 from tests.drawn_face import draw_face, to_rgb
 
 PRESENTER = Path(__file__).parents[3] / "avatars_app" / "presenter"
@@ -20,7 +20,7 @@ PRESENTER = Path(__file__).parents[3] / "avatars_app" / "presenter"
 def visibility(picture: np.ndarray) -> float:
     face = FaceMesh().find(np.ascontiguousarray(picture))
     assert face is not None
-    return mouth_visibility(picture, face.landmarks)
+    return look_at_mouth(picture, face.landmarks).visibility
 
 
 def presenter(clip: str, index: int) -> np.ndarray:
@@ -89,6 +89,36 @@ def test_what_is_before_a_mouth_is_noticed(thing):
             mesh.forget()
             face = mesh.find(covered)
             if face is not None and np.linalg.norm(face.landmarks[1] - landmarks[1]) < 40:
-                noticed.append(mouth_visibility(covered, face.landmarks) < 0)
+                noticed.append(look_at_mouth(covered, face.landmarks).visibility < 0)
     assert len(noticed) >= 3
     assert np.mean(noticed) >= 0.75
+
+
+def tongue_of(picture: np.ndarray) -> float:
+    face = FaceMesh().find(np.ascontiguousarray(picture))
+    assert face is not None
+    return look_at_mouth(picture, face.landmarks).tongue
+
+
+@pytest.mark.parametrize("changed", [np.array, dimmed, soft, small])
+def test_a_tongue_is_noticed(changed):
+    random = np.random.default_rng(3)
+    noticed = []
+    for picture in [presenter("idle_0", 0), *(draw_face(size=size) for size in (180, 230, 270))]:
+        face = FaceMesh().find(picture)
+        noticed += [
+            tongue_of(changed(tongue(picture, face.landmarks, random))) > 0 for _ in range(3)
+        ]
+    assert np.mean(noticed) >= 0.75
+
+
+@pytest.mark.parametrize("changed", [np.array, dimmed, gray, bluish, soft, small, bearded])
+@pytest.mark.parametrize("mouth_open", [0.0, 0.5])
+def test_no_tongue_is_seen_where_none_is(changed, mouth_open):
+    assert tongue_of(changed(draw_face(mouth_open=mouth_open))) < -0.05
+
+
+def test_the_presenter_shows_no_tongue():
+    for clip in manifest.read(PRESENTER).clips[::5]:
+        for index in (0, clip.frames // 2):
+            assert tongue_of(presenter(clip.name, index)) < -0.05

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.occlusions import THINGS
+from benchmarks.occlusions import THINGS, tongue
 from inference.errors import PreparationError
 from inference.preparation.framing import FACE_HEIGHT, choose_frame, face_heights
 from inference.preparation.quality import (
@@ -39,6 +39,20 @@ def refused(video) -> str:
     with pytest.raises(PreparationError) as caught:
         looked_at(video)
     return caught.value.reason
+
+
+def test_a_tongue_that_is_put_out_for_a_while_is_left_out_and_in_a_still_refused():
+    video = list(person(24, size=190))
+    landmarks = follow(video[:1], lambda _: None).landmarks[0]
+    chance = np.random.default_rng(1)
+    shown = [tongue(picture, landmarks, chance) for picture in video[:10]]
+
+    judgement = looked_at([*shown, *video[10:]])
+
+    assert "tongue_out" in reasons(judgement)
+    assert not judgement.is_usable[2:8].any()
+    assert judgement.is_usable[14:].all()
+    assert refused([shown[0]] * 12) == "tongue_out"
 
 
 def test_a_face_that_is_hidden_for_a_while_has_a_finding_of_its_own():

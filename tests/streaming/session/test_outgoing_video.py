@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from inference.timing import FRAME_S
 from streaming.protocol.server_messages import FrameInfo, FrameSound
 from streaming.session.context import Negotiated, SessionContext
-from streaming.session.decodable_filter import LONG_PAUSE_FRAMES, RUN_BYTES
+from streaming.session.decodable_filter import LONG_IDR_FRAMES, RUN_BYTES
 from streaming.session.outgoing_video import DecodableFilter, FrameArrivals, FrameRelay
 from tests.streaming.fakes import SESSION_ID, frame
 
@@ -124,11 +124,28 @@ def test_what_follows_an_idr_is_bounded():
     assert passing(gate, (25, True)) == [25]
 
 
-def test_a_client_that_needs_long_for_an_idr_and_its_frames_is_sent_stills():
+@pytest.mark.parametrize(
+    ("idr_frames", "gets"), [(LONG_IDR_FRAMES, [1]), (LONG_IDR_FRAMES + 2, [])]
+)
+def test_a_client_that_needs_long_for_an_idr_is_sent_stills(idr_frames, gets):
+    """Whether frames follow an IDR goes by how long the client needed for the last one alone."""
+    gate = DecodableFilter()
+    idr = replace(frame("c", 0, is_idr=True), access_unit=bytes(30_000))
+    following = replace(frame("c", 1), access_unit=bytes(30_000))
+    assert gate.accepts(idr, is_paused=False)
+    assert gate.accepts(following, is_paused=True)  # which takes as long
+    end = 2 * idr_frames + 1
+    assert passing(gate, *((n, True) for n in range(2, end)), is_paused=True) == []
+    assert passing(gate, (end, True)) == [end]
+    follows = passing(gate, (end + 1, False), is_paused=True)
+    assert [number - end for number in follows] == gets
+
+
+def test_a_client_that_was_slow_and_is_quick_again_gets_what_follows_an_idr():
     gate = DecodableFilter()
     assert passing(gate, (0, True)) == [0]
-    often = [(n, n % 25 == 0) for n in range(1, LONG_PAUSE_FRAMES + 2)]
-    assert passing(gate, *often, is_paused=True) == list(range(1, 25))
+    often = [(n, True) for n in range(1, LONG_IDR_FRAMES + 2)]
+    assert passing(gate, *often, is_paused=True) == []
     assert passing(gate, (75, True)) == [75]
     assert passing(gate, (76, False), (77, False), is_paused=True) == []
     assert passing(gate, (100, True)) == [100]  # it was quick this time
