@@ -4,8 +4,8 @@ What a single value may be is said in `environment`. Here is what takes a look a
 database: that avatars can be stored, that there is one to show, that a key can be read.
 """
 
-import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
@@ -46,10 +46,13 @@ def check_avatars_dir(folder: Path) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         raise SettingInvalid("AVATARS_DIR", str(folder), f"a folder: {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        with TemporaryDirectory(prefix=".check-", dir=existing):
+            pass  # what may be written is known by writing: the rights of a file system say less
+    except OSError:
         raise SettingInvalid(
             "AVATARS_DIR", str(folder), f"a folder that can be written: {existing} cannot"
-        )
+        ) from None
 
 
 def check_default_avatar(name: str) -> None:

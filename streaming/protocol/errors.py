@@ -81,6 +81,11 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
         "close 4429",
     ),
     (
+        "UNAUTHORIZED",
+        "with AUTH: the credential is missing, wrong, over or withdrawn",
+        "close 4401",
+    ),
+    (
         "INTERNAL_ERROR",
         "a fault of the server",
         "close 4500",
@@ -92,6 +97,7 @@ CLOSE_MEANINGS: dict[int, str] = {
     1000: "the client asked for it",
     1009: "a message was too large",
     4012: "the server shuts down",
+    4401: "the credential does not allow this session, or allows it no longer",
     4404: "there is no avatar to show",
     4408: "no INIT within 10 s, no message for SESSION_IDLE_S, or MAX_SESSION_S is over",
     4409: "opened on a newer connection, another user's session, or ended by an operator",

@@ -1,5 +1,6 @@
 """Settings that cannot work stop the start, in one sentence; what a server leaves open is said."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -25,10 +26,22 @@ def test_avatars_need_a_folder_that_can_be_written(tmp_path: Path, monkeypatch) 
     for folder in (file, file / "below"):
         with pytest.raises(CannotStart, match=rf"^AVATARS_DIR is .*{file} is a file\.$"):
             start_checks.check_avatars_dir(folder)
-    # Root may write anywhere but on a disk that is read-only: the system's answer stands in for it.
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert list(tmp_path.iterdir()) == [file]
+    monkeypatch.setattr(start_checks, "TemporaryDirectory", _on_a_disk_that_is_read_only)
     with pytest.raises(CannotStart, match="must be a folder that can be written"):
         start_checks.check_avatars_dir(tmp_path / "new")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+@pytest.mark.parametrize("folder", [Path("/proc/avatars"), Path("/sys/avatars")])
+def test_avatars_need_a_folder_that_can_really_be_written(folder: Path) -> None:
+    """Where root may write, by its rights, and cannot."""
+    with pytest.raises(CannotStart, match="must be a folder that can be written"):
+        start_checks.check_avatars_dir(folder)
+
+
+def _on_a_disk_that_is_read_only(*, prefix: str, dir: Path) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 @pytest.mark.django_db(transaction=True)  # the check closes the connection
