@@ -1,7 +1,9 @@
 """Where asset folders lie, what their manifests say, and whether their files are whole."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from inference.assets import manifest
 from inference.assets.arrays import read_array
@@ -10,9 +12,20 @@ from inference.assets.names import NAME
 from inference.errors import AvatarInvalid, AvatarNotFound
 
 
+class _Folder(NamedTuple):
+    """A folder's manifest, and the path and bytes of each file it needs.
+
+    Made once: a listing looks at thousands of files.
+    """
+
+    manifest: Manifest
+    files: list[tuple[Path, int]]
+
+
 @lru_cache(maxsize=1_024)
-def _read_once(folder: Path, _modified_ns: int, _inode: int) -> Manifest:
-    return manifest.read(folder)
+def _read_once(folder: Path, _modified_ns: int, _inode: int) -> _Folder:
+    found = manifest.read(folder)
+    return _Folder(found, [(folder / name, n) for name, n in found.needed_files().items()])
 
 
 @lru_cache(maxsize=65_536)
@@ -60,14 +73,13 @@ class AvatarLibrary:
         except FileNotFoundError:  # replaced or removed since it was found
             raise AvatarNotFound(f"there is no avatar {name!r}") from None
         found = _read_once(folder, state.st_mtime_ns, state.st_ino)
-        _check_files(folder, found)
-        return found
+        _check_files(found.files)
+        return found.manifest
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+def _check_files(files: Iterable[tuple[Path, int]]) -> None:
     """Raise AvatarInvalid if a file is missing, has another length, or is an array that is none."""
-    for name, size in manifest.needed_files().items():
-        path = folder / name
+    for path, size in files:
         try:
             state = path.stat()
         except OSError as error:
