@@ -68,13 +68,24 @@ class AvatarLibrary:
                 beginnings of its arrays once and again after each change.
         """
         folder = self.find(name)
+        state = _state(folder)
+        found = _read_once(folder, *state)
         try:
-            state = (folder / MANIFEST_NAME).stat()
-        except FileNotFoundError:  # replaced or removed since it was found
-            raise AvatarNotFound(f"there is no avatar {name!r}") from None
-        found = _read_once(folder, state.st_mtime_ns, state.st_ino)
-        _check_files(found.files)
+            _check_files(found.files)
+        except AvatarInvalid:
+            if _state(folder) == state:
+                raise
+            return self.manifest(name)  # it was replaced by another one just now
         return found.manifest
+
+
+def _state(folder: Path) -> tuple[int, int]:
+    """Return what another manifest in the folder does not have in common with this one."""
+    try:
+        state = (folder / MANIFEST_NAME).stat()
+    except FileNotFoundError:  # replaced or removed since it was found
+        raise AvatarNotFound(f"there is no avatar {folder.name!r}") from None
+    return state.st_mtime_ns, state.st_ino
 
 
 def _check_files(files: Iterable[tuple[Path, int]]) -> None:

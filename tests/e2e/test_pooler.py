@@ -14,7 +14,7 @@ from tests.pooler import Pooler, find_pgbouncer
 from tests.postgresql import PostgresServer, find_programs
 from tests.processes import Process
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.lasting, pytest.mark.timeout(180)]
 
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 
@@ -67,7 +67,6 @@ finally:
 """
 
 
-@pytest.mark.lasting
 def test_many_rows_are_read_piece_by_piece(pooler: Pooler, migrated: str) -> None:
     reading = Process("-c", MANY_ROWS, env={**SETTINGS, "DATABASE_URL": pooler.url(migrated)})
     assert reading.wait(60) == 0, reading.output
@@ -99,7 +98,6 @@ def test_a_server_behind_it(
     assert_is_written(serve(DATABASE_URL=pooler.url(migrated)), postgres, migrated)
 
 
-@pytest.mark.lasting
 def test_connections_are_encrypted_where_the_address_says_so(serve: Serve, tmp_path: Path) -> None:
     """An authority that did not sign the server's certificate is refused in one sentence."""
     (tmp_path / "other").mkdir()
