@@ -622,7 +622,7 @@ async def test_places_follow_what_speaking_costs(
         gateways = [harness.gateway("a"), harness.gateway("b")]
         for gateway in gateways:
             await gateway.open()
-        for second in range(60):
+        for second in range(30):
             for gateway in gateways:
                 gateway.send_audio(tone(25), position=second * 16_000)
             await harness.clock.advance(1)
