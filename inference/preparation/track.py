@@ -13,8 +13,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.engines.viseme.renderers.face_frame import (
+    INNER_LOWER,
+    INNER_UPPER,
+    OUTER_LOWER,
+    OUTER_UPPER,
+)
 from inference.errors import PreparationError
-from inference.faces.mesh import LANDMARK_COUNT, Face, FaceMesh
+from inference.faces.mesh import (
+    LANDMARK_COUNT,
+    LEFT_MOUTH_CORNER,
+    RIGHT_MOUTH_CORNER,
+    Face,
+    FaceMesh,
+)
 from inference.faces.tflite import RgbPicture
 from inference.preparation.camera import CameraPath
 from inference.preparation.covering import MouthLook, look_at_mouth
@@ -217,8 +229,9 @@ def smoothed(
     """Landmarks without the nets' tremble, short gaps bridged, longer ones left NaN.
 
     The head's own movement (shift, turn, size) is smoothed little, the face within it more, so a
-    still head is still and a moving one is not left behind. Filters look both ways: nothing lags.
-    Nothing is carried across a cut.
+    still head is still and a moving one is not left behind. Lips are smoothed as much while they
+    rest and hardly while they speak: within a picture or two they close. Filters look both ways:
+    nothing lags. Nothing is carried across a cut.
     """
     result = np.array(landmarks, np.float32)
     for start, end in _stretches(result, is_cut, longest_gap):
@@ -261,7 +274,10 @@ def _steadied(part: NDArray[np.float32]) -> NDArray[np.float32]:
     mean = mean - mean.mean()
     center = plane.mean(axis=1, keepdims=True)
     turn = ((plane - center) @ mean.conj())[:, None] / (np.abs(mean) ** 2).sum()
-    local = _blurred((plane - center) / turn, _FACE_SIGMA)
+    seen = (plane - center) / turn
+    local = _blurred(seen, _FACE_SIGMA)
+    mouth_width = float(np.abs(mean[RIGHT_MOUTH_CORNER] - mean[LEFT_MOUTH_CORNER]))
+    local[:, _LIPS] = _blurred_at_rest(seen[:, _LIPS], _FACE_SIGMA, _LIPS_MOVE * mouth_width)
     plane = _blurred(center, _HEAD_SIGMA) + _blurred(turn, _HEAD_SIGMA) * local
     depth = _blurred(part[..., 2], _FACE_SIGMA)
     return np.stack([plane.real, plane.imag, depth], axis=-1).astype(np.float32)
@@ -269,6 +285,9 @@ def _steadied(part: NDArray[np.float32]) -> NDArray[np.float32]:
 
 _HEAD_SIGMA, _FACE_SIGMA = 1.0, 1.4
 """Of the Gaussians over time, in pictures."""
+_LIPS = sorted({*OUTER_UPPER, *OUTER_LOWER, *INNER_UPPER, *INNER_LOWER})
+_LIPS_MOVE = 0.01
+"""In mouth widths: the nets tremble by less, lips that speak move by more in a picture."""
 
 
 def _blurred(curves: NDArray[Any], sigma: float) -> NDArray[Any]:
@@ -285,3 +304,28 @@ def _blurred(curves: NDArray[Any], sigma: float) -> NDArray[Any]:
     for shift, weight in enumerate(weights):
         blurred += weight * padded[shift : shift + len(curves)]
     return blurred
+
+
+def _blurred_at_rest(
+    points: NDArray[np.complex128], sigma: float, moves: float
+) -> NDArray[np.complex128]:
+    """Return points over time, each moment the mean of those near it in time and in place.
+
+    It is a bilateral filter: C. Tomasi, R. Manduchi, Bilateral filtering, ICCV 1998.
+
+    Args:
+        points: Complex ``[n, k]``.
+        sigma: Of the Gaussian over time.
+        moves: Of the one over the distance of all points together.
+    """
+    reach = min(round(3 * sigma), len(points) - 1)
+    total = np.zeros_like(points)
+    weights = np.zeros((len(points), 1))
+    for shift in range(-reach, reach + 1):
+        here = slice(max(0, -shift), len(points) - max(0, shift))
+        there = slice(max(0, shift), len(points) - max(0, -shift))
+        far = np.square(np.abs(points[there] - points[here])).mean(axis=1, keepdims=True)
+        weight = np.exp(-0.5 * (far / moves**2 + (shift / sigma) ** 2))
+        total[here] += weight * points[there]
+        weights[here] += weight
+    return total / weights

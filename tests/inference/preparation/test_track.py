@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.occlusions import THINGS
 from inference.errors import PreparationError
-from inference.faces.mesh import FaceMesh
+from inference.faces.mesh import INNER_UPPER_LIP, FaceMesh, lip_gaps
 from inference.preparation.track import follow, smoothed
 from tests.drawn_face import draw_face
 from tests.videos import person
@@ -133,6 +133,23 @@ def test_smoothing_takes_the_tremble_and_leaves_the_movement():
 
     assert np.abs(smooth - exact)[..., :2].mean() < 0.5 * np.abs(seen - exact)[..., :2].mean()
     assert np.abs((smooth - exact)[..., :2].mean(axis=1)).max() < 0.25
+
+
+def test_lips_that_close_for_a_picture_or_two_are_closed_and_do_not_tremble_at_rest():
+    """Smoothed like the face, a [p] amid speech stayed half open, and its lips were cut away."""
+    shut, open_ = (FaceMesh().find(draw_face(mouth_open=gap)).landmarks for gap in (0, 0.8))
+    opening = np.ones(60)
+    opening[20:22] = opening[40] = 0
+    opening[50:] = 0
+    exact = (shut + (open_ - shut) * opening[:, None, None]).astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 0.25, exact.shape)
+    seen = (exact + noise).astype(np.float32)
+
+    smooth = smoothed(seen, np.zeros(60, bool))
+
+    assert np.abs(lip_gaps(smooth) - lip_gaps(exact)).max() < 0.03
+    steps = [np.abs(np.diff(marks[52:, INNER_UPPER_LIP, 1])).mean() for marks in (smooth, seen)]
+    assert steps[0] < 0.2 * steps[1]
 
 
 def test_short_gaps_are_bridged_and_long_ones_stay():

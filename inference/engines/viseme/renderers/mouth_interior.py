@@ -27,6 +27,8 @@ from inference.engines.viseme.shape import MouthShape
 
 _NARROW = 0.12
 """A slit narrower than this is dark whatever is behind it: corners, lips just parting."""
+_TUCK_LIT = 0.5
+"""How much narrower it may be where teeth rest on the lower lip, in front of it, in the light."""
 _UNDER_LIP, _OVER_LIP = 0.70, 0.80
 """How much light there is close under the upper lip, and close above the lower one."""
 
@@ -94,7 +96,8 @@ def paint_interior(
     light = np.clip(_UNDER_LIP + place.below_upper / 0.12, 0, 1) * np.clip(
         _OVER_LIP + place.above_lower / 0.10, 0, 1
     )
-    light *= np.clip((place.below_upper + place.above_lower) / _NARROW, 0, 1)
+    narrow = _NARROW * (1 - _TUCK_LIT * shape.tuck)
+    light *= np.clip((place.below_upper + place.above_lower) / narrow, 0, 1)
     painted -= (painted - tint.dark) * (1 - light[..., None])
     return painted
 

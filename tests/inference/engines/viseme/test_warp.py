@@ -386,11 +386,17 @@ def test_shutting_takes_the_dark_corners_of_an_open_mouth_along(landmarks):
     assert int(beside.min()) > 90
 
 
-@pytest.mark.parametrize(("gap", "least", "most"), [(0.14, 0.6, 1.0), (0.05, 0.2, 0.5)])
+@pytest.mark.parametrize(
+    ("gap", "tuck", "least", "most"),
+    [(0.14, 0, 0.6, 1.0), (0.05, 0, 0.2, 0.5), (0.05, 1, 0.5, 1.0)],
+)
 def test_teeth_between_parted_lips_are_light_in_the_middle_and_dark_in_the_corners(
-    gap, least, most
+    gap, tuck, least, most
 ):
-    """Lips that just part show a shadow, not a white line; in the corners it is dark anyway."""
+    """Lips that just part show a shadow, not a white line; in the corners it is dark anyway.
+
+    Teeth that rest on the lower lip are in front of it, in the light.
+    """
     below = np.tile(np.concatenate([np.linspace(0, gap, 30), np.linspace(gap, 0, 30)]), (21, 1))
     down = np.linspace(0, 1, 21)[:, None]
     skin, lip = np.array([180, 110, 150], np.float32), np.array([120, 110, 160], np.float32)
@@ -401,7 +407,7 @@ def test_teeth_between_parted_lips_are_light_in_the_middle_and_dark_in_the_corne
     )
 
     painted = paint_interior(
-        place, MouthShape(open=0.25, wide=0.8, teeth=1), tint, lip_line=0.0, floor=gap
+        place, MouthShape(open=0.25, wide=0.8, tuck=tuck, teeth=1), tint, lip_line=0.0, floor=gap
     )[..., 0]
 
     assert least < painted[0, 28:32].mean() / tint.teeth[0] < most
