@@ -24,7 +24,7 @@ from inference.media.compositor import planes_of
 from inference.media.types import Picture
 
 # All in mouth widths.
-_BEYOND = (0.15, 0.28), (0.02, 0.045)
+_BEYOND = (0.08, 0.20), (0.02, 0.04)
 """How far beyond the landmarks of the opening it is filled, by the gap of the lips: they are a bit
 off, and of wide open mouths more."""
 _CORNERS = 0.16
