@@ -21,7 +21,7 @@ from inference.engines.base import (
     RenderRefusal,
 )
 from inference.engines.musetalk.audio.feature_packing import pack, unpack
-from inference.engines.musetalk.audio.silence_gate import speech_weight
+from inference.engines.musetalk.audio.silence_gate import REACH_SAMPLES, speech_weight
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.device_lifecycle import DeviceLifecycle
 from inference.engines.musetalk.execution.known_times import KnownTimes
@@ -298,10 +298,11 @@ class MuseTalkEngine:
 
         Of a window of several frames, each is judged by what one of its own would hold.
         """
-        before, frame = self.context.before, SAMPLES_PER_FRAME
-        length = before + frame + self.context.after
+        reach, frame = min(self.context.before, REACH_SAMPLES), SAMPLES_PER_FRAME
+        first, length = self.context.before - reach, reach + frame + self.context.after
+        near = AudioWindow(window.sound[first:], window.frames).samples
         return [
-            speech_weight(window.samples[begin : begin + length], before, before + frame)
+            speech_weight(near[begin : begin + length], reach, reach + frame)
             for begin in range(0, window.frames * frame, frame)
         ]
 

@@ -19,6 +19,8 @@ RELEASE_BLOCKS = 12
 """Then it goes back to the picture's over 120 ms."""
 ATTACK_BLOCKS = 5
 """It comes in over 50 ms: with the sound before it, that is the whole look-ahead."""
+REACH_SAMPLES = (HOLD_AFTER_BLOCKS + RELEASE_BLOCKS) * BLOCK_SAMPLES
+"""What is longer before the frame changes nothing."""
 
 
 def speech_weight(samples: NDArray[np.float32], begin: int, end: int) -> float:

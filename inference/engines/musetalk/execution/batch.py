@@ -112,17 +112,28 @@ class _Staging:
         self.luma = empty((count, height, columns), torch.uint8)
         self.chroma = empty((count, 2, height // 2, columns // 2), torch.uint8)
 
-    def put(self, row: int, job: FaceJob) -> Rectangle:
-        box, patch = job.faces.box(job.index), job.faces.patch(job.index)
-        region = region_of(job.picture, patch)
-        self.latents[row].numpy()[:] = job.faces.latents[job.index]
-        self.tokens[row].numpy()[:] = job.tokens
-        self.geometry[row].numpy()[:] = (box.width, box.height, patch.x - box.x1, patch.y - box.y1)
-        self.strength[row] = job.strength
-        self.masks[row].numpy()[: patch.height, : patch.width] = job.faces.mask(job.index)
-        self.luma[row].numpy()[: patch.height, : patch.width] = region.luma
-        self.chroma[row].numpy()[:, : patch.height // 2, : patch.width // 2] = region.chroma
-        return patch
+    def put(self, jobs: Sequence[FaceJob]) -> list[Rectangle]:
+        """Copy what the device needs of all jobs, and return their patches."""
+        latents, tokens, geometry, strength, masks, luma, chroma = (
+            tensor.numpy()  # the same memory, without torch's price of an index
+            for tensor in (
+                self.latents, self.tokens, self.geometry, self.strength,
+                self.masks, self.luma, self.chroma,
+            )
+        )  # fmt: skip
+        patches = []
+        for row, job in enumerate(jobs):
+            box, patch = job.faces.box(job.index), job.faces.patch(job.index)
+            region = region_of(job.picture, patch)
+            latents[row] = job.faces.latents[job.index]
+            tokens[row] = job.tokens
+            geometry[row] = (box.width, box.height, patch.x - box.x1, patch.y - box.y1)
+            strength[row] = job.strength
+            masks[row, : patch.height, : patch.width] = job.faces.mask(job.index)
+            luma[row, : patch.height, : patch.width] = region.luma
+            chroma[row, :, : patch.height // 2, : patch.width // 2] = region.chroma
+            patches.append(patch)
+        return patches
 
 
 class Renderer:
@@ -142,7 +153,7 @@ class Renderer:
         """Start a batch, at most the largest bucket. Nothing is waited for on CUDA."""
         canvas = canvas_of([job.faces.patch(job.index) for job in jobs])
         staging = _Staging(len(jobs), canvas, self._width, pinned=self._is_cuda)
-        patches = [staging.put(row, job) for row, job in enumerate(jobs)]
+        patches = staging.put(jobs)
 
         def finish(pixels: Tensor, is_finite: Tensor, pasted: Sequence[Tensor]) -> Queued:
             results = (*paste(pixels, PatchBatch(*pasted)), is_finite.clone())

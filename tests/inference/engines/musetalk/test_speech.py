@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from inference.engines.musetalk import networks
 from inference.engines.musetalk.audio import speech
 from inference.engines.musetalk.audio.mel import log_mel
-from inference.engines.musetalk.audio.silence_gate import speech_weight
+from inference.engines.musetalk.audio.silence_gate import REACH_SAMPLES, speech_weight
 from inference.engines.musetalk.face import boxes, masks
 from inference.engines.musetalk.face.boxes import Box
 from inference.engines.musetalk.weights import find_tree
@@ -143,3 +143,16 @@ def test_what_is_very_quiet_is_silence():
     assert max(weights(burst(10, 20, level=0.001))) == 0
     assert max(weights(np.zeros(40 * 640, np.float32))) == 0
     assert speech_weight(np.zeros(0, np.float32), 0, 0) == 0
+
+
+def test_sound_beyond_the_gates_reach_changes_nothing():
+    before = 32_000
+    for seed in range(200):
+        noise = np.random.default_rng(seed)
+        sound = np.zeros(before + 640 + 1_280, np.float32)
+        begin = noise.integers(before - 2 * REACH_SAMPLES, len(sound))
+        sound[begin : begin + noise.integers(1, 2_000)] = 0.1
+        near = sound[before - REACH_SAMPLES :]
+        assert speech_weight(near, REACH_SAMPLES, REACH_SAMPLES + 640) == speech_weight(
+            sound, before, before + 640
+        )
