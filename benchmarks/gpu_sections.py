@@ -250,7 +250,7 @@ def accuracy(context: Context) -> None:
 def gpu_tests(context: Context) -> None:
     """Run what only a GPU can show; on a CPU all of it is skipped."""
     say("```")
-    run_module("pytest", "-q", "-rs", "-m", "gpu", "tests/gpu")
+    run_module("pytest", "-q", "-rs", "--durations", "8", "-m", "gpu", "tests/gpu")
     say("```")
 
 
