@@ -173,6 +173,14 @@ class EngineServer:
 
     # The state, and clips that become ready.
 
+    @property
+    def _extra_s(self) -> float:
+        """How much earlier than reckoned mouths are to be begun.
+
+        A device that carries not even one session is no better with more time.
+        """
+        return 0.0 if self._engine.capacity == 0 else self._lead.extra_s
+
     def _look(self) -> None:
         for avatar in self._opened.values():
             for clip in avatar.manifest.clip_names():
@@ -182,8 +190,8 @@ class EngineServer:
         for runtime in self._runtimes:
             self._send_state(runtime)
         self._report_calls()
-        if self._lead.extra_s != self._told_extra_s:
-            self._told_extra_s = self._lead.extra_s
+        if self._extra_s != self._told_extra_s:
+            self._told_extra_s = self._extra_s
             log.info(
                 "mouths are begun %.0f ms earlier than reckoned, as some came late",
                 self._told_extra_s * 1_000,
@@ -212,7 +220,7 @@ class EngineServer:
             is_healthy=known.is_healthy,
             message=known.message,
             capacity=self._engine.capacity,
-            lead_s=self._engine.lead_s + self._lead.extra_s,
+            lead_s=self._engine.lead_s + self._extra_s,
             waiting=self._engine.waiting,
             speaking_elsewhere=self.speaking - runtime.speaking,
         )

@@ -17,7 +17,7 @@ from inference.engines.base import RenderRefusal
 from inference.engines.in_process import InProcessEngine
 from inference.engines.learned_lead import STEP_S, WINDOW_S
 from inference.engines.process.client import RESTARTING, EngineProcessClient
-from inference.engines.process.server import EngineServer
+from inference.engines.process.server import LOOK_EVERY_S, EngineServer
 from inference.errors import AvatarInvalid, EngineError, EngineUnavailable
 from inference.media.types import AudioWindow, Patch
 from tests.factories import make_avatar
@@ -191,8 +191,12 @@ async def test_runtimes_share_batches(machine: Machine) -> None:
     assert all(isinstance(result, MouthResult) for result in results)
 
 
-async def test_late_mouths_make_the_lead_longer(machine: Machine) -> None:
-    """Made late, and withdrawn because they were not made in time."""
+@pytest.mark.parametrize(("capacity", "steps"), [(None, 1), (19, 1), (0, 0)])
+async def test_late_mouths_make_the_lead_longer(
+    machine: Machine, capacity: int | None, steps: int
+) -> None:
+    """Made late, and withdrawn because they were not made in time; a device may be too slow."""
+    machine.engine.capacity = capacity
     client = await machine.runtime()
     avatar = await open_ada(client, machine)
     reckoned_s = client.lead_s
@@ -206,7 +210,8 @@ async def test_late_mouths_make_the_lead_longer(machine: Machine) -> None:
     machine.pool.release()
     await asyncio.sleep(1.1 * WINDOW_S)
     await ask(client, a_request(avatar))
-    await until(lambda: client.lead_s == pytest.approx(reckoned_s + STEP_S))
+    await asyncio.sleep(2 * LOOK_EVERY_S)
+    await until(lambda: client.lead_s == pytest.approx(reckoned_s + steps * STEP_S))
 
 
 async def test_what_is_withdrawn_is_not_answered(machine: Machine) -> None:
