@@ -5,6 +5,7 @@ Values are compared with the CPU's; speed is measured by `benchmarks.musetalk`, 
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch.nn import functional
 from benchmarks import musetalk_paths as paths
 from benchmarks import parity_fullsize
 from inference.engines.musetalk.audio.speech import StreamingWindow
+from inference.engines.musetalk.execution import runner as runners
 from inference.engines.musetalk.execution.batch import Renderer
 from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.runner import Runner
@@ -37,6 +39,14 @@ DATA = Path(__file__).parents[1] / "data" / "musetalk"
 def device():
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda:0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels_are_chosen_once():
+    """Trying them takes three seconds, and gives the same for every runner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runners, "find_operations", cache(choice.find_operations))
+        yield
 
 
 def nets_on(device, dtype, **kwargs):
