@@ -165,6 +165,8 @@ def _report(pid: int, status: socket.socket) -> NoReturn:
 
 
 def main() -> None:
+    # It finds the place of titles by the first environment, which is another one afterwards.
+    setproctitle.setproctitle("tests: fork server")
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.freeze()

@@ -19,7 +19,7 @@ import atexit, os, signal, sys, threading
 import __main__
 project = {"avatars_app", "benchmarks", "inference", "musetalk_site", "streaming"}
 print(sys.argv[1:], os.getcwd(), os.environ["WORD"], __name__, __main__.__file__)
-print(sys.path)
+print(sys.path, open("/proc/self/cmdline").read().replace("\\0", " ").strip())
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 print(signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGCHLD))
 print(threading.active_count(), len(os.listdir("/proc/self/fd")), os.getsid(0))
