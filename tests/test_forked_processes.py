@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_signal_ends_it_and_is_known(tmp_path: Path, signal_number: signal.Sig
     assert not process.is_running
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take SIGINT as a terminal does; in the background of a shell it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_it_is_as_if_started_by_hand(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SAYS_WHAT_IT_IS + "sys.exit(7)")
