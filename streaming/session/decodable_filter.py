@@ -7,7 +7,10 @@ IDR. `frame_timestamp` never goes back: frames that a lost worker still sends ar
 
 An IDR is as large as twenty of the frames behind it, and fills the buffers to a slow client by
 itself. Were it all that passes, the client would see a still for each of them. So what refers to an
-IDR that was sent may follow XX
+IDR that was sent may follow it, up to `RUN_BYTES`, and the next IDR waits until the client has read
+all of it: who reads at half the rate sees every other second whole. Who needs longer than
+`LONG_IDR_FRAMES` for the IDR alone is sent stills, which are less late.
+
 Pure.
 """
 
@@ -16,6 +19,7 @@ from inference.messages import VideoFrame
 RUN_BYTES = 64 * 1024
 """How much may follow an IDR while the client reads too slowly: about 20 frames."""
 LONG_IDR_FRAMES = 30
+"""Who reads an IDR for longer than so many frames last is too slow for what follows it."""
 
 
 class DecodableFilter:
