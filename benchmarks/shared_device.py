@@ -34,7 +34,7 @@ from inference.assets.manifest import Manifest
 from inference.engines.access import MouthRequest, MouthResult
 from inference.engines.base import EngineState, LoadedAvatar, RenderJob
 from inference.engines.in_process import InProcessEngine
-from inference.engines.musetalk.engine import leads_s
+from inference.engines.musetalk.engine import CAPACITY_MARGIN, leads_s
 from inference.engines.musetalk.execution import buckets, queueing
 from inference.engines.process.client import EngineProcessClient
 from inference.engines.process.server import EngineServer
@@ -74,7 +74,7 @@ class TimedEngine:
         self._times_ms = times_ms
         self._hearing_ms = hearing_ms
         overhead_ms = hearing_ms + GATHERING_MS + GATHERING_EACH_MS
-        self.capacity = buckets.jobs_carried(0.8 * FRAME_MS, times_ms)
+        self.capacity = buckets.jobs_carried(CAPACITY_MARGIN * FRAME_MS, times_ms)
         self._leads_s = leads_s(
             lambda sessions: queueing.answered_within(
                 sessions, FRAME_MS, times_ms, under_way=2, overhead=overhead_ms

@@ -3,14 +3,11 @@
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
-
-from tests.postgresql import STARTS_WITHIN_S, PostgresServer, as_account
+from tests.postgresql import PostgresServer, as_account, wait_for_answers
 from tests.processes import free_port
 
 
@@ -59,15 +56,8 @@ class Pooler:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end_s = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
-                psycopg.connect(self.url("postgres")).close()
-                return self
-            except psycopg.OperationalError:
-                if time.monotonic() > end_s or self._process.poll() is not None:
-                    raise
-                time.sleep(0.02)
+        wait_for_answers(self._process, self.url("postgres"))
+        return self
 
     def __exit__(
         self,

@@ -36,6 +36,19 @@ def find_programs() -> Path | None:
     return next((each for each in reversed(folders) if (each / "initdb").exists()), None)
 
 
+def wait_for_answers(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until a server answers at ``url``; OperationalError if it ends, or takes too long."""
+    end_s = time.monotonic() + STARTS_WITHIN_S
+    while True:
+        try:
+            psycopg.connect(url).close()
+            return
+        except psycopg.OperationalError:
+            if time.monotonic() > end_s or process.poll() is not None:
+                raise
+            time.sleep(0.02)
+
+
 class PostgresServer:
     """A cluster in a temporary folder, on a free port of this machine, for everybody on it.
 
@@ -89,15 +102,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end_s = time.monotonic() + STARTS_WITHIN_S
-        while True:
-            try:
-                self.connect("postgres").close()
-                return
-            except psycopg.OperationalError:
-                if time.monotonic() > end_s or self._server.poll() is not None:
-                    raise
-                time.sleep(0.02)
+        wait_for_answers(self._server, self.url("postgres"))
 
     def _install(self, certificate: Certificate) -> None:
         """Put it where the server looks; of the key it must be the only reader."""

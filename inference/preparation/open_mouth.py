@@ -42,6 +42,8 @@ _DARK = 0.5
 """Of the light of the lips: what has less belongs to the opening."""
 _LIP_NEAR_END = 2
 """Landmark of the lips' edges between which their color is taken, counted from each end."""
+_LIPS = (OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER)
+"""Landmarks of the edges of each lip."""
 _INPAINT_PX = 3
 _MARGIN_PX = 8
 """What is seen around the hole when it is filled."""
@@ -95,8 +97,7 @@ def _dark_corners(luma: Mask, opening: Mask, landmarks: NDArray[np.float32]) -> 
     width = _width(landmarks)
     smooth = np.asarray(cv2.GaussianBlur(luma, (0, 0), max(width / 100, 0.5)), np.uint8)
     lips = min(
-        _mean_at(smooth, (landmarks[outer] + landmarks[inner])[3:-3] / 2)
-        for outer, inner in ((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER))
+        _mean_at(smooth, (landmarks[outer] + landmarks[inner])[3:-3] / 2) for outer, inner in _LIPS
     )
     ends = np.zeros_like(opening)
     for x, y in landmarks[[INNER_UPPER[0], INNER_UPPER[-1]]]:
@@ -125,10 +126,7 @@ def _paint_corners(
         cover = (dark * np.clip(2 - 2 * far, 0, 1)).astype(np.float32)
         cover = cv2.GaussianBlur(cover, (0, 0), _SOFT * width)
         lips = np.stack(
-            [
-                (landmarks[outer[place]] + landmarks[inner[place]]) / 2
-                for outer, inner in ((OUTER_UPPER, INNER_UPPER), (OUTER_LOWER, INNER_LOWER))
-            ]
+            [(landmarks[outer[place]] + landmarks[inner[place]]) / 2 for outer, inner in _LIPS]
         )
         planes = zip(planes_of(picture), planes_of(filled), (1, 2, 2), strict=True)
         for plane, source, step in planes:

@@ -5,10 +5,15 @@ number of jobs is cut into the buckets that take the least time together: 18 as 
 batch of 32 would take twice as long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 SIZES = (1, 2, 4, 8, 12, 16, 20, 24, 32)
 """Between 8 and 32 a power of two alone leaves a GPU with half of its sessions refused."""
+
+
+def bucket_of(count: int, sizes: Iterable[int]) -> int:
+    """Return the smallest of ``sizes``, which ascend, that holds ``count``."""
+    return next(size for size in sizes if size >= count)
 
 
 def least_times(count: int, times: Mapping[int, float]) -> list[tuple[float, int]]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.devices import using
+from inference.engines.musetalk.execution.buckets import bucket_of
 from inference.engines.musetalk.execution.graphs import Graphs, Recorded
 from inference.engines.musetalk.nets.whisper import WhisperEncoder
 from inference.engines.musetalk.recording import RecordingFailed
@@ -117,7 +118,7 @@ class Hearing:
         """``[B, samples]`` → ``[B, frames, 50, width]``."""
         count = len(samples)
         if self._pads:
-            size = next(bucket for bucket in self._buckets if bucket >= count)
+            size = bucket_of(count, self._buckets)
             samples = np.pad(samples, ((0, size - count), (0, 0)))
         with torch.inference_mode(), using(self._device):
             if self._stream is None:

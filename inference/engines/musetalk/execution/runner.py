@@ -102,7 +102,7 @@ class Runner:
 
     def bucket(self, count: int) -> int:
         """Return the smallest bucket that holds ``count``."""
-        return next(size for size in self.buckets if size >= count)
+        return bucket_sizes.bucket_of(count, self.buckets)
 
     def next_batch(self, count: int) -> int:
         """How many of ``count`` jobs to take at once, so that all together take least time."""
