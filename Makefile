@@ -27,7 +27,7 @@ setup: python ## make .venv with everything
 	@$(INSTALL) requirements-dev.txt
 
 test: setup packages ## check, and run the tests
-	@$(MAKE) --no-print-directory lint javascript
+	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python tests/run.py
 
 test-lasting: setup packages ## run the tests that take long: kills, preparations, large networks

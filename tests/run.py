@@ -5,7 +5,10 @@ Those marked ``lasting`` take over five seconds each, or test the arithmetic of 
 
 The end-to-end tests mostly wait for servers and watch clocks: beside them, types are checked and
 what only computes gives way. A group's report is printed when it ends, with the tests that took
-over five seconds.
+over five seconds and the processor time of the group and all that it started.
+
+All processes of a run share one folder for temporary files, which is removed with it: also what a
+process left behind that was killed.
 
 A test that fails beside the others is run once more at the very end, alone: what only a crowded
 machine breaks is listed by name, and does not fail the run. What fails again, does.
@@ -14,12 +17,14 @@ machine breaks is listed by name, and does not fail the run. What fails again, d
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,12 +32,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest")
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
+ENDS_WITHIN_S = 30.0
 AT_ONCE = 2
-"""On two cores, four groups at once take longer than two and two."""
+"""So many groups of those that watch clocks, and so many of those that give way to them."""
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
 COMPUTING = ("tests/benchmarks", "tests/inference")
+PREPARING = "tests/inference/preparation"
 SITE = ("tests/avatars_app", "tests/musetalk_site")
 """Groups of their own, so that no long one is left alone at the end."""
 IN_BROWSERS = (
@@ -52,27 +59,41 @@ class Group:
 
     name: str
     command: Sequence[str]
-    gives_way_by: int = 0
-    is_beside: bool = False
-    """Whether it runs beside `AT_ONCE` others."""
+    gives_way: bool = False
+    """Whether it runs beside those that do not, with what they leave of the processor."""
     log: Path = field(default_factory=lambda: Path(tempfile.mkstemp(suffix=".log")[1]))
     process: "subprocess.Popen[bytes] | None" = None
+    began_s: float = 0.0
 
     def start(self) -> None:
         """Begin, without waiting."""
+        self.began_s = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=lambda: os.nice(self.gives_way_by),
+                preexec_fn=lambda: os.nice(GIVES_WAY_BY * self.gives_way),
             )
+
+    def has_ended(self) -> bool:
+        """Say whether it has; if so, what it cost is added to its report."""
+        if self.process is None:
+            return False
+        number, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        if number == 0:
+            return False
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        took_s, cpu_s = time.monotonic() - self.began_s, usage.ru_utime + usage.ru_stime
+        with self.log.open("a") as log:
+            log.write(f"{took_s:.0f} s, {cpu_s:.0f} s of processor time\n")
+        return True
 
     @property
     def status(self) -> int | None:
         """The exit status; None while it runs."""
-        return None if self.process is None else self.process.poll()
+        return None if self.process is None else self.process.returncode
 
     @property
     def said(self) -> str:
@@ -86,10 +107,14 @@ class Group:
         return f"{self.name} {percents[-1] if percents else 0} %"
 
     def stop(self) -> None:
-        """End it if it still runs, and forget its report."""
+        """End it if it still runs, with all that it started, and forget its report."""
         if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
+            self.process.send_signal(signal.SIGINT)  # on which pytest ends what tests started
+            try:
+                self.process.wait(ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self.log.unlink(missing_ok=True)
 
 
@@ -108,21 +133,20 @@ def failures(output: str) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.M)
 
 
-def count(running: Sequence[Group]) -> int:
-    """Return how many of `AT_ONCE` run."""
-    return sum(not group.is_beside for group in running)
+def next_to_start(waiting: Sequence[Group], running: Sequence[Group]) -> Group | None:
+    """Return the first group for which there is room."""
+    at_once = Counter(group.gives_way for group in running)
+    return next((group for group in waiting if at_once[group.gives_way] < AT_ONCE), None)
 
 
-def pytest_group(
-    name: str, *arguments: str, gives_way_by: int = 0, is_beside: bool = False
-) -> Group:
+def pytest_group(name: str, *arguments: str, gives_way: bool = False) -> Group:
     """Return a group that is a run of pytest."""
     command = (*PYTEST, "-rfE", "--durations=10", "--durations-min=5", *arguments)
-    return Group(name, command, gives_way_by, is_beside)
+    return Group(name, command, gives_way)
 
 
 def run(groups: Sequence[Group]) -> tuple[str, bool]:
-    """Run groups side by side, `AT_ONCE` at most and those that may run beside them.
+    """Run groups side by side, `AT_ONCE` of either kind at most.
 
     Returns:
         All that they said, and whether one of them broke off.
@@ -133,11 +157,12 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
     next_told_s = time.monotonic()
     try:
         while waiting or running:
-            while waiting and (waiting[0].is_beside or count(running) < AT_ONCE):
-                running.append(waiting.pop(0))
-                running[-1].start()
+            while group := next_to_start(waiting, running):
+                waiting.remove(group)
+                running.append(group)
+                group.start()
             time.sleep(0.2)
-            for group in [group for group in running if group.status is not None]:
+            for group in [group for group in running if group.has_ended()]:
                 running.remove(group)
                 is_broken |= group.status not in {0, 1}  # 1: tests failed
                 said.append(group.said)
@@ -161,24 +186,52 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
     end_to_end = pytest_group("end to end", *chosen, *without)
     others = (*chosen, "tests", "--ignore=tests/e2e")
     if is_lasting:
-        all_others = pytest_group("the others", *others, gives_way_by=GIVES_WAY_BY)
+        all_others = pytest_group("the others", *others, gives_way=True)
         return [end_to_end, all_others, browsers]
-    types = ("make", "--no-print-directory", "types")
+    types = ("make", "--no-print-directory", "types", "javascript")
+    computing = (*chosen, *COMPUTING, f"--ignore={PREPARING}")
     return [
-        Group("types", types, GIVES_WAY_BY, is_beside=True),
-        pytest_group("inference", *chosen, *COMPUTING, gives_way_by=GIVES_WAY_BY, is_beside=True),
         browsers,
         end_to_end,
         pytest_group("the site", *chosen, *SITE),
         pytest_group("the others", *others, *(f"--ignore={one}" for one in (*COMPUTING, *SITE))),
+        pytest_group("inference", *computing, gives_way=True),
+        Group("types", types, gives_way=True),
+        pytest_group("preparation", *chosen, PREPARING, gives_way=True),
     ]
+
+
+@contextmanager
+def shared_folder() -> Iterator[None]:
+    """Keep the temporary files of all processes in a folder that is removed at the end.
+
+    Byte code is kept there where the environment says that it is not to be written. The run starts
+    hundreds of processes, which would compile the same modules for three seconds each.
+    """
+    with tempfile.TemporaryDirectory(prefix="avatar-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # PostgreSQL's account has a folder in it
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+            os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder, "byte-code"))
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--lasting", action="store_true", help="those that take long, alone")
+    is_lasting = parser.parse_args().lasting
+    # Ended from outside, it ends its groups and removes its folder too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with shared_folder():
+        return run_all(groups_of(is_lasting=is_lasting))
+
+
+def run_all(groups: Sequence[Group]) -> int:
+    """Run groups, then what failed once more; return the exit status, after the sum is printed."""
     began_s = time.monotonic()
-    groups = groups_of(is_lasting=parser.parse_args().lasting)
     said, is_broken = run(groups)
     total, failed = counts(said), failures(said)
     is_broken |= len(failed) != total["failed"] + total["error"]  # some could not even begin

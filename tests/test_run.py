@@ -1,0 +1,89 @@
+"""What runs the tests: groups side by side, and a folder for all that they leave."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import run
+from tests.run import Group
+
+PYTHON = (sys.executable, "-c")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand for the system's folder of temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(run.tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_what_processes_leave_is_removed(run_folder: Path) -> None:
+    leave = "import tempfile; print(tempfile.mkdtemp())"
+    with run.shared_folder():
+        left = subprocess.run([*PYTHON, leave], capture_output=True, text=True, check=True).stdout
+        assert Path(left.strip()).is_dir()
+        assert Path(left.strip()).is_relative_to(run_folder)
+    assert list(run_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_processes_share_their_byte_code(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_written: bool
+) -> None:
+    module = run_folder / "module.py"
+    module.write_text("")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "" if is_written else "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")
+    say_where = "import module, os; print(module.__cached__, os.path.exists(module.__cached__))"
+    with run.shared_folder():
+        environment = {**os.environ, "PYTHONPATH": str(run_folder)}
+        said = subprocess.run(
+            [*PYTHON, say_where], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+    path, is_there = said.split()
+    assert is_there == "True"
+    assert Path(path).is_relative_to(run_folder / "__pycache__") == is_written
+
+
+def test_one_of_either_kind_starts_where_there_is_room() -> None:
+    groups = [Group(name, (), gives_way=name == "c") for name in "abc"]
+    try:
+        assert run.next_to_start(groups, groups[:1]) is groups[0]
+        assert run.next_to_start(groups[1:], groups[:1] * run.AT_ONCE) is groups[2]
+        assert run.next_to_start(groups[1:2], groups[:1] * run.AT_ONCE) is None
+    finally:
+        for group in groups:
+            group.stop()
+
+
+def test_a_report_ends_with_the_processor_time_of_all(capfd: pytest.CaptureFixture[str]) -> None:
+    compute = "import time\nwhile time.process_time() < 1: pass"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {compute!r}])"
+    said, is_broken = run.run([Group("busy", (*PYTHON, nested))])
+    assert not is_broken
+    assert "0 s of processor time" not in said
+    assert said in capfd.readouterr().out
+
+
+def test_a_group_that_is_stopped_cleans_up(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    code = f"""
+import signal, sys, pathlib
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print("begun", flush=True)
+try:
+    signal.pause()
+except KeyboardInterrupt:
+    pathlib.Path({str(ended)!r}).touch()
+"""
+    group = Group("patient", (*PYTHON, code))
+    group.start()
+    while not group.said:
+        assert not group.has_ended()
+    group.stop()
+    assert ended.exists()
+    assert not group.log.exists()
