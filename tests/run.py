@@ -101,6 +101,11 @@ class Group:
         return self.log.read_text(errors="replace")
 
     @property
+    def has_collected(self) -> bool:
+        """Whether all modules of its tests are imported."""
+        return re.search(r"^collected \d", self.said, re.M) is not None
+
+    @property
     def progress(self) -> str:
         """How far it is, in words."""
         percents = re.findall(r"\[ *(\d+)%\]$", self.said, re.M)
@@ -133,10 +138,10 @@ def failures(output: str) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.M)
 
 
-def next_to_start(waiting: Sequence[Group], running: Sequence[Group]) -> Group | None:
-    """Return the first group for which there is room."""
+def next_to_start(waiting: Sequence[Group], running: Sequence[Group], most: int) -> Group | None:
+    """Return the first group of a kind of which less than ``most`` run."""
     at_once = Counter(group.gives_way for group in running)
-    return next((group for group in waiting if at_once[group.gives_way] < AT_ONCE), None)
+    return next((group for group in waiting if at_once[group.gives_way] < most), None)
 
 
 def pytest_group(name: str, *arguments: str, gives_way: bool = False) -> Group:
@@ -148,16 +153,21 @@ def pytest_group(name: str, *arguments: str, gives_way: bool = False) -> Group:
 def run(groups: Sequence[Group]) -> tuple[str, bool]:
     """Run groups side by side, `AT_ONCE` of either kind at most.
 
+    Until a group has imported its tests, it is one of either kind: what it compiled is there for
+    the others, which otherwise all compile the same.
+
     Returns:
         All that they said, and whether one of them broke off.
     """
     said: list[str] = []
     waiting, running = list(groups), list[Group]()
-    is_broken = False
+    is_broken, most = False, 1
     next_told_s = time.monotonic()
     try:
         while waiting or running:
-            while group := next_to_start(waiting, running):
+            if most < AT_ONCE and (said or any(group.has_collected for group in running)):
+                most = AT_ONCE
+            while group := next_to_start(waiting, running, most):
                 waiting.remove(group)
                 running.append(group)
                 group.start()
@@ -191,12 +201,12 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
     types = ("make", "--no-print-directory", "types", "javascript")
     computing = (*chosen, *COMPUTING, f"--ignore={PREPARING}")
     return [
-        browsers,
         end_to_end,
+        browsers,
         pytest_group("the site", *chosen, *SITE),
         pytest_group("the others", *others, *(f"--ignore={one}" for one in (*COMPUTING, *SITE))),
-        pytest_group("inference", *computing, gives_way=True),
         Group("types", types, gives_way=True),
+        pytest_group("inference", *computing, gives_way=True),
         pytest_group("preparation", *chosen, PREPARING, gives_way=True),
     ]
 

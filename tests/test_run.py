@@ -49,15 +49,30 @@ def test_processes_share_their_byte_code(
     assert Path(path).is_relative_to(run_folder / "__pycache__") == is_written
 
 
-def test_one_of_either_kind_starts_where_there_is_room() -> None:
+def test_the_next_is_of_a_kind_of_which_few_run() -> None:
     groups = [Group(name, (), gives_way=name == "c") for name in "abc"]
+    a, b, c = groups
     try:
-        assert run.next_to_start(groups, groups[:1]) is groups[0]
-        assert run.next_to_start(groups[1:], groups[:1] * run.AT_ONCE) is groups[2]
-        assert run.next_to_start(groups[1:2], groups[:1] * run.AT_ONCE) is None
+        assert run.next_to_start([b, c], [a], most=2) is b
+        assert run.next_to_start([b, c], [a], most=1) is c
+        assert run.next_to_start([b], [a], most=1) is None
     finally:
         for group in groups:
             group.stop()
+
+
+def test_others_wait_for_what_the_first_compiles(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    first = f"""
+import pathlib, time
+assert not pathlib.Path({str(begun)!r}).exists()
+print("collected 1 item", flush=True)
+while not pathlib.Path({str(begun)!r}).exists():
+    time.sleep(0.01)
+"""
+    second = f"import pathlib; pathlib.Path({str(begun)!r}).touch()"
+    _, is_broken = run.run([Group("first", (*PYTHON, first)), Group("second", (*PYTHON, second))])
+    assert not is_broken
 
 
 def test_a_report_ends_with_the_processor_time_of_all(capfd: pytest.CaptureFixture[str]) -> None:
