@@ -19,6 +19,7 @@ still            life for a still picture
 lip_line         where the lips of a still picture meet
 quiet            mouths that are shut
 open_mouth       what is between lips, taken out
+transplant       shut mouths of the same video over those that were wide open
 teeth            a person's own, where they are seen
 store            pictures on disk between two stages
 report, preview  the findings, and a short video that speaks

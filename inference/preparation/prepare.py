@@ -2,7 +2,7 @@
 
     look    decode, follow the face, judge                              (`material`)
     choose  rest picture, clips                                         (`choose`)
-    take    decode again, frame, shut mouths, put aside what is needed  (`quiet`, `store`)
+    take    decode again, frame, shut mouths, put aside what is needed  (`transplant`, `store`)
     cut     bend, encode, write                                         (`cut`, `assets`)
     show    contact sheet and preview                                   (`report`, `preview`)
 
@@ -38,6 +38,7 @@ from inference.preparation.still import MOTION_PRESETS, moved_landmarks, moved_p
 from inference.preparation.store import PictureStore
 from inference.preparation.teeth import open_mouths, own_teeth
 from inference.preparation.titles import titles
+from inference.preparation.transplant import MouthTransplant
 from inference.timing import FRAMES_PER_SECOND
 
 Stage = Literal["look", "choose", "take", "cut", "show"]
@@ -149,16 +150,18 @@ def _make_clips(
     clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
     wanted = set().union(*(cutting.sources(mixes) for mixes in clips))
     plane = np.ascontiguousarray(material.landmarks[..., :2])
-    closer = MouthCloser(plane)
-    quiet = closer.landmarks()
+    mouths = MouthTransplant.of(
+        plane, material.pose_deg, material.is_usable, wanted, material.pictures
+    )
+    quiet = mouths.landmarks()
     with (
         tempfile.TemporaryDirectory(
             dir=assets.destination.parent, prefix=f".{assets.destination.name}-pictures-"
         ) as folder,
         closing(PictureStore(Path(folder) / "pictures.i420")) as store,
     ):
-        shown_open = _take(material, wanted, plane, closer, store, meter)
-        _keep_teeth(own_teeth(shown_open, plane[choice.rest]), assets)
+        shown_open = _take(material, wanted, plane, mouths, store, meter)
+        _keep_teeth(own_teeth(shown_open, quiet[choice.rest]), assets)
         called = titles(choice.stretches, appearance, material.pose_deg, choice.rest)
         made = [
             _clip(name, title, stretch, mixes, choice, appearance, quiet, store)
@@ -173,7 +176,7 @@ def _take(
     material: Material,
     wanted: set[int],
     landmarks: NDArray[np.float32],
-    closer: MouthCloser,
+    mouths: MouthTransplant,
     store: PictureStore,
     meter: _Meter,
 ) -> list[tuple[Picture, NDArray[np.float32]]]:
@@ -187,7 +190,7 @@ def _take(
     shown_open: list[tuple[Picture, NDArray[np.float32]]] = []
     for done, (index, picture) in enumerate(material.pictures(taken)):
         if index in wanted:
-            store.put(index, closer.shut(index, picture))
+            store.put(index, mouths.shut(index, picture))
         if index in open_ones:
             shown_open.append((picture, landmarks[index]))
         meter.tell("take", done / len(taken))

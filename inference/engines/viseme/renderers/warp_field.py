@@ -66,6 +66,8 @@ _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
 SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
 """How far the lips' edges travel to shut an open mouth, in parts of its gap, from top to bottom."""
+SHUT_JAW = 0.35
+"""How far the chin goes up with it, in parts of its widest gap."""
 _SEAM_GAP = 0.08
 _AWAKE = 0.10
 """Sum of the parameters from which on the source's own opening is fully taken away."""
@@ -187,7 +189,7 @@ def _travel(
     travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
     travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
     travel[4] -= 0.03 * shape.tuck * dome
-    travel[5] = (_JAW_SHARE * gap - 0.35 * float(own_gap.max())) * _fade(COLUMN_X / REACH)
+    travel[5] = (_JAW_SHARE * gap - SHUT_JAW * float(own_gap.max())) * _fade(COLUMN_X / REACH)
     return travel, opening
 
 
