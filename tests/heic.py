@@ -40,9 +40,15 @@ def encoded(tile: np.ndarray) -> tuple[bytes, bytes]:
 
 
 def heic(
-    picture: np.ndarray, side: int, *, turns: bytes = b"\0", is_mirrored: bool = False
+    picture: np.ndarray,
+    side: int,
+    *,
+    turns: bytes = b"\0",
+    is_mirrored: bool = False,
+    profile: bytes = b"",
 ) -> bytes:
-    """A file of an RGB picture in tiles of ``side`` pixels, which its player is to turn."""
+    """A file of an RGB picture in tiles of ``side`` pixels, which its player is to turn, and to
+    show in the colors of an ICC profile."""
     height, width = picture.shape[:2]
     rows, columns = -(-height // side), -(-width // side)
     padding = (0, rows * side - height), (0, columns * side - width), (0, 0)
@@ -70,6 +76,7 @@ def heic(
         size(width, height),
         box(b"irot", turns),
         *([box(b"imir", b"\1")] if is_mirrored else []),
+        *([box(b"colr", b"prof", profile)] if profile else []),
     ]
     of_whole = bytes([3, *range(0x84, 0x80 + len(properties) + 1)])
     links = [

@@ -4,7 +4,8 @@ prepare          the stages, in order
 footage          any video or picture as upright RGB, 25 a second
 heif             the tiles of a phone's photograph, and how it is turned
 normalization    one decoded picture as a player shows it
-tone_mapping     HDR as a standard screen shows it
+tone_mapping     HDR and wide gamuts as a standard screen shows them
+color_profile    photographs with an ICC profile in sRGB
 orientation      which way up it is, by the face
 track            one person's face through a video
 camera           how the camera moved

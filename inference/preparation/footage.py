@@ -14,11 +14,14 @@ import av
 import cv2
 import numpy as np
 from av.error import ArgumentError, FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
 
 from inference.errors import PreparationError
 from inference.faces.tflite import RgbPicture
 from inference.preparation import heif
+from inference.preparation.color_profile import embedded_profile, to_srgb
 from inference.preparation.normalization import Normalizer, over_background
 from inference.preparation.tone_mapping import HLG, PQ
 from inference.timing import FRAMES_PER_SECOND
@@ -84,11 +87,7 @@ def examine(path: Path) -> Footage:
     """Look at the file without decoding it all; PreparationError says why it cannot be used."""
     try:
         with _open(path) as container:
-            if not container.streams.video:
-                raise PreparationError(
-                    "no_video", f"{path.name} has no picture in it: send a video or a photograph."
-                )
-            stream = container.streams.video[0]
+            stream = _main_stream(container, path)
             if getattr(stream, "codec_context", None) is None:
                 raise _unreadable(path, "there is no decoder for it")
             is_still = _is_still(container, stream)
@@ -173,9 +172,27 @@ def _pictures(footage: Footage, condition: Condition) -> Iterator[RgbPicture]:
 
 def _open(path: Path) -> av.container.InputContainer:
     try:
-        return av.open(str(path), options={"format_whitelist": _FORMATS})
+        # In a path that does not begin at the root, FFmpeg takes what precedes a colon for a
+        # protocol.
+        return av.open(str(path.absolute()), options={"format_whitelist": _FORMATS})
     except ArgumentError:
         raise _unreadable(path, "its format is not one that is taken") from None
+
+
+def _main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """Return the video that a player would show; a cover is none."""
+    streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
+    if not streams:
+        raise PreparationError(
+            "no_video", f"{path.name} has no picture in it: send a video or a photograph."
+        )
+    best = container.streams.best("video")
+    if heif.read(path) is not None or best not in streams:
+        best = streams[0]  # of a HEIF file the others are the picture again, moving
+    context = getattr(best, "codec_context", None)
+    if context is not None and context.codec.canonical_name == "vp8":
+        context.colorspace = Colorspace.ITU601  # it has no other (RFC 6386, 9.2) and does not say
+    return best
 
 
 def _is_still(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
@@ -195,7 +212,7 @@ def _timed(path: Path, condition: Condition) -> Iterator[tuple[Fraction, VideoFr
     count = 0
     try:
         with _open(path) as container:
-            stream = container.streams.video[0]
+            stream = _main_stream(container, path)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = _THREADS
             rate = stream.average_rate or stream.guessed_rate or Fraction(FRAMES_PER_SECOND)
@@ -279,23 +296,32 @@ def _read_still(path: Path) -> RgbPicture:
     try:
         described = heif.read(path)
         if described is None:
-            picture = _read_by_opencv(path)
+            picture = _read_by_opencv(path, embedded_profile(path))
             return _read_single_frame(path) if picture is None else picture
         if described.grid is not None:
-            return described.turned(_reduced(_read_tiles(path, described.grid)))
+            picture = to_srgb(_reduced(_read_tiles(path, described.grid)), described.profile)
+            return described.turned(picture)
         # OpenCV keeps what is transparent in an AVIF, and does not know how it is turned.
-        picture = _read_by_opencv(path, cv2.IMREAD_IGNORE_ORIENTATION)
-        return _read_single_frame(path) if picture is None else described.turned(picture)
+        picture = _read_by_opencv(path, described.profile, cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is None:  # FFmpeg knows how it is turned
+            return to_srgb(_read_single_frame(path), described.profile)
+        return described.turned(picture)
     except MemoryError:
         raise
     except (FFmpegError, ValueError) as error:
         raise _unreadable(path, error) from None
 
 
-def _read_by_opencv(path: Path, flag: int = 0) -> RgbPicture | None:
-    """Return a photograph as `_read_still` does; None if OpenCV does not know its format."""
+def _read_by_opencv(path: Path, profile: bytes | None, flag: int = 0) -> RgbPicture | None:
+    """Return a photograph as `_read_still` does; None if OpenCV does not know its format.
+
+    Args:
+        path: The file.
+        profile: The ICC profile of its colors.
+        flag: One of OpenCV's, besides those of color and size.
+    """
     with _open(path) as container:
-        context = container.streams.video[0].codec_context
+        context = _main_stream(container, path).codec_context
         divisor = _divisor(*_coded_size(path, context))
         may_have_alpha = context.name != "mjpeg"
     content = np.fromfile(path, np.uint8)
@@ -303,14 +329,16 @@ def _read_by_opencv(path: Path, flag: int = 0) -> RgbPicture | None:
     if picture is None:
         return None
     if divisor > 1:
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+        return to_srgb(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8), profile)
     if may_have_alpha:
         whole = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if whole is not None and whole.ndim == 3 and whole.shape[2] == 4:
             levels = 257 if whole.dtype == np.uint16 else 1
             small = np.asarray(whole // levels, np.uint8)
-            return over_background(np.asarray(cv2.cvtColor(small, cv2.COLOR_BGRA2RGBA), np.uint8))
-    return np.asarray(picture, np.uint8)
+            rgba = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGRA2RGBA), np.uint8)
+            rgba[..., :3] = to_srgb(np.ascontiguousarray(rgba[..., :3]), profile)
+            return over_background(rgba)
+    return to_srgb(np.asarray(picture, np.uint8), profile)
 
 
 _FLAGS = {
@@ -337,11 +365,12 @@ def _reduced(picture: RgbPicture) -> RgbPicture:
 def _read_single_frame(path: Path) -> RgbPicture:
     """Return a picture that OpenCV does not know, such as HEIC, by FFmpeg."""
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _main_stream(container, path)
         frame = next(_decoded(container, stream, Condition()), None)
         if frame is None:
             raise _unreadable(path, "no picture in it can be decoded")
-        return _reduced(Normalizer(stream.sample_aspect_ratio).normalize(frame))
+        normalizer = Normalizer(stream.sample_aspect_ratio, is_photograph=True)
+        return _reduced(normalizer.normalize(frame))
 
 
 def _read_tiles(path: Path, grid: heif.Grid) -> RgbPicture:
@@ -354,7 +383,8 @@ def _read_tiles(path: Path, grid: heif.Grid) -> RgbPicture:
         for packet in container.demux(streams):
             for frame in packet.decode():
                 if isinstance(frame, VideoFrame):
-                    tiles.setdefault(packet.stream.id, Normalizer(None).normalize(frame))
+                    picture = Normalizer(None, is_photograph=True).normalize(frame)
+                    tiles.setdefault(packet.stream.id, picture)
     return grid.assembled(tiles)
 
 
@@ -409,7 +439,7 @@ def _expected_pictures(path: Path, container: av.container.InputContainer) -> in
 def _length_s(path: Path) -> float:
     """By the times of the packets, undecoded: browsers record without a length in the header."""
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = _main_stream(container, path)
         times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
         if not times or stream.time_base is None:
             return 0.0

@@ -1,4 +1,4 @@
-"""What a HEIF file, such as HEIC or AVIF, says of its picture: its tiles, and how it is turned.
+"""What a HEIF file, such as HEIC or AVIF, says of its picture: tiles, turns, and color profile.
 
 Phones store a photograph as a grid of some fifty tiles. FFmpeg gives each tile as a video of one
 picture and keeps the grid to itself, so it is read here: boxes by ISO/IEC 14496-12, items and their
@@ -52,10 +52,14 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class HeifPicture:
-    """The file's picture. ``grid``: None if it is stored as a whole; ``turns``: in their order."""
+    """The file's picture.
+
+    ``grid``: None if it is stored as a whole; ``turns``: in their order; ``profile``: ICC.
+    """
 
     grid: Grid | None
     turns: tuple[Turn, ...] = ()
+    profile: bytes | None = None
 
     def turned(self, picture: RgbPicture) -> RgbPicture:
         """Return the stored picture as it is to be shown."""
@@ -77,9 +81,11 @@ def read(path: Path) -> HeifPicture | None:
     meta = dict(_boxes(content[4:]))
     main = meta.get(b"pitm", b"")
     primary = _number(main, 4, 2 if _version(main) == 0 else 4)
-    turns = tuple(_turns(meta.get(b"iprp", b""), primary))
+    properties = list(_properties(meta.get(b"iprp", b""), primary))
+    turns = tuple(_turns(properties))
+    profile = _profile(properties)
     if _kinds(meta.get(b"iinf", b"")).get(primary) != b"grid":
-        return HeifPicture(None, turns)
+        return HeifPicture(None, turns, profile)
     stored = _stored(path, meta, primary)
     size = 4 if _number(stored, 1, 1) & 1 else 2
     rows, columns = _number(stored, 2, 1) + 1, _number(stored, 3, 1) + 1
@@ -87,7 +93,7 @@ def read(path: Path) -> HeifPicture | None:
     tiles = _tiles(meta.get(b"iref", b""), primary)
     if len(tiles) != rows * columns:
         raise ValueError(f"{rows} x {columns} tiles, but {len(tiles)} are named")
-    return HeifPicture(Grid(rows, columns, width, height, tiles), turns)
+    return HeifPicture(Grid(rows, columns, width, height, tiles), turns, profile)
 
 
 def _described(path: Path) -> bytes | None:
@@ -166,8 +172,25 @@ def _tiles(body: bytes, primary: int) -> tuple[int, ...]:
     return ()
 
 
-def _turns(body: bytes, primary: int) -> Iterator[Turn]:
+def _turns(properties: list[tuple[bytes, bytes]]) -> Iterator[Turn]:
     """Yield how an item is turned and mirrored, in that order."""
+    for kind, value in properties:
+        if kind == b"irot":
+            yield _QUARTERS[_number(value, 0, 1) & 3]
+        elif kind == b"imir":
+            yield "mirrored" if _number(value, 0, 1) & 1 else "flipped"
+
+
+def _profile(properties: list[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the ICC profile; colors can also be named by numbers, which decoders read."""
+    for kind, value in properties:
+        if kind == b"colr" and value[:4] in (b"prof", b"rICC"):
+            return value[4:]
+    return None
+
+
+def _properties(body: bytes, primary: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield kind and value of an item's properties, in their order."""
     parts = dict(_boxes(body))
     properties = list(_boxes(parts.get(b"ipco", b"")))
     links = parts.get(b"ipma", b"")
@@ -181,13 +204,8 @@ def _turns(body: bytes, primary: int) -> Iterator[Turn]:
         for _ in range(count):
             index = _number(links, at, 2) & 0x7FFF if wide else _number(links, at, 1) & 0x7F
             at += 2 if wide else 1
-            if item != primary or not 0 < index <= len(properties):
-                continue
-            kind, value = properties[index - 1]
-            if kind == b"irot":
-                yield _QUARTERS[_number(value, 0, 1) & 3]
-            elif kind == b"imir":
-                yield "mirrored" if _number(value, 0, 1) & 1 else "flipped"
+            if item == primary and 0 < index <= len(properties):
+                yield properties[index - 1]
 
 
 def _stored(path: Path, meta: dict[bytes, bytes], item: int) -> bytes:

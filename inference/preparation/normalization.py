@@ -1,9 +1,9 @@
 """Decoded pictures as a player shows them: upright, unmirrored, square pixels, one size, SDR.
 
 Cameras, browsers and editors store pictures in ways that only the metadata explain: a display
-matrix that turns or mirrors, pixels that are not square, two fields woven into one picture, HDR, a
-size that changes when the network does. Everything behind this module sees plain RGB pictures of
-the first one's size.
+matrix that turns or mirrors, pixels that are not square, two fields woven into one picture, HDR or
+a wide gamut, a size that changes when the network does. Everything behind this module sees plain
+RGB pictures of the first one's size.
 
 The display matrix is that of ISO/IEC 14496-12 §8.3.2: (x', y') = (a x + c y, b x + d y).
 """
@@ -15,14 +15,17 @@ from typing import Any
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from inference.faces.tflite import RgbPicture
-from inference.preparation.tone_mapping import HLG, PQ, ToneMapper
+from inference.preparation.tone_mapping import ToneMapper, is_standard
 
 BACKGROUND = (128, 128, 128)
 """RGB behind transparent pictures and beside pictures of another shape: a neutral gray."""
 
+_UNSPECIFIED = 2
+"""Matrix coefficients as numbered in ITU-T H.273."""
+_HD = 1280, 720
 _FIXED_ONE = 1 << 16
 _MAX_TIED_BYTES = 64 * 1024 * 1024
 """PyAV ties a frame whose side data were read to itself, so that only the collector of cycles frees
@@ -35,12 +38,16 @@ _QUARTER_TURNS = ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0))
 class Normalizer:
     """Normalizes the pictures of one video; the first one decides the size."""
 
-    def __init__(self, sample_aspect_ratio: Fraction | None) -> None:
+    def __init__(
+        self, sample_aspect_ratio: Fraction | None, *, is_photograph: bool = False
+    ) -> None:
         """Nothing was seen yet.
 
         Args:
             sample_aspect_ratio: Width by height of a pixel, as the stream says; None or 0: square.
+            is_photograph: Colors that the file does not explain are those of JPEG at any size.
         """
+        self._is_photograph = is_photograph
         self._aspect = sample_aspect_ratio or Fraction(1)
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()  # one for each frame would cost ten times the time
@@ -58,8 +65,10 @@ class Normalizer:
         Returns:
             uint8 ``[height, width, 3]``, RGB; the same size for all pictures of the video.
         """
-        if (transfer := int(frame.color_trc)) in (HLG, PQ):
-            picture = self._tone_mapper.to_rgb(frame, transfer)
+        if not self._is_photograph and int(frame.colorspace) == _UNSPECIFIED and _is_hd(frame):
+            frame.colorspace = Colorspace.ITU709  # else BT.601, as in players
+        if not is_standard(frame):
+            picture = self._tone_mapper.to_rgb(frame, int(frame.color_trc))
         else:
             rgb = self._reformatter.reformat(frame, format="rgb24")
             picture = np.asarray(rgb.to_ndarray(), np.uint8)
@@ -81,6 +90,10 @@ class Normalizer:
         if self._tied_bytes > _MAX_TIED_BYTES:
             self._tied_bytes = 0
             gc.collect()
+
+
+def _is_hd(frame: VideoFrame) -> bool:
+    return frame.width >= _HD[0] or frame.height >= _HD[1]
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

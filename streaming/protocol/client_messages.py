@@ -172,7 +172,7 @@ class InitFields(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern=rf"^1\.\d{{1,3}}{_END}",
+                pattern=rf"^1\.[0-9]{{1,3}}{_END}",
                 description=(
                     'The newest version the client knows. From "1.2" on the server sends the '
                     "message types and fields of version 1.2."

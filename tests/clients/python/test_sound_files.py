@@ -1,5 +1,7 @@
 import math
+import struct
 import wave
+from pathlib import Path
 
 import av
 import numpy as np
@@ -60,6 +62,49 @@ def test_what_cannot_be_heard_is_said(tmp_path, name, content, words):
         path.write_bytes(content)
     with pytest.raises(SoundUnreadable, match=words):
         read_speech(path)
+
+
+def riff(samples, *, kind, channels=1):
+    """A WAV file of a format number, as no library would write it."""
+    block = channels * samples.itemsize
+    head = struct.pack(
+        "<HHIIHH", kind, channels, 16_000, 16_000 * block, block, 8 * samples.itemsize
+    )
+    sizes = [struct.pack("<I", size) for size in (36 + samples.nbytes, 16, samples.nbytes)]
+    return b"".join(
+        [b"RIFF", sizes[0], b"WAVEfmt ", sizes[1], head, b"data", sizes[2], samples.tobytes()]
+    )
+
+
+def test_a_codec_that_nobody_knows_is_said(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(np.ones(800, "<i2"), kind=0x1234))
+    with pytest.raises(SoundUnreadable, match="is not a sound file: there is no decoder for it"):
+        read_speech(path)
+
+
+@pytest.mark.parametrize("channels", [9, 17, 64])
+def test_channels_without_names_are_mixed(tmp_path, channels):
+    tone = (8_000 * np.sin(np.arange(1_600) / 6)).astype("<i2")
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(np.repeat(tone, channels), kind=1, channels=channels))
+    assert np.abs(np.frombuffer(read_speech(path), "<i2") - tone).max() <= 1
+
+
+@pytest.mark.parametrize("width", ["<f4", "<f8"])
+def test_numbers_that_are_none_are_no_noise(tmp_path, width):
+    samples = np.full(1_600, 0.25, width)
+    samples[::7] = np.nan
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(samples, kind=3))
+    heard = np.frombuffer(read_speech(path), "<i2")
+    assert set(heard.tolist()) == {0, 8_192}
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    write_wav(tmp_path / "http:a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert len(read_speech(Path("http:a.wav"))) == 16_000
 
 
 def test_silence_of_no_length_and_folders_are_said(tmp_path):

@@ -2,11 +2,13 @@
 
 import gc
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from PIL import Image
 
@@ -106,7 +108,58 @@ def test_what_is_no_video_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         assert refusal(tmp_path / name) == "unreadable"
     assert refusal(write_sound(tmp_path / "sound.wav")) == "no_video"
+    assert refusal(_song_with_a_cover(tmp_path / "song.m4a")) == "no_video"
     assert refusal(tmp_path / "absent.mp4") == "unreadable"
+
+
+def _song_with_a_cover(path):
+    with av.open(str(path), "w", format="mp4") as song:
+        cover, sound = song.add_stream("mjpeg", rate=1), song.add_stream("aac", rate=16_000)
+        cover.pix_fmt, cover.width, cover.height = "yuvj420p", 192, 160
+        cover.disposition = Disposition.attached_pic
+        tone = av.AudioFrame.from_ndarray(np.zeros((1, 8_000), np.float32), "fltp", "mono")
+        tone.sample_rate = 16_000
+        song.mux(cover.encode(_frame(next(counted(1)))))
+        song.mux(cover.encode(None))
+        song.mux(sound.encode(tone))
+        song.mux(sound.encode(None))
+    return path
+
+
+def _frame(picture):
+    return av.VideoFrame.from_ndarray(picture, format="rgb24")
+
+
+def test_of_several_videos_the_one_that_a_player_shows_is_taken(tmp_path):
+    path = tmp_path / "thumbnail-first.mkv"
+    with av.open(str(path), "w") as video:
+        thumbnail, film = (video.add_stream(codec, rate=25) for codec in ("mjpeg", "libx264"))
+        for stream, pix_fmt in ((thumbnail, "yuvj420p"), (film, "yuv420p")):
+            stream.pix_fmt, stream.width, stream.height = pix_fmt, 192, 160
+        video.mux(thumbnail.encode(_frame(next(counted(1)))))
+        for n, picture in enumerate(counted(60)):
+            frame = _frame(picture)
+            frame.pts, frame.time_base = n, Fraction(1, 25)
+            video.mux(film.encode(frame))
+        video.mux(thumbnail.encode(None))
+        video.mux(film.encode(None))
+
+    assert len(numbers(path)) == 60
+
+
+@pytest.mark.parametrize(("codec", "is_bt601"), [("libvpx", True), ("libx264", False)])
+def test_the_matrix_of_hd_is_guessed_but_not_that_of_vp8(tmp_path, codec, is_bt601):
+    skin = np.full((160, 1280, 3), (200, 140, 110), np.uint8)
+    path = write_video(tmp_path / "wide.mkv", [skin] * 60, codec=codec)  # coded by BT.601
+    shown = next(pictures(examine(path))).mean(axis=(0, 1))
+    assert (np.abs(shown - skin[0, 0]).max() < 4) == is_bt601
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    write_video(tmp_path / "video.mp4", counted(60)).rename(tmp_path / "http:video.mp4")
+    monkeypatch.chdir(tmp_path)
+
+    assert len(numbers(Path("http:video.mp4"))) == 60
 
 
 def test_a_refusal_says_what_and_not_where(tmp_path):

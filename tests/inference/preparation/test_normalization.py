@@ -7,6 +7,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from inference.preparation.normalization import Normalizer, display_matrix, oriented
 from tests.videos import person, write_video
@@ -32,6 +33,25 @@ def test_every_pixel_goes_where_the_matrix_sends_it(matrix):
             to_x = a * from_x + c * from_y + (shown.shape[1] - 1) / 2
             to_y = b * from_x + d * from_y + (shown.shape[0] - 1) / 2
             assert (shown[round(to_y), round(to_x)] == PICTURE[y, x]).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "is_photograph", "matrix"),
+    [
+        ((1280, 720), False, Colorspace.ITU709),
+        ((720, 1280), False, Colorspace.ITU709),
+        ((1024, 576), False, Colorspace.ITU601),
+        ((1280, 720), True, Colorspace.ITU601),
+    ],
+)
+def test_colors_that_are_not_explained_are_taken_as_players_do(size, is_photograph, matrix):
+    skin = np.array([200, 140, 110])
+    picture = np.full((size[1], size[0], 3), skin, np.uint8)
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=matrix)
+    frame.colorspace = 2  # unspecified
+    shown = Normalizer(None, is_photograph=is_photograph).normalize(frame)
+    assert np.abs(shown.mean(axis=(0, 1)) - skin).max() < 4  # of the wrong matrix: 6
 
 
 class OfAnotherRelease(SimpleNamespace):

@@ -4,7 +4,16 @@ import av
 import numpy as np
 import pytest
 
-from inference.preparation.tone_mapping import HLG, PQ, WHITE_NITS, ToneMapper, sdr_signal
+from inference.preparation.tone_mapping import (
+    BT2020,
+    HLG,
+    P3,
+    PQ,
+    WHITE_NITS,
+    ToneMapper,
+    is_standard,
+    sdr_signal,
+)
 
 TO_2020 = np.array(
     [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]
@@ -36,6 +45,29 @@ def test_colors_come_back(transfer, coded):
     nits = WHITE_NITS * (standard / 255) ** 2.4 @ TO_2020.T
     back = 255 * sdr_signal(coded(nits).astype(np.float32), transfer)
     assert np.abs(back - standard).max() < 3
+
+
+TO_P3 = np.array(
+    [[0.8225, 0.1774, 0.0000], [0.0332, 0.9669, 0.0000], [0.0171, 0.0724, 0.9108]]
+)  # by the chromaticities of SMPTE EG 432-1
+BT709 = 1
+
+
+@pytest.mark.parametrize(("primaries", "to_wide"), [(BT2020, TO_2020), (P3, TO_P3)])
+def test_a_wide_gamut_is_shown_in_the_standard_one(primaries, to_wide):
+    standard = standard_colors()
+    wide = ((standard / 255) ** 2.4 @ to_wide.T) ** (1 / 2.4)
+    back = 255 * sdr_signal(wide.astype(np.float32), BT709, primaries)
+    assert np.abs(back - standard).max() < 2
+
+
+def test_pictures_of_eight_bits_keep_their_grays():
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    frame = av.VideoFrame.from_ndarray(gray, format="rgb24").reformat(format="yuv420p")
+    assert is_standard(frame)
+    frame.color_primaries = P3
+    assert not is_standard(frame)
+    assert ToneMapper().to_rgb(frame, BT709).mean() == pytest.approx(128, abs=1)
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])

@@ -15,13 +15,15 @@ _BEGINS_STREAM = 2
 
 def links(path: Path) -> list[str | io.BytesIO]:
     """Return what can be opened by itself: the links of a chain, or else the file."""
+    # In a path that does not begin at the root, FFmpeg takes what precedes a colon for a protocol.
+    whole: list[str | io.BytesIO] = [str(path.absolute())]
     with path.open("rb") as file:
         if file.read(len(_MARK)) != _MARK:
-            return [str(path)]
+            return whole
     content = path.read_bytes()
     starts = [0, *_link_starts(content)]
     if len(starts) == 1:
-        return [str(path)]
+        return whole
     return [
         io.BytesIO(content[start:end])
         for start, end in zip(starts, [*starts[1:], len(content)], strict=True)

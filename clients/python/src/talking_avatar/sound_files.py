@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 SAMPLE_RATE_HZ = 16_000
 """What the server works at."""
+_MOST_CHANNELS = 8
+"""That have names, by which FFmpeg mixes; of some higher numbers, too, but not of all."""
 _INVERTED = -0.5
 """Correlation of two channels below which their mean is at least 6 dB quieter than each."""
 
@@ -71,8 +74,12 @@ def _read_link(link: str | BytesIO, sound: "_Sound") -> None:
         if not container.streams.audio:
             return
         sound.begin_link()
-        # Its parser drops damaged frames without a word, but their numbers are then missing.
-        is_numbered = container.streams.audio[0].codec_context.name == "flac"
+        # A stream that nothing decodes has none.
+        codec = getattr(container.streams.audio[0].codec_context, "name", None)
+        if codec is None:
+            raise ValueError("there is no decoder for it")
+        # FLAC's parser drops damaged frames without a word, but their numbers are then missing.
+        is_numbered = codec == "flac"
         for frame in _whole_frames(container, sound.skip):
             if is_numbered:
                 sound.check_time(frame)
@@ -141,7 +148,7 @@ class _Sound:
             layout = "stereo" if frame.layout.nb_channels == 2 else "mono"
             self._resampler = av.AudioResampler(format="s16", layout=layout, rate=self._rate)
         self._seconds += frame.samples / frame.sample_rate
-        self._resample(frame)
+        self._resample(_mixable(frame))
 
     def pcm(self) -> bytes:
         """All of it, s16le; SoundUnreadable if there is nothing."""
@@ -190,6 +197,28 @@ class _Sound:
             )
             return part[:, int(energies[1] > energies[0])]
         return np.asarray(part.astype(np.int32).sum(axis=1) // 2, np.int16)
+
+
+def _mixable(frame: av.AudioFrame) -> av.AudioFrame:
+    """Return the frame without numbers that are none, and without channels that have no names."""
+    count, name = frame.layout.nb_channels, frame.format.name.removesuffix("p")
+    is_float = name in ("flt", "dbl")
+    if count <= _MOST_CHANNELS and not is_float:
+        return frame
+    samples: Any = frame.to_ndarray()
+    if count <= _MOST_CHANNELS and np.isfinite(samples).all():
+        return frame
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, count).T
+    if is_float:
+        samples = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+    layout = frame.layout
+    if count > _MOST_CHANNELS:
+        layout = av.AudioLayout("mono")
+        samples = samples.mean(axis=0, keepdims=True).astype(samples.dtype)
+    mixable = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), f"{name}p", layout)
+    mixable.sample_rate = frame.sample_rate
+    return mixable
 
 
 def _words(error: Exception) -> str:
