@@ -128,11 +128,12 @@ async def test_a_prepared_person_speaks(prepared: Path, serve, tmp_path: Path) -
 
 
 async def test_who_is_not_prepared_is_reported_and_the_engine_process_ends_with_the_server(
-    serve, tmp_path: Path
+    serve, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path / "avatars" / "someone"
     make_person(folder)
-    server = serve(**MUSETALK)
+    temporary = tmp_path_factory.mktemp("t")  # addresses of sockets are short
+    server = serve(**MUSETALK, TMPDIR=str(temporary))
     await asyncio.to_thread(server.process.wait_for, "takes sessions", 120)
     async with server.stream() as stream:
         await stream.wait_for("INIT_SUCCESS")
@@ -147,8 +148,10 @@ async def test_who_is_not_prepared_is_reported_and_the_engine_process_ends_with_
             pytest.fail(f"nothing was prepared:\n{server.process.output}")
     assert "Traceback" not in server.process.output, server.process.output
     engine = engine_process(server)
+    assert list(temporary.glob("avatar-engine-*"))
     server.process.send(signal.SIGKILL)
     await asyncio.to_thread(engine.wait, 10)
+    assert not list(temporary.glob("avatar-engine-*"))
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import asyncio
 import logging
 import os
 import select
+import shutil
 import socket
 import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -64,17 +65,17 @@ class Command(BaseCommand):
         for inherited in (listening, launcher):
             inherited.set_inheritable(False)
         process_settings.for_networks()
-        times_file = Path(listening.getsockname()).with_name(TIMES_FILE)
+        folder = Path(listening.getsockname()).parent
         engine: Future[MuseTalkEngine] = Future()
         preparing = threading.Thread(
             target=_prepare,
-            args=(engine, options["device"], times_file),
+            args=(engine, options["device"], folder / TIMES_FILE),
             kwargs={"stands_by": not _is_sent(launcher)},
         )
         preparing.start()
         if not launcher.recv(1):
-            _end(0)
-        threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+            _end_without_launcher(folder)
+        threading.Thread(target=_end_with, args=(launcher, folder), daemon=True).start()
         raise_priority()
         preparing.join()
         try:
@@ -155,13 +156,19 @@ async def _serve(
     serving.result()
 
 
-def _end_with(launcher: socket.socket) -> None:
+def _end_with(launcher: socket.socket, folder: Path) -> None:
     """End when the process at the other end does."""
     launcher.recv(1)
+    _end_without_launcher(folder)
+
+
+def _end_without_launcher(folder: Path) -> NoReturn:
+    """End, and remove the launcher's folder: a launcher that was killed could not."""
+    shutil.rmtree(folder, ignore_errors=True)
     _end(0)
 
 
-def _end(status: int) -> None:
+def _end(status: int) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
