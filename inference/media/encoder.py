@@ -11,13 +11,14 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 
 from inference.media import compositor
 from inference.media.compositor import Planes
 from inference.media.profile import VideoProfile
 from inference.media.types import Patch, Picture
 
-_IDR_QUALITY = 3.5
+_IDR_QUALITY = 2.6
 """x264's ipratio, usually 1.4: how much finer an IDR is encoded than what refers to it. The better
 reference makes up for most of its bytes."""
 _FIRST_IDR_QUALITY = 5.0
@@ -30,7 +31,10 @@ _NAL_SPS = 7
 
 
 class Encoder:
-    """One live stretch of one session; each of its groups of pictures has an x264 of its own.
+    """One live stretch of one session.
+
+    It has an x264 for the first group of pictures, which cannot change its ipratio, and another one
+    for all that follow: to open one takes as long as to encode an IDR.
 
     Not thread-safe; frees the GIL while it encodes.
     """
@@ -41,6 +45,7 @@ class Encoder:
         self._frame = av.VideoFrame(profile.width, profile.height, "yuv420p")
         """What x264 is given each time: it has made its own copy when `encode` returns."""
         self._canvas = _planes(self._frame)
+        self._is_first_group = True
         self._pictures = 0
         self._pictures_in_group = 0
 
@@ -53,11 +58,13 @@ class Encoder:
             idr: It must be an IDR, as the first one always is.
         """
         if self._pictures and (idr or self._pictures_in_group == self._profile.gop):
-            # Nothing refers across an IDR, and x264 cannot change its ipratio: another takes over.
-            self._codec = _codec(self._profile, _IDR_QUALITY)
+            if self._is_first_group:  # nothing refers across an IDR
+                self._codec = _codec(self._profile, _IDR_QUALITY)
+            self._is_first_group = False
             self._pictures_in_group = 0
         compositor.draw(self._canvas, picture, patch)
         frame = self._frame
+        frame.pict_type = PictureType.NONE if self._pictures_in_group else PictureType.I
         frame.pts = self._pictures
         frame.time_base = self._codec.time_base
         self._pictures += 1
@@ -93,6 +100,7 @@ def _codec(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:
         "profile": "baseline",
         "level": profile.level,
         "crf": str(profile.crf),
+        "forced-idr": "1",
         "x264-params": (
             f"keyint={profile.gop}:min-keyint=1:scenecut=0:repeat-headers=1:annexb=1:aud=0"
             f":ipratio={idr_quality}"

@@ -73,7 +73,7 @@ def _whole(low: int, high: int, unit: str = "") -> Callable[[str], int]:
 
 
 def _processes(text: str) -> int | None:
-    """None: as many as suit the cores."""
+    """None: one for each core."""
     if text == "auto":
         return None
     if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) and 1 <= int(text) <= 256:

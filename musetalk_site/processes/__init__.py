@@ -1,6 +1,5 @@
 """One machine, many processes, without Redis.
 
-cores       how many cores this process may use, and how many processes that makes
 messages    what a process and its supervisor tell each other
 control     the socket that carries it, file descriptors included
 placement   which process takes a new connection, which one owns a session; pure

@@ -25,7 +25,6 @@ from inference.engines.process.launcher import EngineLauncher, engine_process_co
 from musetalk_site.configuration.start_checks import CheckedCommand
 from musetalk_site.listening import cannot_listen
 from musetalk_site.processes.app_options import AppOptions
-from musetalk_site.processes.cores import processes_for
 from musetalk_site.processes.fork_server import ForkServer
 from musetalk_site.processes.supervisor import Supervisor, SupervisorFailed
 from streaming.protocol.address import STREAM_PATH
@@ -80,7 +79,10 @@ class Command(CheckedCommand):
 
 
 def _process_count(wanted: int | None) -> int:
-    """How many app processes to run; ``wanted``: None for as many as suit."""
+    """How many app processes to run; ``wanted``: None for one a core.
+
+    A process keeps about one core busy, because of the interpreter's lock.
+    """
     if sys.platform != "linux":
         if wanted is not None and wanted > 1:
             raise CommandError("PROCESSES above 1 needs Linux; elsewhere set it to 1 or auto.")
@@ -89,7 +91,7 @@ def _process_count(wanted: int | None) -> int:
         if not 1 <= wanted <= 256:
             raise CommandError(f"--processes is {wanted}, but it must be 1 to 256.")
         return wanted
-    return processes_for(available_cores())
+    return available_cores()
 
 
 def _serve_by_processes(app: AppOptions, count: int) -> None:

@@ -1,9 +1,10 @@
+"""How many cores there are for us, and so how many processes serve."""
+
 import os
 
 import pytest
 
 from inference.cores import available_cores
-from musetalk_site.processes.cores import processes_for
 
 
 @pytest.mark.parametrize(
@@ -23,8 +24,3 @@ def test_an_affinity_mask_counts(tmp_path):
         assert available_cores(tmp_path / "none") == 1
     finally:
         os.sched_setaffinity(0, mask)
-
-
-@pytest.mark.parametrize(("cores", "processes"), [(1, 1), (2, 1), (3, 3), (16, 16)])
-def test_small_machines_have_one_process(cores, processes):
-    assert processes_for(cores) == processes
