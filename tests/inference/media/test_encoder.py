@@ -4,9 +4,11 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.codeccontext import VideoCodecContext
 
+from inference.media import encoder as encoder_module
 from inference.media.encoder import Encoder, codec_string, is_idr, nal_types
-from inference.media.profile import DEFAULT_PROFILE
+from inference.media.profile import DEFAULT_PROFILE, VideoProfile
 from tests.factories import picture
 
 SPS, PPS, SLICE = 7, 8, 1
@@ -29,10 +31,31 @@ def test_a_forced_idr_starts_a_new_gop() -> None:
     assert [n for n, unit in enumerate(encoded) if is_idr(unit)] == [0, 10, 35]
 
 
+def test_groups_may_be_cut_short_again_and_again() -> None:
+    encoded = units(80, forced=(10, 40, 41))
+    assert [n for n, unit in enumerate(encoded) if is_idr(unit)] == [0, 10, 35, 40, 41, 66]
+    assert {SPS, PPS} <= set(nal_types(encoded[66]))
+
+
+def test_no_x264_is_opened_for_a_group_after_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open one takes as long as to encode an IDR, and the frame waits for both."""
+    opened = 0
+    original = encoder_module._codec
+
+    def counted(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:
+        nonlocal opened
+        opened += 1
+        return original(profile, idr_quality)
+
+    monkeypatch.setattr(encoder_module, "_codec", counted)
+    units(110, forced=(60,))
+    assert opened == 2
+
+
 def test_every_access_unit_decodes_at_once_and_looks_right() -> None:
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
-    for number, unit in enumerate(units(30, forced=(7,))):
+    for number, unit in enumerate(units(60, forced=(7, 40))):
         (frame,) = decoder.decode(av.Packet(unit))
         seen = frame.to_ndarray(format="yuv420p").astype(float)
         assert np.abs(seen - picture("idle_0", number)).mean() < 1.5
