@@ -31,7 +31,7 @@ def test_a_forced_idr_starts_a_new_gop() -> None:
     assert [n for n, unit in enumerate(encoded) if is_idr(unit)] == [0, 10, 35]
 
 
-def test_groups_may_be_cut_short_again_and_again() -> None:
+def test_groups_may_be_cut_short_repeatedly() -> None:
     encoded = units(80, forced=(10, 40, 41))
     assert [n for n, unit in enumerate(encoded) if is_idr(unit)] == [0, 10, 35, 40, 41, 66]
     assert {SPS, PPS} <= set(nal_types(encoded[66]))
