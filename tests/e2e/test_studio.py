@@ -6,6 +6,7 @@ import signal
 import wave
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -61,8 +62,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+@contextmanager
+def new_context(browser: Browser) -> Iterator[BrowserContext]:
     # Headless, nobody is there to ask: without this permission the microphone is refused.
     # Playwright waits for conditions by eval, which the page's own policy forbids.
     context = browser.new_context(
@@ -74,11 +75,27 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with new_context(browser) as context:
+        yield context
+
+
+@pytest.fixture
 def studio(context: BrowserContext, address: str) -> Iterator[Studio]:
     studio = Studio(context, address)
     studio.wait_until_live()
     yield studio
     assert studio.troubles == []
+
+
+@pytest.fixture(scope="module")
+def shared_studio(browser: Browser, server: Server) -> Iterator[Studio]:
+    """One page for all tests that leave it, and its session, as they were."""
+    with new_context(browser) as context:
+        studio = Studio(context, server.origin)
+        studio.wait_until_live()
+        yield studio
+        assert studio.troubles == []
 
 
 def test_one_click_makes_it_talk_and_an_interrupt_stops_it(studio: Studio) -> None:
@@ -409,51 +426,13 @@ def test_an_avatar_of_one_s_own_is_sent_and_what_is_wrong_with_it_is_said(
     expect(hint).to_contain_text("cannot be decoded")
 
 
-def test_avatars_that_the_server_knows_are_offered(studio: Studio) -> None:
-    known = [{"user_id": "ada", "status": "ready"}, {"user_id": "bob", "status": "preparing"}]
-    studio.page.evaluate("document.getElementById('avatars').dataset.source = '/known'")
-    studio.page.route("**/known", lambda route: route.fulfill(json=known))
-    studio.page.get_by_label("Avatar of user").focus()
-    offered = studio.page.locator("#avatars option")
-    expect(offered).to_have_count(2)
-    assert [one.get_attribute("value") for one in offered.all()] == ["ada", "bob"]
-    assert offered.nth(1).text_content() == "bob (preparing)"
-
-
-def test_everything_is_reached_by_keyboard(studio: Studio) -> None:
-    wanted = studio.page.evaluate(
-        "[...document.querySelectorAll('button, input, select, textarea, a, summary')]"
-        ".filter(e => e.checkVisibility() && !e.disabled).length"
-    )
-    studio.page.locator("body").press("Tab")
-    reached = set()
-    for _ in range(wanted + 4):
-        reached.add(
-            studio.page.evaluate(
-                "[...document.querySelectorAll('*')].indexOf(document.activeElement)"
-            )
-        )
-        studio.page.keyboard.press("Tab")
-    assert len(reached) >= wanted
-
-
-def test_the_report_can_be_copied(studio: Studio, context: BrowserContext) -> None:
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    studio.page.get_by_role("button", name="Copy report").click()
-    expect(studio.page.locator("#copy")).to_have_text("Copied")
-    report = studio.page.evaluate("navigator.clipboard.readText()")
-    assert "Chrome" in report
-    assert "decoding by WebCodecs" in report
-
-
-@pytest.mark.parametrize("width", [390, 820, 1440])
-def test_no_page_is_wider_than_its_window(
-    context: BrowserContext, address: str, width: int
-) -> None:
+@pytest.mark.parametrize("path", ["/", "/protocol"])
+def test_no_page_is_wider_than_its_window(context: BrowserContext, address: str, path: str) -> None:
     page = context.new_page()
-    page.set_viewport_size({"width": width, "height": 844})
-    for path in ("/", "/protocol"):
-        page.goto(address + path)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address + path)
+    for width in (390, 820, 1440, 390):
+        page.set_viewport_size({"width": width, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -472,3 +451,41 @@ def test_the_protocol_page_sends_its_examples(context: BrowserContext, address: 
     line = log.locator("li").filter(has_text="STATE_CHANGED").last.inner_text()
     assert json.loads(line).keys() == told.keys()
     assert json.loads(line)["data"].keys() == told["data"].keys()
+
+
+def test_avatars_that_the_server_knows_are_offered(shared_studio: Studio) -> None:
+    page = shared_studio.page
+    known = [{"user_id": "ada", "status": "ready"}, {"user_id": "bob", "status": "preparing"}]
+    page.evaluate("document.getElementById('avatars').dataset.source = '/known'")
+    page.route("**/known", lambda route: route.fulfill(json=known))
+    page.get_by_label("Avatar of user").focus()
+    offered = page.locator("#avatars option")
+    expect(offered).to_have_count(2)
+    assert [one.get_attribute("value") for one in offered.all()] == ["ada", "bob"]
+    assert offered.nth(1).text_content() == "bob (preparing)"
+
+
+def test_everything_is_reached_by_keyboard(shared_studio: Studio) -> None:
+    page = shared_studio.page
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea, a, summary')]"
+        ".filter(e => e.checkVisibility() && !e.disabled).length"
+    )
+    page.locator("body").press("Tab")
+    reached = set()
+    for _ in range(wanted + 4):
+        reached.add(
+            page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)")
+        )
+        page.keyboard.press("Tab")
+    assert len(reached) >= wanted
+
+
+def test_the_report_can_be_copied(shared_studio: Studio) -> None:
+    page = shared_studio.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy report").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    report = page.evaluate("navigator.clipboard.readText()")
+    assert "Chrome" in report
+    assert "decoding by WebCodecs" in report
