@@ -407,7 +407,7 @@ def _coded_size(path: Path, context: av.VideoCodecContext) -> tuple[int, int]:
     with path.open("rb") as file:
         header = file.read(30)
     if header[8:16] != b"WEBPVP8X":
-        raise _unreadable(path, "it does not say how large it is")
+        raise _unreadable(path, "no picture in it can be decoded")
     width, height = (int.from_bytes(header[at : at + 3], "little") + 1 for at in (24, 27))
     return width, height
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import dotenv
 import environ
@@ -41,7 +41,7 @@ class SettingInvalid(CannotStart):
 
     def __init__(self, name: str, text: str, allowed: str) -> None:
         shown = re.sub(r"//[^@/]*@", "//***@", text)  # a password is nobody's business
-        if "SECRET" in name or "TOKEN" in name:
+        if name.endswith(("SECRET", "SECRET_KEY", "TOKEN")):
             shown = "***"
         super().__init__(f"{name} is {shown!r}, but it must be {allowed}.")
 
@@ -112,15 +112,25 @@ def _webhook_secret(text: str) -> str:
     raise _Refused("whsec_ and 24 to 64 bytes in base64: whsec_$(openssl rand -base64 32)")
 
 
+def _split(text: str) -> SplitResult:
+    """Return the parts of an address; of what is none, empty ones."""
+    try:
+        url = urlsplit(text)
+        _ = url.port  # raises what a port that is none raises later
+    except ValueError:
+        return urlsplit("")
+    return url
+
+
 def _https_url(text: str) -> str:
-    url = urlsplit(text)
+    url = _split(text)
     if url.scheme == "https" and url.hostname and not url.username:
         return text
     raise _Refused("an address that begins with https://")
 
 
 def _url(text: str) -> str:
-    url = urlsplit(text)
+    url = _split(text)
     if url.scheme in {"http", "https"} and url.hostname:
         return text
     raise _Refused("an address that begins with http:// or https://")
@@ -173,15 +183,13 @@ def _several(text: str) -> list[str]:
 def _hosts(text: str) -> list[str]:
     # As they stand in the header Host, without its port: with a scheme or a path none would match.
     hosts = [host.lower() for host in _several(text)]
-    for host in hosts:
-        if host != "*" and not re.fullmatch(
-            r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]", host
-        ):
-            raise _Refused(
-                "* or host names such as example.org, .example.org (with all below it) or [::1], "
-                "without https:// and port, as a JSON list or with commas between"
-            )
-    return hosts
+    form = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]")
+    if hosts and all(form.fullmatch(host) for host in hosts):
+        return hosts
+    raise _Refused(
+        "* or host names such as example.org, .example.org (with all below it) or [::1], "
+        "without https:// and port, as a JSON list or with commas between"
+    )
 
 
 _PLAIN_ORIGINS = {"*", "null", "file://"}
@@ -194,7 +202,7 @@ def _origins(text: str) -> list[str]:
     origins = [o if o in _PLAIN_ORIGINS else o.rstrip("/") for o in origins]
     for origin in origins:
         is_origin = re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+", origin)
-        if origin not in _PLAIN_ORIGINS and not is_origin:
+        if origin not in _PLAIN_ORIGINS and not (is_origin and _split(origin).hostname):
             raise _Refused(
                 "*, null, file:// or whole origins such as https://example.org, as a JSON list or "
                 "with commas between"
@@ -212,7 +220,7 @@ def _networks(text: str) -> list[Network]:
 
 
 def _redis_url(text: str) -> str:
-    url = urlsplit(text)
+    url = _split(text)
     if (url.scheme in {"redis", "rediss"} and url.hostname) or (url.scheme == "unix" and url.path):
         return text
     raise _Refused("the address of a Redis server, as in redis://localhost:6379/0")

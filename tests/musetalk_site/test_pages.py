@@ -85,3 +85,7 @@ def test_the_icon_that_browsers_ask_for_unasked(client) -> None:
 def test_the_stream_is_described_as_it_can_be_reached(client, is_secure: bool, scheme: str) -> None:
     said = yaml.safe_load(client.get("/asyncapi.yaml", secure=is_secure).content)
     assert said["servers"]["here"]["protocol"] == scheme
+
+
+def test_links_to_the_test_page_lead_to_the_studio(client) -> None:
+    assert client.get("/test").headers["Location"] == "/"
