@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inference.assets.library import AvatarLibrary
@@ -66,6 +67,15 @@ class FakeGateway:
 
     def of(self, kind: type[LayerMessage]) -> list[LayerMessage]:
         return [message for message in self.received if isinstance(message, kind)]
+
+
+def tone(frames: float, loudness: float = 0.5) -> bytes:
+    return np.full(round(640 * frames), round(32768 * loudness), "<i2").tobytes()
+
+
+def assert_contiguous(gateway: FakeGateway) -> None:
+    numbers = [frame.frame for frame in gateway.frames]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 class Harness:

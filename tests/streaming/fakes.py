@@ -216,6 +216,11 @@ class FakeGateway:
     def errors(self) -> list[str]:
         return [message["data"]["code"] for message in self.of_type("ERROR")]
 
+    @property
+    def frame_numbers(self) -> list[int]:
+        """Of the frames that were sent to the client."""
+        return [m["data"]["frame_timestamp"] // 40 for m in self.of_type("VIDEO_FRAME")]
+
     def sent_to_worker(self, channel: str) -> list[LayerMessage]:
         return [message for to, message in self.sent_to_workers if to == channel]
 

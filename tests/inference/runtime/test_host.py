@@ -1,26 +1,18 @@
 """The host on a held clock: hours of session in seconds, and each rule of lateness on its own."""
 
-import asyncio
 import itertools
-from pathlib import Path
 
 import av
-import msgspec
 import numpy as np
 import pytest
 
-from inference.assets.library import AvatarLibrary
 from inference.media import compositor
 from inference.media.types import AudioContext
 from inference.messages import (
     ActionStart,
     ClipChange,
-    LayerMessage,
     SessionAlive,
-    SessionClaimed,
     SessionEnded,
-    SessionRefused,
-    SessionStop,
     SpeechFailed,
     SpeechInterrupt,
     SpeechInterrupted,
@@ -28,18 +20,9 @@ from inference.messages import (
 )
 from inference.runtime import timeline
 from inference.runtime.concealment import FADE_FRAMES, MAX_REPEATS, MAX_START_DELAY_FRAMES
-from inference.runtime.host import OFFER_S
-from inference.runtime.learned_places import LearnedPlaces
-from inference.runtime.session import RESERVED_S
 from tests.factories import picture
-from tests.fakes import MOUTH, MOUTH_MIDDLE, settle
-from tests.inference.conftest import FakeGateway, Harness, running
-
-TICK = 0.04
-
-
-def tone(frames: float, loudness: float = 0.5) -> bytes:
-    return np.full(round(640 * frames), round(32768 * loudness), "<i2").tobytes()
+from tests.fakes import MOUTH, MOUTH_MIDDLE
+from tests.inference.conftest import FRAME_S, Harness, assert_contiguous, tone
 
 
 def decode(frames: list[VideoFrame]) -> list[np.ndarray]:
@@ -59,11 +42,6 @@ def mouth_luma(picture: np.ndarray) -> float:
     return float(picture[MOUTH].mean())
 
 
-def assert_contiguous(gateway: FakeGateway) -> None:
-    numbers = [frame.frame for frame in gateway.frames]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
 async def test_ten_minutes_of_idle_are_exact(harness: Harness) -> None:
     gateway = harness.gateway()
     await gateway.open()
@@ -77,7 +55,7 @@ async def test_ten_minutes_of_idle_are_exact(harness: Harness) -> None:
         for at, m in zip(gateway.arrivals_s, gateway.received, strict=True)
         if type(m) is VideoFrame
     ]
-    assert np.allclose(np.diff(times), TICK, atol=1e-6)
+    assert np.allclose(np.diff(times), FRAME_S, atol=1e-6)
     assert harness.host.report().totals.lateness.percentile_ms(1) == 1
     decode(gateway.frames[:200])
 
@@ -129,12 +107,12 @@ async def test_how_old_the_sound_is_that_a_picture_shows(
     for phase in range(8):
         gateway = harness.gateway(str(phase))
         await gateway.open()
-        await harness.clock.advance(1 + phase * TICK / 8)
+        await harness.clock.advance(1 + phase * FRAME_S / 8)
         said_s = []
         for number in range(20):
             said_s.append(harness.clock.now_s())
             gateway.send_audio(tone(1), number * 640)
-            await harness.clock.advance(TICK)
+            await harness.clock.advance(FRAME_S)
         await harness.clock.advance(1)
         sent = [
             (message.position, at_s)
@@ -154,9 +132,9 @@ async def test_late_engine_repeats_the_last_mouth_and_the_sound_continues(
     gateway = harness.gateway()
     await gateway.open()
     gateway.send_audio(tone(5, 0.25) + tone(20, 0.75), 0)
-    await harness.clock.advance(6 * TICK)
+    await harness.clock.advance(6 * FRAME_S)
     harness.engine_pool.is_held = True
-    await harness.clock.advance(3 * TICK)
+    await harness.clock.advance(3 * FRAME_S)
     harness.engine_pool.release()
     await harness.clock.advance(2)
     spoken = [frame for frame in gateway.frames if frame.position is not None]
@@ -173,7 +151,7 @@ async def test_late_engine_delays_the_beginning_instead(harness: Harness) -> Non
     await harness.clock.advance(1)
     harness.engine_pool.is_held = True
     gateway.send_audio(tone(5), 0)
-    await harness.clock.advance(4 * TICK)
+    await harness.clock.advance(4 * FRAME_S)
     assert all(frame.position is None for frame in gateway.frames)
     harness.engine_pool.release()
     await harness.clock.advance(2)
@@ -258,7 +236,7 @@ async def test_a_mouth_of_long_ago_does_not_float_over_the_face(harness: Harness
     gateway = harness.gateway()
     await gateway.open()
     gateway.send_audio(tone(25), 0)
-    await harness.clock.advance(6 * TICK)
+    await harness.clock.advance(6 * FRAME_S)
     harness.engine_pool.is_held = True
     await harness.clock.advance(2)
     spoken = [frame for frame in gateway.frames if frame.position is not None]
@@ -279,7 +257,7 @@ async def test_late_sound_holds_the_mouth(harness: Harness) -> None:
     gateway = harness.gateway()
     await gateway.open()
     for number in range(10):
-        await harness.clock.advance(4 * TICK if number == 5 else TICK)
+        await harness.clock.advance(4 * FRAME_S if number == 5 else FRAME_S)
         gateway.send_audio(tone(1), number * 640)
     await harness.clock.advance(2)
     spoken = [frame for frame in gateway.frames if frame.position is not None]
@@ -375,7 +353,7 @@ async def test_a_cross_fade_under_speech_is_mixed_once_a_frame(
     gateway = harness.gateway()
     await gateway.open(clip="idle_0")
     gateway.send_audio(tone(20), 0)
-    await harness.clock.advance(5 * TICK)
+    await harness.clock.advance(5 * FRAME_S)
     harness.host.submit(ClipChange(claim_id="a", clip="speaking_0"))
     await harness.clock.advance(1)
     assert weights == [0.25, 0.5, 0.75]
@@ -388,7 +366,7 @@ async def test_a_cross_fade_under_speech_is_mixed_once_a_frame(
 async def test_an_undelivered_frame_is_followed_by_an_idr(harness: Harness) -> None:
     gateway = harness.gateway()
     await gateway.open()
-    await harness.clock.advance(10 * TICK)
+    await harness.clock.advance(10 * FRAME_S)
     harness.undeliverable = 1
     await harness.clock.advance(1)
     numbers = [frame.frame for frame in gateway.frames]
@@ -456,175 +434,3 @@ async def test_a_session_taken_over_continues_where_it_was_due(harness: Harness)
     assert (gateway.frames[0].frame, gateway.frames[0].is_idr) == (1_000, True)
     assert gateway.frames[0].clip == "idle_1"
     assert next(f.position for f in gateway.frames if f.position is not None) == 6_400
-
-
-async def test_frames_come_between_acceptance_and_stop_only(
-    harness: Harness,
-) -> None:
-    gateway = harness.gateway()
-    harness.host.claim(gateway.start(), worker_channel="worker!1")
-    await settle()
-    await harness.clock.advance(1)
-    assert not gateway.frames
-    await harness.clock.advance(20)
-    assert harness.host.report().sessions == 0
-    other = harness.gateway("b")
-    await other.open()
-    await harness.clock.advance(1)
-    harness.host.submit(SessionStop(claim_id="b"))
-    sent = len(other.frames)
-    await harness.clock.advance(1)
-    assert len(other.frames) == sent
-
-
-async def test_a_session_ends_with_its_gateway(harness: Harness) -> None:
-    gone, there = harness.gateway("a"), harness.gateway("b")
-    await gone.open()
-    await there.open()
-    for _ in range(6):
-        await harness.clock.advance(5)
-        harness.host.submit(SessionAlive(claim_id="b"))
-    assert harness.host.report().sessions == 1
-    assert len(gone.frames) == pytest.approx(15 * 25, abs=3)
-    assert len(there.frames) == pytest.approx(30 * 25, abs=3)
-
-
-async def test_an_unknown_avatar_is_refused(harness: Harness) -> None:
-    gateway = harness.gateway()
-    start = gateway.start()
-    unknown = msgspec.structs.replace(start, avatar_folder="nobody")
-    harness.host.claim(unknown, worker_channel="worker!1")
-    await settle()
-    (refused,) = gateway.of(SessionRefused)
-    assert refused.reason == "avatar"
-
-
-async def test_sessions_are_spread_over_the_frame_time(harness: Harness) -> None:
-    for number in range(8):
-        await harness.gateway(str(number)).open()
-    phases = {round(s.clock.origin_s % TICK, 4) for s in harness.host._sessions()}
-    assert len(phases) == 8
-
-
-async def test_a_worker_channel_that_is_gone_gives_its_sessions_back(harness: Harness) -> None:
-    gateway = harness.gateway()
-    await gateway.open()
-    harness.host.abandon("worker!1")
-    await settle()
-    assert [message.reason for message in gateway.of(SessionEnded)] == ["error"]
-    assert harness.host.report().sessions == 0
-
-
-async def test_a_claim_that_comes_twice_is_answered_twice_and_opened_once(
-    harness: Harness,
-) -> None:
-    gateway = harness.gateway()
-    await gateway.open()
-    gateway.send_audio(tone(10), 0)
-    await harness.clock.advance(15 * TICK)
-    spoken = [frame.position for frame in gateway.frames if frame.position is not None]
-    harness.host.claim(gateway.start(), worker_channel="worker!1")
-    await settle()
-    assert len(gateway.of(SessionClaimed)) == 2
-    gateway.send_audio(tone(10), 6_400)
-    await harness.clock.advance(20 * TICK)
-    spoken = [frame.position for frame in gateway.frames if frame.position is not None]
-    assert spoken == [640 * number for number in range(20)]
-    assert_contiguous(gateway)
-    await asyncio.wait_for(harness.host.drain(), 2)
-
-
-async def test_two_claims_at_once_open_one_session(harness: Harness) -> None:
-    gateway = harness.gateway()
-    for _ in range(2):
-        harness.host.claim(gateway.start(), worker_channel="worker!1")
-    await settle()
-    assert harness.host.report().sessions == 1
-    await asyncio.wait_for(harness.host.drain(), 2)
-
-
-async def test_an_offer_that_is_not_accepted_is_withdrawn(harness: Harness) -> None:
-    gateway = harness.gateway()
-    harness.host.claim(gateway.start(), worker_channel="worker!1")
-    await settle()
-    assert harness.host.report().sessions == 1
-    await harness.clock.advance(OFFER_S + TICK)
-    assert harness.host.report().sessions == 0
-
-
-async def test_sessions_that_reserve_a_place_each_fill_the_engine(harness: Harness) -> None:
-    harness.host._capacity._speech_share = 1.0
-    harness.engine.capacity = 1
-    await harness.gateway().open()
-    other = harness.gateway("b")
-    harness.host.claim(other.start(), worker_channel="worker!1")
-    await settle()
-    assert other.of(SessionRefused)[0].reason == "capacity"
-    assert "1 sessions reserve parts of 1 places" in other.of(SessionRefused)[0].message
-
-
-async def test_a_place_is_held_from_reservation_to_end_of_speech(
-    harness: Harness,
-) -> None:
-    harness.engine.capacity = 1
-    speaker, other = harness.gateway("a"), harness.gateway("b")
-    await speaker.open()
-    await other.open()
-    assert harness.host.reserve_place("a")
-    assert not harness.host.reserve_place("b")
-    assert harness.host.reserve_place("a"), "it has one"
-    speaker.send_audio(tone(20), 0)
-    await harness.clock.advance(10 * TICK)
-    assert speaker.frames[-1].position is not None
-    assert speaker.frames[-1].may_speak
-    assert not other.frames[-1].may_speak
-    await harness.clock.advance(3)
-    assert speaker.frames[-1].position is None
-    assert other.frames[-1].may_speak
-    assert harness.host.reserve_place("b")
-
-
-async def test_a_reservation_that_is_not_used_ends(harness: Harness) -> None:
-    harness.engine.capacity = 1
-    for name in ("a", "b"):
-        await harness.gateway(name).open()
-    assert harness.host.reserve_place("a")
-    await harness.clock.advance(RESERVED_S + TICK)
-    assert harness.host.reserve_place("b")
-
-
-async def test_draining_ends_although_nothing_is_delivered(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("inference.runtime.host.DRAIN_S", 0.1)
-    await harness.gateway().open()
-
-    async def hang(channel: str, message: LayerMessage) -> None:
-        await asyncio.Event().wait()
-
-    harness.host._hosted["a"].outbox._deliver = hang
-    await asyncio.wait_for(harness.host.drain(), 2)
-
-
-@pytest.mark.parametrize(
-    ("frame_ms", "places"),
-    [
-        (40, 1),
-        pytest.param(10, 7, marks=pytest.mark.lasting),
-        pytest.param(4, 18, marks=pytest.mark.lasting),
-    ],
-)
-async def test_places_follow_what_speaking_costs(
-    avatars_dir: Path, tmp_path: Path, frame_ms: float, places: int
-) -> None:
-    learned = LearnedPlaces(0.01, cores=2)
-    async with running(Harness(AvatarLibrary(avatars_dir, tmp_path), learned)) as harness:
-        gateways = [harness.gateway("a"), harness.gateway("b")]
-        for gateway in gateways:
-            await gateway.open()
-        for second in range(30):
-            for gateway in gateways:
-                gateway.send_audio(tone(25), position=second * 16_000)
-            await harness.clock.advance(1)
-            harness.cpu_s += 50 * frame_ms / 1_000
-        assert harness.host.report().places == pytest.approx(places, abs=1)

@@ -1,113 +1,23 @@
 """Those who watch a session: what they receive, and that nothing they do is noticed."""
 
-import base64
-import json
 import struct
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from inference.messages import SpeechInterrupted
 from streaming.protocol import codec
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.errors import ProtocolError
 from streaming.session import audience as audience_module
-from streaming.session.audience import Audience
-from streaming.session.effects import CloseConnection, Effect, SendPayload, SendToClient
 from streaming.session.limits import SessionLimits
-from streaming.session.metrics import SessionMetrics
-from streaming.session.watcher import MAX_WAITING, Watcher
+from streaming.session.watcher import MAX_WAITING
+from tests.streaming.fake_watcher import TOKEN, FakeWatcher, open_watched
 from tests.streaming.fakes import (
-    SESSION_ID,
     USER,
     FakeGateway,
-    FakeWorker,
     frame,
     numbered,
     text,
 )
-
-TOKEN = f"watch {SESSION_ID}"
-
-
-class FakeWatcher:
-    """A watcher, and what its client was sent."""
-
-    def __init__(self, audience: Audience, *, is_binary: bool = False, **init: Any) -> None:
-        self.news = 0
-        self.received: list[dict[str, Any]] = []
-        self.packed: list[bytes] = []
-        self.payloads: list[SendPayload] = []
-        self.closed: int | None = None
-        self.now_s = 1_000.0
-        fields = InitFields(user_id=USER, role="watch", watch_token=TOKEN, **init)
-        self.watcher = Watcher(
-            SESSION_ID,
-            fields,
-            is_binary=is_binary,
-            metrics=SessionMetrics(),
-            on_news=self._count,
-            on_closed=audience.leave,
-            now_s=self.now_s,
-        )
-        audience.join(self.watcher)
-
-    def _count(self) -> None:
-        self.news += 1
-
-    def read(self) -> "FakeWatcher":
-        """The connection takes what there is."""
-        return self.do(self.watcher.take())
-
-    def do(self, effects: list[Effect]) -> "FakeWatcher":
-        for effect in effects:
-            assert self.closed is None, "nothing follows the close"
-            match effect:
-                case SendPayload(str() as payload):
-                    self.payloads.append(effect)
-                    self.received.append(json.loads(payload))
-                case SendPayload(bytes() as payload):
-                    self.payloads.append(effect)
-                    self.packed.append(payload)
-                case SendToClient(message):
-                    self.received.append(json.loads(codec.dump(message)))
-                case CloseConnection(code):
-                    self.closed = int(code)
-        return self
-
-    def send(self, type_: str, **data: Any) -> None:
-        self.do(self.watcher.text(text(type_, **data), self.now_s))
-
-    @property
-    def types(self) -> list[str]:
-        return [message["type"] for message in self.received]
-
-    @property
-    def frames(self) -> list[int]:
-        return [
-            message["data"]["frame_timestamp"] // 40
-            for message in self.received
-            if message["type"] == "VIDEO_FRAME"
-        ]
-
-    def sound(self) -> bytes:
-        return b"".join(
-            base64.b64decode(message["data"]["audio"]["data"])
-            for message in self.received
-            if "audio" in message["data"]
-        )
-
-
-def open_watched(rules: SessionLimits | None = None, **data: Any) -> tuple[FakeGateway, FakeWorker]:
-    gateway = FakeGateway(rules)
-    gateway.init(protocol_version="1.2", allow_watchers=True, **data)
-    return gateway, gateway.worker_claims()
-
-
-# The token.
 
 
 def test_the_owner_is_given_a_token():
@@ -153,9 +63,6 @@ def test_so_many_may_watch_and_no_more():
     assert refused.value.details["reason"] == "watchers"
     first.send("CLOSE")
     FakeWatcher(gateway.session.audience)
-
-
-# What a watcher receives.
 
 
 def test_a_watcher_begins_with_the_next_idr():
@@ -297,9 +204,6 @@ def test_a_frame_is_serialized_once_for_all_of_a_form(monkeypatch):
         assert all(a is b for other in others for a, b in zip(first, other, strict=True))
 
 
-# Fan-out does not depend on the owner.
-
-
 def test_a_watcher_sees_what_the_owner_reads_too_slowly_for():
     gateway, worker = open_watched()
     watcher = FakeWatcher(gateway.session.audience)
@@ -316,9 +220,6 @@ def test_a_watcher_sees_what_the_owner_does_not_receive():
     worker.speak(0)
     assert watcher.read().types == ["INIT_SUCCESS", "SPEECH_STARTED", "VIDEO_FRAME"]
     assert [m["type"] for m in gateway.sent_to_client] == ["INIT_SUCCESS"]
-
-
-# What a watcher may do.
 
 
 @pytest.mark.parametrize(
@@ -382,9 +283,6 @@ def test_a_watcher_is_pinged():
     assert watcher.watcher.next_deadline_s == due_s + 30
 
 
-# Backpressure of its own.
-
-
 def test_a_watcher_that_reads_too_slowly_misses_frames_up_to_an_idr():
     gateway, worker = open_watched()
     slow, fast = FakeWatcher(gateway.session.audience), FakeWatcher(gateway.session.audience)
@@ -420,9 +318,6 @@ def test_another_worker_begins_with_an_idr():
     gateway.worker_sends(frame(second.claim.claim_id, 39, is_idr=False))
     gateway.worker_sends(frame(second.claim.claim_id, 40, is_idr=True))
     assert watcher.read().frames == [0, 1, 2, 40]
-
-
-# The owner.
 
 
 def test_a_disconnected_owner_is_reported_and_may_come_back():
@@ -476,104 +371,3 @@ def test_the_end_of_the_session_is_the_watchers_end(end, reason, code):
     assert watcher.received[-1]["data"] == {"reason": reason}
     assert watcher.closed == code
     assert watcher.watcher.next_deadline_s is None
-
-
-# Whatever happens.
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("show"), st.integers(1, 30)),
-        st.tuples(st.just("speak"), st.integers(1, 4_000)),
-        st.tuples(st.just("interrupt"), st.just(0)),
-        st.tuples(st.just("join"), st.booleans()),
-        st.tuples(st.just("pause"), st.integers(0, 5)),
-        st.tuples(st.just("continue"), st.integers(0, 5)),
-        st.tuples(st.just("read"), st.integers(0, 5)),
-        st.tuples(st.just("leave"), st.integers(0, 5)),
-        st.tuples(st.just("owner pauses"), st.booleans()),
-    ),
-    max_size=40,
-)
-
-
-@hypothesis_settings(max_examples=200)
-@given(STEPS)
-def test_watchers_decode_and_the_owner_is_as_without_them(steps):
-    watched, alone = (
-        open_watched(),
-        (gateway := FakeGateway(), gateway.init(protocol_version="1.2")),
-    )
-    sides = [watched, (alone[0], alone[0].worker_claims())]
-    watchers: list[FakeWatcher] = []
-    for kind, value in steps:
-        for gateway, worker in sides:
-            _step(gateway, worker, kind, value)
-        watcher = watchers[value % len(watchers)] if watchers and type(value) is int else None
-        match kind:
-            case "join":
-                watchers.append(FakeWatcher(watched[0].session.audience, is_binary=value))
-            case "pause" | "continue" if watcher:
-                watcher.watcher.set_paused(kind == "pause")
-            case "read" if watcher:
-                watcher.read()
-            case "leave" if watcher:
-                watcher.send("CLOSE")
-    for gateway, _ in sides:
-        gateway.client_sends("CLOSE")
-    without = [m for m in sides[1][0].sent_to_client if m["type"] != "INIT_SUCCESS"]
-    assert [m for m in watched[0].sent_to_client if m["type"] != "INIT_SUCCESS"] == without
-    finished = [m for m in without if m["type"] == "SPEECH_FINISHED"]
-    for watcher in watchers:
-        watcher.read()
-        assert watcher.closed == 1000
-        _assert_decodable(watcher)
-        own = [m for m in watcher.received if m["type"] == "SPEECH_FINISHED"]
-        assert own == [m for m in finished if m in own], "in order, none made up, none twice"
-
-
-def _step(gateway, worker, kind, value):
-    match kind:
-        case "show":
-            for _ in range(value):
-                queued = gateway.session.speech.window
-                if (
-                    queued.sent > queued.shown
-                    and not gateway.session.speech.feed.awaits_confirmation
-                ):
-                    shown = min(640, queued.sent - queued.shown)
-                    worker.speak(queued.shown, samples=shown)
-                else:
-                    worker.show()
-        case "speak":
-            gateway.client_speaks(numbered(0, value))
-        case "interrupt":
-            position = gateway.session.speech.window.shown
-            gateway.client_sends("INTERRUPT")
-            generation = gateway.session.speech.feed.generation
-            gateway.worker_sends(
-                SpeechInterrupted(
-                    claim_id=worker.claim.claim_id, generation=generation, position=position
-                )
-            )
-        case "owner pauses":
-            gateway.session.set_paused(value)
-
-
-def _assert_decodable(watcher):
-    """Each frame is an IDR, or follows the one before it."""
-    if watcher.watcher.form.is_binary:
-        frames = [
-            (int.from_bytes(packed[8:16], "big") // 40, bool(packed[3] & 1))
-            for packed in watcher.packed
-        ]
-    else:
-        frames = [
-            (m["data"]["frame_timestamp"] // 40, m["data"]["keyframe"])
-            for m in watcher.received
-            if m["type"] == "VIDEO_FRAME"
-        ]
-    before = None
-    for number, is_idr in frames:
-        assert is_idr or number - 1 == before
-        assert before is None or number > before
-        before = number
