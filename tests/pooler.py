@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.postgresql import PostgresServer, as_account, wait_for_answers
@@ -59,12 +58,7 @@ class Pooler:
         wait_for_answers(self._process, self.url("postgres"))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._process is not None, "it was started"
         self._process.kill()
         self._process.wait()
