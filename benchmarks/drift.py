@@ -19,6 +19,7 @@ from benchmarks.pictures import decoded_luma
 from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict
 from inference.assets.library import AvatarLibrary
+from inference.core_turns import CoreTurns
 from inference.engines.in_process import InProcessEngine
 from inference.messages import (
     AudioChunk,
@@ -89,6 +90,7 @@ async def speak(minutes: float, folder: Path) -> FlashObserver:
         clock=clock,
         deliver=observer.deliver,
         media_pool=InlinePool(),
+        turns=CoreTurns(1),
         name="drift",
     )
     running = asyncio.create_task(host.run())

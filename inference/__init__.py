@@ -10,6 +10,7 @@ assets       the folder of an avatar: manifest, clips
 faces        face detection and landmarks
 media        pictures, patches, encoding, resampling
 local_link   messages between a gateway and a worker of one process
+core_turns   as many frames are worked on at once as there are cores
 late_steps   how load is answered: steps up while too much is late, and down again
 errors, timing, metrics, tracing     what all of them speak of
 cores, malloc, process_settings, restarts, reachability   the process, its machine and servers

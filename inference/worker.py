@@ -30,6 +30,7 @@ from django.conf import settings
 from inference import malloc, tracing
 from inference.assets.clips import DEFAULT_CACHE_BYTES, LEAST_CACHE_BYTES, PictureCache
 from inference.assets.library import AvatarLibrary
+from inference.core_turns import CoreTurns
 from inference.cores import available_cores
 from inference.engines.access import EngineAccess
 from inference.engines.base import Engine
@@ -173,6 +174,7 @@ class InferenceWorker:
         """
         self._application = application
         self._cores = cores or available_cores()
+        self._turns = CoreTurns(self._cores)
         self._share = share
         self._on_death = on_death
         self._ends_with_engine = ends_with_engine
@@ -249,6 +251,7 @@ class InferenceWorker:
             media_pool=media_pool,
             now_s=self._clock.now_s,
             cores=self._cores,
+            turns=self._turns,
             version=settings.VERSION,
             commands=[
                 engine_process_command(settings.BASE_DIR / "manage.py", device)
@@ -308,6 +311,7 @@ class InferenceWorker:
             clock=self._clock,
             deliver=deliver,
             media_pool=media_pool,
+            turns=self._turns,
             name=self.name,
             cache=PictureCache(max(int(DEFAULT_CACHE_BYTES * self._share), LEAST_CACHE_BYTES)),
             end_of_speech_ms=settings.END_OF_SPEECH_MS,

@@ -10,9 +10,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 
 from inference.assets.manifest import Manifest
+from inference.core_turns import CoreTurns
 from inference.engines.access import Answer, MouthRequest, MouthResult, traced
 from inference.engines.base import Engine, EngineState, LoadedAvatar, RenderJob
 from inference.engines.batcher import Batcher
@@ -25,14 +27,18 @@ log = logging.getLogger(__name__)
 _DECAY = 1.1
 """The estimate is a decaying minimum: each slower call raises it by at most 10 %."""
 
-_Call = list[tuple[MouthRequest, Answer]]
-
 
 class InProcessEngine:
     """Implements `access.EngineAccess`. Asked from one event loop; answers from its pool."""
 
     def __init__(
-        self, engine: Engine, *, pool: Executor, avatar_pool: Executor, now_s: Callable[[], float]
+        self,
+        engine: Engine,
+        *,
+        pool: Executor,
+        avatar_pool: Executor,
+        now_s: Callable[[], float],
+        turns: CoreTurns | None = None,
     ) -> None:
         """Take an engine that is loaded, or will be before the first request.
 
@@ -41,6 +47,7 @@ class InProcessEngine:
             pool: Where its calls run, and their answers; ``engine.concurrency`` threads.
             avatar_pool: Where its avatars are opened.
             now_s: The clock.
+            turns: What calls and their answers take turns with; None: they do without.
         """
         self.engine = engine
         self.name = engine.name
@@ -48,10 +55,13 @@ class InProcessEngine:
         self._pool = pool
         self._avatar_pool = avatar_pool
         self._now_s = now_s
+        self._turns = turns
         self._lock = threading.Lock()
         """Held for what follows: the loop submits, the pool's threads take."""
         self._batcher: Batcher[MouthRequest] = Batcher(concurrency=engine.concurrency)
         self._answers: dict[MouthRequest, Answer] = {}
+        self._working = 0
+        """Threads that make calls, or are about to."""
         self._calls = CallMetrics()
         self._speaking = 0
         self._call_s = 0.0
@@ -102,34 +112,41 @@ class InProcessEngine:
         with self._lock:
             self._answers[request] = answer
             self._batcher.submit(request, request.deadline_s)
-            call = self._next_call()
-        if call:
-            self._pool.submit(self._work, call)
+            is_thread_free = self._working < self.engine.concurrency
+            self._working += is_thread_free
+        if is_thread_free:
+            self._pool.submit(self._work)
 
     def withdraw(self, request: MouthRequest) -> None:
         with self._lock:
             if self._answers.pop(request, None) is not None:
                 self._batcher.withdraw(request)
 
-    def _next_call(self) -> _Call:
-        """Take what is to be made now; empty: nothing, or all threads are busy."""
-        requests = self._batcher.start_call(
-            self.engine.max_batch, end_s=self._now_s() + self._call_s
-        )
-        return [(request, self._answers.pop(request)) for request in requests]
-
-    def _work(self, call: _Call) -> None:
+    def _work(self) -> None:
         """Make call after call, until nothing waits. Runs in the engine's pool."""
-        while call:
-            results = self._make([request for request, _ in call])
-            for (_, answer), result in zip(call, results, strict=True):
-                try:
-                    answer(result)
-                except Exception:  # the thread continues for the other sessions
-                    log.exception("a mouth could not be handed over")
-            with self._lock:
-                self._batcher.end_call()
-                call = self._next_call()
+        is_working = True
+        while is_working:
+            with nullcontext() if self._turns is None else self._turns.turn():
+                is_working = self._make_call()
+
+    def _make_call(self) -> bool:
+        """Make what is most urgent now; False, and the thread is free, if nothing waits."""
+        with self._lock:
+            requests = self._batcher.start_call(
+                self.engine.max_batch, end_s=self._now_s() + self._call_s
+            )
+            if not requests:
+                self._working -= 1
+                return False
+            answers = [self._answers.pop(request) for request in requests]
+        for answer, result in zip(answers, self._make(requests), strict=True):
+            try:
+                answer(result)
+            except Exception:  # the thread continues for the other sessions
+                log.exception("a mouth could not be handed over")
+        with self._lock:
+            self._batcher.end_call()
+        return True
 
     def _make(self, requests: Sequence[MouthRequest]) -> Sequence[MouthResult | Exception]:
         began_s = self._now_s()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
+from inference.core_turns import CoreTurns
 from inference.engines.access import EngineAccess
 from inference.engines.base import Engine
 from inference.engines.engine_selection import EngineChoice, viseme
@@ -32,6 +33,7 @@ class RuntimeEngine:
         media_pool: Executor,
         now_s: Callable[[], float],
         cores: int,
+        turns: CoreTurns,
         version: str,
         commands: Sequence[Command],
         addresses: Sequence[Path] = (),
@@ -44,6 +46,7 @@ class RuntimeEngine:
             media_pool: Where pictures are decoded and avatars are opened.
             now_s: The clock.
             cores: How many cores an engine of the CPU may keep busy.
+            turns: On them.
             version: Of this software.
             commands: The command lines of engine processes, one for each device.
             addresses: Of engine processes that were started elsewhere; none: they are started
@@ -54,6 +57,7 @@ class RuntimeEngine:
         self._media_pool = media_pool
         self._now_s = now_s
         self._cores = cores
+        self._turns = turns
         self._version = version
         self._commands = commands
         self._addresses = tuple(addresses)
@@ -103,7 +107,13 @@ class RuntimeEngine:
         self.local = engine
         pool = self._make_pool(engine.concurrency, "engine")
         await asyncio.get_running_loop().run_in_executor(pool, engine.load)
-        return InProcessEngine(engine, pool=pool, avatar_pool=self._media_pool, now_s=self._now_s)
+        return InProcessEngine(
+            engine,
+            pool=pool,
+            avatar_pool=self._media_pool,
+            now_s=self._now_s,
+            turns=self._turns,
+        )
 
     async def _open_process(self) -> EngineAccess:
         if not self._addresses:

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
+from inference.core_turns import CoreTurns
 from inference.engines.access import EngineAccess
 from inference.errors import AvatarError
 from inference.media.profile import DEFAULT_PROFILE, VideoProfile
@@ -100,6 +101,7 @@ class Host:
         clock: Clock,
         deliver: Deliver,
         media_pool: Executor,
+        turns: CoreTurns,
         name: str,
         profile: VideoProfile = DEFAULT_PROFILE,
         cache: PictureCache | None = None,
@@ -127,6 +129,7 @@ class Host:
         self._pipeline = Pipeline(
             engine=engine,
             media_pool=media_pool,
+            turns=turns,
             profile=profile,
             deadlines=self._deadlines,
         )

@@ -9,7 +9,7 @@ A frame's mouth is asked of the engine, wherever that runs (`inference.engines.a
 that has it finishes the picture: it puts the mouth on it and encodes it, and then those behind it
 that are ready. So a frame of the CPU engine is one piece of work on one thread, and the loop finds
 the result when the frame is due, which costs no wake-up of its own. A frame that needs no mouth, or
-does not get one in time, is encoded in the media pool.
+does not get one in time, is encoded in the media pool, at once: it takes the next turn on a core.
 
 Mouths may be made in any order. Pictures are encoded one after the other and as planned, because
 each refers to the one before; the thread that encodes has the stream to itself, without holding the
@@ -26,6 +26,7 @@ from functools import partial
 
 from inference import tracing
 from inference.assets.clips import AvatarClips
+from inference.core_turns import CoreTurns
 from inference.engines.access import MouthMaker, MouthRequest, MouthResult, failure_reason
 from inference.engines.base import LoadedAvatar, RenderRefusal
 from inference.media import compositor
@@ -58,11 +59,13 @@ class Pipeline:
         *,
         engine: MouthMaker,
         media_pool: Executor,
+        turns: CoreTurns,
         profile: VideoProfile,
         deadlines: DeadlineQueue,
     ) -> None:
         self.engine = engine
         self.media_pool = media_pool
+        self.turns = turns
         self.profile = profile
         self.deadlines = deadlines
         self.encoding = DurationHistogram()
@@ -205,7 +208,7 @@ class PooledStream:
     def _encode_ready(self) -> None:
         """Have encoded what is ready."""
         if self._is_next_ready():
-            self._pipeline.media_pool.submit(self._encode_all)
+            self._pipeline.media_pool.submit(self._encode_urgent)
 
     def _is_next_ready(self) -> bool:
         with self._lock:
@@ -214,6 +217,10 @@ class PooledStream:
             return not next(iter(self._waiting.values())).awaits_mouth
 
     # What follows runs in pools.
+
+    def _encode_urgent(self) -> None:
+        with self._pipeline.turns.turn(is_urgent=True):
+            self._encode_all()
 
     def _mouth_made(self, picture: _Picture, result: MouthResult | Exception) -> None:
         """The engine answered: finish the picture."""

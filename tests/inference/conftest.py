@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inference.assets.library import AvatarLibrary
+from inference.core_turns import CoreTurns
 from inference.engines.in_process import InProcessEngine
 from inference.messages import (
     AudioChunk,
@@ -99,6 +100,7 @@ class Harness:
             clock=self.clock,
             deliver=self._deliver,
             media_pool=InlinePool(),
+            turns=CoreTurns(1),
             name="test worker",
             places=places,
             cpu_s=lambda: self.cpu_s,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from inference.assets.clips import AvatarClips, PictureCache
+from inference.core_turns import CoreTurns
 from inference.engines.access import Answer, MouthRequest, MouthResult
 from inference.engines.base import RenderRefusal
 from inference.errors import EngineError
@@ -69,6 +70,7 @@ class Stage:
         pipeline = Pipeline(
             engine=self.engine,
             media_pool=self.media_pool,
+            turns=CoreTurns(1),
             profile=DEFAULT_PROFILE,
             deadlines=self.deadlines,
         )

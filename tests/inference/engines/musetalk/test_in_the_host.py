@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from inference.assets.library import AvatarLibrary
+from inference.core_turns import CoreTurns
 from inference.engines.in_process import InProcessEngine
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.engine import MuseTalkEngine
@@ -57,6 +58,7 @@ async def test_a_sentence_is_seen_on_the_face_and_nowhere_else(tmp_path: Path) -
         clock=clock,
         deliver=deliver,
         media_pool=InlinePool(),
+        turns=CoreTurns(1),
         name="test worker",
     )
     running = asyncio.get_running_loop().create_task(host.run())

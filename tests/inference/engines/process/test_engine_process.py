@@ -185,7 +185,7 @@ async def test_runtimes_share_batches(machine: Machine) -> None:
         asyncio.create_task(ask(client, a_request(avatar)))
         for client, avatar in ((first, avatars[0]), (first, avatars[0]), (second, avatars[1]))
     ]
-    await until(lambda: machine.server.waiting == 2)  # one is in a call
+    await until(lambda: machine.server.waiting == 3)
     machine.pool.release()
     results = await asyncio.gather(*asked)
     assert all(isinstance(result, MouthResult) for result in results)
@@ -222,7 +222,7 @@ async def test_what_is_withdrawn_is_not_answered(machine: Machine) -> None:
     requests = [a_request(avatar) for _ in range(3)]
     for request in requests:
         client.submit(request, answers.append)
-    await until(lambda: machine.server.waiting == 2)
+    await until(lambda: machine.server.waiting == 3)
     for request in requests:
         client.withdraw(request)
     await until(lambda: machine.server.waiting == 0)
