@@ -13,7 +13,7 @@ SOON_S = 10.0
 
 
 class Worker:
-    """A thread that takes a turn, and keeps it until it is told to end it."""
+    """A thread that takes a turn, and keeps it until `end`."""
 
     def __init__(self, turns: CoreTurns, *, is_urgent: bool = False) -> None:
         self.has_turn = threading.Event()
@@ -98,7 +98,7 @@ def test_a_fault_ends_the_turn() -> None:
 
 
 def test_no_turn_is_lost_among_many_threads() -> None:
-    """Half of them urgent, so that some run out of patience just as they are given a turn."""
+    """Half of them urgent, so that some stop waiting just as they are given a turn."""
     turns = CoreTurns(2)
 
     def work(number: int) -> None:
