@@ -182,7 +182,7 @@ async def test_what_is_withdrawn_is_not_answered(devices: TwoDevices) -> None:
     requests = [a_request(avatar) for _ in range(6)]
     for request in requests:
         group.submit(request, answers.append)
-    await until(lambda: [machine.server.waiting for machine in devices.machines] == [2, 2])
+    await until(lambda: [machine.server.waiting for machine in devices.machines] == [3, 3])
     for request in requests:
         group.withdraw(request)
     await until(lambda: group._forwarded == {})
