@@ -8,6 +8,7 @@ processes                  one machine, many processes
 listening                  why a port cannot be listened on
 event_loop                 uvloop's, or asyncio's
 watchdog                   ends a process whose loop hangs
+interrupts                 Ctrl-C, and a terminal that is closed
 process_end                the end of a process that ran native code
 layers                     the two channel layers
 redis                      what processes on several machines share

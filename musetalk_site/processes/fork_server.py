@@ -35,7 +35,7 @@ APP_TITLE = "manage.py serve: app process {}"
 FORK_SERVER_NAME = "fork-server"
 """As `top` shows it. One word: Python, which warns where a process with threads forks, looks for
 their number so many words behind this name."""
-_NOT_FOR_IT = (signal.SIGINT, signal.SIGTERM)
+_NOT_FOR_IT = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 """They wait in a process that was just forked until it can take them."""
 
 APP_IMPORTS = (

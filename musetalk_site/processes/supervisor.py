@@ -30,6 +30,7 @@ import msgspec
 
 from avatars_app.access.rates import RateCounter
 from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
+from musetalk_site.interrupts import interrupts
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
 from musetalk_site.processes.fork_server import AppChild, ForkServer
 from musetalk_site.processes.messages import (
@@ -123,13 +124,13 @@ class Supervisor:
         self._is_ready = False
 
     async def run(self) -> None:
-        """Run the processes until SIGINT, SIGTERM or `stop`.
+        """Run the processes until an interrupt, SIGTERM or `stop`.
 
         Raises:
             SupervisorFailed: They die repeatedly.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (*interrupts(), signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
         self._forks.start()
         log.info("starting %d processes", self._count)

@@ -33,6 +33,7 @@ from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 from twisted.logger import STDLibLogObserver, globalLogPublisher
 
+from musetalk_site.interrupts import interrupts
 from musetalk_site.listening import cannot_listen
 from musetalk_site.server import handover, request_body
 from musetalk_site.server.websocket import StreamProtocol
@@ -139,8 +140,9 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self) -> None:
-        """Serve until SIGINT, SIGTERM or `stop`; StartFailed if it could not begin."""
-        twisted_loop.add_signal_handler(signal.SIGINT, self.stop)
+        """Serve until an interrupt, SIGTERM or `stop`; StartFailed if it could not begin."""
+        for number in interrupts():
+            twisted_loop.add_signal_handler(number, self.stop)
         twisted_loop.add_signal_handler(signal.SIGTERM, self.drain)
         reactor.callWhenRunning(self._begin)
         super().run()

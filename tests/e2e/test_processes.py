@@ -159,11 +159,12 @@ def test_what_forks_has_one_thread(serve: Serve) -> None:
     assert "multi-threaded" not in server.process.output
 
 
-async def test_the_end_of_all_is_orderly(own_server: Server) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_the_end_of_all_is_orderly(own_server: Server, number: signal.Signals) -> None:
     server = own_server
     async with streams(server, 2) as opened:
         children = app_processes(server)
-        server.process.send(signal.SIGTERM)
+        server.process.send(number)
         for stream in opened:
             messages, code = await asyncio.wait_for(stream.end(), 5)
             assert (messages[-1]["type"], code) == ("CLOSE_ACK", 4012)

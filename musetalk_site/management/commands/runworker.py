@@ -19,6 +19,7 @@ from inference.errors import EngineUnavailable
 from inference.messages import INFERENCE_CHANNEL
 from musetalk_site import event_loop
 from musetalk_site.configuration.start_checks import CheckedCommand
+from musetalk_site.interrupts import interrupts
 
 if TYPE_CHECKING:
     from inference.worker import Application
@@ -78,7 +79,7 @@ async def _work_until_stopped(application: "Application", *, prepares: bool) -> 
 
     worker = InferenceWorker(application, on_death=die, ends_with_engine=True)
     preparation_runner = PreparationRunner(lambda: worker.is_behind) if prepares else None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (*interrupts(), signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if preparation_runner is not None:
         preparation_runner.start()

@@ -139,7 +139,7 @@ def test_signals_to_all_leave_the_fork_server_and_reach_processes_that_just_bega
         async def main(forks):
             forks.start()
             (server,) = psutil.Process().children()
-            for signal_ in (signal.SIGINT, signal.SIGTERM):
+            for signal_ in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
                 server.send_signal(signal_)
                 ours, theirs = control_pair()
                 child = await forks.fork(1, theirs, [])
@@ -152,7 +152,7 @@ def test_signals_to_all_leave_the_fork_server_and_reach_processes_that_just_bega
         asyncio.run(main(ForkServer(run, imports=[])))
         """
     )
-    assert said == [{"status": -15}, {"status": -15}, {"left": 0}]
+    assert said == [*[{"status": -15}] * 3, {"left": 0}]
 
 
 def test_what_goes_wrong_in_a_process_is_raised_there() -> None:

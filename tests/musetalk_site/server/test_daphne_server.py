@@ -211,7 +211,7 @@ async def test_a_fault_of_the_application_is_reported_with_4500(server: Process,
     assert closed.value.rcvd.code == 4500
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("age_s", [0.0, 0.2, 1.5])
 async def test_it_ends_cleanly_whatever_a_connections_age(
     server: Process, port: int, number: signal.Signals, age_s: float
