@@ -1,5 +1,6 @@
 """Settings: their defaults, what is refused and in which words, and the example file."""
 
+import errno
 import itertools
 import os
 import stat
@@ -273,3 +274,20 @@ def test_no_model_has_changed_without_a_migration() -> None:
 
 def test_the_system_check_finds_nothing() -> None:
     call_command("check", fail_level="WARNING")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_file_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("# für alle\nENGINE=viseme\n".encode(encoding))
+    with pytest.raises(CannotStart, match=r"\.env is not UTF-8: save it"):
+        read_file(file)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("dotenv.dotenv_values", refuse)
+    with pytest.raises(CannotStart, match=r"\.env cannot be read \(Permission denied\)"):
+        read_file(tmp_path / ".env")

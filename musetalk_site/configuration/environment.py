@@ -325,8 +325,16 @@ def read_file(path: Path) -> dict[str, str]:
     """Return what the `.env` file at ``path`` says; nothing if there is none.
 
     Quotes, ``export`` and comments behind values are understood; `$` means nothing.
+
+    Raises:
+        CannotStart: It cannot be read, or is no text.
     """
-    said = dotenv.dotenv_values(path, interpolate=False)
+    try:
+        said = dotenv.dotenv_values(path, interpolate=False)
+    except UnicodeDecodeError:
+        raise CannotStart(f"{path} is not UTF-8: save it in that encoding.") from None
+    except OSError as error:
+        raise CannotStart(f"{path} cannot be read ({error.strerror}).") from None
     return {name: value for name, value in said.items() if value is not None}
 
 

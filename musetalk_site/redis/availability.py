@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator
 
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+
 from inference.reachability import Reachability
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,14 @@ def reason_of(error: BaseException) -> str:
     """Return what an exception of the client library says, for people."""
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {CALL_WITHIN_S:g} s"
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def takes_no_writes(error: BaseException) -> bool:
+    """Whether it says that the server keeps nothing: memory or disk is full, or it is a replica."""
+    if isinstance(error, OutOfMemoryError | ReadOnlyError):
+        return True
+    return isinstance(error, ResponseError) and str(error).startswith("MISCONF")
 
 
 def pauses() -> Iterator[float]:

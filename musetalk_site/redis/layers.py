@@ -39,6 +39,7 @@ from musetalk_site.redis.availability import (
     availability,
     pauses,
     reason_of,
+    takes_no_writes,
 )
 
 T = TypeVar("T")
@@ -327,9 +328,9 @@ class RedisClaimLayer(RedisChannelLayer):  # type: ignore[misc]  # as above
         try:
             async with asyncio.timeout(within_s):
                 return await call()
-        except ResponseError:
-            raise
         except (OSError, RedisError) as error:
+            if isinstance(error, ResponseError) and not takes_no_writes(error):
+                raise
             reason = reason_of(error)
             # Connections that were replaced while this call waited say nothing of the present ones.
             if losses == self._losses_seen and not self._is_recovering:
@@ -348,7 +349,8 @@ class RedisClaimLayer(RedisChannelLayer):  # type: ignore[misc]  # as above
             with contextlib.suppress(OSError, RedisError):
                 async with asyncio.timeout(CALL_WITHIN_S):
                     for index in range(self.ring_size):
-                        await self.connection(index).ping()
+                        # A server that is full, or a replica, answers, but keeps no claim.
+                        await self.connection(index).set(f"{self.prefix}:probe", "", px=1_000)
                 availability.found(self)
                 return
 

@@ -124,7 +124,7 @@ class RedisLeases:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            if self._is_lost and await self._ask(self._client.ping()) is None:
+            if self._is_lost and await self._ask(self._probe()) is None:
                 continue
             for member, holders in list(self._held.items()):
                 await self._renew_one(member, holders)
@@ -135,6 +135,10 @@ class RedisLeases:
         renewed = await self._ask(self._renew(self._keys(member, holders), self._arguments(member)))
         if renewed == 0 and self._held.get(member) is holders:
             del self._held[member]  # another process has it
+
+    def _probe(self) -> Any:
+        """A call that fails where the server cannot be reached, and where it keeps nothing."""
+        return self._client.set(f"{KEY_PREFIX}:probe", "", px=1_000)
 
     async def _ask(self, call: Any) -> int | None:
         """The server's answer; None if there is none."""

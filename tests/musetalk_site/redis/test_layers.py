@@ -228,3 +228,31 @@ async def test_a_server_that_was_never_there_is_an_outage_and_not_an_error(
     with pytest.raises(LayerUnavailable):
         await layers["default"].send("inference", {"type": "session.start"})
     await close(layers)
+
+
+@pytest.mark.parametrize("fault", ["full", "replica"])
+async def test_a_server_that_keeps_nothing_is_an_outage(
+    settings: Any, availability: Availability, fault: str
+) -> None:
+    with ValkeyServer(port=free_port()) as server:
+        layers = await make(settings, server.connection_url)
+        channel = await layers["media"].new_channel()
+        await arrives(layers, channel)
+        operator = server.client()
+        if fault == "full":
+            operator.config_set("maxmemory", "1")
+        else:
+            operator.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))
+        with pytest.raises(LayerUnavailable):
+            await layers["default"].send("inference", {"type": "session.start"})
+        await asyncio.sleep(1)  # it answers a ping
+        assert availability.outage
+        assert not availability.outage.endswith(".")
+        await arrives(layers, channel)  # running streams continue
+        if fault == "full":
+            operator.config_set("maxmemory", "0")
+        else:
+            operator.execute_command("REPLICAOF", "NO", "ONE")
+        await becomes(availability, lost=False)
+        await claim_arrives(layers, "inference")
+        await close(layers)
