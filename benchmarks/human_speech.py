@@ -30,6 +30,7 @@ from benchmarks.speaking import hear, speaking_in_process
 from inference.engines.base import Features
 from inference.engines.viseme import net
 from inference.engines.viseme.engine import VisemeEngine
+from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.training.phonetics import VISEMES, truth
 from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH, HELD_OUT_SPANISH
 from inference.engines.viseme.training.speech import Phoneme, Speech, espeak, flite, padded
@@ -84,7 +85,7 @@ class LoudnessEngine(VisemeEngine):
         second = window.samples[max(end - SAMPLE_RATE_HZ, 0) : end]
         blocks = second[len(second) % SAMPLES_PER_FRAME :].reshape(-1, SAMPLES_PER_FRAME)
         levels = np.sqrt(np.square(blocks).mean(1))
-        shape = np.zeros(net.SHAPES, np.float32)
+        shape = MouthShape().to_features()
         shape[0] = levels[-1] / max(float(levels.max()), 1e-3)
         return shape
 

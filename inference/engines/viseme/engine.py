@@ -17,7 +17,6 @@ from inference.engines.base import EngineState, Features, LoadedAvatar, RenderJo
 from inference.engines.viseme import features, net
 from inference.engines.viseme.emphasis import Emphasis
 from inference.engines.viseme.hearing import Hearing
-from inference.engines.viseme.net import SHAPES
 from inference.engines.viseme.renderers.expression import FacePlace, express, is_seen
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import EngineUnavailable
@@ -26,6 +25,7 @@ from inference.timing import GRID_S, SAMPLES_PER_FRAME
 
 LOOK_AHEAD = 640
 """Samples after a frame that the net hears; measured in docs/visemes.md."""
+_SHAPE = len(MouthShape._fields)
 _REST = 0.01
 """A shape of which no value is larger than this looks like the rest pose."""
 
@@ -127,7 +127,7 @@ class VisemeEngine:
         return cast(VisemeAvatar, avatar).picture
 
     def listen(self, windows: Sequence[AudioWindow]) -> list[list[Features]]:
-        """Hear float32 ``[10]`` of each frame: `MouthShape`, then `Emphasis` if it is wanted."""
+        """Hear float32 ``[11]`` of each frame: `MouthShape`, then `Emphasis` if it is wanted."""
         if self._hearing is None:
             raise EngineUnavailable("the viseme engine has not been loaded")
         return [list(self._hearing.hear(window)) for window in windows]
@@ -144,7 +144,7 @@ class VisemeEngine:
         renderer = cast(VisemeAvatar, job.avatar).renderer
         is_resting = max(abs(value) for value in shape) < _REST
         mouth = None if is_resting else renderer.render(job.clip, job.index, job.picture, shape)
-        accents = Emphasis(*(job.features[SHAPES:] * job.strength).tolist())
+        accents = Emphasis(*(job.features[_SHAPE:] * job.strength).tolist())
         if not is_seen(accents):
             return mouth
         place = renderer.place(job.clip, job.index)

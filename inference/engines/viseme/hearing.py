@@ -54,7 +54,7 @@ class Hearing:
         self._lock = Lock()
 
     def hear(self, window: AudioWindow) -> NDArray[np.float32]:
-        """Return float32 ``[frames, 10]`` (or 7), see `VisemeEngine.listen`.
+        """Return float32 ``[frames, 11]`` (or 8), see `VisemeEngine.listen`.
 
         Raises:
             ValueError: The window has another size than it says.
@@ -66,7 +66,7 @@ class Hearing:
         return self._hear_many(window) if window.frames > 1 else self._hear_one(window.sound)
 
     def _hear_one(self, sound: Sound) -> NDArray[np.float32]:
-        """Hear a window of one frame, ``[1, 10]`` (or 7)."""
+        """Hear a window of one frame, ``[1, 11]`` (or 8)."""
         before = self._window_before(sound)
         if before is None:
             samples = AudioWindow(sound, 1).samples[None]
@@ -86,7 +86,7 @@ class Hearing:
         return shapes if melody is None else _with_emphasis(shapes, [melody])
 
     def _hear_many(self, window: AudioWindow) -> NDArray[np.float32]:
-        """Hear a window of several frames, ``[frames, 10]`` (or 7)."""
+        """Hear a window of several frames, ``[frames, 11]`` (or 8)."""
         samples = window.samples[None]
         shapes = self._shapes(self._net(features.log_mels(samples)), samples)
         if not self._has_emphasis:
@@ -98,7 +98,7 @@ class Hearing:
     def _shapes(
         self, outputs: NDArray[np.float32], samples: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the shapes ``[frames, 7]`` of what the net said of them."""
+        """Return the shapes ``[frames, 8]`` of what the net said of them."""
         shapes = mouth_shapes(outputs[0])
         silent = _silent_frames(samples, len(shapes), self._context.after)
         if silent.any():
@@ -125,7 +125,7 @@ class Hearing:
 def _with_emphasis(
     shapes: NDArray[np.float32], of_frames: list[melodies.Melody]
 ) -> NDArray[np.float32]:
-    """``[frames, 7]`` → ``[frames, 10]``; the mouth opens as far as the voice is loud."""
+    """``[frames, 8]`` → ``[frames, 11]``; the mouth opens as far as the voice is loud."""
     found = np.empty((len(shapes), shapes.shape[1] + len(melodies.Emphasis._fields)), np.float32)
     found[:, : shapes.shape[1]] = shapes
     for row, melody in zip(found, of_frames, strict=True):

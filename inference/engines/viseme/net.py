@@ -17,9 +17,14 @@ from inference.errors import EngineUnavailable
 
 SHAPES = 7
 VISEMES = 15
-OUTPUTS = SHAPES + 2 + VISEMES
+FITTED = SHAPES + 2 + VISEMES
 """The mouth shape; logits of closed lips and of speech; logits of the viseme classes."""
 CLOSED, SPEAKING = SHAPES, SHAPES + 1
+OUTPUTS = FITTED + 2
+"""What is fitted after them: a logit of rounded lips, not spread ones; how far the jaw is open."""
+ROUNDED, JAW = FITTED, FITTED + 1
+ADDED = "kernel_added", "bias_added"
+"""Names of their weights, which are 0 until they are fitted."""
 
 Memory = tuple[NDArray[np.float32] | None, ...]
 """The last inputs of each convolution, float32 ``[windows, steps, channels]``; None: no more."""
@@ -86,6 +91,11 @@ class Net:
                     (arrays[f"kernel_{n}"], arrays[f"bias_{n}"])
                     for n in range(len(CONVOLUTIONS) + 2)
                 ]
+                kernel, bias = self._layers[-1]
+                added = OUTPUTS - FITTED
+                more = np.zeros((len(kernel), added), np.float32), np.zeros(added, np.float32)
+                kernel_added, bias_added = map(arrays.get, ADDED, more)
+                self._layers[-1] = np.hstack([kernel, kernel_added]), np.hstack([bias, bias_added])
                 self.after = int(stored["after"])
         except (OSError, KeyError, ValueError) as error:
             raise EngineUnavailable(f"the viseme net's weights cannot be used: {error}") from error

@@ -14,8 +14,9 @@ class MouthShape(NamedTuple):
     lips, 1 for a wide open [a]; ``wide`` the spread of the corners, -1 pursed to 1 spread;
     ``round`` protruded lips as for [u]; ``press`` lips pressed together as for [p b m];
     ``tuck`` the lower lip under the upper teeth as for [f v]; ``teeth`` how much of the upper
-    teeth shows when the mouth is open; ``tongue`` the tip behind the teeth as for [t l th].
-    All 0..1 but ``wide``.
+    teeth shows when the mouth is open; ``tongue`` the tip behind the teeth as for [t l th];
+    ``jaw`` how much further open the jaw is than the lips: they close by themselves for [p b m],
+    and -1 to 1 like ``wide``. All others 0..1.
     """
 
     open: float = 0.0
@@ -25,12 +26,13 @@ class MouthShape(NamedTuple):
     tuck: float = 0.0
     teeth: float = 0.0
     tongue: float = 0.0
+    jaw: float = 0.0
 
     def scaled(self, strength: float) -> "MouthShape":
         return MouthShape(*(value * strength for value in self))
 
     def to_features(self) -> Features:
-        """float32 ``[7]``, in the order of the fields."""
+        """float32 ``[8]``, in the order of the fields."""
         return np.asarray(self, np.float32)
 
     @classmethod

@@ -1,13 +1,14 @@
 """From what the net says to a mouth that can be shown.
 
-A regression hedges: asked about a sound that may be [b] or [d] it answers "half open". So two of
-the net's outputs are decisions: lips closed, and speech is present. They gate the shape.
+A regression hedges: asked about a sound that may be [b] or [d] it answers "half open". So three of
+the net's outputs are decisions: lips closed, lips rounded and not spread, and speech is present.
+They gate the shape.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.engines.viseme.net import CLOSED, SHAPES, SPEAKING
+from inference.engines.viseme.net import CLOSED, JAW, ROUNDED, SHAPES, SPEAKING
 from inference.engines.viseme.shape import MouthShape
 
 CLOSED_RAMP = (0.12, 0.42)
@@ -15,9 +16,17 @@ CLOSED_RAMP = (0.12, 0.42)
 SPEAKING_RAMP = (0.25, 0.65)
 """Probability of speech below which the mouth rests, and above which it is free."""
 
-_STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0]], np.float32)
-_RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1]], np.float32) - _STARTS)
-_OPEN, _WIDE, _PRESS = (MouthShape._fields.index(name) for name in ("open", "wide", "press"))
+_ROUND_FULL = 0.8
+"""What the net says of lips that are as round as lips can be: it hedges, too."""
+_ROUND_UNSAID = 0.03
+"""How round lips are at least that are decided to be: it may hedge down to nothing."""
+
+_DECISIONS = [CLOSED, SPEAKING, ROUNDED]
+_STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0], 0], np.float32)
+_RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1], _ROUND_FULL], np.float32) - _STARTS)
+_OPEN, _WIDE, _ROUND, _PRESS, _JAW = (
+    MouthShape._fields.index(name) for name in ("open", "wide", "round", "press", "jaw")
+)
 _LOWEST = np.zeros(SHAPES, np.float32)
 _LOWEST[_WIDE] = -1.0
 
@@ -29,16 +38,20 @@ def mouth_shapes(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
         outputs: float32 ``[..., OUTPUTS]`` of the net.
 
     Returns:
-        float32 ``[..., 7]``, as `MouthShape`; exactly zero where nobody speaks.
+        float32 ``[..., 8]``, as `MouthShape`; exactly zero where nobody speaks.
     """
-    shapes = np.maximum(outputs[..., :SHAPES], _LOWEST)
+    shapes = np.empty((*outputs.shape[:-1], len(MouthShape._fields)), np.float32)
+    np.maximum(outputs[..., :SHAPES], _LOWEST, out=shapes[..., :SHAPES])
+    np.maximum(outputs[..., JAW], 0, out=shapes[..., _JAW])
     np.minimum(shapes, np.float32(1), out=shapes)
-    # Both gates at once: their outputs are neighbors.
-    gates = _ramp(_sigmoid(outputs[..., CLOSED : SPEAKING + 1]))
-    closed = gates[..., 0]
+    gates = _sigmoid(outputs[..., _DECISIONS])
+    gates[..., 2] *= shapes[..., _ROUND] + np.float32(_ROUND_UNSAID)
+    gates = _ramp(gates)
+    closed, shapes[..., _ROUND] = gates[..., 0], gates[..., 2]
     shapes[..., _OPEN] *= 1 - closed
+    shapes[..., _JAW] -= shapes[..., _OPEN]
     np.maximum(shapes[..., _PRESS], closed, out=shapes[..., _PRESS])
-    shapes *= gates[..., 1:]
+    shapes *= gates[..., 1:2]
     return np.asarray(shapes, np.float32)
 
 
@@ -46,8 +59,8 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
-def _ramp(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``[..., 2]``, of closed lips and of speech: 0 below its ramp, 1 above it, smooth between."""
-    rise = (probabilities - _STARTS) * _RISES
+def _ramp(decided: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[..., 3]``, as `_DECISIONS`: 0 below its ramp, 1 above it, smooth between."""
+    rise = (decided - _STARTS) * _RISES
     np.minimum(np.maximum(rise, 0, out=rise), 1, out=rise)
     return np.asarray(rise * rise * (3 - 2 * rise), np.float32)

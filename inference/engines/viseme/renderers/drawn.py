@@ -136,6 +136,7 @@ class DrawnMouth:
 
         None if the shape is the closed mouth that the picture shows already.
         """
+        jaw = _jaw_opening(shape)
         shape = shape._replace(open=_drawn_opening(shape))
         strength = _strength(shape)
         if strength < _UNSEEN:
@@ -154,7 +155,7 @@ class DrawnMouth:
         both = picture[height:].reshape(2, height // 2, width // 2)
         chroma = both[:, y // 2 : bottom // 2, x // 2 : right // 2].transpose(1, 2, 0)
         mouth = self._atlas.mouth(shape)
-        across, down = self._jaw_shift(shape, placement, (right - x) // 2, (bottom - y) // 2)
+        across, down = self._jaw_shift(shape, jaw, placement, (right - x) // 2, (bottom - y) // 2)
         new_chroma = self._draw(chroma, 0.5, placement, (across, down), mouth, gain)
         shift = _double(across), _double(down)
         new_luma = self._draw(luma, 1.0, placement, shift, mouth, gain)
@@ -175,12 +176,14 @@ class DrawnMouth:
         far_x, far_y = np.ceil(placed.max(axis=0) / 2).astype(int) * 2
         return max(int(x), 0), max(int(y), 0), min(int(far_x), width), min(int(far_y), height)
 
-    def _jaw_shift(self, shape: MouthShape, to_box: Affine, width: int, height: int) -> Shift:
+    def _jaw_shift(
+        self, shape: MouthShape, jaw: float, to_box: Affine, width: int, height: int
+    ) -> Shift:
         """How far what comes to stand at each pixel has moved, in half resolution.
 
         The movement is smooth: the atlas has it in no finer one.
         """
-        amounts = np.array([shape.open, shape.wide, shape.round], np.float32)
+        amounts = np.array([jaw, shape.wide, shape.round], np.float32)
         # The head's turn and the sum over the three movements in one product of small matrices.
         turns = (0.5 * to_box[:, None, :2]) * amounts[:, None]
         turned = turns.reshape(2, 6).astype(np.float32) @ self._jaw
@@ -252,9 +255,19 @@ def _strength(shape: MouthShape) -> float:
     )
 
 
+def _jaw_opening(shape: MouthShape) -> float:
+    """How open the jaw is drawn, 0..1: as far as the lips, but where they move by themselves."""
+    opening = min(max(shape.open + shape.jaw, 0.0), 1.0)
+    return max(_drawn_opening(shape) + _parted(opening) - _parted(shape.open), 0.0)
+
+
+def _parted(opening: float) -> float:
+    return opening * (1 + _PARTING) / (1 + _PARTING * opening)
+
+
 def _drawn_opening(shape: MouthShape) -> float:
     """How open the lips are drawn, 0..1, so that ``shape.open`` is seen."""
-    opening = shape.open * (1 + _PARTING) / (1 + _PARTING * shape.open)
+    opening = _parted(shape.open)
     opening *= 1 - _ROUNDING * shape.round
     return opening - shape.tuck * max(opening - _TUCKED_OPEN, 0.0)
 

@@ -145,11 +145,21 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
 
 def _gap(shape: MouthShape) -> float:
     """How far the lips are apart where they are furthest."""
-    # Half-open mouths are seen less open than they are, most of all by their teeth: help them.
-    gap = _OPEN_GAP * shape.open * (1 + _OPEN_EARLY * (1 - shape.open))
+    gap = _opened(shape.open)
     # What lips that press or tuck leave open is in `open` already: they close but the rest of it.
     gap *= (1 - 0.12 * shape.round) * (1 - shape.press**4)
     return max(gap, _TUCK_GAP * shape.tuck)
+
+
+def _opened(opening: float) -> float:
+    """How far apart that is in mouth widths: half-open mouths are seen less open than they are."""
+    return _OPEN_GAP * opening * (1 + _OPEN_EARLY * (1 - opening))
+
+
+def _jaw_drop(shape: MouthShape, gap: float) -> float:
+    """How far the jaw opens, in mouth widths; ``gap``: that of the lips."""
+    opening = min(max(shape.open + shape.jaw, 0.0), 1.0)
+    return max(gap + _opened(opening) - _opened(shape.open), 0.0)
 
 
 def _travel(
@@ -189,7 +199,8 @@ def _travel(
     travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
     travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
     travel[4] -= 0.03 * shape.tuck * dome
-    travel[5] = (_JAW_SHARE * gap - SHUT_JAW * float(own_gap.max())) * _fade(COLUMN_X / REACH)
+    jaw = _JAW_SHARE * _jaw_drop(shape, gap) - SHUT_JAW * float(own_gap.max())
+    travel[5] = jaw * _fade(COLUMN_X / REACH)
     return travel, opening
 
 
@@ -297,7 +308,8 @@ def _across(edges: Floats) -> Floats:
 
 
 def _motion(shape: MouthShape) -> float:
-    return shape.open + abs(shape.wide) + shape.round + shape.press + shape.tuck
+    moved = shape.open + abs(shape.wide) + shape.round + shape.press + shape.tuck
+    return moved + abs(shape.jaw)
 
 
 def _smooth(t: float) -> float:

@@ -58,7 +58,7 @@ class TrainedNet(nn.Module):  # type: ignore[misc]  # torch is not followed
             ]
             channels = layer.channels
         blocks += [nn.Conv1d(channels, net.HIDDEN, 1), nn.BatchNorm1d(net.HIDDEN), nn.ReLU()]
-        blocks += [nn.Dropout(0.15), nn.Conv1d(net.HIDDEN, net.OUTPUTS, 1)]
+        blocks += [nn.Dropout(0.15), nn.Conv1d(net.HIDDEN, net.FITTED, 1)]
         self.blocks = nn.Sequential(*blocks)
         self._kept = 0
 
@@ -75,7 +75,7 @@ class TrainedNet(nn.Module):  # type: ignore[misc]  # torch is not followed
         return self
 
     def forward(self, mels: Tensor) -> Tensor:
-        """``[batch, steps, MELS]`` → ``[batch, frames, OUTPUTS]``."""
+        """``[batch, steps, MELS]`` → ``[batch, frames, FITTED]``."""
         hidden = ((mels - self.mean) * self.scale).transpose(1, 2)
         outputs: Tensor = self.blocks(hidden).transpose(1, 2)
         return outputs

@@ -24,7 +24,8 @@ from inference.engines.viseme.training.corpus import Corpus
 _PENALTY = 3e-4
 _CLOSED_WEIGHT = 2.0
 """How much a frame of closed lips counts against one of others: a missed closure is seen."""
-_UNSPOKEN_WEIGHT = 0.3
+UNSPOKEN_WEIGHT = 0.3
+"""How much a frame without speech counts."""
 _ITERATIONS = 60
 _OPEN, _PRESS = (MouthShape._fields.index(name) for name in ("open", "press"))
 _LEAD_FRAMES = -(-net.STEPS_BEFORE // STEPS_PER_FRAME)
@@ -36,10 +37,7 @@ def refit(start: Path, corpora: list[Corpus], path: Path) -> None:
     """Write the weights of ``start`` with a last layer fitted to ``corpora``."""
     with np.load(start, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    trained = net.Net(start)
-    hidden = np.concatenate([_hidden(trained, corpus) for corpus in corpora])
-    shapes = np.concatenate([corpus.shapes[_LEAD_FRAMES:] for corpus in corpora])
-    speaking = np.concatenate([corpus.speaking[_LEAD_FRAMES:] for corpus in corpora])
+    hidden, shapes, speaking = seen(net.Net(start), corpora)
     last = len(net.CONVOLUTIONS) + 1
     names = f"kernel_{last}", f"bias_{last}"
     weights = np.vstack([arrays[names[0]], arrays[names[1]][None]]).astype(np.float64)
@@ -49,17 +47,32 @@ def refit(start: Path, corpora: list[Corpus], path: Path) -> None:
     before = hidden @ weights
 
     is_closed = shapes[:, _PRESS] > 0.5
-    counts = np.where(is_closed, 0.0, np.where(speaking > 0, 1.0, _UNSPOKEN_WEIGHT))
+    counts = np.where(is_closed, 0.0, np.where(speaking > 0, 1.0, UNSPOKEN_WEIGHT))
     missing = shapes[:, _OPEN] - before[:, _OPEN]
-    weights[:, _OPEN] += 0.5 * _least_squares(scaled, missing, counts) / scale
+    weights[:, _OPEN] += 0.5 * least_squares(scaled, missing, counts) / scale
     for column, wanted, weight in (
         (net.CLOSED, is_closed, _CLOSED_WEIGHT),
         (net.SPEAKING, speaking > 0, 1.0),
     ):
-        weights[:, column] += _logistic(scaled, before[:, column], wanted, weight) / scale
+        weights[:, column] += logistic(scaled, before[:, column], wanted, weight) / scale
     arrays[names[0]] = weights[:-1].astype(np.float16)
     arrays[names[1]] = weights[-1].astype(np.float16)
     np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def seen(
+    trained: net.Net, corpora: list[Corpus]
+) -> tuple[Matrix, NDArray[np.float32], NDArray[np.float32]]:
+    """Return what the last layer sees of each frame and a one, the shapes, and whether it speaks.
+
+    Returns:
+        ``[frames, HIDDEN + 1]``, ``[frames, 7]`` and ``[frames]``.
+    """
+    return (
+        np.concatenate([_hidden(trained, corpus) for corpus in corpora]),
+        np.concatenate([corpus.shapes[_LEAD_FRAMES:] for corpus in corpora]),
+        np.concatenate([corpus.speaking[_LEAD_FRAMES:] for corpus in corpora]),
+    )
 
 
 def _hidden(trained: net.Net, corpus: Corpus) -> Matrix:
@@ -69,13 +82,14 @@ def _hidden(trained: net.Net, corpus: Corpus) -> Matrix:
     return np.column_stack([seen, np.ones(len(seen))]).astype(np.float64)
 
 
-def _least_squares(inputs: Matrix, wanted: Matrix, counts: Matrix) -> Matrix:
+def least_squares(inputs: Matrix, wanted: Matrix, counts: Matrix) -> Matrix:
+    """Return the weights that fit best; inputs are of about the same size."""
     weighted = inputs * counts[:, None]
     penalty = _PENALTY * len(inputs) * np.eye(inputs.shape[1])
     return np.asarray(np.linalg.solve(weighted.T @ inputs + penalty, weighted.T @ wanted))
 
 
-def _logistic(inputs: Matrix, before: Matrix, wanted: NDArray[np.bool_], weight: float) -> Matrix:
+def logistic(inputs: Matrix, before: Matrix, wanted: NDArray[np.bool_], weight: float) -> Matrix:
     """The change of the weights that makes the logits fit best."""
     counts = np.where(wanted, weight, 1.0) / len(inputs)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from inference.engines.viseme.training import corpus, fit, head
+from inference.engines.viseme.training import added, corpus, fit, head
 
 _log = logging.getLogger("viseme training")
 _CHECKPOINT = "fit.pt"
@@ -73,6 +73,7 @@ def _fit(recipe: Recipe, weights: Path) -> None:
         if recipe.start is None:
             raise ValueError("the last layer alone is fitted to weights that are there: --start")
         head.refit(recipe.start, parts, weights)
+        added.add(weights, parts)
         return
     whole = corpus.joined(parts)
     _log.info("fitting %d minutes of sound", len(whole.visemes) // 1_500)
@@ -85,6 +86,7 @@ def _fit(recipe: Recipe, weights: Path) -> None:
         checkpoint=recipe.folder / _CHECKPOINT,
     )
     fit.export(fitted, weights, recipe.look_ahead, recipe.start, recipe.start_share)
+    added.add(weights, parts)
 
 
 def _part_path(recipe: Recipe, part: int) -> Path:

@@ -32,6 +32,7 @@ shapes = st.builds(
     tuck=unit,
     teeth=unit,
     tongue=unit,
+    jaw=st.floats(-1, 1),
 )
 
 
@@ -126,6 +127,20 @@ def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
     ]
     change = luma_change(*shown)[236:384, 160:352]
     assert change.mean() < 1.5
+
+
+def test_lips_close_by_themselves_while_the_chin_goes_on(
+    drawn: DrawnMouth, pictures: list[Picture]
+) -> None:
+    shut, talking = (
+        pasted(pictures[0], drawn.render(CLIP, 0, pictures[0], MouthShape(press=1.0, jaw=jaw)))
+        for jaw in (0.0, 0.4)
+    )
+    alone = luma_change(shut, pictures[0])
+    change = luma_change(talking, shut)
+    below = np.flatnonzero(alone.max(1) > 12).max() + 4
+    assert change[below:].max() > 12
+    assert change[below:].max() > 2 * alone[below:].max()
 
 
 @pytest.mark.parametrize("name", MouthShape._fields)

@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inference.engines.viseme.net import CLOSED, OUTPUTS, SPEAKING
+from inference.engines.viseme.net import CLOSED, JAW, OUTPUTS, ROUNDED, SPEAKING
 from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.silence_gate import mouth_shapes
 
 SURELY = 20.0
+ROUND = MouthShape._fields.index("round")
 
 
 def outputs(*, closed: float, speaking: float, opening: float = 0.8) -> np.ndarray:
@@ -20,8 +21,8 @@ def outputs(*, closed: float, speaking: float, opening: float = 0.8) -> np.ndarr
 def test_shapes_stay_in_their_bounds(said):
     shapes = mouth_shapes(said)
     assert shapes.shape == (5, len(MouthShape._fields))
-    wide = MouthShape._fields.index("wide")
-    assert (np.delete(shapes, wide, 1) >= 0).all()
+    both_ways = [MouthShape._fields.index(name) for name in ("wide", "jaw")]
+    assert (np.delete(shapes, both_ways, 1) >= 0).all()
     assert (np.abs(shapes) <= 1).all()
 
 
@@ -39,6 +40,33 @@ def test_a_bilabial_shuts_the_lips():
     shape = MouthShape.from_features(mouth_shapes(outputs(closed=SURELY, speaking=SURELY)))
     assert shape.open == 0
     assert shape.press == 1
+
+
+def test_lips_close_for_a_bilabial_without_the_jaw():
+    said = outputs(closed=SURELY, speaking=SURELY)
+    said[JAW] = 0.4
+    shape = MouthShape.from_features(mouth_shapes(said))
+    assert shape.open == 0
+    assert shape.jaw == np.float32(0.4)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_lips_and_jaw_together_are_as_open_as_the_net_says_of_the_jaw(opening, jaw):
+    said = outputs(closed=-SURELY, speaking=SURELY, opening=opening)
+    said[JAW] = jaw
+    shape = MouthShape.from_features(mouth_shapes(said))
+    assert abs(shape.open + shape.jaw - jaw) < 1e-5
+
+
+def test_a_voice_that_hedges_about_round_lips_rounds_them_if_they_are_not_spread():
+    said = outputs(closed=-SURELY, speaking=SURELY)
+    said[ROUND] = 0.45
+    shapes = []
+    for said[ROUNDED] in (4, -4):
+        shapes.append(MouthShape.from_features(mouth_shapes(said)))
+    rounded, spread = shapes
+    assert rounded.round > 0.55
+    assert spread.round < 0.05
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from inference.assets.manifest import ClipEntry, Manifest, ProfileEntry
 from inference.engines.viseme.renderers.face_frame import (
     COLUMN_X,
+    COLUMNS,
     INNER_LOWER,
     INNER_UPPER,
     OUTER_LOWER,
@@ -22,7 +23,7 @@ from inference.engines.viseme.renderers.face_frame import (
 )
 from inference.engines.viseme.renderers.mouth_interior import Placement, Tint, paint_interior
 from inference.engines.viseme.renderers.warp import WarpedMouth
-from inference.engines.viseme.renderers.warp_field import warp_field
+from inference.engines.viseme.renderers.warp_field import ROWS, warp_field
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
 from inference.faces.mesh import FaceMesh
@@ -169,9 +170,8 @@ def test_lips_that_begin_to_close_are_as_open_as_the_shape_says(landmarks, also)
 
 
 unit = st.floats(0, 1, allow_subnormal=False)
-shapes = st.builds(
-    MouthShape, unit, st.floats(-1, 1, allow_subnormal=False), unit, unit, unit, unit, unit
-)
+either_way = st.floats(-1, 1, allow_subnormal=False)
+shapes = st.builds(MouthShape, unit, either_way, unit, unit, unit, unit, unit, either_way)
 
 
 @settings(max_examples=60)
@@ -190,6 +190,26 @@ def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
         near = MouthShape(*(a + step * (b - a) for a, b in zip(shape, other, strict=True)))
         there = render(mouth, smooth, near, index).astype(int)
         assert np.abs(here - there).max() <= 16, step
+
+
+@pytest.mark.parametrize("lips", [{"press": 1.0}, {"tuck": 1.0, "open": 0.06}])
+def test_lips_close_by_themselves_while_the_chin_goes_on(landmarks, lips):
+    """The jaw hung on the lips: at every [p] the chin snapped up."""
+    face = face_frame(landmarks[0])
+
+    def moved(shape: MouthShape) -> np.ndarray:
+        """How far what is on each row of the middle column has come down."""
+        return -warp_field(face, shape).table[:, COLUMNS // 2, 1]
+
+    rows = np.linspace(*face.y_range, ROWS)
+    chin = int(np.abs(rows - face.jaw[COLUMNS // 2] - 0.05).argmin())
+    alone, talking = moved(MouthShape(**lips)), moved(MouthShape(**lips, jaw=0.3))
+    assert abs(alone[chin]) < 0.05
+    assert 0.06 < talking[chin] < 0.2
+    fields = [warp_field(face, MouthShape(**lips, jaw=jaw)) for jaw in (0.0, 0.3)]
+    np.testing.assert_array_equal(fields[0].upper, fields[1].upper)
+    np.testing.assert_array_equal(fields[0].lower, fields[1].lower)
+    assert abs(talking[-1]) < 1e-6
 
 
 @settings(max_examples=40)
