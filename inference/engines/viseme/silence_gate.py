@@ -16,14 +16,14 @@ CLOSED_RAMP = (0.12, 0.42)
 SPEAKING_RAMP = (0.25, 0.65)
 """Probability of speech below which the mouth rests, and above which it is free."""
 
-_ROUND_FULL = 0.8
+_ROUND_FULL = 0.75
 """What the net says of lips that are as round as lips can be: it hedges, too."""
-_ROUND_UNSAID = 0.03
+_ROUND_UNSAID = 0.05
 """How round lips are at least that are decided to be: it may hedge down to nothing."""
 
 _DECISIONS = [CLOSED, SPEAKING, ROUNDED]
-_STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0], 0], np.float32)
-_RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1], _ROUND_FULL], np.float32) - _STARTS)
+_STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0]], np.float32)
+_RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1]], np.float32) - _STARTS)
 _OPEN, _WIDE, _ROUND, _PRESS, _JAW = (
     MouthShape._fields.index(name) for name in ("open", "wide", "round", "press", "jaw")
 )
@@ -44,14 +44,16 @@ def mouth_shapes(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     np.maximum(outputs[..., :SHAPES], _LOWEST, out=shapes[..., :SHAPES])
     np.maximum(outputs[..., JAW], 0, out=shapes[..., _JAW])
     np.minimum(shapes, np.float32(1), out=shapes)
-    gates = _sigmoid(outputs[..., _DECISIONS])
-    gates[..., 2] *= shapes[..., _ROUND] + np.float32(_ROUND_UNSAID)
-    gates = _ramp(gates)
-    closed, shapes[..., _ROUND] = gates[..., 0], gates[..., 2]
+    decided = _sigmoid(outputs[..., _DECISIONS])
+    gates = _ramp(decided[..., :2])
+    closed = gates[..., 0]
+    shapes[..., _ROUND] += np.float32(_ROUND_UNSAID)
+    shapes[..., _ROUND] *= decided[..., 2] * np.float32(1 / _ROUND_FULL)
+    np.minimum(shapes[..., _ROUND], np.float32(1), out=shapes[..., _ROUND])
     shapes[..., _OPEN] *= 1 - closed
     shapes[..., _JAW] -= shapes[..., _OPEN]
     np.maximum(shapes[..., _PRESS], closed, out=shapes[..., _PRESS])
-    shapes *= gates[..., 1:2]
+    shapes *= gates[..., 1:]
     return np.asarray(shapes, np.float32)
 
 
@@ -59,8 +61,8 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
-def _ramp(decided: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``[..., 3]``, as `_DECISIONS`: 0 below its ramp, 1 above it, smooth between."""
-    rise = (decided - _STARTS) * _RISES
+def _ramp(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``[..., 2]``, of closed lips and of speech: 0 below its ramp, 1 above it, smooth between."""
+    rise = (probabilities - _STARTS) * _RISES
     np.minimum(np.maximum(rise, 0, out=rise), 1, out=rise)
     return np.asarray(rise * rise * (3 - 2 * rise), np.float32)

@@ -145,8 +145,10 @@ def _disturbed(engine: VisemeEngine) -> list[list[str]]:
         [name, f"{robustness.opening_kept(engine, voices, change):.2f}"]
         for name, change in changes.items()
     ]
-    held = robustness.held_opening_shown(engine, voices)
-    return [*rows, ["nothing before a vowel that is held; of the truth's opening", f"{held:.2f}"]]
+    for name, is_first in (("nothing", True), ("its sentence", False)):
+        held = robustness.held_opening_shown(engine, voices, is_first=is_first)
+        rows.append([f"{name} before a vowel that is held; of the truth's opening", f"{held:.2f}"])
+    return rows
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

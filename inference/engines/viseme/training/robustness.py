@@ -86,14 +86,17 @@ def opening_kept(engine: VisemeEngine, voices: Sequence[str], disturb: Disturban
     return float(np.concatenate(kept).mean())
 
 
-def held_opening_shown(engine: VisemeEngine, voices: Sequence[str]) -> float:
-    """Share of a vowel's opening that is shown from 200 ms on, if it is the first that ever sounds.
+def held_opening_shown(
+    engine: VisemeEngine, voices: Sequence[str], *, is_first: bool = True
+) -> float:
+    """Share of the opening of a vowel that is held for long that is shown from 200 ms on.
 
-    The vowel is held for long, and its opening is the truth's.
+    The opening is the truth's.
 
     Args:
         engine: Loaded.
         voices: Of flite.
+        is_first: The vowel is the first that ever sounds, instead of what is said before it.
     """
     generator = np.random.default_rng(5)
     shown = []
@@ -104,7 +107,9 @@ def held_opening_shown(engine: VisemeEngine, voices: Sequence[str]) -> float:
             first = int(vowel.start_s / FRAME_S) + 2
             last = int(vowel.end_s / FRAME_S) - 1
             truth = phonetics.truth(spoken, len(spoken.samples) // SAMPLES_PER_FRAME)
-            sound, truth = disturbances.begun_at(first, spoken.samples, truth)
+            sound = spoken.samples
+            if is_first:
+                sound, truth = disturbances.begun_at(first, sound, truth)
             scored = slice(first + AFTER_FRAMES, min(first + _SCORED_FRAMES, last))
             wanted, found = truth.shapes[scored, 0], heard(engine, sound)[scored, 0]
             is_open = wanted > _OPEN

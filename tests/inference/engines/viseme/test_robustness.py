@@ -7,7 +7,8 @@ import pytest
 pytest.importorskip("scipy")
 
 from inference.engines.viseme.engine import VisemeEngine
-from inference.engines.viseme.training import robustness
+from inference.engines.viseme.training import evaluation, robustness, scores, speech
+from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,3 +41,9 @@ def test_most_of_the_opening_is_there_within_200_ms(engine, disturb, least):
 
 def test_a_vowel_held_from_the_first_sample_opens_the_mouth(engine):
     assert robustness.held_opening_shown(engine, ("awb", "slt")) > 0.6
+
+
+def test_a_voice_that_says_its_rounded_vowels_far_to_the_front_rounds_its_lips(engine):
+    """flite's Scottish awb: by the hedged value of the shape alone it was .94."""
+    talk = evaluation.talk("awb", lambda text: speech.flite(text, "awb"), HELD_OUT_ENGLISH)
+    assert scores.rounding(evaluation.heard(engine, talk.samples), talk.truth) > 0.95
