@@ -4,7 +4,7 @@
   which they are one or the other. The value of the shape hedges where a voice says [u] far to the
   front; this is a decision.
 - *jaw*: how far the jaw is open, by least squares. Lips close for [p b m] and [f v] by themselves
-  while the jaw goes on to the next vowel: its truth is the opening of the sounds around.
+  while the jaw moves to the next vowel: its truth is the opening of the sounds around.
 
 Both see what the last layer sees, so they cost the net two columns.
 """

@@ -129,7 +129,7 @@ def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
     assert change.mean() < 1.5
 
 
-def test_lips_close_by_themselves_while_the_chin_goes_on(
+def test_lips_close_by_themselves_and_the_chin_does_not_follow(
     drawn: DrawnMouth, pictures: list[Picture]
 ) -> None:
     shut, talking = (

@@ -193,7 +193,7 @@ def test_a_small_step_of_the_shape_is_a_small_step_of_the_picture(
 
 
 @pytest.mark.parametrize("lips", [{"press": 1.0}, {"tuck": 1.0, "open": 0.06}])
-def test_lips_close_by_themselves_while_the_chin_goes_on(landmarks, lips):
+def test_lips_close_by_themselves_and_the_chin_does_not_follow(landmarks, lips):
     """The jaw hung on the lips: at every [p] the chin snapped up."""
     face = face_frame(landmarks[0])
 
