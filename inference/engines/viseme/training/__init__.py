@@ -8,6 +8,7 @@ phonetics               from timed phonemes to the mouth
 augmentation, sounds    rooms, noise, music
 disturbances, opus      steps of level, bangs, calls
 fit, head               the fit of the net, and of its last layer alone
+added                   two outputs that are fitted after the others
 evaluation, robustness  voices and sentences it never heard; changes of level
 scores, report          the numbers, and docs/visemes.md
 """
