@@ -5,9 +5,11 @@ import io
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import OperationalError
 
 from avatars_app import asset_folders
 from avatars_app.management.commands.prepare_avatar import _Progress
+from avatars_app.models import Avatar
 
 
 class Terminal(io.StringIO):
@@ -39,3 +41,14 @@ def test_it_does_not_write_into_the_folder_of_another(avatars_dir, monkeypatch, 
     monkeypatch.setattr(asset_folders, "ignores_case", lambda: True)
     with pytest.raises(CommandError, match="case would share its folder with another avatar"):
         call_command("prepare_avatar", "--user-id", "case", str(tmp_path))
+
+
+def test_a_database_that_is_not_migrated_is_said(avatars_dir, monkeypatch, tmp_path) -> None:
+    def refuse(**_: object) -> None:
+        raise OperationalError("no such table: avatars_app_avatar")
+
+    monkeypatch.setattr(Avatar.objects, "filter", refuse)
+    with pytest.raises(
+        CommandError, match=r"\(no such table: avatars_app_avatar\): is it migrated"
+    ):
+        call_command("prepare_avatar", "--user-id", "one", str(tmp_path))

@@ -54,3 +54,12 @@ def test_a_database_of_before_is_moved_aside(tmp_path: Path) -> None:
     assert str(aside) in output
     assert tables(aside) == {"streaming_doorprocess"}
     assert "streaming_gatewayprocess" in tables(database)
+
+
+def test_what_is_no_database_is_said_in_one_sentence(tmp_path: Path) -> None:
+    database = tmp_path / "db.sqlite3"
+    database.write_bytes(b"no database" * 500)
+    process = migrate(database)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said == "CommandError: The database cannot be changed: file is not a database\n"

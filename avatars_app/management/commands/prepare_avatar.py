@@ -21,6 +21,7 @@ from avatars_app.preparation.limits import PreparationLimits
 from avatars_app.uploads import storage
 from inference.assets.names import NAME, NAME_RULE
 from inference.errors import PreparationError
+from inference.reachability import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,12 @@ class Command(BaseCommand):
         if options["job"] is not None:
             _Child(options["job"]).run()
         else:
-            self._by_hand(options["user_id"], options["source"])
+            try:
+                self._by_hand(options["user_id"], options["source"])
+            except DatabaseError as error:
+                raise CommandError(
+                    f"The database cannot be used ({in_one_line(error)}): is it migrated?"
+                ) from None
 
     def _by_hand(self, user_id: str, source: Path | None) -> None:
         if not NAME.fullmatch(user_id):

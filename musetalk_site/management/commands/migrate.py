@@ -20,7 +20,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
-from django.db import OperationalError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -33,6 +33,13 @@ _ASKS_AGAIN_S = 0.5
 
 class Command(migrate.Command):
     """Django's, with a lock."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Check and migrate; CommandError if the database does not let it."""
+        try:
+            return super().execute(*args, **options)
+        except (DatabaseError, OSError) as error:
+            raise CommandError(f"The database cannot be changed: {in_one_line(error)}") from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Wait for other migrations, then migrate."""
