@@ -27,7 +27,9 @@ _RISES = 1 / (np.array([CLOSED_RAMP[1], SPEAKING_RAMP[1]], np.float32) - _STARTS
 _OPEN, _WIDE, _ROUND, _PRESS, _JAW = (
     MouthShape._fields.index(name) for name in ("open", "wide", "round", "press", "jaw")
 )
-_LOWEST = np.zeros(SHAPES, np.float32)
+_SHAPE = [*range(SHAPES), JAW]
+"""The outputs that a `MouthShape` is made of, in its order."""
+_LOWEST = np.zeros(len(_SHAPE), np.float32)
 _LOWEST[_WIDE] = -1.0
 
 
@@ -40,16 +42,14 @@ def mouth_shapes(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 ``[..., 8]``, as `MouthShape`; exactly zero where nobody speaks.
     """
-    shapes = np.empty((*outputs.shape[:-1], len(MouthShape._fields)), np.float32)
-    np.maximum(outputs[..., :SHAPES], _LOWEST, out=shapes[..., :SHAPES])
-    np.maximum(outputs[..., JAW], 0, out=shapes[..., _JAW])
-    np.minimum(shapes, np.float32(1), out=shapes)
+    shapes = np.maximum(outputs[..., _SHAPE], _LOWEST)
     decided = _sigmoid(outputs[..., _DECISIONS])
+    rounded = shapes[..., _ROUND]
+    rounded += _ROUND_UNSAID
+    rounded *= decided[..., 2] * (1 / _ROUND_FULL)
+    np.minimum(shapes, np.float32(1), out=shapes)
     gates = _ramp(decided[..., :2])
     closed = gates[..., 0]
-    shapes[..., _ROUND] += np.float32(_ROUND_UNSAID)
-    shapes[..., _ROUND] *= decided[..., 2] * np.float32(1 / _ROUND_FULL)
-    np.minimum(shapes[..., _ROUND], np.float32(1), out=shapes[..., _ROUND])
     shapes[..., _OPEN] *= 1 - closed
     shapes[..., _JAW] -= shapes[..., _OPEN]
     np.maximum(shapes[..., _PRESS], closed, out=shapes[..., _PRESS])
