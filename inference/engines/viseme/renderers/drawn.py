@@ -48,7 +48,7 @@ _PARTING = 0.8
 """How much sooner than evenly the lips part. Of a narrow gap little is seen: lips are soft at their
 edges, and teeth fill it. Drawn evenly, a mouth 0.1 open reads as shut, and speech as mumbling; so,
 what a face tracker reads off the decoded picture grows evenly with the opening."""
-_ROUNDING = 0.5
+_ROUNDING = 0.36
 """How much less pursed lips part: the same gap looks larger in a narrow mouth."""
 _SIDE = 8.0
 """Over how much of the region's sides the movement of the cheeks fades, in canonical pixels."""
