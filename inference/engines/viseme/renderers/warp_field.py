@@ -55,6 +55,9 @@ _UPPER_POWER, _LOWER_POWER, _ROUND_FULLER = 1.0, 0.62, 0.16
 """Of the profiles of the lips: 1 is a parabola, less is fuller."""
 _OPEN_FULLER = 0.22
 """How much fuller the upper lip's is in an open mouth."""
+_EDGE_POWER, _EDGE_ROUND = 0.8, 1.5
+"""Of the lower lip's outer edge in rounded lips, and how soon it has that: it keeps its bow from
+corner to corner, and does not hang below the narrow opening like a bucket."""
 _ROUND_APART, _TUCK_APART = 0.3, 0.2
 """How much less than the mouth's width is open: rounded lips meet beside the opening."""
 _MEET = 0.15
@@ -184,6 +187,8 @@ def _travel(
     left, right = face.left * apart, face.right * apart
     arch = _dome(source_x, left, right, _UPPER_POWER - fuller - _OPEN_FULLER * shape.open)
     dome = _dome(source_x, left, right, _LOWER_POWER - fuller)
+    edge = _dome(source_x, face.left, face.right, _EDGE_POWER)
+    edge = dome + (edge - dome) * min(_EDGE_ROUND * shape.round, 1.0)
     upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
     upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
     drop = _CORNER_DROP * (1 - _ROUND_CORNERS * shape.round) * gap
@@ -191,13 +196,15 @@ def _travel(
     lips = (hang + _unbent(face, shape, source_x, lip_line)) * _beside(face, source_x)
     rise, sink = upper_share * gap * arch, (1 - upper_share) * gap * dome
     opening = rise + sink
-    thick = (_POUT * shape.round - _PRESS * shape.press) * dome
+    pout = _POUT * shape.round
+    thick = (pout - _PRESS * shape.press) * dome
 
     travel = np.zeros((7, *source_x.shape), np.float32)
     travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + SHUT_TRAVEL[0] * own_gap
     travel[2] = lips - rise + SHUT_TRAVEL[1] * own_gap
     travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
-    travel[4] = lips + _OUTER_LOWER_SHARE * sink + thick + SHUT_TRAVEL[3] * own_gap
+    travel[4] = lips + SHUT_TRAVEL[3] * own_gap - _PRESS * shape.press * dome
+    travel[4] += (_OUTER_LOWER_SHARE * (1 - upper_share) * gap + pout * (1 - shape.open)) * edge
     travel[4] -= 0.03 * shape.tuck * dome
     jaw = _JAW_SHARE * _jaw_drop(shape, gap) - SHUT_JAW * float(own_gap.max())
     travel[5] = jaw * _fade(COLUMN_X / REACH)

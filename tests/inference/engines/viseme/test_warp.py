@@ -359,6 +359,29 @@ def thin_lips(landmarks) -> FaceFrame:
     )
 
 
+def lower_lip(points: np.ndarray, shape: MouthShape) -> tuple[np.ndarray, float]:
+    """How thick the lower lip is over `COLUMN_X`, and half of the opening's width."""
+    face = face_frame(points)
+    assert face is not None
+    field = warp_field(face, shape)
+    rows = np.linspace(*face.y_range, ROWS)
+    edge = np.empty(COLUMNS)
+    for column, x in enumerate(COLUMN_X):
+        across, down = field.table[:, column, 0], field.table[:, column, 1]
+        source = np.interp(x + across, COLUMN_X, face.outer_lower)
+        edge[column] = np.interp(0, rows + down - source, rows)
+    return edge - field.lower, float(COLUMN_X[field.lower - field.upper > 0.02].max())
+
+
+@pytest.mark.parametrize(("opening", "rounding"), [(0.68, 0.86), (0.6, 1.0), (0.5, 0.7)])
+def test_the_lower_lip_of_rounded_open_lips_is_no_bucket(landmarks, opening, rounding):
+    usual, _ = lower_lip(landmarks[0], MouthShape(open=opening))
+    lip, half = lower_lip(landmarks[0], MouthShape(open=opening, round=rounding))
+    middle, beside = np.interp([0, 1.2 * half], COLUMN_X, lip)
+    assert middle < 1.15 * usual[COLUMNS // 2]
+    assert beside > 0.6 * middle, "it runs on beside the opening"
+
+
 def test_the_sides_of_an_opening_have_no_stairs(thin_lips):
     """Distances from its edge are straight across it, so it is as soft where it is steep."""
     field = warp_field(thin_lips, MouthShape(open=0.95))
