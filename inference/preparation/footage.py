@@ -180,7 +180,10 @@ def _open(path: Path) -> av.container.InputContainer:
 
 
 def _main_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """Return the video that a player would show; a cover is none."""
+    """Return the video that a player would show; a cover is none.
+
+    Its colors are named where its format leaves that to who knows it.
+    """
     streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
     if not streams:
         raise PreparationError(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
@@ -51,6 +52,19 @@ def takes_no_writes(error: BaseException) -> bool:
     if isinstance(error, OutOfMemoryError | ReadOnlyError):
         return True
     return isinstance(error, ResponseError) and str(error).startswith("MISCONF")
+
+
+def probe(client: Any, prefix: str) -> Any:
+    """Ask a server for what a ping does not: one that is full, or a replica, keeps nothing.
+
+    Args:
+        client: Of the client library.
+        prefix: Of the caller's keys.
+
+    Returns:
+        What is to be awaited; it raises if the server cannot be reached, or takes no writes.
+    """
+    return client.set(f"{prefix}:probe", "", px=1_000)
 
 
 def pauses() -> Iterator[float]:

@@ -38,6 +38,7 @@ from musetalk_site.redis.availability import (
     LayerUnavailable,
     availability,
     pauses,
+    probe,
     reason_of,
     takes_no_writes,
 )
@@ -349,8 +350,7 @@ class RedisClaimLayer(RedisChannelLayer):  # type: ignore[misc]  # as above
             with contextlib.suppress(OSError, RedisError):
                 async with asyncio.timeout(CALL_WITHIN_S):
                     for index in range(self.ring_size):
-                        # A server that is full, or a replica, answers, but keeps no claim.
-                        await self.connection(index).set(f"{self.prefix}:probe", "", px=1_000)
+                        await probe(self.connection(index), self.prefix)
                 availability.found(self)
                 return
 

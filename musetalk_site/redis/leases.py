@@ -18,7 +18,7 @@ from typing import Any
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
-from musetalk_site.redis.availability import CALL_WITHIN_S, availability, reason_of
+from musetalk_site.redis.availability import CALL_WITHIN_S, availability, probe, reason_of
 
 LEASE_S = 30.0
 RENEW_EVERY_S = 10.0
@@ -124,7 +124,7 @@ class RedisLeases:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            if self._is_lost and await self._ask(self._probe()) is None:
+            if self._is_lost and await self._ask(probe(self._client, KEY_PREFIX)) is None:
                 continue
             for member, holders in list(self._held.items()):
                 await self._renew_one(member, holders)
@@ -135,10 +135,6 @@ class RedisLeases:
         renewed = await self._ask(self._renew(self._keys(member, holders), self._arguments(member)))
         if renewed == 0 and self._held.get(member) is holders:
             del self._held[member]  # another process has it
-
-    def _probe(self) -> Any:
-        """A call that fails where the server cannot be reached, and where it keeps nothing."""
-        return self._client.set(f"{KEY_PREFIX}:probe", "", px=1_000)
 
     async def _ask(self, call: Any) -> int | None:
         """The server's answer; None if there is none."""

@@ -28,6 +28,11 @@ class MouthShape(NamedTuple):
     tongue: float = 0.0
     jaw: float = 0.0
 
+    @property
+    def jaw_opening(self) -> float:
+        """How far the jaw is open, 0..1 as ``open``."""
+        return min(max(self.open + self.jaw, 0.0), 1.0)
+
     def scaled(self, strength: float) -> "MouthShape":
         return MouthShape(*(value * strength for value in self))
 

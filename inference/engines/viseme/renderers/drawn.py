@@ -136,8 +136,9 @@ class DrawnMouth:
 
         None if the shape is the closed mouth that the picture shows already.
         """
-        jaw = _jaw_opening(shape)
-        shape = shape._replace(open=_drawn_opening(shape))
+        opening = _drawn_opening(shape)
+        jaw = _drawn_jaw(shape, opening)
+        shape = shape._replace(open=opening)
         strength = _strength(shape)
         if strength < _UNSEEN:
             return None
@@ -255,10 +256,14 @@ def _strength(shape: MouthShape) -> float:
     )
 
 
-def _jaw_opening(shape: MouthShape) -> float:
-    """How open the jaw is drawn, 0..1: as far as the lips, but where they move by themselves."""
-    opening = min(max(shape.open + shape.jaw, 0.0), 1.0)
-    return max(_drawn_opening(shape) + _parted(opening) - _parted(shape.open), 0.0)
+def _drawn_jaw(shape: MouthShape, opening: float) -> float:
+    """How open the jaw is drawn, 0..1: as far as the lips, but where they move by themselves.
+
+    Args:
+        shape: The mouth's.
+        opening: How open the lips are drawn.
+    """
+    return max(opening + _parted(shape.jaw_opening) - _parted(shape.open), 0.0)
 
 
 def _parted(opening: float) -> float:

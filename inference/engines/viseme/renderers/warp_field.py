@@ -161,8 +161,7 @@ def _opened(opening: float) -> float:
 
 def _jaw_drop(shape: MouthShape, gap: float) -> float:
     """How far the jaw opens, in mouth widths; ``gap``: that of the lips."""
-    opening = min(max(shape.open + shape.jaw, 0.0), 1.0)
-    return max(gap + _opened(opening) - _opened(shape.open), 0.0)
+    return max(gap + _opened(shape.jaw_opening) - _opened(shape.open), 0.0)
 
 
 def _travel(
@@ -194,18 +193,18 @@ def _travel(
     drop = _CORNER_DROP * (1 - _ROUND_CORNERS * shape.round) * gap
     hang = drop - _CORNER_LIFT * shape.wide
     lips = (hang + _unbent(face, shape, source_x, lip_line)) * _beside(face, source_x)
-    rise, sink = upper_share * gap * arch, (1 - upper_share) * gap * dome
+    deepest = (1 - upper_share) * gap
+    rise, sink = upper_share * gap * arch, deepest * dome
     opening = rise + sink
-    pout = _POUT * shape.round
-    thick = (pout - _PRESS * shape.press) * dome
+    pout, press = _POUT * shape.round, _PRESS * shape.press
 
     travel = np.zeros((7, *source_x.shape), np.float32)
-    travel[1] = lips - _OUTER_UPPER_SHARE * rise - thick + SHUT_TRAVEL[0] * own_gap
+    travel[1] = lips - _OUTER_UPPER_SHARE * rise - (pout - press) * dome
+    travel[1] += SHUT_TRAVEL[0] * own_gap
     travel[2] = lips - rise + SHUT_TRAVEL[1] * own_gap
     travel[3] = lips + sink + SHUT_TRAVEL[2] * own_gap
-    travel[4] = lips + SHUT_TRAVEL[3] * own_gap - _PRESS * shape.press * dome
-    travel[4] += (_OUTER_LOWER_SHARE * (1 - upper_share) * gap + pout * (1 - shape.open)) * edge
-    travel[4] -= 0.03 * shape.tuck * dome
+    travel[4] = lips + (_OUTER_LOWER_SHARE * deepest + pout * (1 - shape.open)) * edge
+    travel[4] += SHUT_TRAVEL[3] * own_gap - (press + 0.03 * shape.tuck) * dome
     jaw = _JAW_SHARE * _jaw_drop(shape, gap) - SHUT_JAW * float(own_gap.max())
     travel[5] = jaw * _fade(COLUMN_X / REACH)
     return travel, opening

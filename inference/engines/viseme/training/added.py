@@ -36,9 +36,7 @@ def add(path: Path, corpora: list[Corpus]) -> None:
     """Fit both outputs to ``corpora`` and write them into the weights at ``path``."""
     trained = net.Net(path)
     hidden, shapes, speaking = head.seen(trained, corpora)
-    scale = hidden.std(0) + 1e-3
-    scale[-1] = 1.0
-    scaled = hidden / scale
+    scaled, scale = head.evened(hidden)
     is_rounded = shapes[:, _ROUND] > _ROUNDED
     is_either = is_rounded | (shapes[:, _WIDE] > _SPREAD)
     counts = np.where(speaking > 0, 1.0, head.UNSPOKEN_WEIGHT)

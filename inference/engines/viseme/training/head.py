@@ -41,9 +41,7 @@ def refit(start: Path, corpora: list[Corpus], path: Path) -> None:
     last = len(net.CONVOLUTIONS) + 1
     names = f"kernel_{last}", f"bias_{last}"
     weights = np.vstack([arrays[names[0]], arrays[names[1]][None]]).astype(np.float64)
-    scale = hidden.std(0) + 1e-3
-    scale[-1] = 1.0
-    scaled = hidden / scale
+    scaled, scale = evened(hidden)
     before = hidden @ weights
 
     is_closed = shapes[:, _PRESS] > 0.5
@@ -73,6 +71,13 @@ def seen(
         np.concatenate([corpus.shapes[_LEAD_FRAMES:] for corpus in corpora]),
         np.concatenate([corpus.speaking[_LEAD_FRAMES:] for corpus in corpora]),
     )
+
+
+def evened(hidden: Matrix) -> tuple[Matrix, Matrix]:
+    """Return inputs of about the same size, and by what each was divided; the last is a one."""
+    scale = hidden.std(0) + 1e-3
+    scale[-1] = 1.0
+    return hidden / scale, scale
 
 
 def _hidden(trained: net.Net, corpus: Corpus) -> Matrix:
