@@ -135,15 +135,20 @@ class _Utterance:
         return next((chunk for chunk in self.chunks if chunk.end > position), None)
 
     def samples(self, begin: int, end: int) -> NDArray[np.int16]:
-        """Return samples at positions ``begin`` to ``end``, zeros where there are none."""
-        window = np.zeros(end - begin, np.int16)
+        """Return samples at positions ``begin`` to ``end``, zeros where there are none.
+
+        Bytes are copied, not arrays: numpy lets go of the GIL for that, and the event loop, which
+        takes a window for each frame, then waits milliseconds for the pools to give it back.
+        """
         first, last = max(begin, self.start), min(end, self.end)
-        if first < last:
-            # A copy: as long as there is a view, the bytearray cannot grow.
-            window[first - begin : last - begin] = np.frombuffer(
-                self.pcm, "<i2", last - first, (first - self.start) * BYTES_PER_SAMPLE
-            )
-        return window
+        if first >= last:
+            return np.zeros(end - begin, np.int16)
+        offset = (first - self.start) * BYTES_PER_SAMPLE
+        pcm: bytes | bytearray = self.pcm[offset : offset + (last - first) * BYTES_PER_SAMPLE]
+        if last - first < end - begin:
+            lead, rest = first - begin, end - last
+            pcm = b"".join((bytes(lead * BYTES_PER_SAMPLE), pcm, bytes(rest * BYTES_PER_SAMPLE)))
+        return np.frombuffer(pcm, "<i2")
 
 
 class SpeechQueue:

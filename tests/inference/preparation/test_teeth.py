@@ -180,9 +180,9 @@ def test_drawn_teeth_beside_them_are_as_light(laughing):
     texture = teeth_of(with_teeth(rgb, landmarks), landmarks)
     assert texture is not None
     own = OwnTeeth.of(texture.astype(np.float32))
-    drawn = upper_teeth()
-    both = (own.texture[..., 3] > 0.9) & (drawn[..., 1] > 0.9)
-    lights = own.texture[..., 0][both].mean(), own.color[0] * drawn[..., 0][both].mean()
+    shade, opacity = upper_teeth()
+    both = (own.texture[..., 3] > 0.9) & (opacity > 0.9)
+    lights = own.texture[..., 0][both].mean(), own.color[0] * shade[both].mean()
     assert lights[1] == pytest.approx(lights[0], rel=0.08)
 
 

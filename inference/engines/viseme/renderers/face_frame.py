@@ -42,33 +42,51 @@ class FaceFrame:
     """One face.
 
     ``to_picture``: affine map, float32 ``[2, 3]``, from face coordinates to pixels; ``unit``:
-    pixels in 1. The curves are float32 ``[COLUMNS]`` over `COLUMN_X`: ``top`` above which nothing
-    moves, the four edges of the lips (outside the corners all four are the corners' height), the
-    ``jaw`` and the ``bottom`` below which nothing moves. ``gap_around``: the opening between the
-    lips, reaching beyond the corners. ``left``, ``right``: x of the corners.
+    pixels in 1; ``left``, ``right``: x of the corners. ``curves``: float32 ``[8, COLUMNS]`` over
+    `COLUMN_X`: seven lines, downwards (above the first one nothing moves, the four edges of the
+    lips, which outside the corners are all at the corners' height, the jaw, below the last one
+    nothing moves), and the opening between the lips, reaching beyond the corners.
     """
 
     to_picture: Floats
     unit: float
     left: float
     right: float
-    top: Floats
-    outer_upper: Floats
-    inner_upper: Floats
-    inner_lower: Floats
-    outer_lower: Floats
-    jaw: Floats
-    bottom: Floats
-    gap_around: Floats
+    curves: Floats
 
     @property
-    def gap(self) -> Floats:
-        """The opening between the lips, float32 ``[COLUMNS]``."""
-        return self.inner_lower - self.inner_upper
+    def outer_upper(self) -> Floats:
+        """The upper lip's outer edge, float32 ``[COLUMNS]``."""
+        return self._curve(1)
+
+    @property
+    def inner_upper(self) -> Floats:
+        """The upper lip's inner edge, likewise."""
+        return self._curve(2)
+
+    @property
+    def inner_lower(self) -> Floats:
+        """The lower lip's inner edge, likewise."""
+        return self._curve(3)
+
+    @property
+    def outer_lower(self) -> Floats:
+        """The lower lip's outer edge, likewise."""
+        return self._curve(4)
+
+    @property
+    def jaw(self) -> Floats:
+        """The jaw line, likewise."""
+        return self._curve(5)
+
+    def _curve(self, number: int) -> Floats:
+        curve: Floats = self.curves[number]
+        return curve
 
     @property
     def y_range(self) -> tuple[float, float]:
-        return float(self.top.min()), float(self.bottom.max())
+        """From where to where anything moves."""
+        return float(self.curves[0].min()), float(self.curves[6].max())
 
 
 def face_frame(landmarks: Floats) -> FaceFrame | None:
@@ -100,14 +118,19 @@ def face_frame(landmarks: Floats) -> FaceFrame | None:
         unit=unit,
         left=float(left_corner[0]),
         right=float(right_corner[0]),
-        top=top.astype(np.float32),
-        outer_upper=outer_upper,
-        inner_upper=inner_upper,
-        inner_lower=inner_lower,
-        outer_lower=outer_lower,
-        jaw=jaw.astype(np.float32),
-        bottom=np.full(COLUMNS, jaw.max() + _NECK, np.float32),
-        gap_around=_widened(inner_lower - inner_upper),
+        curves=np.stack(
+            [
+                top,
+                outer_upper,
+                inner_upper,
+                inner_lower,
+                outer_lower,
+                jaw,
+                np.full(COLUMNS, jaw.max() + _NECK),
+                _widened(inner_lower - inner_upper),
+            ],
+            dtype=np.float32,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ and where nothing moves the pixels stay what they were, bit for bit.
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ from inference.errors import AvatarInvalid
 from inference.media.compositor import planes_of
 from inference.media.types import Patch, Picture
 
+Affine = NDArray[np.float64]
+"""An affine map, ``[2, 3]``."""
+
 _LANDMARKS = 468
 _FACES_KEPT = 1_024
 _EYE_CORNERS = (33, 263)
@@ -65,6 +69,10 @@ class _Face:
     height: int
     grid: tuple[Floats, Floats]
     """Picture coordinates of the patch's luma samples: x ``[1, width]``, y ``[height, 1]``."""
+    to_face: Affine
+    """From the patch's pixels to face coordinates."""
+    to_table: Affine
+    """From the patch's pixels to row and column of a `WarpField`."""
 
 
 class WarpedMouth:
@@ -83,6 +91,7 @@ class WarpedMouth:
         self._teeth = teeth
         self._faces: OrderedDict[tuple[str, int], _Face | None] = OrderedDict()
         self._lock = threading.Lock()
+        self._places = lru_cache(_FACES_KEPT)(self._find_place)
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest) -> "WarpedMouth":
@@ -126,6 +135,9 @@ class WarpedMouth:
 
     def place(self, clip: str, index: int) -> FacePlace | None:
         """Where the upper face is in frame ``index`` of ``clip``; None if it shows no face."""
+        return self._places(clip, index)
+
+    def _find_place(self, clip: str, index: int) -> FacePlace | None:
         if clip not in self._landmarks:
             return None
         landmarks = np.asarray(self._landmarks[clip][index], np.float32)
@@ -163,6 +175,7 @@ class WarpedMouth:
         if box is None:
             return None
         left, top, right, bottom = box
+        to_face = _to_face(frame, left, top)
         return _Face(
             frame=frame,
             tint=with_own_teeth(Tint.of_picture(picture, landmarks, frame.unit), self._teeth),
@@ -174,6 +187,8 @@ class WarpedMouth:
                 np.arange(left, right, dtype=np.float32)[None],
                 np.arange(top, bottom, dtype=np.float32)[:, None],
             ),
+            to_face=to_face,
+            to_table=_to_table(frame) @ np.vstack([to_face, [0, 0, 1]]),
         )
 
 
@@ -213,18 +228,20 @@ def _size(picture: Picture) -> tuple[int, int]:
 def _warp(
     face: _Face, field: WarpField, picture: Picture
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    to_picture = face.frame.to_picture
-    in_table = np.asarray(field.table[..., :2] @ to_picture[:, :2].T, np.float32)
-    from_patch = _to_table(field) @ _square(_to_face(face, face.x, face.y))
     size = (face.width, face.height)
-    move = _resample(in_table, from_patch, size)
+    x, y = (
+        _resample(field.across * by_across + field.down * by_down, face.to_table, size)
+        for by_across, by_down in face.frame.to_picture[:, :2]
+    )
     columns, rows = face.grid
-    y_plane, u_plane, v_plane = planes_of(picture)
     # Chroma samples lie between the luma samples of their 2x2 block: same movement, half the size.
-    half = _half_size(move) / 2
-    half_x, half_y = half[..., 0] + columns[:, ::2] / 2, half[..., 1] + rows[::2] / 2
+    half_x = (_half_size(x) + columns[:, ::2]) / 2
+    half_y = (_half_size(y) + rows[::2]) / 2
+    x += columns
+    y += rows
+    y_plane, u_plane, v_plane = planes_of(picture)
     return (
-        _remap(y_plane, move[..., 0] + columns, move[..., 1] + rows, cv2.INTER_CUBIC),
+        _remap(y_plane, x, y, cv2.INTER_CUBIC),
         _remap(u_plane, half_x, half_y, cv2.INTER_LINEAR),
         _remap(v_plane, half_x, half_y, cv2.INTER_LINEAR),
     )
@@ -246,15 +263,15 @@ def _paint(
     if box is None:
         return
     left, top, right, bottom = box
-    to_face = _to_face(face, face.x + left, face.y + top)
-    edges = _resample(
-        np.ascontiguousarray(field.table[..., 2:]),
-        _to_table(field) @ _square(to_face),
-        (right - left, bottom - top),
+    to_table, size = _from(left, top, face.to_table), (right - left, bottom - top)
+    below, above, apart = (
+        _resample(plane, to_table, size)
+        for plane in (field.below_upper, field.above_lower, field.seam)
     )
-    below, above, apart = edges[..., 0], edges[..., 1], edges[..., 2]
     opacity = _opacity(below, above, apart, frame.unit) * np.float32(field.awake)
-    place = Placement(to_face, below, above)
+    if not opacity.any():
+        return
+    place = Placement(_from(left, top, face.to_face), below, above)
     middle = COLUMNS // 2
     painted = paint_interior(
         place,
@@ -266,10 +283,10 @@ def _paint(
     )
     whole = (slice(top, bottom), slice(left, right))
     half = (slice(top // 2, bottom // 2), slice(left // 2, right // 2))
-    _blend(planes[0], whole, painted[..., 0], opacity)
-    chroma, opacity = _half_size(painted[..., 1:]), _half_size(opacity)
-    _blend(planes[1], half, chroma[..., 0], opacity)
-    _blend(planes[2], half, chroma[..., 1], opacity)
+    _blend(planes[0], whole, painted[0], opacity)
+    opacity = _half_size(opacity)
+    for plane, chroma in zip(planes[1:], painted[1:], strict=True):
+        _blend(plane, half, _half_size(chroma), opacity)
 
 
 def _opacity(below: Floats, above: Floats, apart: Floats, unit: float) -> Floats:
@@ -289,28 +306,31 @@ def _blend(
     plane[where] = np.rint(np.clip(under + (painted - under) * opacity, 0, 255)).astype(np.uint8)
 
 
-def _to_face(face: _Face, x: int, y: int) -> NDArray[np.float64]:
-    """Return the affine map ``[2, 3]`` to face coordinates from pixels counted from ``x, y``."""
-    to_picture = face.frame.to_picture.astype(np.float64)
+def _to_face(frame: FaceFrame, x: int, y: int) -> Affine:
+    """Return the map to face coordinates from pixels counted from ``x, y``."""
+    to_picture = frame.to_picture.astype(np.float64)
     to_picture[:, 2] -= (x, y)
     return np.asarray(cv2.invertAffineTransform(to_picture), np.float64)
 
 
-def _to_table(field: WarpField) -> NDArray[np.float64]:
-    """Return the affine map ``[2, 3]`` from face coordinates to the warp table's."""
-    across = (COLUMNS - 1) / (2 * REACH)
-    down = (ROWS - 1) / (field.y_high - field.y_low)
-    return np.array([[across, 0, REACH * across], [0, down, -field.y_low * down]])
+def _to_table(frame: FaceFrame) -> Affine:
+    """Return the map from face coordinates to column and row of a `WarpField`."""
+    low, high = frame.y_range
+    across, down = (COLUMNS - 1) / (2 * REACH), (ROWS - 1) / (high - low)
+    return np.array([[across, 0, REACH * across], [0, down, -low * down]])
 
 
-def _square(affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.vstack([affine, [0, 0, 1]])
+def _from(x: int, y: int, affine: Affine) -> Affine:
+    """Return an affine map of pixels for pixels that are counted from ``x, y``."""
+    moved = affine.copy()
+    moved[:, 2] += affine[:, 0] * x + affine[:, 1] * y
+    return moved
 
 
-def _resample(table: Floats, from_pixels: NDArray[np.float64], size: tuple[int, int]) -> Floats:
+def _resample(plane: Floats, from_pixels: Affine, size: tuple[int, int]) -> Floats:
     return np.asarray(
         cv2.warpAffine(
-            table,
+            plane,
             from_pixels,
             size,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

@@ -30,6 +30,7 @@ from inference.engines.viseme.renderers.face_frame import (
 from inference.engines.viseme.shape import MouthShape
 
 ROWS = 128
+_ROW_NUMBERS = np.arange(ROWS, dtype=np.float32)[:, None]
 
 # All in mouth widths, for a parameter of 1.
 _OPEN_GAP = 0.47
@@ -80,16 +81,18 @@ _EPSILON = 1e-3
 class WarpField(NamedTuple):
     """The warp of one face to one shape, in face coordinates.
 
-    ``table``: float32 ``[ROWS, COLUMNS, 5]``: displacement x, y from a point to its source, the
-    distances, straight across, below the upper lip's edge and above the lower lip's edge, and 0..1
-    how much of a seam there is where lips that the source shows apart were shut. ``upper``,
-    ``lower``: the lips' inner edges over `COLUMN_X`. ``awake``: 0 the source's own mouth shows, 1
-    only the shape's does.
+    Float32 ``[ROWS, COLUMNS]`` each: ``across`` and ``down``, the displacement from a point to its
+    source; ``below_upper`` and ``above_lower``, its distances, straight across, from the lips'
+    edges; ``seam``, 0..1, how much of a seam there is where lips that the source shows apart were
+    shut. The rows reach evenly over `FaceFrame.y_range`. ``upper``, ``lower``: the lips' inner
+    edges over `COLUMN_X`. ``awake``: 0 the source's own mouth shows, 1 only the shape's does.
     """
 
-    table: Floats
-    y_low: float
-    y_high: float
+    across: Floats
+    down: Floats
+    below_upper: Floats
+    above_lower: Floats
+    seam: Floats
     upper: Floats
     lower: Floats
     awake: float
@@ -112,22 +115,8 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     # Columns of the target, and the columns of the source they come from at the mouth's height.
     squeeze = COLUMN_X * (1 / width - 1) * _fade(COLUMN_X / _SQUEEZE_REACH)
     source_x = COLUMN_X + squeeze
-    knots = _at(
-        source_x,
-        np.stack(
-            [
-                face.top,
-                face.outer_upper,
-                face.inner_upper,
-                face.inner_lower,
-                face.outer_lower,
-                face.jaw,
-                face.bottom,
-                face.gap_around,
-            ]
-        ),
-    )
-    knots, around = knots[:7], knots[7]
+    curves = _at(source_x, face.curves)
+    knots, around = curves[:7], curves[7]
     own_gap = (knots[3] - knots[2]) * awake
     travel, opening = _travel(face, shape, source_x, own_gap, (knots[2] + knots[3]) / 2)
     target = knots + travel
@@ -136,10 +125,15 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     _close_over(knots, np.maximum(around * awake, own_gap))
     seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
     y_low, y_high = face.y_range
+    rows = y_low + (y_high - y_low) / (ROWS - 1) * _ROW_NUMBERS
+    fade = _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
+    upper, lower = _across(target[2:4])
     return WarpField(
-        table=_table(target, knots - target, squeeze, seam, y_low, y_high),
-        y_low=y_low,
-        y_high=y_high,
+        across=squeeze * fade,
+        down=_down(rows, target, knots - target),
+        below_upper=rows * upper - target[2] * upper,
+        above_lower=target[3] * lower - rows * lower,
+        seam=np.tile(seam, (ROWS, 1)),
         upper=target[2],
         lower=target[3],
         awake=awake,
@@ -184,9 +178,10 @@ def _travel(
     apart = 1 - _ROUND_APART * shape.round - _TUCK_APART * shape.tuck
     apart -= _MEET * (1 - max(shape.wide, 0.0)) * (1 - shape.round)
     left, right = face.left * apart, face.right * apart
-    arch = _dome(source_x, left, right, _UPPER_POWER - fuller - _OPEN_FULLER * shape.open)
-    dome = _dome(source_x, left, right, _LOWER_POWER - fuller)
-    edge = _dome(source_x, face.left, face.right, _EDGE_POWER)
+    profile = _parabola(source_x, left, right)
+    arch = profile ** (_UPPER_POWER - fuller - _OPEN_FULLER * shape.open)
+    dome = profile ** (_LOWER_POWER - fuller)
+    edge = _parabola(source_x, face.left, face.right) ** _EDGE_POWER
     edge = dome + (edge - dome) * min(_EDGE_ROUND * shape.round, 1.0)
     upper_share = _UPPER_SHARE + _ROUND_RISE * shape.round
     upper_share += (0.75 - upper_share) * shape.tuck * (1 - shape.open)
@@ -262,43 +257,30 @@ def _beside(face: FaceFrame, source_x: Floats) -> Floats:
     return _fade(np.maximum(out, 0) / (REACH - max(face.right, -face.left)))
 
 
-def _table(
-    target: Floats, back: Floats, squeeze: Floats, seam: Floats, y_low: float, y_high: float
-) -> Floats:
-    """Return the table of `WarpField`.
+def _down(rows: Floats, target: Floats, back: Floats) -> Floats:
+    """How far down from each point its source is, ``[ROWS, COLUMNS]``.
 
     Args:
+        rows: The heights of the points, ``[ROWS, 1]``.
         target: Where the lines of the face are, ``[7, COLUMNS]``.
-        back: What a point on them has to add to find its source, likewise.
-        squeeze: How far sideways that is at the mouth's height, ``[COLUMNS]``.
-        seam: How much of a seam there is, 0..1, ``[COLUMNS]``.
-        y_low: The first row.
-        y_high: The last row.
+        back: How far down from there their sources are, likewise.
     """
-    rows = np.linspace(y_low, y_high, ROWS, dtype=np.float32)[:, None]
-    table = np.empty((ROWS, COLUMNS, 5), np.float32)
-    table[..., 0] = squeeze * _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
-    vertical = np.broadcast_to(back[0], (ROWS, COLUMNS)).copy()
+    down = np.tile(back[0], (ROWS, 1))
     # Where two lines meet, what is between them passes within a row: less would hop from one row to
     # the next as they move.
-    least = (y_high - y_low) / (ROWS - 1)
+    least = rows[1, 0] - rows[0, 0]
     span = np.maximum(target[1:] - target[:-1], least)
     per_row, start = 1 / span, (target[1:] + target[:-1] - span) / 2
     steps = back[1:] - back[:-1]
     slope, least_step, most_step = per_row * steps, np.minimum(steps, 0), np.maximum(steps, 0)
-    ahead, ramp = start * slope, np.empty((ROWS, COLUMNS), np.float32)
+    ahead, ramp = start * slope, np.empty_like(down)
     for k in range(6):
         np.multiply(rows, slope[k], out=ramp)
         ramp -= ahead[k]
         np.maximum(ramp, least_step[k], out=ramp)
         np.minimum(ramp, most_step[k], out=ramp)
-        vertical += ramp
-    table[..., 1] = vertical
-    upper, lower = _across(target[2:4])
-    table[..., 2] = rows * upper - target[2] * upper
-    table[..., 3] = target[3] * lower - rows * lower
-    table[..., 4] = seam
-    return table
+        down += ramp
+    return down
 
 
 def _across(edges: Floats) -> Floats:
@@ -328,10 +310,10 @@ def _fade(t: Floats) -> Floats:
     return np.asarray(np.square(1 - np.square(np.clip(t, -1, 1))), np.float32)
 
 
-def _dome(x: Floats, left: float, right: float, power: float) -> Floats:
-    """Return the opening's profile: 1 in the middle of the mouth, 0 at its corners and outside."""
+def _parabola(x: Floats, left: float, right: float) -> Floats:
+    """Return 1 in the middle of the mouth, and 0 at its corners and outside."""
     across = np.where(x < 0, x / left, x / right)
-    return np.asarray(np.clip(1 - np.square(across), 0, 1) ** power, np.float32)
+    return np.asarray(np.maximum(1 - np.square(across), 0), np.float32)
 
 
 def _at(x: Floats, curves: Floats) -> Floats:

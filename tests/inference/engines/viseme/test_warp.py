@@ -199,7 +199,7 @@ def test_lips_close_by_themselves_and_the_chin_does_not_follow(landmarks, lips):
 
     def moved(shape: MouthShape) -> np.ndarray:
         """How far what is on each row of the middle column has come down."""
-        return -warp_field(face, shape).table[:, COLUMNS // 2, 1]
+        return -warp_field(face, shape).down[:, COLUMNS // 2]
 
     rows = np.linspace(*face.y_range, ROWS)
     chin = int(np.abs(rows - face.jaw[COLUMNS // 2] - 0.05).argmin())
@@ -349,14 +349,9 @@ def thin_lips(landmarks) -> FaceFrame:
     assert frame is not None
     profile = np.clip(1 - (COLUMN_X / frame.right) ** 2, 0, 1).astype(np.float32)
     line = np.zeros_like(profile)
-    return replace(
-        frame,
-        left=-frame.right,
-        outer_upper=-0.10 * profile,
-        inner_upper=line,
-        inner_lower=line,
-        outer_lower=0.12 * profile,
-    )
+    curves = frame.curves.copy()
+    curves[1:5] = -0.10 * profile, line, line, 0.12 * profile
+    return replace(frame, left=-frame.right, curves=curves)
 
 
 def lower_lip(points: np.ndarray, shape: MouthShape) -> tuple[np.ndarray, float]:
@@ -367,7 +362,7 @@ def lower_lip(points: np.ndarray, shape: MouthShape) -> tuple[np.ndarray, float]
     rows = np.linspace(*face.y_range, ROWS)
     edge = np.empty(COLUMNS)
     for column, x in enumerate(COLUMN_X):
-        across, down = field.table[:, column, 0], field.table[:, column, 1]
+        across, down = field.across[:, column], field.down[:, column]
         source = np.interp(x + across, COLUMN_X, face.outer_lower)
         edge[column] = np.interp(0, rows + down - source, rows)
     return edge - field.lower, float(COLUMN_X[field.lower - field.upper > 0.02].max())
@@ -386,8 +381,9 @@ def test_the_sides_of_an_opening_have_no_stairs(thin_lips):
     """Distances from its edge are straight across it, so it is as soft where it is steep."""
     field = warp_field(thin_lips, MouthShape(open=0.95))
 
-    inside = np.minimum(field.table[..., 2], field.table[..., 3])
-    step = (field.y_high - field.y_low) / (len(inside) - 1), COLUMN_X[1] - COLUMN_X[0]
+    inside = np.minimum(field.below_upper, field.above_lower)
+    low, high = thin_lips.y_range
+    step = (high - low) / (len(inside) - 1), COLUMN_X[1] - COLUMN_X[0]
     steepness = np.hypot(*np.gradient(inside, *step))
     assert steepness[np.abs(inside) < 0.03].max() < 1.4
 
@@ -397,8 +393,9 @@ def test_lips_run_round_the_opening(thin_lips, shape):
     """Beside an open mouth there is lip, as above and below it, and not at once the cheek."""
     field = warp_field(thin_lips, shape)
 
-    y = np.linspace(field.y_low, field.y_high, len(field.table))[:, None]
-    source_x, source_y = COLUMN_X + field.table[..., 0], y + field.table[..., 1]
+    low, high = thin_lips.y_range
+    y = np.linspace(low, high, len(field.down))[:, None]
+    source_x, source_y = COLUMN_X + field.across, y + field.down
     top, bottom = (
         np.interp(source_x, COLUMN_X, edge)
         for edge in (thin_lips.outer_upper, thin_lips.outer_lower)
@@ -451,7 +448,7 @@ def test_teeth_between_parted_lips_are_light_in_the_middle_and_dark_in_the_corne
 
     painted = paint_interior(
         place, MouthShape(open=0.25, wide=0.8, tuck=tuck, teeth=1), tint, lip_line=0.0, floor=gap
-    )[..., 0]
+    )[0]
 
     assert least < painted[0, 28:32].mean() / tint.teeth[0] < most
     assert painted[:, [0, -1]].max() < tint.dark[0] + 1
