@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -132,6 +132,15 @@ class PostgresServer:
             yield
         finally:
             self.start()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Has no connection left for anybody else."""
+        with ExitStack() as taken:
+            with suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(self.connect("postgres"))
+            yield
 
     def new_database(self, template: str = "template1") -> str:
         """Make a database, empty or as another one, and return its name."""

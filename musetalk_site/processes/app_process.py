@@ -29,6 +29,7 @@ from musetalk_site.processes.messages import (
     AskOthers,
     Beat,
     ChargesSpent,
+    ConnectionAnswered,
     OthersDone,
     OwnSession,
     PlaceConnection,
@@ -74,7 +75,7 @@ class AppProcess:
         registry: Registry,
         writer: HistoryWriter,
         is_ready: Callable[[], bool],
-        adopt: Callable[[int, bytes], None],
+        adopt: Callable[[int, bytes, Callable[[], None]], None],
         streams: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
@@ -85,7 +86,8 @@ class AppProcess:
             registry: The sessions of this process.
             writer: The history of this process.
             is_ready: Whether sessions can be served.
-            adopt: Serves a connection, given its descriptor and what was read from it.
+            adopt: Serves a connection, given its descriptor, what was read from it, and what is to
+                be called once the client has an answer.
             streams: How many streams are open here, counting each from its adoption on.
             on_end: Called when the supervisor is gone.
         """
@@ -224,9 +226,9 @@ class AppProcess:
 
     def _receive(self, message: SupervisorMessage, descriptor: int | None) -> None:
         match message:
-            case AdoptConnection(head) if descriptor is not None:
+            case AdoptConnection(head, transfer) if descriptor is not None:
                 self._adopted += 1
-                self._adopt(descriptor, head)
+                self._adopt(descriptor, head, lambda: self._answered(transfer))
             case SessionOwned(request):
                 answer = self._owning.get(request)
                 if answer is not None and not answer.done():
@@ -251,6 +253,10 @@ class AppProcess:
         if descriptor is not None:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+
+    def _answered(self, transfer: int) -> None:
+        with contextlib.suppress(PeerGone):
+            self._control.send(ConnectionAnswered(transfer))
 
     async def _answer(self, request: int, what: Question, about: str) -> None:
         if what == "refresh":

@@ -82,6 +82,11 @@ class ControlSocket(Generic[Incoming]):
         while self._queue:
             _close(self._queue.popleft()[1])
 
+    def receive_rest(self) -> None:
+        """Receive at once all that the other end has sent, which may have ended since."""
+        while self._is_open and self._receive():
+            pass
+
     def send(self, message: msgspec.Struct, descriptor: int | None = None) -> None:
         """Send a message, later if the socket is full.
 
@@ -125,21 +130,23 @@ class ControlSocket(Generic[Incoming]):
                 _close(descriptor)
         self._loop.remove_writer(self._socket)
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Whether there was a message."""
         try:
             packet, descriptors, _, _ = socket.recv_fds(self._socket, MAX_BYTES, 4)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             packet, descriptors = b"", []
         if not packet:
             self.close()
             self._on_end()
-            return
+            return False
         descriptor = descriptors[0] if descriptors else None
         for surplus in descriptors[1:]:
             _close(surplus)
         self._on_message(self._decoder.decode(packet), descriptor)
+        return True
 
 
 def _close(descriptor: int | None) -> None:

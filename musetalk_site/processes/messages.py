@@ -44,6 +44,12 @@ class PlaceConnection(FromProcess, frozen=True):
     """The key of the session that it names, to be placed where that is."""
 
 
+class ConnectionAnswered(FromProcess, frozen=True):
+    """A connection that was sent here needs nobody else: it was answered, or its client left."""
+
+    transfer: int
+
+
 class OwnSession(FromProcess, frozen=True):
     """A connection here opens this session. Answered by `SessionOwned`."""
 
@@ -94,9 +100,13 @@ class ToProcess(msgspec.Struct, frozen=True, tag=True):
 
 
 class AdoptConnection(ToProcess, frozen=True):
-    """Serve this connection; its descriptor comes with this message."""
+    """Serve this connection; its descriptor comes with this message.
+
+    Answered by `ConnectionAnswered`.
+    """
 
     head: bytes
+    transfer: int
 
 
 class SessionOwned(ToProcess, frozen=True):
@@ -165,6 +175,7 @@ def in_messages(samples: Mapping[str, int]) -> Iterator[dict[str, int]]:
 ProcessMessage = (
     Beat
     | PlaceConnection
+    | ConnectionAnswered
     | OwnSession
     | ReleaseSession
     | AskOthers

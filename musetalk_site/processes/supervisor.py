@@ -8,7 +8,8 @@ holds no session, so there is little that could stop it.
 
 Any process may accept any connection. One that reads a stream's request sends the connection's
 descriptor here with what it has read, and `Placement` says which process adopts it. Everything else
-is answered where it came in.
+is answered where it came in. Until the request was answered the connection is kept here, too, for
+the case that the process dies with it (`Transfers`).
 
 A process that dies is replaced at once; if it dies `DEATHS` times within `DEATHS_WITHIN_S`, the
 supervisor gives up. At the end every process gets SIGTERM, and `END_WITHIN_S` beyond the
@@ -41,6 +42,7 @@ from musetalk_site.processes.messages import (
     AskOthers,
     Beat,
     ChargesSpent,
+    ConnectionAnswered,
     OthersDone,
     OwnSession,
     PlaceConnection,
@@ -56,6 +58,7 @@ from musetalk_site.processes.messages import (
 )
 from musetalk_site.processes.placement import Placement
 from musetalk_site.processes.speech import SpeechLedger
+from musetalk_site.processes.transfers import Transfer, Transfers
 from musetalk_site.telemetry import collection
 from musetalk_site.telemetry.families import restarts
 
@@ -111,6 +114,7 @@ class Supervisor:
         self._engines = engines
         self._drain_s = drain_s
         self._placement = Placement()
+        self._transfers = Transfers()
         self._rates = RateCounter()
         self._speech = SpeechLedger()
         self._processes: dict[int, _Process] = {}
@@ -144,6 +148,7 @@ class Supervisor:
         for life in left:
             life.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
+        self._transfers.close()
         self._forks.close()
         if self._failure is not None:
             raise SupervisorFailed(self._failure)
@@ -220,9 +225,12 @@ class Supervisor:
         return process
 
     def _remove(self, process: _Process) -> None:
+        process.control.receive_rest()  # among it connections that were to be placed
         process.control.close()
         del self._processes[process.number]
         self._placement.process_ended(process.number)
+        self._transfers.process_ended(process.number)
+        self._give_waiting()
         self._send_speech(self._speech.process_ended(process.number), self._processes.values())
         for question in list(self._questions.values()):
             self._answered(question, process.number)
@@ -248,7 +256,13 @@ class Supervisor:
                 case Beat():
                     self._beat(sender, message)
                 case PlaceConnection() if descriptor is not None:
-                    self._place(sender, message, descriptor)
+                    self._give(
+                        self._transfers.begin(
+                            descriptor, message, asker=sender.number, now_s=time.monotonic()
+                        )
+                    )
+                case ConnectionAnswered(transfer):
+                    self._transfers.end(transfer)
                 case OwnSession():
                     self._own(sender, message)
                 case ReleaseSession(session):
@@ -276,18 +290,26 @@ class Supervisor:
             is_ready=beat.is_ready,
         )
         sender.was_ready |= beat.is_ready
+        self._give_waiting()
         is_complete = len(self._processes) == self._count
         if not self._is_ready and is_complete:
             self._is_ready = all(load.is_ready for load in self._placement.loads.values())
             if self._is_ready:
                 log.info("%d processes are ready", self._count)
 
-    def _place(self, sender: _Process, message: PlaceConnection, descriptor: int) -> None:
-        chosen = self._placement.place(message.session, asked=sender.number)
-        adopt = AdoptConnection(message.head)
-        for process in (self._processes.get(chosen, sender), sender):
-            if self._send(process, adopt, descriptor):
-                self._placement.given(process.number)
+    def _give_waiting(self) -> None:
+        for transfer in self._transfers.waiting(time.monotonic()):
+            self._give(transfer)
+
+    def _give(self, transfer: Transfer) -> None:
+        """Send a connection to the process that is to have it; without one, it waits."""
+        chosen = self._placement.place(transfer.request.session, asked=transfer.asker)
+        adopt = AdoptConnection(transfer.request.head, transfer.number)
+        for number in (chosen, transfer.asker):
+            process = self._processes.get(number)
+            if process is not None and self._send(process, adopt, transfer.descriptor):
+                self._placement.given(number)
+                transfer.process, transfer.tries = number, transfer.tries + 1
                 return
 
     def _own(self, sender: _Process, message: OwnSession) -> None:

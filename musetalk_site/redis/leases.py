@@ -124,8 +124,9 @@ class RedisLeases:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            if self._is_lost and await self._ask(probe(self._client, KEY_PREFIX)) is None:
-                continue
+            is_idle = not self._held  # then nothing else shows what the server takes
+            if is_idle or self._is_lost:
+                await self._ask(probe(self._client, KEY_PREFIX))
             for member, holders in list(self._held.items()):
                 await self._renew_one(member, holders)
 

@@ -146,7 +146,7 @@ class _App:
             registry=self._registry,
             writer=self._writer,
             is_ready=lambda: self._worker is None or self._worker.report() is not None,
-            adopt=lambda descriptor, head: self.server.adopt(descriptor, head),
+            adopt=lambda *connection: self.server.adopt(*connection),
             streams=lambda: self.server.streams,
             on_end=lambda: self.server.stop(),
         )

@@ -227,11 +227,12 @@ class StreamServer(Server):  # type: ignore[misc]  # daphne has no types
         handover.release(request)
         return True
 
-    def adopt(self, descriptor: int, head: bytes) -> None:
+    def adopt(self, descriptor: int, head: bytes, on_answered: Callable[[], None]) -> None:
         """Serve a connection that another process handed over."""
         handover.adopt(
             descriptor,
             head,
+            on_answered,
             factory=self.http_factory,
             request_class=request_body.AdoptedRequest,
         )

@@ -7,12 +7,14 @@ connection never notices.
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
 from twisted.internet import error, reactor
 from twisted.python.failure import Failure
 
+from musetalk_site.server.websocket import StreamProtocol
 from streaming.gateway.takeover import key_of
 
 
@@ -72,12 +74,20 @@ class _Adopting:
         return protocol
 
 
-def adopt(descriptor: int, head: bytes, *, factory: Any, request_class: type) -> None:
+def adopt(
+    descriptor: int,
+    head: bytes,
+    on_answered: Callable[[], None],
+    *,
+    factory: Any,
+    request_class: type,
+) -> None:
     """Serve a connection of another process.
 
     Args:
         descriptor: Of the connection; the caller's own copy stays open.
         head: What was read from it.
+        on_answered: Called once: when the client has an answer, or has left.
         factory: The server's factory of HTTP connections.
         request_class: Of its requests; one that is not handed over again.
     """
@@ -89,5 +99,10 @@ def adopt(descriptor: int, head: bytes, *, factory: Any, request_class: type) ->
                 connection.fileno(), family, _Adopting(factory, request_class)
             )
         except OSError:
-            return  # the client left on the way
+            on_answered()  # the client left on the way
+            return
     transport.protocol.dataReceived(head)
+    if isinstance(transport.protocol, StreamProtocol):
+        transport.protocol.when_answered(on_answered)
+    else:
+        on_answered()

@@ -7,6 +7,7 @@ differs from the stock protocol are the places where that one stumbles, each nam
 import logging
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
@@ -41,6 +42,19 @@ def short_frame(payload: bytes, *, is_binary: bool) -> bytes:
 class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     """``write_side`` and ``read_side`` are there from the handshake on."""
 
+    _on_answered: Callable[[], None] | None = None
+
+    def when_answered(self, on_answered: Callable[[], None]) -> None:
+        """Have something called once the handshake is over, whatever came of it."""
+        self._on_answered = on_answered
+        if self.state != self.STATE_CONNECTING:
+            self._answered()
+
+    def _answered(self) -> None:
+        on_answered, self._on_answered = self._on_answered, None
+        if on_answered is not None:
+            on_answered()
+
     def onConnect(self, request: Any) -> Any:  # noqa: N802  named by Autobahn
         self.write_side = WriteSide()
         now_s = time.monotonic()
@@ -59,11 +73,16 @@ class StreamProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self.transport.getHandle().setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LIMIT_BYTES
             )
+        reactor.callLater(0, self._answered)  # once it is written
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803
         # A handshake that failed is closed, too, though it never became a connection.
         if hasattr(self, "server"):
             super().onClose(wasClean, code, reason)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802  named by Twisted
+        super().connectionLost(reason)
+        self._answered()
 
     # Autobahn composes a debug line, in color, for each piece of data, written or not, and fires an
     # event that nobody waits for with each message. These are its methods without that.

@@ -19,7 +19,7 @@ from avatars_app.access import holder_limits
 from avatars_app.access.authentication import principal_of
 from avatars_app.access.principal import AccessDenied, Principal
 from streaming.gateway import registry as live
-from streaming.protocol.errors import CloseCode, ClosingError
+from streaming.protocol.errors import CloseCode, ClosingError, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ async def _authenticate(credential: str | None, user_id: str) -> Principal:
     """Who opens a stream of this user's avatar.
 
     Raises:
-        ClosingError: Nobody who may.
+        ClosingError: Nobody who may, or the database does not say.
     """
     if not credential:
         raise unauthorized(
@@ -102,7 +102,7 @@ async def _authenticate(credential: str | None, user_id: str) -> Principal:
     except (TimeoutError, DatabaseError) as error:
         log.error("a credential could not be checked: %r", error)
         live.registry.database_failed(error)
-        raise unauthorized("The credential cannot be checked now; try again soon.") from None
+        raise DatabaseUnavailable from None
     if not principal.may_open(user_id):
         raise unauthorized(f"This credential is not for streams of {user_id}.")
     return principal

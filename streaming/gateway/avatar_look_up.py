@@ -1,6 +1,7 @@
 """Looks up which avatar a user has, beside the event loop and within a deadline."""
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
@@ -8,6 +9,9 @@ from django.db import DatabaseError
 
 from avatars_app.selectors import AvatarRef, avatar_for
 from streaming.gateway import registry as live
+from streaming.protocol.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
 
 LOOK_UP_WITHIN_S = 10.0
 
@@ -23,13 +27,13 @@ async def look_up(user_id: str) -> AvatarRef:
 
     Raises:
         AvatarNotReady: There is none, or none yet.
-        DatabaseError: The database failed.
-        TimeoutError: It did not answer within `LOOK_UP_WITHIN_S`.
+        DatabaseUnavailable: The database failed, or did not answer within `LOOK_UP_WITHIN_S`.
     """
     ask = database_sync_to_async(avatar_for, thread_sensitive=False, executor=_threads)
     try:
         async with asyncio.timeout(LOOK_UP_WITHIN_S):
             return await ask(user_id)
     except (DatabaseError, TimeoutError) as error:
+        log.error("the avatar of user %s could not be looked up: %r", user_id, error)
         live.registry.database_failed(error)
-        raise
+        raise DatabaseUnavailable from None

@@ -26,7 +26,6 @@ from typing import Any
 
 from channels.exceptions import StopConsumer
 from django.conf import settings
-from django.db import DatabaseError
 from django.utils import timezone
 
 from avatars_app.access.principal import Principal
@@ -402,9 +401,8 @@ class StreamConsumer(PromptConsumer):
             avatar = await look_up(self.session.user_id)
         except AvatarNotReady as missing:
             self._todo.extend(self.session.avatar_missing(missing.reason, missing.percent))
-        except (DatabaseError, TimeoutError) as error:
-            log.error("session %s: no avatar could be looked up: %r", session_id, error)
-            self._todo.extend(self.session.fail())
+        except ClosingError as error:
+            self._todo.extend(self.session.refuse(error))
         else:
             known = None
             if resumed is not None:

@@ -215,6 +215,7 @@ class HistoryWriter:
             self._close_lost()
         if writes_all:
             self._carry_out_requests()
+            _open_another_connection()
             self.has_database = True
             availability.found(self)
 
@@ -328,6 +329,15 @@ class HistoryWriter:
 def lost_before() -> Combinable:
     """A process whose heartbeat is older than this died; for a query."""
     return Now() - LOST_AFTER
+
+
+def _open_another_connection() -> None:
+    """Raise DatabaseError where the server takes no further connection: a session may need one."""
+    other = connection.copy()
+    try:
+        other.ensure_connection()
+    finally:
+        other.close()
 
 
 def _name_of(pid: int) -> str:

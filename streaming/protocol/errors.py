@@ -3,7 +3,8 @@
 StreamingError
 ├── ProtocolError       a request cannot be fulfilled: becomes an ERROR, the connection stays
 │   └── ClosingError    becomes an ERROR, and the connection is closed
-│       └── HolderFull  a subject or an address has as many sessions as it may have
+│       ├── HolderFull  a subject or an address has as many sessions as it may have
+│       └── DatabaseUnavailable  no session can begin without the database
 └── SessionIdTaken      the proposed session_id is live, and another user's
 
 A fault of the server is neither: its traceback goes to the log, the client sees INTERNAL_ERROR.
@@ -58,6 +59,12 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
         "the session continues",
     ),
     (
+        "PROCESSING_ERROR",
+        'the database cannot be used: details.reason: "database_unavailable"; connect again after '
+        "details.retry_after_ms",
+        "close 4500",
+    ),
+    (
         "RATE_LIMIT_EXCEEDED",
         "too many messages, too much queued speech",
         "the session continues",
@@ -102,12 +109,13 @@ CLOSE_MEANINGS: dict[int, str] = {
     4408: "no INIT within 10 s, no message for SESSION_IDLE_S, or MAX_SESSION_S is over",
     4409: "opened on a newer connection, another user's session, or ended by an operator",
     4429: "no capacity, or a limit of the subject or the address",
-    4500: "a fault of the server",
+    4500: "a fault of the server, or of its database",
 }
 """Every close code, for the same pages. 1009 is Daphne's own."""
 
 
 SESSION_RETRY_AFTER_MS = 5_000
+DATABASE_RETRY_AFTER_MS = 3_000
 
 
 class StreamingError(Exception):
@@ -158,6 +166,20 @@ class HolderFull(ClosingError):
         )
         self.holder = holder
         self.limit = limit
+
+
+class DatabaseUnavailable(ClosingError):
+    """The database cannot be reached, or takes no more connections: no session can begin now."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PROCESSING_ERROR",
+            "The server cannot use its database now; connect again in "
+            f"{DATABASE_RETRY_AFTER_MS // 1_000} s.",
+            close_code=CloseCode.INTERNAL_ERROR,
+            reason="database_unavailable",
+            retry_after_ms=DATABASE_RETRY_AFTER_MS,
+        )
 
 
 class SessionIdTaken(StreamingError):

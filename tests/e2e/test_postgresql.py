@@ -231,7 +231,7 @@ async def test_streams_continue_without_the_database(
         async with beside(getattr(postgres, outage)()):
             began = timezone.now()
             code, closed, refused_s = await refusal(server)
-            assert (code, closed) == ("INTERNAL_ERROR", 4500)
+            assert (code, closed) == ("PROCESSING_ERROR", 4500)
             noticed_s = await becomes(OUT, lambda: health(server), NOTICED_WITHIN_S)
             await other.send("CLOSE")
             await other.end()
@@ -254,6 +254,21 @@ async def test_streams_continue_without_the_database(
     assert await asyncio.to_thread(server.process.end) == 0
     assert outage_lines(server.process) == ["cannot be reached", "is back"]
     print(f"refused {refused_s:.1f} s, noticed {noticed_s:.1f} s, healed {healed_s:.1f} s")
+
+
+async def test_a_server_without_a_free_connection_is_an_outage(
+    serve: Serve, postgres: PostgresServer, database: str
+) -> None:
+    """The history's own connection works; no session could begin."""
+    server = await asyncio.to_thread(lambda: serve(DATABASE_URL=postgres.url(database)))
+    await becomes(WELL, lambda: health(server), HEALS_WITHIN_S)
+    async with beside(postgres.full()):
+        await becomes(OUT, lambda: health(server), 20)  # without a session that meets it
+        assert (await refusal(server))[:2] == ("PROCESSING_ERROR", 4500)
+        assert health(server) == OUT
+    await becomes(WELL, lambda: health(server), HEALS_WITHIN_S)
+    async with server.stream("cyd") as newcomer:
+        await newcomer.frames(5)
 
 
 def outage_lines(process: Process) -> list[str]:

@@ -149,6 +149,31 @@ async def test_a_killed_process_is_replaced_and_costs_its_own_sessions_only(serv
         assert len(app_processes(server)) == COUNT
 
 
+async def test_a_process_that_dies_with_a_new_connection_costs_it_nothing(server: Server) -> None:
+    starts = server.process.output.count("takes sessions")
+    async with server.stream("ann") as stream:
+        await stream.frames(2)
+        worker = sessions(server)[stream.session_id]["worker"]
+        owner = psutil.Process(int(str(worker).rpartition(":")[2]))
+        owner.suspend()
+        try:
+            uri = f"{server.address}/musetalk/v1/ws/ann?session={stream.session_id}"
+
+            async def connect() -> websockets.ClientConnection:
+                return await websockets.connect(uri)
+
+            connecting = [asyncio.create_task(connect()) for _ in range(3)]
+            await asyncio.wait(connecting, timeout=0.5)
+            assert not any(each.done() for each in connecting), "they were sent to the owner"
+        finally:
+            owner.kill()
+        stream.socket.transport.abort()
+        for each in connecting:
+            connection = await asyncio.wait_for(each, 10)
+            connection.transport.abort()
+    await until(lambda: server.process.output.count("takes sessions") > starts)
+
+
 def test_what_forks_has_one_thread(serve: Serve) -> None:
     """Threads of libraries count: what they hold at a fork stays held in the new process."""
     server = serve(PROCESSES="2", OPENBLAS_NUM_THREADS="4", PYTHONWARNINGS="default")

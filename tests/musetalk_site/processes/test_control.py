@@ -96,12 +96,12 @@ async def test_what_the_socket_cannot_take_waits(pair):
         file.flush()
         for number in range(900):
             pair.supervisor.send(SessionOwned(number, is_granted=True))
-        pair.supervisor.send(AdoptConnection(b"x" * 100_000), file.fileno())
+        pair.supervisor.send(AdoptConnection(b"x" * 100_000, 1), file.fileno())
         before = open_descriptors()
     await until(lambda: len(pair.at_process) == 901)
     numbers = [m.request for m, _ in pair.at_process if isinstance(m, SessionOwned)]
     assert numbers == list(range(900))
-    assert pair.at_process[-1] == (AdoptConnection(b"x" * 100_000), b"kept")
+    assert pair.at_process[-1] == (AdoptConnection(b"x" * 100_000, 1), b"kept")
     assert open_descriptors() <= before
 
 

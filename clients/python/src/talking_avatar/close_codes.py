@@ -11,7 +11,7 @@ MEANINGS = {
     4408: "nothing was sent for too long, or the session's time is over",
     4409: "the session was opened on another connection, or ended by an operator",
     4429: "the server is full",
-    4500: "the server made a mistake, which it logged",
+    4500: "the server made a mistake, or its database did: it logged which",
 }
 
 
