@@ -28,12 +28,14 @@ from inference.engines.viseme.renderers.atlas import (
     Mouth,
     MouthAtlas,
     Pixels,
+    Texture,
 )
 from inference.engines.viseme.renderers.expression import FacePlace, face_place
 from inference.engines.viseme.renderers.eyelids import Eye
 from inference.engines.viseme.shape import MouthShape
 from inference.errors import AvatarInvalid
-from inference.media.types import Patch, Picture
+from inference.media.compositor import cut
+from inference.media.types import Patch, Picture, Rectangle
 
 Affine = NDArray[np.float64]
 """``[2, 3]``, or ``[3, 3]`` where one follows another."""
@@ -76,8 +78,9 @@ class DrawnMouth:
         self._atlas = atlas
         self._placements = placements
         self._eye_placements = eye_placements
-        self._cover_luma = np.ascontiguousarray(atlas.cover[..., (0, 3)])
-        self._cover_chroma = np.ascontiguousarray(atlas.cover[..., (1, 2, 3)])
+        cover = [np.ascontiguousarray(atlas.cover[..., channel]) for channel in range(4)]
+        self._cover_luma: Texture = (cover[0], cover[3])
+        self._cover_chroma: Texture = tuple(cover[1:])
         geometry = atlas.geometry
         jaw = atlas.jaw * _fade(geometry, atlas.jaw.shape[2])[:, None]
         self._jaw = np.ascontiguousarray(jaw.transpose(0, 3, 1, 2)).reshape(6, -1)
@@ -152,21 +155,14 @@ class DrawnMouth:
             return None
         placement[:, 2] -= (x, y)
 
-        luma = picture[y:bottom, x:right]
-        both = picture[height:].reshape(2, height // 2, width // 2)
-        chroma = both[:, y // 2 : bottom // 2, x // 2 : right // 2].transpose(1, 2, 0)
+        under = cut(picture, Rectangle(x, y, right - x, bottom - y))
         mouth = self._atlas.mouth(shape)
         across, down = self._jaw_shift(shape, jaw, placement, (right - x) // 2, (bottom - y) // 2)
-        new_chroma = self._draw(chroma, 0.5, placement, (across, down), mouth, gain)
+        chroma = (under.u_plane, under.v_plane)
+        u_plane, v_plane = self._draw(chroma, 0.5, placement, (across, down), mouth, gain)
         shift = _double(across), _double(down)
-        new_luma = self._draw(luma, 1.0, placement, shift, mouth, gain)
-        return Patch(
-            x=x,
-            y=y,
-            y_plane=new_luma,
-            u_plane=np.ascontiguousarray(new_chroma[..., 0]),
-            v_plane=np.ascontiguousarray(new_chroma[..., 1]),
-        )
+        (y_plane,) = self._draw((under.y_plane,), 1.0, placement, shift, mouth, gain)
+        return Patch(x, y, y_plane, u_plane, v_plane)
 
     def _box(self, placement: Affine, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the even rectangle of the picture that the atlas' region falls into."""
@@ -196,27 +192,26 @@ class DrawnMouth:
 
     def _draw(
         self,
-        plane: NDArray[np.uint8],
+        planes: Sequence[NDArray[np.uint8]],
         resolution: float,
         to_box: Affine,
         shift: Shift,
         mouth: Mouth,
         gain: float,
-    ) -> NDArray[np.uint8]:
-        """Luma (``resolution`` 1) or chroma (½) with all three steps done; uint8 as ``plane``."""
+    ) -> list[NDArray[np.uint8]]:
+        """Luma (``resolution`` 1) or chroma (½) with all three steps done; new planes."""
         geometry = self._atlas.geometry
         is_luma = resolution == 1.0
         to_pixels = to_box * resolution
         to_pixels[:, 2] -= 0.5  # from edges to the middles of pixels
 
-        cover = self._cover_luma if is_luma else self._cover_chroma
-        matrix = to_pixels @ self._cover_placing
-        pixels = plane.astype(np.float32)
-        columns, rows = _grid(pixels.shape[1], pixels.shape[0])
+        pixels = [plane.astype(np.float32) for plane in planes]
+        columns, rows = _grid(pixels[0].shape[1], pixels[0].shape[0])
         source = columns - shift[0], rows - shift[1]
-        unbent = None if gain >= 1 else _bend(pixels, source)
-        _lay(pixels, cover, matrix)
-        drawn = _bend(pixels, source)
+        unbent = [_bend(plane, source) for plane in pixels] if gain < 1 else []
+        cover = self._cover_luma if is_luma else self._cover_chroma
+        _lay(pixels, cover, to_pixels @ self._cover_placing)
+        drawn = [_bend(plane, source) for plane in pixels]
 
         texel = 1 / (geometry.scale * resolution)
         place = _placing(texel, geometry.left, geometry.top)
@@ -224,10 +219,10 @@ class DrawnMouth:
         place[0] *= widen
         place[0, 2] += geometry.center_x * (1 - widen)
         _lay(drawn, mouth.luma if is_luma else mouth.chroma, to_pixels @ place)
-        if unbent is not None:
-            drawn = np.asarray(cv2.addWeighted(drawn, gain, unbent, 1 - gain, 0), np.float32)
+        for plane, own in zip(drawn, unbent, strict=False):
+            cv2.addWeighted(plane, gain, own, 1 - gain, 0, dst=plane)
         # Rounds, and bounds to 0..255.
-        return np.asarray(cv2.convertScaleAbs(drawn), np.uint8)
+        return [np.asarray(cv2.convertScaleAbs(plane), np.uint8) for plane in drawn]
 
 
 def _fade(geometry: AtlasGeometry, columns: int) -> NDArray[np.float32]:
@@ -304,12 +299,12 @@ def _bend(pixels: Pixels, source: Shift) -> Pixels:
     return np.asarray(bent, np.float32)
 
 
-def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> None:
-    """Lay ``texture`` over ``pixels``, placed by ``matrix``.
+def _lay(planes: Sequence[Pixels], texture: Texture, matrix: Affine) -> None:
+    """Lay ``texture`` over ``planes``, placed by ``matrix``.
 
-    The texture's colors are premultiplied, its last channel is alpha, 0..1.
+    Its planes are premultiplied, and their alpha, 0..1, is the last one.
     """
-    height, width = texture.shape[:2]
+    height, width = texture[-1].shape
     (a, b, x), (c, d, y) = matrix[:2].tolist()
     # The texture and one texel around it: its first corner, and what its sides add at most.
     x, y = x - a - b, y - c - d
@@ -318,15 +313,15 @@ def _lay(pixels: Pixels, texture: Pixels, matrix: Affine) -> None:
     top = y + min(c * (width + 1), 0.0) + min(d * (height + 1), 0.0)
     bottom = y + max(c * (width + 1), 0.0) + max(d * (height + 1), 0.0)
     first_x, first_y = max(int(left // 1), 0), max(int(top // 1), 0)
-    part = pixels[first_y : int(bottom // 1) + 2, first_x : int(right // 1) + 2]
-    if not part.size:
+    place = slice(first_y, int(bottom // 1) + 2), slice(first_x, int(right // 1) + 2)
+    parts = [plane[place] for plane in planes]
+    if not parts[0].size:
         return
     shifted = matrix[:2].copy()
     shifted[:, 2] -= (first_x, first_y)
-    laid = cv2.warpAffine(texture, shifted, (part.shape[1], part.shape[0]))
-    *colors, alpha = cv2.split(laid)
+    size = (parts[0].shape[1], parts[0].shape[0])
+    *colors, alpha = (cv2.warpAffine(plane, shifted, size) for plane in texture)
     rest = np.subtract(1, alpha, out=alpha)
-    planes = [part] if part.ndim == 2 else [part[..., 0], part[..., 1]]
-    for plane, color in zip(planes, colors, strict=True):
-        plane *= rest
-        plane += color
+    for part, color in zip(parts, colors, strict=True):
+        part *= rest
+        part += color
