@@ -54,6 +54,8 @@ LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 10.0
 PURGE_EVERY_S = 24 * 3_600.0
 LOST_AFTER = timedelta(seconds=35)
+PAUSED_AFTER = timedelta(seconds=2 * WRITE_EVERY_S)
+"""A process whose own last beat is older than this was held up; others may have been with it."""
 END_WITHIN_S = 2.5
 """How long the end of the process waits for what is left to be written."""
 END_IN_OUTAGE_WITHIN_S = 0.5
@@ -92,6 +94,8 @@ class HistoryWriter:
         """Guards what follows."""
         self._is_over = False
         self._asked = self._answered = 0
+        self._judges_from_s = 0.0
+        """When old beats of other processes say again that those died."""
 
     @cached_property
     def _process(self) -> GatewayProcess:
@@ -229,6 +233,11 @@ class HistoryWriter:
 
     def _beat(self) -> None:
         process, metrics = self._process, self._registry.metrics()
+        # The machine slept, its clock was set, or the database could not be reached.
+        if GatewayProcess.objects.filter(
+            id=process.id, heartbeat_at__lt=Now() - PAUSED_AFTER
+        ).exists():
+            self._judges_from_s = time.monotonic() + PAUSED_AFTER.total_seconds()
         process.heartbeat_at = Now()
         process.is_stopped = self._is_over
         process.places, process.places_used = self.places()
@@ -286,7 +295,9 @@ class HistoryWriter:
 
     def _close_lost(self) -> None:
         """Close processes that died, and their sessions, which ended when they were last seen."""
-        is_dead = Q(heartbeat_at__lt=lost_before())
+        is_dead = Q(pk=None)
+        if time.monotonic() >= self._judges_from_s:
+            is_dead = Q(heartbeat_at__lt=lost_before())
         while not self._dead.empty():
             is_dead |= Q(name=self._dead.get(), is_stopped=False)
         dead = GatewayProcess.objects.exclude(id=self._process.id).filter(is_dead)

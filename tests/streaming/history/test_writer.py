@@ -1,5 +1,6 @@
 """What is written down of sessions, and when."""
 
+import time
 from datetime import timedelta
 from functools import partial
 from typing import get_args
@@ -160,6 +161,22 @@ def test_sessions_of_a_process_that_died_are_closed_as_lost(process):
     assert not only().process.is_stopped
 
 
+def test_a_machine_that_slept_loses_none_of_its_sessions(process, webhooks, monkeypatch):
+    process.begin()
+    process.sweep()
+    other = Process()
+    other.sweep()
+    GatewayProcess.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    for _ in range(2):
+        other.sweep()
+    assert only().is_live, "its process will beat as soon as it has its turn"
+    assert reported() == [("session.started", "ada")]
+    now_s = time.monotonic() + writer.PAUSED_AFTER.total_seconds()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    other.sweep()
+    assert only().close_cause == CloseCause.LOST, "it had its turn"
+
+
 def test_a_machine_whose_clock_is_ahead_ends_no_sessions_of_others(process, monkeypatch):
     process.begin()
     process.sweep()
@@ -252,7 +269,7 @@ def test_many_sessions_cost_few_queries(process, django_assert_max_num_queries):
     for number in range(100):
         process.begin(f"user{number}")
     process.sweep()
-    with django_assert_max_num_queries(10):  # with the savepoints of tests
+    with django_assert_max_num_queries(11):  # with the savepoints of tests
         process.sweep()
     with django_assert_max_num_queries(0):
         process.sweep(writes_all=False)
