@@ -1,7 +1,7 @@
 """``python -m benchmarks.failover [--kill app|engine|both] [--kills 100] [--sessions 10]``
 
-Kills processes, one after the other, under sessions, half of them speaking, and says what their
-viewers saw.
+Kills processes, one after the other, under sessions, half of them speaking (``--speaking`` says how
+many), and says what their viewers saw.
 
 ``app``     an app process each time. Sessions resume by themselves: none may be lost, no access
             unit may fail to decode, pictures must be back soon, speech must be shown exactly once.
@@ -114,9 +114,12 @@ class Viewer:
 class Audience:
     """All viewers of a server, from entering to leaving it."""
 
-    def __init__(self, server: ServerProcess, sessions: int, mouth: Mouth | None = None) -> None:
+    def __init__(
+        self, server: ServerProcess, sessions: int, speaking: int, mouth: Mouth | None = None
+    ) -> None:
         self._server = server
         self._sessions = sessions
+        self._speaking = speaking
         self._mouth = mouth
         self._clients = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -126,7 +129,7 @@ class Audience:
         for number in range(self._sessions):
             client = AvatarClient(self._server.address, f"user{number}")
             await self._clients.enter_async_context(client)
-            self.viewers.append(Viewer(client, speaks=number % 2 == 0, mouth=self._mouth))
+            self.viewers.append(Viewer(client, speaks=number < self._speaking, mouth=self._mouth))
         self._tasks = [asyncio.create_task(viewer.watch()) for viewer in self.viewers]
         self._tasks += [asyncio.create_task(v.speak()) for v in self.viewers if v.speaks]
         return self.viewers
@@ -148,9 +151,11 @@ def engine_process(server: ServerProcess) -> psutil.Process:
     return min(engines, key=lambda child: child.create_time())
 
 
-async def kill_apps(server: ServerProcess, sessions: int, kills: int) -> list[Viewer]:
+async def kill_apps(
+    server: ServerProcess, sessions: int, speaking: int, kills: int
+) -> list[Viewer]:
     """Kill app processes in turns."""
-    async with Audience(server, sessions) as viewers:
+    async with Audience(server, sessions, speaking) as viewers:
         await asyncio.sleep(2)
         for number in range(kills):
             try:
@@ -176,7 +181,7 @@ def _all_recovered(server: ServerProcess, viewers: list[Viewer], kills: int) -> 
 
 
 async def kill_engines(
-    server: ServerProcess, mouth: Mouth, sessions: int, kills: int
+    server: ServerProcess, mouth: Mouth, sessions: int, speaks: int, kills: int
 ) -> tuple[list[Viewer], list[float]]:
     """Kill engine processes, each when another one stands by.
 
@@ -184,7 +189,7 @@ async def kill_engines(
         The viewers, and after how many seconds each speaking one saw lips again after each kill.
     """
     lips_after_s: list[float] = []
-    async with Audience(server, sessions, mouth) as viewers:
+    async with Audience(server, sessions, speaks, mouth) as viewers:
         speaking = [viewer for viewer in viewers if viewer.speaks]
         for number in range(kills):
             await _until(lambda n=number: server.log().count(STANDS_BY) > n)  # type: ignore[misc]
@@ -231,10 +236,10 @@ def measure_apps(options: argparse.Namespace) -> Verdict:
     """Kill app processes."""
     verdict = Verdict("failover of app processes")
     with ServerProcess(PROCESSES=str(PROCESSES), SPEAKING_PLACES="1000") as server:
-        viewers = asyncio.run(kill_apps(server, options.sessions, options.kills))
+        viewers = asyncio.run(kill_apps(server, options.sessions, options.speaking, options.kills))
     verdict.notes.append(
         f"{options.kills} kills of one of {PROCESSES} processes under {options.sessions} sessions, "
-        f"half of them speaking; {sum(v.resumed for v in viewers)} resumed"
+        f"{options.speaking} of them speaking; {sum(v.resumed for v in viewers)} resumed"
     )
     judge_viewers(verdict, viewers)
     return verdict
@@ -247,14 +252,16 @@ def measure_engines(options: argparse.Namespace) -> Verdict:
     settings = {"DEVICE": options.device, "PROCESSES": str(PROCESSES), "SPEAKING_PLACES": "1000"}
     with small_musetalk(mouths, **settings) as server:
         viewers, lips_after_s = asyncio.run(
-            kill_engines(server, mouths[0], options.sessions, options.kills)
+            kill_engines(server, mouths[0], options.sessions, options.speaking, options.kills)
         )
     verdict.notes.append(
         f"{options.kills} kills of the engine process ({options.device}, small networks) under "
-        f"{options.sessions} sessions of {PROCESSES} app processes, half of them speaking"
+        f"{options.sessions} sessions of {PROCESSES} app processes, {options.speaking} of them "
+        "speaking"
     )
     verdict.below("lips again, slowest", LIPS_WITHIN_S, max(lips_after_s), "s")
     verdict.told("lips again, median", float(np.median(lips_after_s)), "s")
+    verdict.told("lips again, p95", float(np.percentile(lips_after_s, 95)), "s")
     judge_viewers(verdict, viewers)
     return verdict
 
@@ -264,9 +271,12 @@ def main() -> int:
     parser.add_argument("--kill", choices=("app", "engine", "both"), default="both")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--speaking", type=int, help="how many of them speak; default: half")
     parser.add_argument("--device", default="cpu", help="of the engine; default: %(default)s")
     add_json_argument(parser)
     options = parser.parse_args()
+    if options.speaking is None:
+        options.speaking = (options.sessions + 1) // 2
     statuses = []
     for kind, measure in (("app", measure_apps), ("engine", measure_engines)):
         if options.kill in (kind, "both"):

@@ -1,8 +1,9 @@
-"""``python -m benchmarks.rule_tree DIR [--small]``
+"""``python -m benchmarks.rule_tree DIR [--small | --smallest]``
 
 A model tree as `MODEL_PATH` wants it, with networks of the published size whose weights are made by
 rule: for running the whole server at MuseTalk's cost where the published weights are not at hand.
-Its mouths are noise. ``--small`` gives the small networks of the tests, which a CPU can run live.
+Its mouths are noise. ``--small`` gives the small networks of the tests, ``--smallest`` those of
+`benchmarks.smallest_nets`, which a CPU can run live.
 """
 
 import argparse
@@ -78,9 +79,16 @@ def write_tree(root: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.rule_tree", description=__doc__)
     parser.add_argument("to", type=Path, help="the folder, for MODEL_PATH")
-    parser.add_argument("--small", action="store_true")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--small", action="store_true")
+    sizes.add_argument("--smallest", action="store_true")
     options = parser.parse_args()
-    if options.small:
+    if options.smallest:
+        from benchmarks.smallest_nets import write_smallest_tree  # which imports this module
+
+        write_smallest_tree(options.to)
+        print("MUSETALK_DECODER=narrow")
+    elif options.small:
         shutil.copytree(DATA / "weights", options.to, dirs_exist_ok=True)
     else:
         write_tree(options.to)

@@ -42,6 +42,21 @@ def test_any_wav_becomes_16_khz_mono(tmp_path, rate_hz, channels, width):
     assert samples.max() > 4_000
 
 
+@pytest.mark.parametrize("others", [0.0, 0.05])
+def test_a_voice_in_the_center_of_six_channels_keeps_its_loudness(tmp_path, others):
+    """FL FR FC LFE BL BR."""
+    noise = others * np.random.default_rng(1).uniform(-1, 1, (6, 48_000))
+    noise[2] = tone(48_000)
+    sound, _ = heard(write_sound(tmp_path / "a.wav", list(noise), 48_000))
+    assert np.abs(np.fft.rfft(sound)[int(TONE_HZ)]) / 8_000 == pytest.approx(0.5, rel=0.05)
+
+
+def test_six_channels_that_are_loud_together_are_not_clipped(tmp_path):
+    sound, _ = heard(write_sound(tmp_path / "a.wav", [1.9 * tone(48_000)] * 6, 48_000))
+    assert 0.98 < np.abs(sound).max() <= 1
+    assert np.mean(np.abs(sound) > 0.98) < 0.2, "a sine, and no square"
+
+
 def test_16_khz_mono_is_taken_as_it_is(tmp_path):
     path = write_wav(tmp_path / "a.wav")
     with wave.open(str(path)) as original:
@@ -127,7 +142,7 @@ def tone(rate_hz=16_000, seconds=1.0, hz=TONE_HZ):
 def write_sound(path, channels, rate_hz, *, codec="pcm_s16le"):
     """``channels``: float arrays of one length."""
     pcm = (np.stack(channels, axis=1) * 32_767).astype(np.int16)
-    layout = "mono" if len(channels) == 1 else "stereo"
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(channels)]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout=layout)
         frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout=layout)

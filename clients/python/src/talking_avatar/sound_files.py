@@ -113,7 +113,8 @@ class _Sound:
         self._begun_s = 0.0
         self._formats: list[tuple[float, str]] = []
         self._resampler: av.AudioResampler | None = None
-        self._pieces: list[NDArray[np.int16]] = []
+        self._pieces: list[NDArray[Any]] = []
+        """Of the present part: int16, or float32 of full scale 1 where there were many channels."""
         self._parts: list[NDArray[np.int16]] = []
         self._seconds = 0.0
         self._due_s: float | None = None
@@ -145,8 +146,14 @@ class _Sound:
         if changed != self._format:
             self._end_part()
             self._format, self._begun_s = changed, self._seconds
-            layout = "stereo" if frame.layout.nb_channels == 2 else "mono"
-            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=self._rate)
+            count = frame.layout.nb_channels
+            self._resampler = av.AudioResampler(
+                # Whole numbers are made so quiet that all channels at their loudest would fit: a
+                # voice in the center of six by 11 dB.
+                format="flt" if 2 < count <= _MOST_CHANNELS else "s16",
+                layout="stereo" if count == 2 else "mono",
+                rate=self._rate,
+            )
         self._seconds += frame.samples / frame.sample_rate
         self._resample(_mixable(frame))
 
@@ -171,7 +178,7 @@ class _Sound:
         """Take a frame of this part; None flushes the resampler."""
         if self._resampler is not None:
             self._pieces += [
-                np.asarray(piece.to_ndarray(), np.int16).reshape(-1, piece.layout.nb_channels)
+                piece.to_ndarray().reshape(-1, piece.layout.nb_channels)
                 for piece in self._resampler.resample(frame)
             ]
 
@@ -184,6 +191,8 @@ class _Sound:
         if self._pieces:
             part = np.concatenate(self._pieces)
             self._pieces.clear()
+            if part.dtype != np.int16:
+                part = _full_scale(part)
             self._parts.append(part[:, 0] if part.shape[1] == 1 else self._mixed(part))
 
     def _mixed(self, part: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -219,6 +228,12 @@ def _mixable(frame: av.AudioFrame) -> av.AudioFrame:
     mixable = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), f"{name}p", layout)
     mixable.sample_rate = frame.sample_rate
     return mixable
+
+
+def _full_scale(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """float32 to int16; quieter as a whole where it would not fit."""
+    peak = max(1.0, float(np.abs(samples).max()))
+    return np.asarray(np.rint(samples * (32_767 / peak)), np.int16)
 
 
 def _words(error: Exception) -> str:
