@@ -175,4 +175,5 @@ def _principal(claims: dict[str, Any]) -> Principal:
         None if is_ours and claims.get("any_avatar") else frozenset(avatars),
         session_exp,
         Source(*claims["source"]) if is_ours and "source" in claims else None,
+        is_by_token=True,
     )

@@ -33,6 +33,8 @@ class Principal:
     session_exp: float | None = None
     """When its sessions must end, seconds since 1970; None: not by the token."""
     source: Source | None = None
+    is_by_token: bool = False
+    """A token says so, which is no credential to get further ones with."""
 
     def is_at_least(self, role: Role) -> bool:
         """Whether it has this role, or one that allows more."""

@@ -55,8 +55,10 @@ class TokensView(APIView):
         principal = principal_of_request(request)
         if principal is None:
             raise NotAuthenticated("Log in, or send an API key as Authorization: Bearer.")
-        if principal.source is None:
-            raise PermissionDenied("A token cannot be exchanged for another one.")
+        if principal.is_by_token:
+            raise PermissionDenied(
+                "A token cannot be exchanged for another one; ask with the API key, or log in."
+            )
         form = TokenRequestSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         user_id = form.validated_data["user_id"]

@@ -1,6 +1,7 @@
 """Tokens that are good, and all the ways in which they are not."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -47,7 +48,9 @@ def signed(payload: dict[str, Any], key: Any = SECRET, algorithm: str = "HS256")
 
 def test_a_token_names_its_bearer(shared_secret):
     token = signed(claims(role="operator", avatars=["ann", "eve"], session_exp=5))
-    assert read_token(token) == Principal("ann", "operator", frozenset({"ann", "eve"}), 5)
+    assert read_token(token) == Principal(
+        "ann", "operator", frozenset({"ann", "eve"}), 5, is_by_token=True
+    )
 
 
 def test_without_avatars_it_is_for_its_own_only(shared_secret):
@@ -159,7 +162,8 @@ def test_a_provider_that_cannot_be_reached(settings, monkeypatch, rsa_key):
 def test_tokens_of_our_own(settings):
     settings.AUTH_SECRET = settings.AUTH_PUBLIC_KEY = settings.AUTH_JWKS_URL = ""
     principal = Principal("key:1/ann", "viewer", frozenset({"ann"}), source=Source("key", 7))
-    assert read_token(issue_token(principal, lifetime_s=60)) == principal
+    read = read_token(issue_token(principal, lifetime_s=60))
+    assert read == replace(principal, is_by_token=True)
     everybody = Principal("user:1", "operator", None)
     assert read_token(issue_token(everybody, lifetime_s=60)).avatars is None
     with pytest.raises(AccessDenied, match="accepts no tokens of others"):

@@ -95,6 +95,14 @@ def test_a_token_cannot_be_exchanged_for_another(settings):
     assert answer.status_code == 403
 
 
+def test_a_token_of_ours_cannot_be_exchanged_for_a_longer_one():
+    token = Client().post("/tokens", {"user_id": "ann"}, **bearer(new_key())).json()["token"]
+    longer = {"user_id": "ann", "lifetime_s": 3_600}
+    answer = Client().post("/tokens", longer, **bearer(token), **ELSEWHERE)
+    assert answer.status_code == 403
+    assert "API key" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [({}, 400), ({"user_id": "../x"}, 400), ({"user_id": "a", "lifetime_s": 10**9}, 400)],
