@@ -135,7 +135,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except (services.AvatarBusy, services.AvatarDisabled, services.AvatarTaken) as refused:
+        except services.PreparationRefused as refused:
             self.message_user(request, f"{refused}: {refused.__doc__}", messages.ERROR)
             return HttpResponseRedirect(request.path)
 
@@ -160,11 +160,15 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         def again(*, avatar: Avatar) -> bool:
             try:
                 services.avatar_prepare_again(avatar=avatar)
-            except (services.AvatarBusy, services.AvatarDisabled, UploadGone):
+            except (services.PreparationRefused, UploadGone):
                 return False
             return True
 
-        self._do(request, queryset, again, "queued", "in progress, disabled, or not uploaded here")
+        hindrance = (
+            "in progress, disabled, not uploaded here, or its sender has as many in progress as "
+            "MAX_PREPARATIONS_PER_SUBJECT allows"
+        )
+        self._do(request, queryset, again, "queued", hindrance)
 
     @admin.action(description="Cancel the preparation", permissions=["change"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Avatar]) -> None:

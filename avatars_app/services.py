@@ -27,23 +27,27 @@ MAX_OPEN_QUEUE = 5
 """Preparations that may wait when strangers add to them."""
 
 
-class AvatarBusy(Exception):
+class PreparationRefused(Exception):
+    """An avatar is not to be made now; each way in which it is refused is a class."""
+
+
+class AvatarBusy(PreparationRefused):
     """It is being prepared already."""
 
 
-class AvatarDisabled(Exception):
+class AvatarDisabled(PreparationRefused):
     """It is not to be shown to anybody; enable it first."""
 
 
-class AvatarTaken(Exception):
+class AvatarTaken(PreparationRefused):
     """The name belongs to an avatar that the sender may not replace."""
 
 
-class QueueFull(Exception):
+class QueueFull(PreparationRefused):
     """Too many preparations wait already."""
 
 
-class TooManyPreparations(Exception):
+class TooManyPreparations(PreparationRefused):
     """Its sender has as many preparations that wait or run as one may have."""
 
 

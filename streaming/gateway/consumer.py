@@ -68,8 +68,6 @@ from streaming.session.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-CLOCK_TOLERANCE_MS = 5_000
-"""By how much the clocks of two machines may differ."""
 CLOSED_ON_PURPOSE = {1000, 1001}
 """Close codes of a client that does not come back."""
 
@@ -368,21 +366,25 @@ class StreamConsumer(PromptConsumer):
 
     async def _admit(self, auth_token: str | None) -> bool:
         """Whether the sender of INIT may have a session; otherwise it ends."""
-        user_id, now_s = self.session.user_id, self._now_s()
+        user_id = self.session.user_id
         try:
             principal = await admission.admit(self.scope, auth_token, user_id)
         except ClosingError as error:
             self._todo.extend(self.session.init_refused(error, self._now_s()))
             return False
         self.session_limits = admission.session_limits(self.scope, principal)
-        if principal is None:
-            return True
-        self.principal = principal
-        self.owner = self._tokens.user_id = takeover.owner_of(user_id, principal.subject)
-        if principal.session_exp is not None:
-            left_s = principal.session_exp - timezone.now().timestamp()
-            self.session.time_limits.token_ends(max(left_s, 0.0), now_s)
+        if principal is not None:
+            self.principal = principal
+            self.owner = self._tokens.user_id = takeover.owner_of(user_id, principal.subject)
+            self._limit_by_credential()
         return True
+
+    def _limit_by_credential(self) -> None:
+        """End the session when the credential of this connection no longer allows it."""
+        ends_at = None if self.principal is None else self.principal.session_exp
+        if ends_at is not None:
+            left_s = max(ends_at - timezone.now().timestamp(), 0.0)
+            self.session.time_limits.token_ends(left_s, self._now_s())
 
     async def _open(
         self, session_id: str, resumed: tuple[InitFields, ResumeClaim] | None = None
@@ -421,8 +423,7 @@ class StreamConsumer(PromptConsumer):
                 await self._take(older, claim, init)
                 self._layers.put(OpenSession(session_id, self.owner))
                 return
-            age_ms = (timezone.now().timestamp() - claim.opened_at) * 1_000
-            check_last_frame(init, latest_ms=int(age_ms) + CLOCK_TOLERANCE_MS)
+            check_last_frame(init, latest_ms=claim.latest_frame_ms(timezone.now().timestamp()))
         except ProtocolError as error:
             self._todo.extend(self.session.init_refused(error, self._now_s()))
             return
@@ -451,11 +452,11 @@ class StreamConsumer(PromptConsumer):
                 now_s=self._now_s(),
             )
         )
+        self._limit_by_credential()
 
     async def hand_over(self) -> Session:
         """Give the session up to a newer connection; this one ends."""
-        session = self.session
-        self.session = self._new_session(session.user_id)
+        session, self.session = self.session, self._new_session(self.session.user_id)
         self.session.disconnected()
         if self._expiry is not None:
             self._expiry.cancel()

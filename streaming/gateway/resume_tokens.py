@@ -14,6 +14,9 @@ from streaming.gateway.takeover import key_of
 from streaming.protocol.errors import ProtocolError
 from streaming.session.connection_state import invalid_session
 
+CLOCK_TOLERANCE_MS = 5_000
+"""By how much the clocks of two machines may differ."""
+
 _signer = Signer(salt="streaming.resume")
 
 
@@ -25,6 +28,14 @@ class ResumeClaim:
     """Of the connection that was lost, from 0."""
     opened_at: float
     """When the session was opened, seconds since 1970."""
+
+    def latest_frame_ms(self, now: float) -> int:
+        """Return the newest ``frame_timestamp`` that the session can have come to.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        return int((now - self.opened_at) * 1_000) + CLOCK_TOLERANCE_MS
 
 
 @dataclass(slots=True)

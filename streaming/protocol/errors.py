@@ -66,7 +66,7 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
     ),
     (
         "RATE_LIMIT_EXCEEDED",
-        "too many messages, too much queued speech",
+        "too many messages, too much queued speech, too many utterances",
         "the session continues",
     ),
     (

@@ -27,9 +27,11 @@ the gateway's own account serves.
 Pure: no clock, no channel.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -47,6 +49,8 @@ MAX_IN_FLIGHT = 2 * SAMPLE_RATE_HZ
 MAX_PIECE = SAMPLE_RATE_HZ
 KEPT_SHOWN = 5 * SAMPLE_RATE_HZ
 """Samples that were shown and are kept, where a session can be resumed."""
+
+_position = itemgetter(0)
 
 
 class SpeechInput:
@@ -117,12 +121,13 @@ class SpeechWindow:
         self._base = start
         """Position of the first sample that is kept."""
         self._pcm = bytearray()
-        self._requests: deque[tuple[int, ClipRequest | None]] = deque()
+        # A client may send single samples, so that these have thousands of entries.
+        self._requests: list[tuple[int, ClipRequest | None]] = []
         """Where another clip is requested: first sample, request. Ascending; the first one holds
         at the first sample kept."""
-        self._arrivals: deque[tuple[int, float]] = deque()
+        self._arrivals: list[tuple[int, float]] = []
         """When speech came: position after a chunk, moment. Ascending, as far as it is kept."""
-        self._ends: deque[int] = deque()
+        self._ends: list[int] = []
         """Where utterances end that the client ended. Ascending, as far as it is kept."""
         self._sent_end = -1
         """The last of them that was sent to the worker."""
@@ -143,10 +148,8 @@ class SpeechWindow:
     @property
     def _next_end(self) -> int | None:
         """The first end that the worker was not told."""
-        for end in self._ends:
-            if end > self._sent_end:
-                return end
-        return None
+        index = bisect_right(self._ends, self._sent_end)
+        return self._ends[index] if index < len(self._ends) else None
 
     def accept(self, pcm: bytes, request: ClipRequest | None, now_s: float = 0.0) -> None:
         """Append speech.
@@ -176,19 +179,17 @@ class SpeechWindow:
         """
         start = self.sent
         end = min(self.accepted, self.shown + MAX_IN_FLIGHT, start + MAX_PIECE)
-        if self._ends and (next_end := self._next_end) is not None:
+        if (next_end := self._next_end) is not None:
             if next_end == start:
                 self._sent_end = start
                 return start, b"", None
             end = min(end, next_end)
         if end <= start:
             return None
-        request = None
-        for first, requested in self._requests:
-            if first > start:
-                end = min(end, first)
-                break
-            request = requested
+        index = bisect_right(self._requests, start, key=_position)
+        request = self._requests[index - 1][1] if index else None
+        if index < len(self._requests):
+            end = min(end, self._requests[index][0])
         self.sent = end
         base = self._base
         piece = self._pcm[(start - base) * BYTES_PER_SAMPLE : (end - base) * BYTES_PER_SAMPLE]
@@ -196,12 +197,8 @@ class SpeechWindow:
 
     def arrived_s(self, position: int) -> float:
         """When the sample at a position that is kept came."""
-        found = 0.0
-        for end, arrived_s in reversed(self._arrivals):  # what is asked for came lately
-            if end <= position:
-                break
-            found = arrived_s
-        return found
+        index = bisect_right(self._arrivals, position, key=_position)
+        return self._arrivals[index][1] if index < len(self._arrivals) else 0.0
 
     def unread(self, position: int) -> None:
         """Take back the piece at ``position``, which could not be sent: it comes next again."""
@@ -223,12 +220,9 @@ class SpeechWindow:
             return
         del self._pcm[: (position - self._base) * BYTES_PER_SAMPLE]
         self._base = position
-        while len(self._requests) > 1 and self._requests[1][0] <= position:
-            self._requests.popleft()
-        while self._ends and self._ends[0] < position:
-            self._ends.popleft()
-        while self._arrivals and self._arrivals[0][0] <= position:
-            self._arrivals.popleft()
+        del self._requests[: max(bisect_right(self._requests, position, key=_position) - 1, 0)]
+        del self._ends[: bisect_left(self._ends, position)]
+        del self._arrivals[: bisect_right(self._arrivals, position, key=_position)]
 
     def drop(self) -> None:
         """Forget everything queued. The numbering continues."""

@@ -50,7 +50,13 @@ from streaming.session.incoming_speech import (
 from streaming.session.sound_track import SoundTrack
 from streaming.session.timers import Timer
 from streaming.session.utterance_spans import UtteranceSpans
-from streaming.session.utterances import Finished, Started, UtteranceEvent, Utterances
+from streaming.session.utterances import (
+    MAX_UNFINISHED,
+    Finished,
+    Started,
+    UtteranceEvent,
+    Utterances,
+)
 
 MAX_ENDS_SHOWN = KEPT_SHOWN // SAMPLES_PER_FRAME + 1
 TAIL_S = 0.06
@@ -60,6 +66,16 @@ TAIL_S = 0.06
 RETRY_WHEN_NO_PLACE_MS = 1_000
 NEVER_SHARED_S = 2
 """So much speech of a session may wait whatever waits in others."""
+
+
+def _too_many_utterances() -> ProtocolError:
+    return ProtocolError(
+        "RATE_LIMIT_EXCEEDED",
+        f"{MAX_UNFINISHED} utterances wait to be shown, and no more may: the chunk was not "
+        f"accepted. Send it again in {RETRY_WHEN_NO_PLACE_MS} ms, and longer utterances.",
+        reason="utterances",
+        retry_after_ms=RETRY_WHEN_NO_PLACE_MS,
+    )
 
 
 def _no_place() -> ProtocolError:
@@ -144,6 +160,8 @@ class SessionSpeech:
         number, self._chunks = self._chunks, self._chunks + 1
         rate, channels = int(chunk.sample_rate), int(chunk.channels)
         samples = samples_at_16_khz(len(chunk.data), rate, channels)
+        if not self._input.has_format(rate, channels):
+            self._end_utterance()
         continues = self._utterances.continues(utterance_id)
         try:
             if continues:
@@ -157,11 +175,12 @@ class SessionSpeech:
                 error.details["chunk"] = number
                 error.details["utterance_id"] = utterance_id
             raise
-        begins = not (continues and self._input.has_format(rate, channels))
-        if begins:
+        if not continues:
             self._begin_utterance(utterance_id, now_s)
         if "audio" in self._context.negotiated.receive or self._context.audience.is_open:
-            self._track.append(chunk.data, rate, channels, self.window.accepted, begins=begins)
+            self._track.append(
+                chunk.data, rate, channels, self.window.accepted, begins=not continues
+            )
         self._request = request
         self._last_chunk_s = now_s
         self._queue(self._input.convert(chunk.data, rate, channels))
@@ -174,6 +193,8 @@ class SessionSpeech:
         """Whether a chunk may begin an utterance; False: it is ignored, the client knows why."""
         if not self._utterances.may_begin(utterance_id):
             return False
+        if self._utterances.is_full:
+            raise _too_many_utterances()
         self._check_room(samples)
         if not self.may_speak():
             raise _no_place()

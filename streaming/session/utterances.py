@@ -19,6 +19,8 @@ from streaming.protocol.codec import invalid_message, quoted
 
 MAX_RECENT = 100
 """Finished utterances that a client which resumes its session may not know to be finished."""
+MAX_UNFINISHED = 1_000
+"""Utterances of a session that may wait or be shown: more than a minute of single words."""
 MAX_IDS_REMEMBERED = 10_000
 """Ids of finished utterances kept to refuse late audio; beyond it the oldest are forgotten."""
 
@@ -77,6 +79,11 @@ class Utterances:
         """The id of the utterance that new audio would continue; None if it begins one."""
         newest = self._newest
         return newest.id if newest is not None else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further utterance may begin before one is finished."""
+        return len(self._open) >= MAX_UNFINISHED
 
     @property
     def _newest(self) -> _Utterance | None:
@@ -194,6 +201,8 @@ class Utterances:
         """
         events = self.settle(start)
         for utterance in self._open:
+            if utterance.start >= end:
+                break
             overlap = min(end, utterance.end) - max(start, utterance.start)
             if overlap <= 0:
                 continue

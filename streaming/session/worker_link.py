@@ -64,7 +64,8 @@ ALIVE_EVERY_S = 5.0
 LATE_TIMER_S = 0.1
 AUDIO_RETRY_S = 0.1
 INTERRUPT_ANSWER_S = 1.0
-
+ACTION_WITHIN_FRAMES = 100
+"""An action of which so many frames show nothing is not going to begin: a message was lost."""
 
 ReservePlace = Callable[[SessionClaimed], bool | None]
 """Whether a worker has a place to speak, which is then taken; None: it is elsewhere, and its frames
@@ -130,6 +131,8 @@ class WorkerLink:
         """When workers ended the session by a fault, lately."""
         self._base_clip = base_clip
         self._action: tuple[str, ActionForm] | None = None
+        self._action_due_frame: int | None = None
+        """The last frame that need not show the action; None: no frame came since it was sent."""
         self._is_listening = False
         self._reserve_place = reserve_place
         self._may_speak = True
@@ -301,14 +304,25 @@ class WorkerLink:
 
     def _receive_frame(self, frame: VideoFrame, now_s: float) -> None:
         self._context.timers.set(Timer.SILENCE, now_s + SILENCE_S)
-        if frame.action_progress is not None and frame.action_progress >= 1:
-            self._action = None
+        if self._action is not None:
+            self._follow_action(frame)
         self._may_speak = frame.may_speak
         sound = self._speech.begin_frame(frame, now_s)
         self._frames.send(frame, sound, now_s)
         self._speech.end_frame(frame, now_s)
         if frame.position is not None:
             self.flush_speech()
+
+    def _follow_action(self, frame: VideoFrame) -> None:
+        """Take note of the action's last frame, or that it must have been lost."""
+        if frame.action_progress is not None:
+            self._action_due_frame = frame.frame
+            if frame.action_progress >= 1:
+                self._action = None
+        elif self._action_due_frame is None:
+            self._action_due_frame = frame.frame + ACTION_WITHIN_FRAMES
+        elif frame.frame > self._action_due_frame:
+            self._action = None
 
     def _receive_skip(self, skipped: SpeechSkipped) -> None:
         self._speech.advance_to(skipped.position)
@@ -403,6 +417,7 @@ class WorkerLink:
 
     def _send_action(self) -> None:
         if self._action is not None:
+            self._action_due_frame = None
             clip, form = self._action
             self._send_if_streaming(
                 lambda claim_id: ActionStart(claim_id=claim_id, clip=clip, form=form)

@@ -174,6 +174,15 @@ def test_a_failed_one_says_why_and_can_be_prepared_again(admin_client):
     assert "anna: queued." in do(admin_client, "prepare_again", job)
 
 
+def test_preparing_again_says_that_the_sender_has_enough_in_progress(admin_client, settings):
+    settings.MAX_PREPARATIONS_PER_SUBJECT = 1
+    failed = queued()
+    Avatar.objects.update(status=Status.FAILED, requested_by="key:1")
+    queued("bob")
+    Avatar.objects.filter(user_id="bob").update(requested_by="key:1")
+    assert "MAX_PREPARATIONS_PER_SUBJECT" in do(admin_client, "prepare_again", failed)
+
+
 def test_groups_may_do_what_their_names_say(client, ready):
     def log_in(group: str) -> None:
         user = User.objects.create_user(group, is_staff=True)

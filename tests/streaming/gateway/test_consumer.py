@@ -1,13 +1,15 @@
 import asyncio
 import logging
 import threading
-from unittest.mock import Mock
+import time
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.db import OperationalError
 
+from avatars_app.access.principal import Principal
 from avatars_app.selectors import AvatarNotReady
 from inference.messages import (
     CLAIM_LAYER,
@@ -165,6 +167,32 @@ async def test_a_credential_that_cannot_be_checked_counts_as_an_outage(
         assert error["data"]["details"] == AWAY
         assert await client.closing() == 4500, "4401 would be final: the credential may be good"
     registry.observer.database_failed.assert_called_once()
+
+
+async def test_a_credential_that_ends_a_session_ends_it_on_a_later_connection_too(
+    monkeypatch, settings
+):
+    settings.RESUME_S = 30
+    ends_at = time.time() + 3_600
+    admit = AsyncMock(return_value=Principal("ann", session_exp=ends_at))
+    monkeypatch.setattr(admission, "admit", admit)
+    known = {"protocol_version": "1.2"}
+    async with connected() as client:
+        assert await client.connect(SOON_S) == (True, None)
+        await client.send_message("INIT", user_id=client.user_id, **known)
+        await LayerWorker().claim_session()
+        [init] = await client.receive_types("INIT_SUCCESS")
+        await client.disconnect(code=1006, timeout=SOON_S)
+    admit.return_value = Principal("ann", session_exp=time.time() + 0.5)
+    async with connected() as client:
+        assert await client.connect(SOON_S) == (True, None)
+        known["resume_token"] = init["data"]["resume"]["token"]
+        await client.send_message("INIT", user_id=client.user_id, **known)
+        await client.receive_types("INIT_SUCCESS")
+        warning, error, _ = await client.receive_types("WARNING", "ERROR", "CLOSE_ACK")
+        assert warning["data"]["reason"] == "token"
+        assert error["data"]["code"] == "UNAUTHORIZED"
+        assert await client.closing() == 4401
 
 
 async def test_a_slow_look_up_holds_up_nobody_else(monkeypatch):

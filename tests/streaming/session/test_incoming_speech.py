@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 from hypothesis import strategies as st
@@ -52,6 +53,25 @@ def test_a_piece_has_one_clip():
         (200, numbered(200, 50), None),
         (250, numbered(250, 50), ClipRequest("speaking_2")),
     ]
+
+
+def test_single_samples_cost_no_more_when_many_are_kept():
+    """Or a client could hold up the event loop by them, within its rate."""
+    window = SpeechWindow(kept=80_000)
+
+    def seconds_for(samples: int) -> float:
+        began_s = time.process_time()
+        for number in range(samples):
+            window.accept(b"\1\0", REQUESTS[1 + number % 2], 0.0)
+            window.end_utterance()
+            while (piece := window.take()) is not None:
+                window.arrived_s(piece[0])
+            window.acknowledge(window.sent)
+        return time.process_time() - began_s
+
+    few_s = seconds_for(2_000)
+    seconds_for(30_000)
+    assert seconds_for(2_000) < 5 * few_s
 
 
 def test_what_was_shown_keeps_its_clip_for_what_follows():

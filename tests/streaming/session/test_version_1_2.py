@@ -15,6 +15,7 @@ from inference.messages import (
     SpeechSkipped,
 )
 from streaming.session.limits import SessionLimits
+from streaming.session.utterances import MAX_UNFINISHED
 from tests.streaming.fakes import FakeAvatar, FakeGateway, FakeWorker, chunk, numbered
 
 NEW_TYPES = ("SPEECH_STARTED", "SPEECH_FINISHED", "WARNING", "FRAME_INFO")
@@ -184,6 +185,34 @@ def test_a_change_of_the_format_begins_an_utterance():
     )
     ends = [m.position for m in gateway.sent_to_worker("w1") if isinstance(m, SpeechEnd)]
     assert ends == [800]
+
+
+def test_a_change_of_the_format_ends_an_utterance_with_an_id():
+    gateway, worker = open_1_2()
+    for rate in (16_000, 24_000):
+        pcm = chunk(bytes(1_280), sample_rate=rate)
+        gateway.client_sends("GENERATE", audio_chunk=pcm, utterance_id="a")
+    assert gateway.last["data"]["details"]["reason"] == "utterance_over"
+    gateway.client_sends("END_OF_SPEECH", utterance_id="a")
+    worker.speak(0)
+    gateway.wait(0.5)
+    assert events(gateway) == [("started", "a", 0), ("finished", "a", 40, False)]
+    assert gateway.errors == ["INVALID_MESSAGE"]
+
+
+def test_only_so_many_utterances_may_wait():
+    gateway, worker = open_1_2()
+    for number in range(MAX_UNFINISHED):
+        gateway.client_speaks(bytes(2), utterance_id=f"u{number}")
+    gateway.client_speaks(bytes(2), utterance_id=f"u{number}")  # another chunk of it
+    assert gateway.errors == []
+    gateway.client_speaks(bytes(2), utterance_id="more")
+    details = gateway.last["data"]["details"]
+    assert (details["reason"], details["utterance_id"]) == ("utterances", "more")
+    gateway.client_speaks(bytes(2), utterance_id=f"u{number}")
+    worker.speak(0, samples=1)
+    gateway.client_speaks(bytes(2), utterance_id="more")
+    assert gateway.errors == ["RATE_LIMIT_EXCEEDED"]
 
 
 def test_refused_speech_names_its_number_and_when_to_send_it_again():

@@ -15,7 +15,7 @@ from inference.messages import (
     SpeechInterrupted,
 )
 from streaming.session.claims import MAX_AVATAR_REFUSALS
-from streaming.session.worker_link import MAX_FAULTS
+from streaming.session.worker_link import ACTION_WITHIN_FRAMES, MAX_FAULTS
 from tests.streaming.fakes import SESSION_ID, FakeGateway, chunk, claimed, frame, numbered, text
 
 
@@ -222,6 +222,32 @@ def test_an_unfinished_action_begins_again():
     gateway.wait(1.2)
     gateway.worker_claims("w3")
     assert not any(isinstance(m, ActionStart) for m in gateway.sent_to_worker("w3"))
+
+
+def test_an_action_whose_last_frame_was_lost_is_over():
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_sends("ACTION", action_index=1)
+    worker.show(20)
+    worker.show(5, state="action", clip="action_1", action_progress=0.5, action_form="v1.1")
+    gateway.client_sends("ACTION", action_index=2)
+    assert gateway.errors == ["INVALID_MESSAGE"]
+    worker.show()
+    gateway.client_sends("ACTION", action_index=2)
+    assert gateway.errors == ["INVALID_MESSAGE"]
+    assert gateway.last["type"] == "ACTION_TRIGGERED"
+
+
+def test_an_action_that_never_begins_is_given_up():
+    gateway = FakeGateway()
+    worker = gateway.start()
+    gateway.client_sends("ACTION", action_index=1)
+    worker.show(ACTION_WITHIN_FRAMES)
+    gateway.client_sends("ACTION", action_index=2)
+    assert gateway.errors == ["INVALID_MESSAGE"]
+    worker.show(2)
+    gateway.client_sends("ACTION", action_index=2)
+    assert gateway.last["type"] == "ACTION_TRIGGERED"
 
 
 def test_a_worker_that_cannot_be_reached_is_replaced():
