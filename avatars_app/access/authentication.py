@@ -4,16 +4,23 @@
 principal as well.
 """
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.request import Request
 
 from avatars_app.access import api_keys, jwt_tokens
-from avatars_app.access.principal import AccessDenied, Principal, Role, Source
+from avatars_app.access.principal import (
+    AccessDenied,
+    CredentialUnchecked,
+    Principal,
+    Role,
+    Source,
+)
 from avatars_app.models import ApiKey, User
 
 _LEAST_ROLE: dict[str, Role] = {
@@ -29,6 +36,7 @@ def principal_of(credential: str) -> Principal:
 
     Raises:
         AccessDenied: It is not good.
+        CredentialUnchecked: The identity provider cannot be reached.
     """
     if credential.startswith(api_keys.MARK):
         return api_keys.read_key(credential)
@@ -87,6 +95,12 @@ class TokenUser(AnonymousUser):
         return least is not None and self.principal.is_at_least(least)
 
 
+class IdentityProviderAway(APIException):
+    """A credential cannot be checked, which is no fault of its sender."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class BearerAuthentication(BaseAuthentication):
     """``Authorization: Bearer`` with an API key or a token."""
 
@@ -98,6 +112,8 @@ class BearerAuthentication(BaseAuthentication):
             principal = principal_of(credential.strip())
         except AccessDenied as denied:
             raise AuthenticationFailed(str(denied)) from None
+        except CredentialUnchecked as unchecked:
+            raise IdentityProviderAway(str(unchecked)) from None
         return TokenUser(principal), principal
 
     def authenticate_header(self, request: Request) -> str:

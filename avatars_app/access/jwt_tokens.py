@@ -21,7 +21,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-from avatars_app.access.principal import ROLES, AccessDenied, Principal, Source
+from avatars_app.access.principal import (
+    ROLES,
+    AccessDenied,
+    CredentialUnchecked,
+    Principal,
+    Source,
+)
 
 OWN_ISSUER = "talking-avatar"
 OWN_AUDIENCE = "talking-avatar/stream"
@@ -48,6 +54,7 @@ def read_token(token: str) -> Principal:
 
     Raises:
         AccessDenied: It is not valid here.
+        CredentialUnchecked: The identity provider cannot be reached.
     """
     if len(token) > _MAX_TOKEN_BYTES:
         raise AccessDenied(f"The token has over {_MAX_TOKEN_BYTES} bytes.")
@@ -122,7 +129,9 @@ def _provider_verifier(token: str) -> _Verifier:
         try:
             key = _jwks(settings.AUTH_JWKS_URL).get_signing_key_from_jwt(token)
         except jwt.PyJWKClientConnectionError:
-            raise AccessDenied("The keys of the identity provider cannot be fetched now.") from None
+            raise CredentialUnchecked(
+                "The keys of the identity provider cannot be fetched now; try again soon."
+            ) from None
         except (jwt.PyJWKClientError, jwt.InvalidTokenError):
             raise AccessDenied("The token is not valid here.") from None
         if key.algorithm_name not in _ASYMMETRIC:
@@ -138,7 +147,8 @@ def _provider_verifier(token: str) -> _Verifier:
 
 @functools.lru_cache(maxsize=4)
 def _jwks(url: str) -> jwt.PyJWKClient:
-    return jwt.PyJWKClient(url, cache_keys=True, lifespan=JWKS_KEPT_S, timeout=5)
+    # `cache_keys` would keep each key for ever, also one that the provider has withdrawn.
+    return jwt.PyJWKClient(url, cache_keys=False, lifespan=JWKS_KEPT_S, timeout=5)
 
 
 @functools.lru_cache(maxsize=4)

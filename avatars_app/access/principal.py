@@ -13,6 +13,10 @@ class AccessDenied(Exception):
     """A credential is missing or not good; the message tells its sender what is wrong."""
 
 
+class CredentialUnchecked(Exception):
+    """Whether a credential is good cannot be found out now; the message tells its sender why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a principal stands and falls with: when it is withdrawn, sessions end."""

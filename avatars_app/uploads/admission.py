@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 
 from avatars_app.access.authentication import TokenUser, principal_of
-from avatars_app.access.principal import AccessDenied
+from avatars_app.access.principal import AccessDenied, CredentialUnchecked
 from avatars_app.permissions import MayChangeAvatars, is_local
 from avatars_app.uploads.body_limits import SMALL_BODY_BYTES, BodyRefused
 
@@ -67,6 +67,8 @@ def _check(look_up: Callable[[], AbstractBaseUser | AnonymousUser]) -> None:
         user = look_up()
     except AccessDenied as denied:
         raise BodyRefused(HTTPStatus.UNAUTHORIZED, str(denied)) from None
+    except CredentialUnchecked as unchecked:
+        raise BodyRefused(HTTPStatus.SERVICE_UNAVAILABLE, str(unchecked)) from None
     except DatabaseError:
         raise BodyRefused(
             HTTPStatus.SERVICE_UNAVAILABLE, "The database cannot be reached; try again later."

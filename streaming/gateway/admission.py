@@ -17,13 +17,14 @@ from django.db import DatabaseError
 
 from avatars_app.access import holder_limits
 from avatars_app.access.authentication import principal_of
-from avatars_app.access.principal import AccessDenied, Principal
+from avatars_app.access.principal import AccessDenied, CredentialUnchecked, Principal
 from streaming.gateway import registry as live
 from streaming.protocol.errors import CloseCode, ClosingError, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 WITHIN_S = 10.0
+PROVIDER_RETRY_AFTER_MS = 5_000
 SUBPROTOCOL_MARK = "bearer."
 
 _threads = ThreadPoolExecutor(4, thread_name_prefix="admission")
@@ -86,7 +87,7 @@ async def _authenticate(credential: str | None, user_id: str) -> Principal:
     """Who opens a stream of this user's avatar.
 
     Raises:
-        ClosingError: Nobody who may, or the database does not say.
+        ClosingError: Nobody who may, or that cannot be found out now.
     """
     if not credential:
         raise unauthorized(
@@ -99,6 +100,15 @@ async def _authenticate(credential: str | None, user_id: str) -> Principal:
             principal: Principal = await look_up(credential)
     except AccessDenied as denied:
         raise unauthorized(str(denied)) from None
+    except CredentialUnchecked as unchecked:
+        log.error("a credential could not be checked: %s", unchecked)
+        raise ClosingError(
+            "PROCESSING_ERROR",
+            str(unchecked),
+            close_code=CloseCode.INTERNAL_ERROR,
+            reason="identity_provider_unavailable",
+            retry_after_ms=PROVIDER_RETRY_AFTER_MS,
+        ) from None
     except (TimeoutError, DatabaseError) as error:
         log.error("a credential could not be checked: %r", error)
         live.registry.database_failed(error)

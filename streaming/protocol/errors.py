@@ -60,7 +60,8 @@ ERROR_MEANINGS: tuple[tuple[ErrorCode, str, str], ...] = (
     ),
     (
         "PROCESSING_ERROR",
-        'the database cannot be used: details.reason: "database_unavailable"; connect again after '
+        'the database cannot be used: details.reason: "database_unavailable", or the identity '
+        'provider cannot be reached: "identity_provider_unavailable"; connect again after '
         "details.retry_after_ms",
         "close 4500",
     ),

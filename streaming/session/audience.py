@@ -8,6 +8,7 @@ that reads too slowly misses frames up to an IDR, and nobody else notices.
 Nothing that a watcher does reaches the session. Pure.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -33,6 +34,8 @@ from streaming.session.effects import SendPayload
 from streaming.session.init_success import PROTOCOL_VERSION
 from streaming.session.watcher import Form, Watcher
 
+MAX_EVENTS_KEPT = 100
+"""Events before the first frame of a watcher that are kept for it, as far as no frame comes."""
 RETRY_AFTER_MS = 10_000
 """When a watcher for whom there is no place may try again."""
 
@@ -86,7 +89,7 @@ class Audience:
         self._init_success: SendPayload | None = None
         self._is_owner_away = False
         self._watchers: dict[Watcher, None] = {}
-        self._events_since_frame: list[SendPayload] = []
+        self._events_since_frame: deque[SendPayload] = deque(maxlen=MAX_EVENTS_KEPT)
         self._take_idr: list[Callable[[bytes], None]] = []
 
     @property

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from avatars_app.access import jwt_tokens
 from avatars_app.access.jwt_tokens import issue_token, read_token
-from avatars_app.access.principal import AccessDenied, Principal, Source
+from avatars_app.access.principal import AccessDenied, CredentialUnchecked, Principal, Source
 
 SECRET = "a secret of thirty-two bytes or more"
 
@@ -132,10 +132,14 @@ def test_each_key_has_its_own_algorithm(settings, tmp_path):
         read_token(signed(claims(), other, "ES256"))
 
 
+def _jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
+    entry: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return entry | {"kid": kid, "alg": "RS256", "use": "sig"}
+
+
 def test_a_key_set(settings, monkeypatch, rsa_key):
     settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://id.example.org/keys"
-    entry = jwt.algorithms.RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True)
-    entry |= {"kid": "1", "alg": "RS256", "use": "sig"}
+    entry = _jwk(rsa_key, "1")
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: {"keys": [entry]})
     jwt_tokens._jwks.cache_clear()
     token = jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "1"})
@@ -147,6 +151,21 @@ def test_a_key_set(settings, monkeypatch, rsa_key):
         read_token(signed(claims()))
 
 
+def test_a_key_that_its_provider_withdrew(settings, monkeypatch, rsa_key):
+    settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://id.example.org/keys"
+    entries = [_jwk(rsa_key, "old"), _jwk(rsa_key, "new")]
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: {"keys": entries})
+    monkeypatch.setattr(jwt_tokens, "JWKS_KEPT_S", 0.05)
+    jwt_tokens._jwks.cache_clear()
+    token = jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "old"})
+    assert read_token(token).subject == "ann"
+    del entries[0]
+    time.sleep(0.1)
+    with pytest.raises(AccessDenied, match="not valid"):
+        read_token(token)
+    jwt_tokens._jwks.cache_clear()
+
+
 def test_a_provider_that_cannot_be_reached(settings, monkeypatch, rsa_key):
     settings.AUTH_PUBLIC_KEY, settings.AUTH_JWKS_URL = "", "https://gone.example.org/keys"
 
@@ -155,7 +174,7 @@ def test_a_provider_that_cannot_be_reached(settings, monkeypatch, rsa_key):
 
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", away)
     jwt_tokens._jwks.cache_clear()
-    with pytest.raises(AccessDenied, match="cannot be fetched"):
+    with pytest.raises(CredentialUnchecked, match="cannot be fetched"):
         read_token(jwt.encode(claims(), rsa_key, algorithm="RS256", headers={"kid": "1"}))
 
 

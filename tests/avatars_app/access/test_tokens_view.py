@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from avatars_app.access.api_keys import make_key, read_key
 from avatars_app.access.authentication import principal_of
-from avatars_app.access.principal import AccessDenied
+from avatars_app.access.principal import AccessDenied, CredentialUnchecked
 from avatars_app.models import ApiKey
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,6 +119,13 @@ def test_json_that_is_nested_deeply_is_refused(opening):
     answer = Client().post("/tokens", body, content_type="application/json", **bearer(new_key()))
     assert answer.status_code == 400
     assert "JSON" in answer.json()["detail"]
+
+
+def test_a_token_that_cannot_be_checked_now_is_no_wrong_one(monkeypatch):
+    away = Mock(side_effect=CredentialUnchecked("no route"))
+    monkeypatch.setattr("avatars_app.access.authentication.principal_of", away)
+    answer = Client().get("/avatars", **bearer("some.token"), **ELSEWHERE)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "no route")
 
 
 def test_nobody_gets_no_token():

@@ -1,12 +1,14 @@
 """Large bodies are refused by their headers alone."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
 from avatars_app.access.api_keys import make_key
+from avatars_app.access.principal import CredentialUnchecked
 from avatars_app.models import ApiKey
 from avatars_app.uploads.admission import check_large_body
 from avatars_app.uploads.body_limits import BodyRefused
@@ -48,6 +50,13 @@ def test_no_other_path_takes_large_bodies(path):
 
 def test_uploads_are_posted():
     assert status(method="PUT", peer="127.0.0.1") == 413
+
+
+def test_a_token_that_cannot_be_checked_now(monkeypatch, settings):
+    settings.AUTH = True
+    away = Mock(side_effect=CredentialUnchecked("no route"))
+    monkeypatch.setattr("avatars_app.uploads.admission.principal_of", away)
+    assert status(authorization="Bearer some.token") == 503
 
 
 def test_this_machine_may_and_strangers_may_not():

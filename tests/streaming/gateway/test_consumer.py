@@ -9,7 +9,7 @@ from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.db import OperationalError
 
-from avatars_app.access.principal import Principal
+from avatars_app.access.principal import CredentialUnchecked, Principal
 from avatars_app.selectors import AvatarNotReady
 from inference.messages import (
     CLAIM_LAYER,
@@ -154,19 +154,27 @@ async def test_an_unreachable_database_ends_the_session_with_a_line_in_the_log(
     assert list(map(str, failures)) == ["could not connect"]
 
 
-async def test_a_credential_that_cannot_be_checked_counts_as_an_outage(
-    monkeypatch, settings, registry
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (OperationalError("disk full"), "database_unavailable"),
+        (CredentialUnchecked("no route"), "identity_provider_unavailable"),
+    ],
+)
+async def test_a_credential_that_cannot_be_checked_is_no_wrong_one(
+    monkeypatch, settings, registry, failure, reason
 ):
     settings.AUTH = True
     registry.observer = Mock()
-    monkeypatch.setattr(admission, "principal_of", Mock(side_effect=OperationalError("disk full")))
+    monkeypatch.setattr(admission, "principal_of", Mock(side_effect=failure))
     async with connected() as client:
         assert await client.connect(SOON_S) == (True, None)
         await client.send_message("INIT", user_id=client.user_id, auth_token="anything")
         error, _ = await client.receive_types("ERROR", "CLOSE_ACK")
-        assert error["data"]["details"] == AWAY
+        assert error["data"]["details"]["reason"] == reason
         assert await client.closing() == 4500, "4401 would be final: the credential may be good"
-    registry.observer.database_failed.assert_called_once()
+    is_database = reason == "database_unavailable"
+    assert registry.observer.database_failed.called == is_database
 
 
 async def test_a_credential_that_ends_a_session_ends_it_on_a_later_connection_too(
