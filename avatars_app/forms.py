@@ -34,7 +34,10 @@ class AvatarForm(forms.ModelForm):  # type: ignore[type-arg]  # takes none at ru
         fields = ("user_id",)
 
     def clean_clips(self) -> dict[str, Any]:
-        clips = {PurePath(file.name or "").stem: file for file in self.cleaned_data["clips"]}
+        files = self.cleaned_data["clips"]
+        clips = {PurePath(file.name or "").stem: file for file in files}
+        if len(clips) < len(files):
+            raise forms.ValidationError("Two files are for the same clip: send one of each.")
         if wrong := sorted(set(clips) - set(storage.CLIP_NAMES)):
             raise forms.ValidationError(f"These are no names of clips: {', '.join(wrong)}.")
         return clips

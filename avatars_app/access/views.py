@@ -48,7 +48,7 @@ class TokensView(APIView):
         responses={
             201: TokenSerializer,
             401: OpenApiResponse(description="Nobody is logged in, and there is no good key."),
-            403: OpenApiResponse(description="Not for this user_id."),
+            403: OpenApiResponse(description="Not for this user_id, or asked for with a token."),
         },
     )
     def post(self, request: Request) -> Response:

@@ -1,6 +1,7 @@
 """The end of sessions whose key or account is withdrawn."""
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
@@ -11,6 +12,8 @@ from avatars_app.access.authentication import withdrawn
 from avatars_app.access.principal import Source
 from avatars_app.database import availability
 from streaming.gateway.registry import Connection, Registry
+
+log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 
@@ -45,6 +48,9 @@ class RevocationWatch:
                 gone = await ask({source for source, _ in live})
             except DatabaseError as error:
                 availability.lost(self, error)
+                continue
+            except Exception:
+                log.exception("revocations: looking again in %.0f s", CHECK_EVERY_S)
                 continue
             availability.found(self)
             for source, connection in live:

@@ -66,7 +66,9 @@ OPERATOR = CloseCause(
 TOKEN_EXPIRED = CloseCause(
     "unauthorized",
     CloseCode.UNAUTHORIZED,
-    error=ProtocolError("UNAUTHORIZED", "Your token allows this session no longer."),
+    error=ProtocolError(
+        "UNAUTHORIZED", "Your token allows this session no longer; connect again with a new one."
+    ),
 )
 
 SERVER_FAULT = CloseCause(

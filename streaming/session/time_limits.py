@@ -3,15 +3,11 @@
 Pure: time is an argument.
 """
 
-from typing import Literal
-
-from streaming.protocol.server_messages import SessionWarning, WarningFields
+from streaming.protocol.server_messages import SessionWarning, WarningFields, WarningReason
 from streaming.session.context import SessionContext
 from streaming.session.effects import Effect
 from streaming.session.limits import SessionLimits, warning_s
 from streaming.session.timers import Timer
-
-_Reason = Literal["idle", "max_session", "token", "draining"]
 
 
 class TimeLimits:
@@ -70,9 +66,7 @@ class TimeLimits:
         else:
             self._warn("max_session", warning_s(self._rules.max_session_s))
 
-    def _warn(
-        self, reason: Literal["idle", "max_session", "token", "draining"], in_s: float
-    ) -> None:
+    def _warn(self, reason: WarningReason, in_s: float) -> None:
         if self._context.negotiated.has_1_2:
             self._context.outbox.to_client(
                 SessionWarning(

@@ -107,6 +107,10 @@ def test_staff_send_a_video_a_picture_or_clips(admin_client, avatars_dir, fields
         ({"user_id": "anna"}, "Send a video, a picture, or clips"),
         ({"user_id": "anna", "video": video(), "image": video()}, "Send a video, a picture"),
         ({"user_id": "anna", "clips": [video("holiday.mp4")]}, "no names of clips: holiday"),
+        (
+            {"user_id": "anna", "clips": [video("idle_0.mp4"), video("idle_0.mov")]},
+            "Two files are for the same clip",
+        ),
         ({"user_id": "../etc", "video": video()}, "1 to 64 letters"),
         ({"user_id": "a b", "video": video()}, "1 to 64 letters"),
         ({"user_id": "ä", "video": video()}, "1 to 64 letters"),

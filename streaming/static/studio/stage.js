@@ -12,6 +12,11 @@ const BADGES = {
   retrying: "Reconnecting",
   stopped: "Not connected",
 };
+/** What is said when a session has ended, by the close code. @type {Record<number, string>} */
+const FAREWELLS = {
+  4408: "Nothing was asked of the avatar for long, or the session lasted as long as it may.",
+  4409: "An operator of the server ended it.",
+};
 /** What is said at the end of a notice about the next attempt. */
 const COUNTED = / Next try in \d+ s\.$/;
 /** A short wait is not worth a word. */
@@ -83,7 +88,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
         asksToken: true,
       };
     case "ended":
-      return closeCode === 4409
+      return closeCode === 4409 && problem?.details?.reason !== "ended_by_operator"
         ? {
             title: "Opened elsewhere",
             text: "This session continues in a newer window.",
@@ -91,8 +96,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
           }
         : {
             title: "The session has ended",
-            text:
-              closeCode === 4408 ? "Nothing was asked of the avatar for a long time." : "Good-bye!",
+            text: FAREWELLS[closeCode ?? 0] ?? "Good-bye!",
             button: "Connect again",
           };
     default:
