@@ -23,6 +23,21 @@ def streams_ask_who_opens_them(app_configs: Any, **kwargs: Any) -> list[CheckWar
 
 
 @register("security", deploy=True)
+def tokens_are_for_this_server(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
+    has_provider = settings.AUTH_JWKS_URL or settings.AUTH_PUBLIC_KEY
+    if not (settings.AUTH and has_provider) or settings.AUTH_AUDIENCE:
+        return []
+    return [
+        CheckWarning(
+            "AUTH_AUDIENCE is empty: a token that the identity provider issued for another service "
+            "opens streams here.",
+            hint="Set AUTH_AUDIENCE to what the tokens for this server say in `aud`.",
+            id="avatars.W003",
+        )
+    ]
+
+
+@register("security", deploy=True)
 def uploads_are_not_open(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
     if not settings.OPEN_UPLOADS:
         return []

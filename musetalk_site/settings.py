@@ -144,7 +144,7 @@ AXES_ENABLE_ADMIN = False  # `musetalk_site.admin` has one that fits
 CORS_ALLOW_ALL_ORIGINS = "*" in CORS_ORIGINS
 CORS_ALLOWED_ORIGINS = [origin for origin in CORS_ORIGINS if origin != "*"]
 CORS_URLS_REGEX = r"^/(?!admin(/|$)|static/)"
-CORS_EXPOSE_HEADERS = ["Location", "Content-Range", "ETag"]
+CORS_EXPOSE_HEADERS = ["Location", "Content-Range", "ETag", "Retry-After"]
 
 # Scripts, styles and all else come from this server's own files; nothing is written into a page.
 # `style` attributes may be: the API's pages have some, and they run nothing.

@@ -138,9 +138,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, text: str, allow
     assert "\n" not in sentence
 
 
-def test_a_wrong_address_is_shown_without_its_password() -> None:
+@pytest.mark.parametrize("password", ["secret", "sec/ret", "se@c/ret"])
+def test_a_wrong_address_is_shown_without_its_password(password: str) -> None:
     with pytest.raises(SettingInvalid) as refused:
-        read({"DATABASE_URL": "mysql://me:secret@localhost/x"}, {})
+        read({"DATABASE_URL": f"mysql://me:{password}@localhost/x"}, {})
     assert "mysql://***@localhost/x" in str(refused.value)
 
 

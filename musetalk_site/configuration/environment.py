@@ -40,7 +40,7 @@ class SettingInvalid(CannotStart):
     """A variable holds something that it may not; the message says what it may."""
 
     def __init__(self, name: str, text: str, allowed: str) -> None:
-        shown = re.sub(r"//[^@/]*@", "//***@", text)  # a password is nobody's business
+        shown = re.sub(r"//.*@", "//***@", text)  # a password is nobody's business
         if name.endswith(("SECRET", "SECRET_KEY", "TOKEN")):
             shown = "***"
         super().__init__(f"{name} is {shown!r}, but it must be {allowed}.")

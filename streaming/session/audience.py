@@ -183,10 +183,10 @@ class Audience:
             takers, self._take_idr = self._take_idr, []
             for take in takers:
                 take(frame.access_unit)
+        self._is_owner_away = False
         if not self._watchers:
             self._events_since_frame.clear()
             return
-        self._is_owner_away = False
         payloads: dict[Form, SendPayload] = {}
         info: SendPayload | None = None
         clip = (frame.state, frame.clip)

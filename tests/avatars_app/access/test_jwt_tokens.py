@@ -8,6 +8,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from django.core.checks import run_checks
 
 from avatars_app.access import jwt_tokens
 from avatars_app.access.jwt_tokens import issue_token, read_token
@@ -135,6 +136,20 @@ def test_each_key_has_its_own_algorithm(settings, tmp_path):
 def _jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
     entry: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return entry | {"kid": kid, "alg": "RS256", "use": "sig"}
+
+
+def test_tokens_for_other_services_are_warned_of(settings):
+    def said() -> list[str | None]:
+        found = run_checks(tags=["security"], include_deployment_checks=True)
+        return [each.id for each in found if each.id == "avatars.W003"]
+
+    settings.AUTH, settings.AUTH_AUDIENCE = True, ""
+    settings.AUTH_JWKS_URL = "https://id.example.org/keys"
+    assert said() == ["avatars.W003"]
+    settings.AUTH_AUDIENCE = "avatar"
+    assert said() == []
+    settings.AUTH_AUDIENCE, settings.AUTH_JWKS_URL = "", ""
+    assert said() == []
 
 
 def test_a_key_set(settings, monkeypatch, rsa_key):

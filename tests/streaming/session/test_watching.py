@@ -320,6 +320,20 @@ def test_another_worker_begins_with_an_idr():
     assert watcher.read().frames == [0, 1, 2, 40]
 
 
+def test_who_watches_later_is_not_told_of_an_owner_that_is_back():
+    gateway = FakeGateway(SessionLimits(resume_s=30), is_resumable=True)
+    gateway.init(protocol_version="1.2", allow_watchers=True)
+    gateway.worker_claims().show()
+    gateway.do(gateway.session.detach())
+    init = InitFields(user_id=USER, protocol_version="1.2", resume_token="x")
+    gateway.do(
+        gateway.session.resume(init, reply_channel="gateway", is_binary=False, now_s=gateway.now_s)
+    )
+    gateway.worker_claims("w2").show()
+    watcher = FakeWatcher(gateway.session.audience).read()
+    assert [m["type"] for m in watcher.received] == ["INIT_SUCCESS"]
+
+
 def test_a_disconnected_owner_is_reported_and_may_come_back():
     gateway = FakeGateway(SessionLimits(resume_s=30), is_resumable=True)
     gateway.init(protocol_version="1.2", allow_watchers=True)
