@@ -1,6 +1,7 @@
 """Several app processes behind one port, real ones: placed, superseded, killed, ended."""
 
 import asyncio
+import base64
 import json
 import re
 import signal
@@ -20,10 +21,12 @@ from benchmarks.server import app_processes as processes_of
 from benchmarks.server import new_database
 from tests.e2e.conftest import Serve
 from tests.e2e.talking import Server, Stream
+from tests.media import assert_decodes
 
 pytestmark = pytest.mark.lasting
 
 COUNT = 3
+SLEEP_S = 12.0
 
 
 @pytest.fixture
@@ -172,6 +175,30 @@ async def test_a_process_that_dies_with_a_new_connection_costs_it_nothing(server
             connection = await asyncio.wait_for(each, 10)
             connection.transport.abort()
     await until(lambda: server.process.output.count("takes sessions") > starts)
+
+
+async def test_a_machine_that_sleeps_continues_in_step(server: Server) -> None:
+    """All of the server stands still for longer than its watchdog waits for a loop."""
+    main = psutil.Process(server.process.pid)
+    async with server.stream("ann") as stream, server.stream("bob") as other:
+        before = (await stream.frames(10))[-1]["frame_timestamp"]
+        await other.frames(10)
+        everything = [*main.children(recursive=True), main]
+        for process in everything:
+            process.suspend()
+        await asyncio.sleep(SLEEP_S)
+        for process in everything:
+            process.resume()
+        woken_s = time.monotonic()
+        frames = []
+        while time.monotonic() < woken_s + 4:
+            frames += await stream.frames(1)
+            await other.frames(1)
+        assert len(frames) <= 4 * 25 + 15, "no burst of what was missed"
+        assert frames[-1]["frame_timestamp"] - before > 1_000 * SLEEP_S
+        newer = [frame for frame in frames if frame["frame_timestamp"] > before + 1_000 * SLEEP_S]
+        assert_decodes([base64.b64decode(frame["frame_data"]) for frame in newer])
+        assert len(app_processes(server)) == COUNT
 
 
 def test_what_forks_has_one_thread(serve: Serve) -> None:
