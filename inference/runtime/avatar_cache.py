@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakValueDictionary
 
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
@@ -41,6 +42,8 @@ class AvatarCache:
         self._pool = pool
         self._in_use = in_use
         self._opened: dict[tuple[str, str], OpenAvatar] = {}
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        """Held while an avatar is opened: sessions that come at once open it once."""
 
     async def open(self, name: str, version: str) -> OpenAvatar:
         """Return the avatar in the folder ``name``.
@@ -52,18 +55,16 @@ class AvatarCache:
         """
         folder = self._library.find(name)
         key = (name, version)
-        if key not in self._opened:
-            loop = asyncio.get_running_loop()
-            clips = await loop.run_in_executor(
-                self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
-            )
-            avatar = await self._engine.open_avatar(folder, clips.manifest)
-            self._forget_unused()
-            if key in self._opened:  # by another session, while this one waited
-                self._engine.close_avatar(avatar)
-            else:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if key not in self._opened:
+                loop = asyncio.get_running_loop()
+                clips = await loop.run_in_executor(
+                    self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
+                )
+                avatar = await self._engine.open_avatar(folder, clips.manifest)
+                self._forget_unused()
                 self._opened[key] = OpenAvatar(clips, avatar)
-        return self._opened[key]
+            return self._opened[key]
 
     def _forget_unused(self) -> None:
         used = {id(clips) for clips in self._in_use()}

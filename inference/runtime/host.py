@@ -269,6 +269,12 @@ class Host:
         if hosted is not None:  # delivered twice
             hosted.outbox.put(self._offer(hosted.session))
             return
+        refusal = self._capacity.refusal(
+            len(self._hosted) + len(self._opening), self._clock.now_s(), is_new=start.is_new
+        )
+        if refusal is not None:
+            self._spawn(self._refuse(start, "capacity", refusal))
+            return
         self._opening.add(start.claim_id)
         self._spawn(self._open(start, worker_channel))
 
@@ -309,23 +315,26 @@ class Host:
     async def _open(self, start: SessionStart, worker_channel: str) -> None:
         """Open the avatar and make the offer, or refuse with the reason."""
         try:
-            await self._make_offer(start, worker_channel)
-        finally:
-            self._opening.discard(start.claim_id)
-
-    async def _make_offer(self, start: SessionStart, worker_channel: str) -> None:
-        refusal = self._capacity.refusal(
-            len(self._hosted), self._clock.now_s(), is_new=start.is_new
-        )
-        if refusal is not None:
-            await self._refuse(start, "capacity", refusal)
-            return
-        try:
             opened = await self._avatars.open(start.avatar_folder, start.avatar_version)
         except AvatarError as error:
             log.warning("session %s: %s", start.session_id, error, extra=start.log_fields)
             await self._refuse(start, "avatar", str(error))
-            return
+        except Exception as error:
+            log.exception(
+                "session %s: the avatar could not be opened",
+                start.session_id,
+                extra=start.log_fields,
+            )
+            await self._refuse(start, "avatar", repr(error))
+        else:
+            if self._is_draining:
+                await self._refuse(start, "capacity", "the worker is draining")
+            else:
+                self._make_offer(start, opened, worker_channel)
+        finally:
+            self._opening.discard(start.claim_id)
+
+    def _make_offer(self, start: SessionStart, opened: OpenAvatar, worker_channel: str) -> None:
         outbox = WorkerOutbox(start, self._deliver, self._hand_over)
         session = self._make_session(start, opened, outbox, worker_channel)
         self._hosted[start.claim_id] = _Hosted(session, opened.clips, outbox)
@@ -388,8 +397,10 @@ class Host:
     async def _refuse(
         self, start: SessionStart, reason: Literal["avatar", "capacity"], message: str
     ) -> None:
-        refusal = SessionRefused(claim_id=start.claim_id, reason=reason, message=message)
-        await self._deliver(start.reply_channel, refusal)
+        outbox = WorkerOutbox(start, self._deliver, self._hand_over)
+        outbox.put(SessionRefused(claim_id=start.claim_id, reason=reason, message=message))
+        outbox.close()
+        await outbox.send_all(on_loss=lambda: None)
 
     def _accept(self, session: WorkerSession, accepted: SessionAccepted, now_s: float) -> None:
         if not session.is_streaming:

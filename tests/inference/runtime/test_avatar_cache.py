@@ -94,6 +94,7 @@ async def test_who_asks_at_the_same_time_gets_the_same(shelf: Path) -> None:
 
         one, two = await asyncio.gather(use(), use())
     assert one is two
+    assert avatars.engine.opened == ["ada"]
 
 
 @pytest.mark.parametrize(("name", "error"), [("eve", AvatarNotFound), ("damaged", AvatarInvalid)])

@@ -123,3 +123,41 @@ async def test_draining_ends_although_nothing_is_delivered(
 
     harness.host._hosted["a"].outbox._deliver = hang
     await asyncio.wait_for(harness.host.drain(), 2)
+
+
+async def test_a_fault_while_an_avatar_is_opened_is_answered(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: object, manifest: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(harness.engine, "open_avatar", fail)
+    gateway = harness.gateway()
+    harness.host.claim(gateway.start(), worker_channel="worker!1")
+    await settle()
+    (refused,) = gateway.of(SessionRefused)
+    assert refused.reason == "avatar"
+    assert "Too many open files" in refused.message
+    assert "session session-a: the avatar could not be opened" in caplog.text
+
+
+async def test_no_session_begins_after_draining_has(harness: Harness) -> None:
+    gateway = harness.gateway()
+    harness.host.claim(gateway.start(), worker_channel="worker!1")
+    await asyncio.wait_for(harness.host.drain(), 2)
+    assert harness.host.report().sessions == 0
+    (refused,) = gateway.received
+    assert refused.message == "the worker is draining"
+
+
+async def test_a_refusal_that_is_not_delivered_is_no_fault(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(channel: str, message: LayerMessage) -> None:
+        raise ConnectionError("the layer is gone")
+
+    monkeypatch.setattr(harness.host, "_deliver", fail)
+    unknown = msgspec.structs.replace(harness.gateway().start(), avatar_folder="nobody")
+    harness.host.claim(unknown, worker_channel="worker!1")
+    await settle()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

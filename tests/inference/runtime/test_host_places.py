@@ -77,3 +77,14 @@ async def test_places_follow_what_speaking_costs(
             await harness.clock.advance(1)
             harness.cpu_s += 50 * frame_ms / 1_000
         assert harness.host.report().places == pytest.approx(places, abs=1)
+
+
+async def test_claims_that_come_at_once_do_not_exceed_the_places(harness: Harness) -> None:
+    harness.host._capacity._speech_share = 1.0
+    harness.engine.capacity = 1
+    gateways = [harness.gateway(name) for name in ("a", "b", "c")]
+    for gateway in gateways:
+        harness.host.claim(gateway.start(), worker_channel="worker!1")
+    await settle()
+    kinds = sorted(type(message).__name__ for gateway in gateways for message in gateway.received)
+    assert kinds == ["SessionClaimed", "SessionRefused", "SessionRefused"]
