@@ -75,6 +75,9 @@ class Manners:
     """Raw text that comes before the first frame."""
     says_before_frame: dict[int, str] = field(default_factory=dict)
     """Raw texts that come later."""
+    is_down: bool = False
+    """A proxy answers in its place that it is not there."""
+    refuses_speech: ProtocolError | None = None
     received: list[AnyClientMessage] = field(default_factory=list)
 
 
@@ -97,6 +100,7 @@ class _Session:
         self.session_id: str | None = None
         self.utterances: list[_Utterance] = []
         self.position = 0
+        self.chunks = 0
 
     async def send(self, message: ServerMessage) -> None:
         await self.socket.send(dump(message))
@@ -147,6 +151,12 @@ class _Session:
         )
         await self.send(SpeechFinished(session_id=self.session_id, data=finished))
 
+    def _refusal(self, utterance_id: str | None) -> ProtocolError | None:
+        number, self.chunks = self.chunks, self.chunks + 1
+        if (refusal := self.manners.refuses_speech) is not None:
+            refusal.details.update(chunk=number, utterance_id=utterance_id)
+        return refusal
+
     def _queue(self, utterance_id: str, samples: int) -> None:
         if not self.utterances or self.utterances[-1].id != utterance_id:
             self.utterances.append(_Utterance(utterance_id))
@@ -163,6 +173,8 @@ class _Session:
 
     async def answer(self, message: AnyClientMessage) -> None:
         match message:
+            case Generate(data=fields) if refusal := self._refusal(fields.utterance_id):
+                await self.send(Error.of(refusal, self.session_id))
             case Generate(data=fields):
                 samples = len(fields.audio_chunk.data) // BYTES_PER_SAMPLE
                 self._queue(fields.utterance_id or "#1", samples)
@@ -203,6 +215,8 @@ async def fake_avatar_server(given: Manners | None = None) -> AsyncIterator[str]
     manners = given or Manners()
 
     def refuse_other_paths(socket: ServerConnection, request: Request) -> Response | None:
+        if manners.is_down:
+            return socket.respond(HTTPStatus.BAD_GATEWAY, "the server does not answer\n")
         if request.path.startswith("/musetalk/v1/ws/") and "%" not in request.path:
             return None
         return socket.respond(HTTPStatus.FORBIDDEN, "no such stream\n")

@@ -18,8 +18,11 @@ from talking_avatar import (
     Frame,
     Interrupted,
     ProtocolBroken,
+    Reopened,
+    Resumed,
     ServerUnreachable,
     SessionRefused,
+    SpeechRefused,
     StateChanged,
     as_spoken,
 )
@@ -259,3 +262,79 @@ async def test_a_client_that_was_not_entered_says_so():
             await use
     with pytest.raises(ConnectionLost, match="Not connected"):
         _ = client.info
+
+
+async def test_a_proxy_whose_server_is_down_is_no_refusal():
+    async with fake_avatar_server(Manners(is_down=True)) as server:
+        with pytest.raises(ServerUnreachable, match="HTTP 502"):
+            async with client_of(server):
+                pass
+
+
+@asynccontextmanager
+async def server_that_was_lost():
+    """A client whose server ended, behind a proxy that says so; and the server's manners."""
+    manners = Manners(stops_after_frames=3)
+    async with fake_avatar_server(manners) as server, AvatarClient(server, "me") as client:
+        first = client.session_id
+        manners.is_down = True
+        async with asyncio.timeout(10):
+            while client.session_id == first:  # noqa: ASYNC110 - it tells nobody yet
+                await asyncio.sleep(0.01)
+        manners.stops_after_frames = None
+        yield client, manners
+
+
+async def test_a_server_that_restarts_behind_a_proxy_is_found_again():
+    async with server_that_was_lost() as (client, manners):
+        await asyncio.sleep(0.3)
+        manners.is_down = False
+        assert await take(client, 1, Reopened)
+
+
+async def test_what_is_said_while_the_server_is_away_is_said_when_it_is_back():
+    async with server_that_was_lost() as (client, manners):
+        speaking = asyncio.create_task(client.speak(bytes(6_400)))
+        await asyncio.sleep(0.1)
+        manners.is_down = False
+        async with asyncio.timeout(10):
+            assert (await (await speaking)).played_ms == 200
+
+
+async def test_an_interrupt_does_not_wait_for_a_server_that_is_away():
+    async with server_that_was_lost() as (client, manners):
+        speaking = asyncio.create_task(client.speak(bytes(6_400)))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):
+            assert await client.interrupt() == 0
+            manners.is_down = False
+            assert (await (await speaking)).interrupted
+            assert (await (await client.speak(bytes(6_400)))).played_ms == 200
+
+
+async def test_refused_speech_fails_and_an_interrupt_ends_all_that_was_said():
+    manners = Manners()
+    refusal = ProtocolError("RATE_LIMIT_EXCEEDED", "No place to speak is free.")
+    manners.refuses_speech = refusal
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        utterance = await client.speak(bytes(1_280))
+        with pytest.raises(SpeechRefused):
+            await utterance
+        refusal.details["reason"] = "utterance_over"
+        unknown = await client.speak(bytes(1_280))  # as if it had been lost on its way
+        async with asyncio.timeout(10):
+            await client.interrupt()
+            assert (await unknown).interrupted
+
+
+async def test_a_watcher_that_reconnects_watches_the_same_session():
+    manners = Manners(stops_after_frames=3)
+    session_id = str(uuid.uuid4())
+    async with (
+        fake_avatar_server(manners) as server,
+        AvatarClient.watch(server, "me", session_id, "token", reconnects=True) as client,
+    ):
+        assert await take(client, 1, Resumed)
+    inits = [message for message in manners.received if isinstance(message, Init)]
+    assert len(inits) > 1
+    assert {(init.session_id, init.data.watch_token) for init in inits} == {(session_id, "token")}

@@ -204,3 +204,38 @@ def test_without_frames_time_tells_how_much_was_shown():
     state.begin_utterance("b", 16_000, 1)
     state.speech("b", bytes(2 * 16_000))
     assert state.unshown_ms(9.5) == 1_000  # it has not begun
+
+
+def test_an_utterance_of_which_all_was_refused_is_not_asked_about():
+    """The server knows nothing of it, and so could not tell which ends were lost."""
+    state = speaking()
+    state.speech("a", bytes(1_280))
+    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "No place to speak is free."}
+    refused["details"] = {"chunk": 0, "utterance_id": "a"}
+    state.text(json.dumps({"type": "ERROR", "session_id": None, "data": refused}))
+    assert not state.has_utterance("a")
+    state.begin_utterance("b", 16_000, 1)
+    state.speech("b", bytes(1_280))
+    assert json.loads(state.init())["data"]["utterance_id"] == "b"
+
+
+def test_speech_of_which_a_part_was_refused_is_asked_about():
+    state = speaking()
+    state.speech("a", bytes(1_280))
+    state.speech("a", bytes(1_280))
+    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": {"chunk": 1}}
+    state.text(json.dumps({"type": "ERROR", "session_id": None, "data": refused}))
+    assert json.loads(state.init())["data"]["utterance_id"] == "a"
+    state.end_utterance("a")
+    state.text(frame(40, 0))
+    assert state.take_settled() == [SpeechFinished("a", 40, interrupted=False)]
+
+
+def test_what_is_said_before_another_session_is_open_is_sent_to_it():
+    state = speaking()
+    state.speech("a", bytes(1_280))
+    assert state.forget() == ["a"]
+    state.begin_utterance("b", 16_000, 1)
+    said = state.speech("b", b"\1\2" * 640)
+    assert state.opened(init_success()) == [said]
+    assert state._chunks[0].number == 0, "as the server counts"

@@ -46,6 +46,8 @@ class _Interrupt:
     answer: "asyncio.Future[int]"
     speaking: list[Utterance]
     """What was being said then."""
+    parts: list[str]
+    """What the server had not said to be over."""
 
 
 class AvatarClient:
@@ -290,8 +292,11 @@ class AvatarClient:
             How much was dropped, ms.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._interrupts.append(_Interrupt(answer, list(self._speaking)))
-        await self._connection.send_speech(self._state.interrupt())
+        self._interrupts.append(_Interrupt(answer, list(self._speaking), list(self._parts)))
+        message = self._state.interrupt()
+        if not self._connection.has_session:
+            self._answer_interrupts()
+        await self._connection.send_speech(message, unless=answer)
         return await answer
 
     # The picture.
@@ -348,7 +353,15 @@ class AvatarClient:
         self._progress.set()
 
     def _drop(self, interrupt: _Interrupt, dropped_ms: int) -> None:
-        """Forget what was to be said before an interrupt, also by its speakers."""
+        """Forget what was to be said before an interrupt, also by its speakers.
+
+        The server has said by now what is over; it knows nothing of the others.
+        """
+        for part in interrupt.parts:
+            if utterance := self._parts.pop(part, None):
+                self._state.forget_utterance(part)
+                if finished := utterance.part_over(SpeechFinished(part, 0, interrupted=True)):
+                    self._queue.publish(finished)
         for utterance in interrupt.speaking:
             if finished := utterance.interrupted():
                 self._queue.publish(finished)
@@ -356,17 +369,26 @@ class AvatarClient:
             interrupt.answer.set_result(dropped_ms)
 
     def _refuse(self, error: ServerError, details: Mapping[str, Any]) -> None:
-        utterance = self._parts.get(str(details.get("utterance_id")))
-        if utterance is not None and details.get("reason") != "utterance_over":
+        part = str(details.get("utterance_id"))
+        utterance = self._parts.get(part)
+        if utterance is None:
+            return
+        if details.get("reason") != "utterance_over":
             utterance.fail(SpeechRefused(error.message, details.get("retry_after_ms")))
+        if not self._state.has_utterance(part):
+            del self._parts[part]
 
     def _interrupt_again(self) -> list[str]:
         """Interrupts without an answer: it was lost, or they were themselves."""
         return [self._state.simple("INTERRUPT") for _ in self._interrupts]
 
-    def _lose(self, utterance_ids: Iterable[str]) -> None:
-        while self._interrupts:  # nothing is left to be dropped
+    def _answer_interrupts(self) -> None:
+        """Answer them here: the server has nothing that could be dropped."""
+        while self._interrupts:
             self._drop(self._interrupts.popleft(), 0)
+
+    def _lose(self, utterance_ids: Iterable[str]) -> None:
+        self._answer_interrupts()
         for part in utterance_ids:
             if utterance := self._parts.pop(part, None):
                 utterance.fail(ConnectionLost("The session was lost, and what was said with it."))

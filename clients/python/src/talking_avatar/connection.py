@@ -9,6 +9,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -74,6 +75,8 @@ class Connection:
         self._is_connected = asyncio.Event()
         self._end: Closed | None = None
         self._is_closing = False
+        self.has_session = False
+        """Whether the server has a session of this client, or keeps the one that was lost."""
         self._count = 0
         """Connections so far."""
 
@@ -90,7 +93,7 @@ class Connection:
             SessionRefused: The server opens no session.
             ConnectionLost: The server ended the connection instead.
         """
-        await self._open(names_session=self._state.watch_token is not None)
+        await self._open()
         self._reader = asyncio.create_task(self._read(), name="avatar reader")
 
     async def close(self) -> None:
@@ -121,11 +124,12 @@ class Connection:
 
     # Opening.
 
-    async def _open(self, *, names_session: bool = False) -> bool:
+    async def _open(self) -> bool:
         """Connect and send INIT; returns whether the session was resumed."""
         state = self._state
+        is_known = state.resume_token is not None or state.watch_token is not None
         address = stream_address(
-            self._server, state.user_id, state.session_id if names_session else None
+            self._server, state.user_id, state.session_id if is_known else None
         )
         socket = await open_socket(
             address,
@@ -160,6 +164,7 @@ class Connection:
             if type_ == "INIT_SUCCESS":
                 again = self._state.opened(data)
                 self._count += 1
+                self.has_session = True
                 first = self._on_resumed() if data.get("resumed") else []
                 for message in [*first, *again]:
                     await socket.send(message)
@@ -226,7 +231,7 @@ class Connection:
         until_s = loop.time() + self._state.resume_window_s
         while self._state.resume_token is not None and loop.time() < until_s:
             try:
-                if await self._open(names_session=True):
+                if await self._open():
                     self._on_event(Resumed())
                     return
                 break  # it was opened again
@@ -243,6 +248,7 @@ class Connection:
         await self._open_another(pause_s)
 
     async def _open_another(self, pause_s: float) -> None:
+        self.has_session = False
         self._on_forgotten(self._state.forget())
         while True:
             try:
@@ -256,7 +262,7 @@ class Connection:
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311
                 pause_s = min(2 * pause_s, MAX_RETRY_S)
             else:
-                self._on_event(Reopened())
+                self._on_event(Reopened() if self._state.watch_token is None else Resumed())
                 return
 
     # Sending.
@@ -280,8 +286,14 @@ class Connection:
             else:
                 return
 
-    async def send_speech(self, message: str | bytes) -> None:
-        """Send speech or its end; if the connection is lost, the resumption sends it again.
+    async def send_speech(
+        self, message: str | bytes, *, unless: "asyncio.Future[Any] | None" = None
+    ) -> None:
+        """Send speech or its end; if the connection is lost, the next one sends it again.
+
+        Args:
+            message: What to send.
+            unless: Once this is done it need not be sent any more.
 
         Raises:
             ConnectionLost: The session is over.
@@ -289,17 +301,18 @@ class Connection:
         self.check_open()
         count = self._count
         if not self._is_connected.is_set():
-            await self._wait_for_connection()
-        if count != self._count:
-            return  # the resumption sent it
+            await self._wait_for_connection(unless)
+        if count != self._count or (unless is not None and unless.done()):
+            return
         assert self._socket is not None, "it is connected"
         with contextlib.suppress(ConnectionClosed):
             await self._socket.send(message)
 
-    async def _wait_for_connection(self) -> None:
+    async def _wait_for_connection(self, unless: "asyncio.Future[Any] | None" = None) -> None:
         waiting = asyncio.create_task(self._is_connected.wait())
         assert self._reader is not None, "it was opened"
-        await asyncio.wait({waiting, self._reader}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {waiting, self._reader} | ({unless} if unless is not None else set())
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         self.check_open()
 

@@ -10,6 +10,9 @@ from websockets.typing import Subprotocol
 from talking_avatar.errors import ServerUnreachable, SessionRefused
 from talking_avatar.wire import BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL
 
+AWAY_STATUSES = frozenset({500, 502, 503, 504})
+"""What proxies answer while their server restarts."""
+
 
 def stream_address(server: str, user_id: str, session_id: str | None = None) -> str:
     """Return the address of a user's stream.
@@ -59,6 +62,10 @@ async def open_socket(
         )
     except InvalidStatus as refusal:
         status = refusal.response.status_code
+        if status in AWAY_STATUSES:
+            raise ServerUnreachable(
+                f"What answers at {address} has no server: HTTP {status}."
+            ) from None
         rule = (
             ": a user's name has 1 to 64 letters, digits, hyphens and underscores"
             if status == 403

@@ -232,7 +232,8 @@ class SessionState:
         """INIT_SUCCESS came.
 
         Returns:
-            What to send again, where the session was resumed.
+            The speech to send: again where the session was resumed; in another session, what was
+            said before it was open.
 
         Raises:
             ProtocolBroken: Fields are missing.
@@ -243,9 +244,8 @@ class SessionState:
             self.resume_window_s = offer["window_ms"] / 1_000
         if offer := data.get("watch"):
             self.offered_watch_token = offer["token"]
-        if not data.get("resumed"):
-            return []
-        return list(self._again(int(data["next_audio_ms"]) * SAMPLES_PER_MS))
+        next_audio_ms = int(data["next_audio_ms"]) if data.get("resumed") else 0
+        return list(self._again(next_audio_ms * SAMPLES_PER_MS))
 
     def take_settled(self) -> list[SpeechFinished]:
         """After a resumption: the utterances that were seen to their end, though nobody said so.
@@ -274,6 +274,8 @@ class SessionState:
                 self._chunks.append(chunk)  # the server has it; it was not shown yet
                 continue
             frame_bytes = 2 * chunk.channels
+            if last is None:
+                self._sent_chunks = chunk.number  # the server counts what it received
             cut = -(-skip * chunk.sample_rate // 16_000) * frame_bytes
             if skip:  # this part the server has
                 kept = dataclasses.replace(chunk, pcm=chunk.pcm[:cut], samples=skip)
@@ -375,16 +377,35 @@ class SessionState:
             if chunk.number == error.details.get("chunk"):
                 self._chunks.remove(chunk)
                 self._accepted -= chunk.samples
+                self._shorten(chunk)
                 break
 
+    def _shorten(self, refused: _Chunk) -> None:
+        """Take a chunk out of its utterance, and forget one of which nothing is left."""
+        if (utterance := self._utterances.get(refused.utterance_id)) is None:
+            return
+        utterance.samples -= len(refused.pcm) // (2 * refused.channels)
+        utterance.positions -= refused.samples
+        if utterance.positions <= 0:
+            self.forget_utterance(utterance.id)
+
+    def has_utterance(self, utterance_id: str) -> bool:
+        """Whether an utterance has begun and is not over."""
+        return utterance_id in self._utterances
+
+    def forget_utterance(self, utterance_id: str) -> None:
+        """The server knows nothing of an utterance: it will not say that it is over."""
+        self._utterances.pop(utterance_id, None)
+
     def forget(self) -> list[str]:
-        """Begin a new session: the old one is gone.
+        """Begin a new session, as the old one is gone; a watcher watches the same one again.
 
         Returns:
             The utterances that are lost.
         """
         lost = list(self._utterances)
-        self.session_id = str(uuid.uuid4())
+        if self.watch_token is None:
+            self.session_id = str(uuid.uuid4())
         self.resume_token = None
         self._utterances.clear()
         self._chunks.clear()
