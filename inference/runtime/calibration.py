@@ -86,12 +86,7 @@ def warm_up(engine: Engine, library: AvatarLibrary, avatar: str, profile: VideoP
         avatar: Its folder.
         profile: Of the video.
     """
-    frames = _speaking_frames(engine, library, avatar, profile)
-    try:
-        for _ in itertools.islice(frames, WARM_UP_FRAMES):
-            pass
-    except Exception:  # whatever it is: sessions with other avatars may do well
-        log.warning("speaking frames of %s could not be made", avatar, exc_info=True)
+    _make(_speaking_frames(engine, library, avatar, profile), WARM_UP_FRAMES, avatar)
 
 
 def measure_frame_s(
@@ -102,12 +97,21 @@ def measure_frame_s(
     Takes about half a second of one core.
     """
     frames = _speaking_frames(engine, library, avatar, profile)
-    if sum(1 for _ in itertools.islice(frames, WARM_UP_FRAMES)) < WARM_UP_FRAMES:
+    if not _make(frames, WARM_UP_FRAMES, avatar):
         return None
     began_s = time.thread_time()
-    for _ in itertools.islice(frames, FRAMES):
-        pass
+    if not _make(frames, FRAMES, avatar):
+        return None
     return (time.thread_time() - began_s) / FRAMES
+
+
+def _make(frames: Iterator[bytes], count: int, avatar: str) -> bool:
+    """Whether so many frames could be made."""
+    try:
+        return sum(1 for _ in itertools.islice(frames, count)) == count
+    except Exception:  # whatever it is: sessions with other avatars may do well
+        log.warning("speaking frames of %s could not be made", avatar, exc_info=True)
+        return False
 
 
 def _speaking_frames(
@@ -121,7 +125,7 @@ def _speaking_frames(
     except AvatarError as error:
         log.warning("speaking frames could not be tried: %s", error)
         return
-    name = next(iter(clips.index))
+    name, clip = next(iter(clips.index.items()))
     context = engine.context
     width = context.before + SAMPLES_PER_FRAME + context.after
     # A stream of sound: each window begins a frame after the one before, as a session's do.
@@ -129,9 +133,9 @@ def _speaking_frames(
     sound = np.random.default_rng(7).normal(0, 0.1, count).astype(np.float32)
     encoder = Encoder(profile)
     for number in itertools.count():
-        index = number % FRAMES_PER_SECOND
+        index = number % clip.frames
         picture = clips[name].picture(index)
-        start = index * SAMPLES_PER_FRAME
+        start = number % FRAMES_PER_SECOND * SAMPLES_PER_FRAME
         window = AudioWindow(sound[start : start + width], frames=1)
         features = engine.listen([window])[0][0]
         job = RenderJob(avatar=opened, clip=name, index=index, picture=picture, features=features)

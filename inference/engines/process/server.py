@@ -76,7 +76,8 @@ class _Runtime:
     """A connection."""
 
     stream: MessageStream[RuntimeMessage]
-    avatars: dict[int, _Avatar] = field(default_factory=dict)
+    avatars: dict[int, _Avatar | None] = field(default_factory=dict)
+    """By the runtime's number; None while it is being opened."""
     requests: dict[int, MouthRequest] = field(default_factory=dict)
     speaking: int = 0
     state: State | None = None
@@ -232,10 +233,9 @@ class EngineServer:
         for runtime in self._runtimes:
             for number, used in runtime.avatars.items():
                 if used is avatar:
-                    self._send_ready(runtime, number, clip)
+                    self._send_ready(runtime, number, avatar, clip)
 
-    def _send_ready(self, runtime: _Runtime, number: int, clip: str) -> None:
-        avatar = runtime.avatars[number]
+    def _send_ready(self, runtime: _Runtime, number: int, avatar: _Avatar, clip: str) -> None:
         frames = next(entry.frames for entry in avatar.manifest.clips if entry.name == clip)
         regions = np.zeros((frames, 4), "<i4")
         for index in range(frames):
@@ -261,7 +261,8 @@ class EngineServer:
                 self._engine.report_speaking(self.speaking)
                 for other in self._runtimes:
                     self._send_state(other)
-            case OpenAvatar():
+            case OpenAvatar(number):
+                runtime.avatars[number] = None
                 task = asyncio.get_running_loop().create_task(self._open(runtime, message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -270,22 +271,25 @@ class EngineServer:
                 self._forget_unused()
 
     async def _open(self, runtime: _Runtime, message: OpenAvatar) -> None:
+        number = message.avatar
         try:
             avatar = await self._opened_avatar(Path(message.folder))
-        except AvatarError as error:
-            runtime.stream.send(AvatarRefused(message.avatar, str(error)))
-            return
         except Exception as error:
-            log.exception("avatar %s could not be opened", message.folder)
-            runtime.stream.send(AvatarRefused(message.avatar, repr(error)))
+            if isinstance(error, AvatarError):
+                reason = str(error)
+            else:
+                log.exception("avatar %s could not be opened", message.folder)
+                reason = repr(error)
+            runtime.avatars.pop(number, None)
+            runtime.stream.send(AvatarRefused(number, reason))
             return
-        if runtime not in self._runtimes:
+        if number not in runtime.avatars:  # it was closed, or the runtime ended
             self._forget_unused()
             return
-        runtime.avatars[message.avatar] = avatar
-        runtime.stream.send(AvatarOpened(message.avatar))
+        runtime.avatars[number] = avatar
+        runtime.stream.send(AvatarOpened(number))
         for clip in sorted(avatar.ready):
-            self._send_ready(runtime, message.avatar, clip)
+            self._send_ready(runtime, number, avatar, clip)
 
     async def _opened_avatar(self, folder: Path) -> _Avatar:
         manifest = await asyncio.to_thread(manifests.read, folder)

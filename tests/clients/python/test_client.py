@@ -292,7 +292,7 @@ async def test_a_server_that_restarts_behind_a_proxy_is_found_again():
         assert await take(client, 1, Reopened)
 
 
-async def test_what_is_said_while_the_server_is_away_is_said_when_it_is_back():
+async def test_what_is_said_before_the_server_is_back_is_said_then():
     async with server_that_was_lost() as (client, manners):
         speaking = asyncio.create_task(client.speak(bytes(6_400)))
         await asyncio.sleep(0.1)
@@ -301,7 +301,7 @@ async def test_what_is_said_while_the_server_is_away_is_said_when_it_is_back():
             assert (await (await speaking)).played_ms == 200
 
 
-async def test_an_interrupt_does_not_wait_for_a_server_that_is_away():
+async def test_an_interrupt_does_not_wait_for_a_server_that_is_down():
     async with server_that_was_lost() as (client, manners):
         speaking = asyncio.create_task(client.speak(bytes(6_400)))
         await asyncio.sleep(0.1)

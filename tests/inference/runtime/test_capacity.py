@@ -1,7 +1,12 @@
 """Who may speak, and who is admitted."""
 
-from inference.runtime.calibration import CalibrationFile
+from inference.assets import manifest as manifests
+from inference.assets.library import AvatarLibrary
+from inference.media.profile import DEFAULT_PROFILE
+from inference.runtime.calibration import CalibrationFile, measure_frame_s
 from inference.runtime.capacity import LATE_S, LONG_WINDOW_S, VERY_LATE_S, WINDOW_S, Capacity
+from tests.factories import make_avatar
+from tests.fakes import LoudnessEngine
 
 
 def test_places_are_counted():
@@ -79,3 +84,14 @@ def test_what_was_measured_is_kept_for_this_version(tmp_path):
     assert CalibrationFile(file.path, "2").read() is None
     file.path.write_text("[]")
     assert file.read() is None
+
+
+def test_an_avatar_that_is_damaged_does_not_keep_a_server_from_starting(tmp_path, caplog):
+    make_avatar(tmp_path / "ada", clips={"idle_0": 12})
+    library = AvatarLibrary(tmp_path, tmp_path)
+    trial = (LoudnessEngine(), library, "ada", DEFAULT_PROFILE)
+    assert measure_frame_s(*trial) > 0
+    path = manifests.clip_path(tmp_path / "ada", "idle_0")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert measure_frame_s(*trial) is None
+    assert "speaking frames of ada could not be made" in caplog.text

@@ -338,6 +338,31 @@ async def test_an_avatar_that_nobody_uses_is_forgotten(machine: Machine) -> None
     await until(lambda: machine.server.avatars == 0)
 
 
+async def test_an_avatar_that_is_closed_while_it_is_opened_is_forgotten(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new engine process opens all avatars again, which takes seconds with MuseTalk."""
+    client = await machine.runtime()
+    avatar = await open_ada(client, machine)
+    await machine.end()
+    machine.start()
+    assert machine.server is not None
+    may_open = asyncio.Event()
+    open_avatar = machine.server._engine.open_avatar
+
+    async def open_late(folder, manifest):
+        await may_open.wait()
+        return await open_avatar(folder, manifest)
+
+    monkeypatch.setattr(machine.server._engine, "open_avatar", open_late)
+    await until(lambda: machine.server._opening.locked())
+    client.close_avatar(avatar)
+    await asyncio.sleep(3 * LOOK_EVERY_S)
+    may_open.set()
+    await until(lambda: not machine.server._tasks)
+    assert machine.server.avatars == 0
+
+
 async def test_another_version_is_not_used(machine: Machine) -> None:
     await machine.end()
     machine.version = "2"
