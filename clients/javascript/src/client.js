@@ -105,6 +105,8 @@ export class AvatarClient extends EventTarget {
   #resume = new ResumeState();
   /** Whether the INIT that is not answered yet resumes a session. */
   #isResuming = false;
+  /** Whether an INTERRUPT was not answered: it, or its answer, may be lost with the connection. */
+  #isInterrupting = false;
   #attempt = 0;
   #retryTimer = 0;
   #silenceTimer = 0;
@@ -233,6 +235,7 @@ export class AvatarClient extends EventTarget {
 
   /** Drop all speech that is queued. `interrupted` answers. */
   interrupt() {
+    this.#isInterrupting = true;
     this.#send("INTERRUPT", {});
   }
 
@@ -243,7 +246,7 @@ export class AvatarClient extends EventTarget {
 
   /** @param {string} state idle, speaking or action @param {string} [clip] default: any of it */
   changeState(state, clip) {
-    this.#resume.chose(state, clip);
+    this.#resume.asked(state, clip);
     this.#send("STATE_CHANGE", { target_state: state, ...(clip && { base_video: clip }) });
   }
 
@@ -363,12 +366,15 @@ export class AvatarClient extends EventTarget {
         break;
       case "ERROR":
         if (this.#reopens(data)) break;
+        if (data.details?.chunk !== undefined) this.#resume.refused(data.details.utterance_id);
         this.#problem = data;
         if (data.details?.reason === "no_worker") this.#go({ name: "waiting", problem: data });
         this.#tell("problem", data);
         break;
       default: // CLOSE_ACK: the close code says the same, and newer messages may be ignored
         if (type === "SPEECH_FINISHED") this.#resume.finished(data.utterance_id);
+        if (type === "STATE_CHANGED") this.#resume.chose(data.current_state);
+        if (type === "INTERRUPTED") this.#isInterrupting = false;
         if (EVENTS[type]) this.#tell(EVENTS[type], data);
     }
     this.#tell("message", { direction: "in", message });
@@ -388,6 +394,8 @@ export class AvatarClient extends EventTarget {
     this.#isResuming = false;
     this.#resume.opened(this.watch ? {} : data);
     if (!data.resumed) this.sentSamples = this.sentChunks = 0;
+    if (data.resumed && this.#isInterrupting) this.interrupt();
+    else this.#isInterrupting = false;
     this.#tell(data.resumed ? "resumed" : "open", data);
     this.#live();
   }

@@ -86,6 +86,10 @@ export class MseView {
   /** @param {AvatarFrame} frame @param {number} dueMs */
   push(frame, dueMs) {
     this.#coming.set(frame.timestampMs, { frame, dueMs });
+    for (const earlier of this.#coming.keys()) {
+      if (earlier >= frame.timestampMs - KEPT_S * 1000) break;
+      this.#coming.delete(earlier); // hidden pages, and some browsers, never tell what was seen
+    }
     const held = this.#held;
     this.#held = frame;
     if (held) this.#fragment(held, Math.max(FRAME_MS, frame.timestampMs - held.timestampMs));

@@ -13,10 +13,12 @@ export class ResumeState {
   #lastFrameMs;
   /** @type {number | undefined} */
   #acknowledgedMs;
-  /** @type {{target_state?: string, base_video?: string}} */
+  /** @type {{target_state?: string, base_video?: string}} by the last STATE_CHANGE */
+  #asked = {};
+  /** @type {{target_state?: string, base_video?: string}} by the last one that the server took */
   #chosen = {};
-  /** @type {Set<string>} of utterances that are not finished, the oldest first */
-  #utterances = new Set();
+  /** @type {Map<string, number>} messages by utterance, of those not finished, the oldest first */
+  #utterances = new Map();
 
   /** Until when the session can be resumed, while the connection is lost. */
   get keptUntilMs() {
@@ -41,13 +43,28 @@ export class ResumeState {
   }
 
   /** @param {string} state @param {string} [clip] asked for by STATE_CHANGE */
-  chose(state, clip) {
-    this.#chosen = { target_state: state, ...(clip && { base_video: clip }) };
+  asked(state, clip) {
+    this.#asked = { target_state: state, ...(clip && { base_video: clip }) };
   }
 
-  /** @param {string} utteranceId of which speech was sent */
+  /** @param {string} state by STATE_CHANGED */
+  chose(state) {
+    if (this.#asked.target_state === state) this.#chosen = this.#asked;
+  }
+
+  /** @param {string} utteranceId of which a message was sent */
   sent(utteranceId) {
-    this.#utterances.add(utteranceId);
+    this.#utterances.set(utteranceId, (this.#utterances.get(utteranceId) ?? 0) + 1);
+  }
+
+  /**
+   * A message was not accepted. Of an utterance of which none was the server knows nothing.
+   * @param {string} utteranceId
+   */
+  refused(utteranceId) {
+    const accepted = (this.#utterances.get(utteranceId) ?? 0) - 1;
+    if (accepted > 0) this.#utterances.set(utteranceId, accepted);
+    else this.#utterances.delete(utteranceId);
   }
 
   /** @param {string} utteranceId by SPEECH_FINISHED */
@@ -74,7 +91,7 @@ export class ResumeState {
 
   /** @returns {Record<string, unknown>} the fields of INIT that resume the session */
   init() {
-    const [utteranceId] = this.#utterances;
+    const [utteranceId] = this.#utterances.keys();
     return {
       resume_token: this.#token,
       last_frame_timestamp: this.#lastFrameMs,
@@ -86,7 +103,7 @@ export class ResumeState {
 
   forget() {
     this.#token = this.#keptUntilMs = this.#lastFrameMs = this.#acknowledgedMs = undefined;
-    this.#chosen = {};
+    this.#asked = this.#chosen = {};
     this.#utterances.clear();
   }
 }

@@ -52,7 +52,7 @@ export class SpeechLine {
   constructor(client, now = () => performance.now()) {
     this.client = client;
     this.now = now;
-    /** @type {Utterance[]} the latest, in order */
+    /** @type {Utterance[]} those that are not over, and the latest of the others, in order */
     this.utterances = [];
     /** Sound before this position was interrupted. */
     this.silentBefore = 0;
@@ -91,7 +91,8 @@ export class SpeechLine {
   begin({ id = crypto.randomUUID?.() ?? randomId(), sampleRate = SAMPLE_RATE_HZ, label = id } = {}) {
     const utterance = new Utterance({ id, label, sampleRate });
     this.utterances.push(utterance);
-    if (this.utterances.length > KEPT_UTTERANCES) this.utterances.shift();
+    while (this.utterances.length > KEPT_UTTERANCES && this.utterances[0].isOver)
+      this.utterances.shift();
     this.#waiting.push(utterance);
     return utterance;
   }
@@ -216,12 +217,7 @@ export class SpeechLine {
       isFound ||= isIt;
       return isIt;
     });
-    for (const each of taken) {
-      const { utterance } = each;
-      utterance.sent -= SAMPLES_PER_FRAME;
-      if (utterance.state !== "interrupted") this.#refused.push(each);
-      else if (utterance.sent === 0) utterance.settle(0, true); // the server knows nothing of it
-    }
+    this.#refused.push(...this.#unsent(taken));
     this.#pausedUntilMs = this.now() + (retry_after_ms ?? RETRY_MS);
   }
 
@@ -234,7 +230,7 @@ export class SpeechLine {
     for (const chunk of this.#sent.values()) chunk.number = Infinity;
     this.silentBefore = Math.min(this.silentBefore, next);
     this.#shown = Math.min(this.#shown, next);
-    this.#requeue(again.filter(({ utterance }) => utterance.state !== "interrupted"));
+    this.#requeue(this.#unsent(again));
     this.pump();
   }
 
@@ -306,14 +302,26 @@ export class SpeechLine {
       ({ utterance, number }) => number > (newest.get(utterance) ?? -1),
     );
     this.#refused = [];
-    this.#requeue(again, false);
+    this.#requeue(again);
   }
 
-  /** @param {SentChunk[]} chunks in order @param {boolean} [wasSent] counted as sent */
-  #requeue(chunks, wasSent = true) {
+  /**
+   * Count pieces that the server does not have as not sent.
+   * @param {SentChunk[]} chunks @returns {SentChunk[]} those that are to be sent again
+   */
+  #unsent(chunks) {
+    return chunks.filter(({ utterance }) => {
+      utterance.sent -= SAMPLES_PER_FRAME;
+      if (utterance.state !== "interrupted") return true;
+      if (utterance.sent === 0) utterance.settle(0, true); // the server knows nothing of it
+      return false;
+    });
+  }
+
+  /** @param {SentChunk[]} chunks in order, not counted as sent */
+  #requeue(chunks) {
     for (const { utterance, pcm } of [...chunks].reverse()) {
       utterance.frames.unshift(pcm);
-      if (wasSent) utterance.sent -= SAMPLES_PER_FRAME;
       if (utterance.sent === 0) utterance.start = -1;
       if (!this.#waiting.includes(utterance)) this.#waiting.unshift(utterance);
     }

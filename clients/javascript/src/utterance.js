@@ -38,6 +38,8 @@ export class Utterance {
     this.state = "waiting";
     /** Whether no more speech is added to it. */
     this.isComplete = false;
+    /** Whether it is known how it went. */
+    this.isOver = false;
     /** @type {Int16Array[]} 40 ms each, not yet sent */
     this.frames = [];
     /** @type {Promise<Played>} settled when it is over; never rejected */
@@ -63,6 +65,7 @@ export class Utterance {
 
   /** @param {number} playedMs of the current part @param {boolean} interrupted */
   settle(playedMs, interrupted) {
+    this.isOver = true;
     this.state = interrupted ? "interrupted" : "shown";
     this.frames = [];
     this.#cancel?.();

@@ -206,3 +206,22 @@ test("another watch token is asked for with the session's credential", async () 
   await assert.rejects(client.newWatchToken(), /allow_watchers/);
   client.close();
 });
+
+test("an interrupt that was not answered is sent again where the session is resumed", async () => {
+  const { client, socket } = await opened();
+  client.interrupt();
+  socket.lose();
+  let next = await connections(2);
+  next.open();
+  await pause(0);
+  next.tell("INIT_SUCCESS", { ...OPENED, resumed: true, next_audio_ms: 0 });
+  assert.deepEqual(next.sent.map(({ type }) => type), ["INIT", "INTERRUPT"]);
+  next.tell("INTERRUPTED", { dropped_ms: 0 });
+  next.lose();
+  next = await connections(3);
+  next.open();
+  await pause(0);
+  next.tell("INIT_SUCCESS", { ...OPENED, resumed: true, next_audio_ms: 0 });
+  assert.deepEqual(next.sent.map(({ type }) => type), ["INIT"]);
+  client.close();
+});

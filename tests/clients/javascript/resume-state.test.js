@@ -16,7 +16,9 @@ test("INIT says what was seen and what is not finished", () => {
   state.sent("one");
   state.sent("two");
   state.finished("one");
-  state.chose("idle", "idle_3");
+  state.asked("idle", "idle_3");
+  state.chose("idle");
+  state.asked("idle", "no such clip"); // the server refuses it
   state.frame({ timestampMs: 5_000, audioTimestampMs: 400 });
   state.frame({ timestampMs: 5_040 });
   assert.equal(state.lost(1006, 1_000), true);
@@ -58,4 +60,15 @@ test("without a token nothing is resumed", () => {
   const state = new ResumeState();
   state.opened({});
   assert.equal(state.lost(1006, 0), false);
+});
+
+test("an utterance of which the server accepted nothing is not asked about", () => {
+  const state = opened();
+  state.sent("one");
+  state.sent("one");
+  state.refused("one");
+  assert.equal(state.init().utterance_id, "one");
+  state.refused("one");
+  state.sent("two");
+  assert.equal(state.init().utterance_id, "two");
 });

@@ -137,6 +137,25 @@ test("what was interrupted is not sent again", () => {
   assert.equal(line.at(2 * 40)?.utterance.id, "b");
 });
 
+test("what was interrupted and lost on its way is over", async () => {
+  const { line } = setUp();
+  const said = line.say(numbered(2), { id: "a" });
+  line.interrupt();
+  line.resumed(0);
+  assert.deepEqual(await said.finished, { playedMs: 0, interrupted: true });
+});
+
+test("any number of utterances may wait, and each is finished", async () => {
+  const { line } = setUp();
+  const said = Array.from({ length: 60 }, (_, n) => line.say(numbered(1), { id: `u${n}` }));
+  for (const { id } of said)
+    line.finished({ utterance_id: id, played_ms: 40, interrupted: false });
+  for (const { finished } of said)
+    assert.deepEqual(await finished, { playedMs: 40, interrupted: false });
+  line.say(numbered(1));
+  assert.ok(line.utterances.length <= 41, "only the latest are kept");
+});
+
 test("another session says what the old one had not begun, and ends the rest", async () => {
   const { wire, line } = setUp();
   const begun = line.say(numbered(100), { id: "a" });
