@@ -210,8 +210,8 @@ def test_an_utterance_of_which_all_was_refused_is_not_asked_about():
     """The server knows nothing of it, and so could not tell which ends were lost."""
     state = speaking()
     state.speech("a", bytes(1_280))
-    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "No place to speak is free."}
-    refused["details"] = {"chunk": 0, "utterance_id": "a"}
+    details = {"chunk": 0, "utterance_id": "a"}
+    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": details}
     state.text(json.dumps({"type": "ERROR", "session_id": None, "data": refused}))
     assert not state.has_utterance("a")
     state.begin_utterance("b", 16_000, 1)
