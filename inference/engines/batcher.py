@@ -20,14 +20,12 @@ Job = TypeVar("Job", bound=Hashable)
 
 
 class Batcher(Generic[Job]):
-    """Earliest deadline that can be met first, at most ``concurrency`` calls at once."""
+    """Earliest deadline that can be met first. Not thread-safe."""
 
-    def __init__(self, *, concurrency: int) -> None:
-        self._concurrency = concurrency
+    def __init__(self) -> None:
         self._waiting: list[tuple[float, int, Job]] = []
         self._order = itertools.count()
         self._withdrawn: set[Job] = set()
-        self._calls = 0
 
     def __len__(self) -> int:
         """Jobs that wait."""
@@ -41,14 +39,14 @@ class Batcher(Generic[Job]):
         if any(job == waiting for _, _, waiting in self._waiting):
             self._withdrawn.add(job)
 
-    def start_call(self, max_batch: int, *, end_s: float = 0.0) -> list[Job]:
-        """Return the next batch, or [] if none waits or the engine is at its concurrency limit.
+    def next_batch(self, max_batch: int, *, end_s: float = 0.0) -> list[Job]:
+        """Take the jobs of the next call; none if none waits.
 
-        ``end_s``: when the call would probably be over. If that is too late for all, the least
-        urgent job is tried alone. A batch that is not empty must be followed by `end_call`.
+        Args:
+            max_batch: How many at most.
+            end_s: When the call would probably be over. If that is too late for all, the least
+                urgent job is tried alone.
         """
-        if self._calls >= self._concurrency:
-            return []
         batch: list[Job] = []
         too_late: list[tuple[float, int, Job]] = []
         while self._waiting and len(batch) < max_batch:
@@ -64,9 +62,4 @@ class Batcher(Generic[Job]):
             batch.append(too_late.pop()[2])
         for waiting in too_late:
             heapq.heappush(self._waiting, waiting)
-        if batch:
-            self._calls += 1
         return batch
-
-    def end_call(self) -> None:
-        self._calls -= 1

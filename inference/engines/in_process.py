@@ -58,7 +58,7 @@ class InProcessEngine:
         self._turns = turns
         self._lock = threading.Lock()
         """Held for what follows: the loop submits, the pool's threads take."""
-        self._batcher: Batcher[MouthRequest] = Batcher(concurrency=engine.concurrency)
+        self._batcher: Batcher[MouthRequest] = Batcher()
         self._answers: dict[MouthRequest, Answer] = {}
         self._working = 0
         """Threads that make calls, or are about to."""
@@ -132,7 +132,7 @@ class InProcessEngine:
     def _make_call(self) -> bool:
         """Make what is most urgent now; False, and the thread is free, if nothing waits."""
         with self._lock:
-            requests = self._batcher.start_call(
+            requests = self._batcher.next_batch(
                 self.engine.max_batch, end_s=self._now_s() + self._call_s
             )
             if not requests:
@@ -144,8 +144,6 @@ class InProcessEngine:
                 answer(result)
             except Exception:  # the thread continues for the other sessions
                 log.exception("a mouth could not be handed over")
-        with self._lock:
-            self._batcher.end_call()
         return True
 
     def _make(self, requests: Sequence[MouthRequest]) -> Sequence[MouthResult | Exception]:

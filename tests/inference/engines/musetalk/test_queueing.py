@@ -80,20 +80,19 @@ def late_share(leads, periods=100, encoding=10.0):
         for number, (lead, phase) in enumerate(zip(leads, phases, strict=True))
     )
     totals = [took for took, _ in buckets.least_times(4 * len(leads), H100_MS)]
-    batcher = Batcher(concurrency=2)
+    batcher = Batcher()
     calls, late, device_free_at, call = [], [0] * len(leads), 0.0, 0.0
     while came or calls:
         now = min(came[0][0] if came else math.inf, calls[0][0] if calls else math.inf)
         while calls and calls[0][0] <= now:
             ended, began, jobs = heapq.heappop(calls)
-            batcher.end_call()
             call = min(ended - began, 1.1 * call) if call else ended - began
             for deadline, number, _ in jobs:
                 late[number] += ended > deadline + 1e-6
         while came and came[0][0] <= now:
             begins, deadline, number = came.pop(0)
             batcher.submit((deadline, number, begins), deadline)
-        while jobs := batcher.start_call(32, end_s=now + call):
+        while len(calls) < 2 and (jobs := batcher.next_batch(32, end_s=now + call)):
             device_free_at = max(now + 3.0, device_free_at) + totals[len(jobs)]
             heapq.heappush(calls, (device_free_at, now, jobs))
     return [count / periods for count in late]
