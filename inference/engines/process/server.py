@@ -329,10 +329,20 @@ class EngineServer:
         loop = asyncio.get_running_loop()
 
         def answer(result: MouthResult | Exception) -> None:
-            message = _message_of(number, result)
-            loop.call_soon_threadsafe(self._answer, runtime, number, message)
+            answered = _message_of(number, result)
+            if isinstance(answered, Made) and self._has_unseen(avatar, message):
+                answered = Made(number)
+            loop.call_soon_threadsafe(self._answer, runtime, number, answered)
 
         self._engine.submit(request, answer)
+
+    def _has_unseen(self, avatar: _Avatar, message: Submit) -> bool:
+        """Whether the engine reads of a picture what it was not sent.
+
+        The clip has become ready since, and the runtime did not know of it.
+        """
+        region = self._engine.engine.region(avatar.loaded, message.clip, message.index)
+        return not message.region and region is not None
 
     def _answer(self, runtime: _Runtime, number: int, message: EngineMessage) -> None:
         request = runtime.requests.pop(number, None)

@@ -257,6 +257,23 @@ async def test_clips_become_ready_while_sessions_run(machine: Machine) -> None:
     await until(lambda: client.is_ready(avatar, "idle_0"))
 
 
+async def test_what_was_made_of_a_picture_that_the_engine_was_not_sent_is_not_shown(
+    machine: Machine,
+) -> None:
+    """A runtime that was not told yet that a clip is ready sends no picture with its requests."""
+    machine.engine.ready = False
+    client = await machine.runtime()
+    avatar = await open_ada(client, machine)
+    machine.engine.ready = True
+    result = await ask(client, a_request(avatar))
+    assert isinstance(result, MouthResult)
+    assert result.made is None
+    await until(lambda: client.is_ready(avatar, "idle_0"))
+    result = await ask(client, a_request(avatar))
+    assert isinstance(result, MouthResult)
+    assert isinstance(result.made, Patch)
+
+
 async def test_a_damaged_avatar_is_refused(machine: Machine) -> None:
     client = await machine.runtime()
     folder = machine.folder / "ada"
