@@ -62,6 +62,15 @@ def sound_of(path):
         return sound
 
 
+def test_another_session_continues_where_the_first_ended(tmp_path):
+    path = tmp_path / "a.mp4"
+    record(path, [*frames(10, first=5), *frames(10, speech_from=0)])
+    assert picture_times_s(path) == pytest.approx([n * 0.04 for n in range(20)], abs=1e-4)
+    sound = np.abs(sound_of(path))
+    assert sound[: 48_000 * 38 // 100].max() < 0.02
+    assert sound[48_000 * 42 // 100 : 48_000 * 78 // 100].max() > 0.2
+
+
 def test_pictures_are_at_their_timestamps_from_zero(tmp_path):
     path = tmp_path / "a.mp4"
     recording = record(path, frames(60, first=100))

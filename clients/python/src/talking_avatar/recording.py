@@ -32,8 +32,9 @@ _HELD_BACK_SAMPLES = SAMPLE_RATE_HZ // 100
 class Recording:
     """An MP4 file that is being written, as a context manager.
 
-    The video begins with the first IDR, whose time is its zero. Leaving the context completes the
-    file, also when the session broke off.
+    The video begins with the first IDR, whose time is its zero. A session that follows another one
+    (`Reopened`) continues where that ended. Leaving the context completes the file, also when the
+    session broke off.
 
     Raises:
         RecordingFailed: On entering, if the file cannot be written.
@@ -44,6 +45,8 @@ class Recording:
         self._video: VideoStream | None = None
         self._sound: _SoundTrack | None = None
         self._first_ms = 0
+        self._end_ms = 0
+        """Of the last picture, in the file."""
         self.pictures = 0
 
     def __enter__(self) -> Self:
@@ -76,6 +79,9 @@ class Recording:
         assert self._video is not None, "it was begun"
         assert self._sound is not None, "it was begun"
         at_ms = frame.timestamp_ms - self._first_ms
+        if at_ms < self._end_ms:
+            at_ms, self._first_ms = self._end_ms, frame.timestamp_ms - self._end_ms
+        self._end_ms = at_ms + FRAME_MS
         packet = av.Packet(frame.data)
         packet.stream = self._video
         packet.time_base = _MS
