@@ -24,6 +24,8 @@ export class Microphone {
   #stream;
   /** @type {Promise<void> | undefined} */
   #opening;
+  /** Whether it is to be open; a page may close it while people are asked for it. */
+  #isWanted = false;
 
   /**
    * @param {(chunk: Int16Array, level: number) => void} hear each 40 ms; level 0 to 1
@@ -40,6 +42,7 @@ export class Microphone {
 
   /** @returns {Promise<void>} @throws {MicrophoneRefused} */
   open() {
+    this.#isWanted = true;
     // Who asks twice, before the first question was answered, gets one microphone.
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return this.#opening;
@@ -49,9 +52,14 @@ export class Microphone {
     if (this.#stream) return;
     const stream = this.given ?? (await ask());
     this.#stream = stream;
+    if (!this.#isWanted) {
+      this.close();
+      return;
+    }
     const context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ });
     this.#context = context;
     await context.audioWorklet.addModule(new URL("./microphone-worklet.js", import.meta.url));
+    if (this.#context !== context) return; // it was closed
     const chunks = new AudioWorkletNode(context, "chunks", { numberOfOutputs: 0 });
     chunks.port.onmessage = ({ data: samples }) => {
       let energy = 0;
@@ -63,6 +71,7 @@ export class Microphone {
 
   /** Let the device go; the browser's recording light goes out. */
   close() {
+    this.#isWanted = false;
     if (!this.given) for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#context?.close();
     this.#stream = this.#context = undefined;

@@ -22,10 +22,12 @@ from talking_avatar import (
     Resumed,
     ServerUnreachable,
     SessionRefused,
+    SpeechFinished,
     SpeechRefused,
     StateChanged,
     as_spoken,
 )
+from talking_avatar.event_queue import MAX_OTHERS, EventQueue
 from talking_avatar.opening import stream_address
 from tests.clients.python.fake_avatar_server import Manners, fake_avatar_server
 from tests.media import assert_decodes, assert_pts_contiguous
@@ -338,3 +340,19 @@ async def test_a_watcher_that_reconnects_watches_the_same_session():
     inits = [message for message in manners.received if isinstance(message, Init)]
     assert len(inits) > 1
     assert {(init.session_id, init.data.watch_token) for init in inits} == {(session_id, "token")}
+
+
+async def test_events_that_nobody_takes_any_more_are_not_kept_without_end():
+    queue = EventQueue()
+    queue.publish(Frame(b"", 0, is_keyframe=True))
+    first = queue.events()
+    await anext(first)
+    for number in range(5_000):
+        queue.publish(SpeechFinished(str(number), 40, interrupted=False))
+        queue.publish(Frame(b"", 40 * number, is_keyframe=number % 25 == 0))
+    queue.end(Closed("closed", 1000))
+    left = [event async for event in queue.events()]
+    assert left[-1] == Closed("closed", 1000)
+    ids = [event.utterance_id for event in left if isinstance(event, SpeechFinished)]
+    assert ids == [str(number) for number in range(5_000 - len(ids), 5_000)]
+    assert len(left) <= MAX_OTHERS

@@ -12,13 +12,15 @@ from talking_avatar.events import Event, Frame
 
 MAX_EVENTS = 250
 """Ten seconds of frames."""
+MAX_OTHERS = 1_000
+"""Of what is no frame, the latest: a program may have stopped taking them."""
 
 
 class EventQueue:
     """The events of one session, in order."""
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] = deque(maxlen=MAX_OTHERS)
         self._changed = asyncio.Event()
         self._is_observed = False
         self._is_ended = False
@@ -35,7 +37,8 @@ class EventQueue:
         elif isinstance(event, Frame):
             if len(self._events) >= MAX_EVENTS:
                 self._skips_to_keyframe = True
-                self._events = deque(e for e in self._events if not isinstance(e, Frame))
+                others = (e for e in self._events if not isinstance(e, Frame))
+                self._events = deque(others, maxlen=MAX_OTHERS)
             if self._skips_to_keyframe and not event.is_keyframe:
                 return
             self._skips_to_keyframe = False
