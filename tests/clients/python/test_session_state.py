@@ -223,7 +223,8 @@ def test_speech_of_which_a_part_was_refused_is_asked_about():
     state = speaking()
     state.speech("a", bytes(1_280))
     state.speech("a", bytes(1_280))
-    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": {"chunk": 1}}
+    details = {"chunk": 1, "utterance_id": "a"}
+    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": details}
     state.text(json.dumps({"type": "ERROR", "session_id": None, "data": refused}))
     assert json.loads(state.init())["data"]["utterance_id"] == "a"
     state.end_utterance("a")
@@ -239,3 +240,18 @@ def test_what_is_said_before_another_session_is_open_is_sent_to_it():
     said = state.speech("b", b"\1\2" * 640)
     assert state.opened(init_success()) == [said]
     assert state._chunks[0].number == 0, "as the server counts"
+
+
+def test_speech_that_another_process_refuses_is_taken_back_though_it_counts_from_zero():
+    state = speaking()
+    for _ in range(5):
+        state.speech("a", bytes(1_280))
+    state.text(finished("a"))
+    state.begin_utterance("b", 16_000, 1)
+    state.speech("b", bytes(1_280))
+    state.opened(init_success(resumed=True, next_audio_ms=200))
+    details = {"chunk": 0, "utterance_id": "b"}
+    refused = {"code": "RATE_LIMIT_EXCEEDED", "message": "", "details": details}
+    state.text(json.dumps({"type": "ERROR", "session_id": None, "data": refused}))
+    assert not state.has_utterance("b")
+    assert state.unshown_ms(0.0) == 0

@@ -373,12 +373,15 @@ class SessionState:
 
     def _take_back(self, error: ServerError) -> None:
         """Take back a chunk that was refused: it is not kept, and does not count."""
-        for chunk in self._chunks:
-            if chunk.number == error.details.get("chunk"):
-                self._chunks.remove(chunk)
-                self._accepted -= chunk.samples
-                self._shorten(chunk)
-                break
+        number, name = error.details.get("chunk"), error.details.get("utterance_id")
+        sent = [chunk for chunk in self._chunks if chunk.utterance_id == name]
+        if number is None or not sent:
+            return
+        # A process that took the session over counts from 0.
+        refused = next((chunk for chunk in sent if chunk.number == number), sent[0])
+        self._chunks.remove(refused)
+        self._accepted -= refused.samples
+        self._shorten(refused)
 
     def _shorten(self, refused: _Chunk) -> None:
         """Take a chunk out of its utterance, and forget one of which nothing is left."""
