@@ -10,6 +10,27 @@ from inference.engines.musetalk.constants import HIDDEN_STATES, LATENT_SCALE, UN
 from inference.engines.musetalk.weights import ModelTree
 
 
+def published_unet(config: dict[str, Any]) -> nn.Module:
+    """Return the library's UNet, on the current default device."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_config(config)
+
+
+def published_vae(config: dict[str, Any]) -> nn.Module:
+    """Return the library's VAE."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL.from_config(config)
+
+
+def published_whisper(config: dict[str, Any]) -> nn.Module:
+    """Return the library's Whisper, whole: MuseTalk needs its ``encoder``."""
+    from transformers import WhisperConfig, WhisperModel
+
+    return WhisperModel(WhisperConfig(**config))
+
+
 class PublishedWhisper:
     """Hidden states of the library's encoder, stacked as `WhisperEncoder` gives them."""
 
@@ -26,9 +47,9 @@ class PublishedWhisper:
 
 def published_networks(tree: ModelTree) -> networks.Networks:
     """Return the libraries' own nets with the weights of ``tree``, float32."""
-    vae = _loaded(networks.published_vae, tree.vae_config, tree.vae_weights)
-    unet = _loaded(networks.published_unet, tree.unet_config, tree.unet_weights)
-    whisper = _loaded(networks.published_whisper, tree.whisper_config, tree.whisper_weights)
+    vae = _loaded(published_vae, tree.vae_config, tree.vae_weights)
+    unet = _loaded(published_unet, tree.unet_config, tree.unet_weights)
+    whisper = _loaded(published_whisper, tree.whisper_config, tree.whisper_weights)
 
     def encode(pictures: Tensor) -> tuple[Tensor, Tensor]:
         posterior = vae.encode(pictures).latent_dist
@@ -60,8 +81,8 @@ def untrained_networks(
         Latents and context → predicted latents; predicted latents → pictures in -1..1.
     """
     with device:
-        unet = networks.published_unet(unet_config).eval().requires_grad_(False)
-        vae = networks.published_vae(vae_config).eval().requires_grad_(False)
+        unet = published_unet(unet_config).eval().requires_grad_(False)
+        vae = published_vae(vae_config).eval().requires_grad_(False)
     for net in (unet, vae):
         nn.Module.to(net, dtype)  # the library's own warns of what does not concern these
     return (

@@ -2,10 +2,9 @@
 
 Python ends a thread that wants the GIL back after the interpreter has begun to finalize. If that
 thread is inside torch, C++ cannot be unwound that way and aborts the process: a stop that worked
-looks like a crash (status 134, a core file). And taking apart the 3,500 modules of torch and
-diffusers takes 2 s, on a busy machine 4, for memory that the system takes back anyway. So the
-threads of engines and pools get a moment to end, exit handlers run if they did, and the process
-ends.
+looks like a crash (status 134, a core file). And taking apart torch's thousand modules takes time,
+for memory that the system takes back anyway. So the threads of engines and pools get a moment to
+end, exit handlers run if they did, and the process ends.
 """
 
 import atexit

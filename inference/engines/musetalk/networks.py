@@ -1,9 +1,8 @@
 """Loads nets from the files of a model tree: read safely, checked, folded.
 
-The definition of what a checkpoint must hold is the library's (`diffusers`, `transformers`), built
-from the config beside it on the meta device, at no cost of memory. A tensor that is missing, not
-known, or of another shape is named. What then runs are our own nets (`nets/`): the same
-arithmetic in another arrangement; the tests hold the two together.
+What a checkpoint must hold follows from the config beside it (`nets/published.py`). A tensor that
+is missing, not known, or of another shape is named. What then runs are our own nets (`nets/`): the
+libraries' arithmetic in another arrangement; the tests hold the two together.
 """
 
 import json
@@ -16,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from inference.engines.musetalk.devices import layout_of
-from inference.engines.musetalk.nets import face_parsing, tiny_decoder, unet, vae, whisper
+from inference.engines.musetalk.nets import (
+    face_parsing,
+    published,
+    tiny_decoder,
+    unet,
+    vae,
+    whisper,
+)
+from inference.engines.musetalk.nets.published import Shapes, shapes_of
 from inference.engines.musetalk.weights import NARROW_FOLDER, Decoder, ModelTree
 from inference.errors import EngineUnavailable
 
@@ -68,7 +75,7 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def check_checkpoint(path: Path, found: dict[str, Tensor], wanted: dict[str, torch.Size]) -> None:
+def check_checkpoint(path: Path, found: dict[str, Tensor], wanted: Shapes) -> None:
     """EngineUnavailable, naming the first key, unless ``found`` has the ``wanted`` shapes."""
     for key, shape in wanted.items():
         if key not in found:
@@ -82,31 +89,6 @@ def check_checkpoint(path: Path, found: dict[str, Tensor], wanted: dict[str, tor
             raise EngineUnavailable(f"{path}: tensor {key} is not part of this net")
 
 
-def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
-    return {key: value.shape for key, value in module.state_dict().items()}
-
-
-def published_unet(config: dict[str, Any]) -> nn.Module:
-    """Return the library's UNet, on the current default device."""
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel.from_config(config)
-
-
-def published_vae(config: dict[str, Any]) -> nn.Module:
-    """Return the library's VAE."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL.from_config(config)
-
-
-def published_whisper(config: dict[str, Any]) -> nn.Module:
-    """Return the library's Whisper, whole: MuseTalk needs its ``encoder``."""
-    from transformers import WhisperConfig, WhisperModel
-
-    return WhisperModel(WhisperConfig(**config))
-
-
 def published_tiny_decoder(config: dict[str, Any]) -> nn.Module:
     """Return the library's tiny VAE."""
     from diffusers import AutoencoderTiny
@@ -114,8 +96,8 @@ def published_tiny_decoder(config: dict[str, Any]) -> nn.Module:
     return AutoencoderTiny.from_config(config)
 
 
-def _checked(path: Path, module: nn.Module, keep: str = "") -> dict[str, Tensor]:
-    """Read the checkpoint that fits ``module`` (only what starts with ``keep``), float32.
+def _checked(path: Path, wanted: Shapes, keep: str = "") -> dict[str, Tensor]:
+    """Read the checkpoint that holds what is wanted (only what starts with ``keep``), float32.
 
     Folding in the half precision of a small file would round what it adds up.
     """
@@ -123,7 +105,6 @@ def _checked(path: Path, module: nn.Module, keep: str = "") -> dict[str, Tensor]
         _renamed(key).removeprefix("model."): value for key, value in read_checkpoint(path).items()
     }
     found = {key: value for key, value in found.items() if key.startswith(keep)}
-    wanted = {key: shape for key, shape in shapes_of(module).items() if key.startswith(keep)}
     check_checkpoint(path, found, wanted)
     return {
         key: value.float() if value.is_floating_point() else value for key, value in found.items()
@@ -194,15 +175,11 @@ def load_networks(tree: ModelTree, *, decoder: Decoder = "sd") -> Networks:
             f"{tree.unet_config}: cross_attention_dim {unet_shape.context} does not fit the "
             f"Whisper encoder's width {whisper_shape.width}"
         )
-    with torch.device("meta"):
-        definitions = (
-            published_unet(configs[0]),
-            published_vae(configs[1]),
-            published_whisper(configs[2]),
-        )
-    unet_state = _checked(tree.unet_weights, definitions[0])
-    vae_state = _checked(tree.vae_weights, definitions[1])
-    whisper_state = _checked(tree.whisper_weights, definitions[2], keep="encoder.")
+    unet_state = _checked(tree.unet_weights, published.unet_shapes(unet_shape))
+    vae_state = _checked(tree.vae_weights, published.vae_shapes(vae_shape))
+    whisper_state = _checked(
+        tree.whisper_weights, published.whisper_encoder_shapes(whisper_shape), keep="encoder."
+    )
     if decoder == "sd":
         decoding = _assembled(
             lambda: vae.Decoder(vae_shape), vae.fold_checkpoint(vae_state, "decoder")
@@ -226,9 +203,7 @@ def load_encoder(tree: ModelTree) -> Any:
     """Return the encoder of the VAE alone, float32 on the CPU, for preparing."""
     config = read_config(tree.vae_config)
     shape = _shape(vae.VaeShape.from_config, tree.vae_config, config)
-    with torch.device("meta"):
-        definition = published_vae(config)
-    state = _checked(tree.vae_weights, definition)
+    state = _checked(tree.vae_weights, published.vae_shapes(shape))
     return _assembled(lambda: vae.Encoder(shape), vae.fold_checkpoint(state, "encoder"))
 
 
@@ -236,7 +211,7 @@ def load_face_parsing(path: Path) -> Any:
     """BiSeNet from the published ``79999_iter.pth``."""
     with torch.device("meta"):
         definition = face_parsing.BiSeNet()
-    return _assembled(face_parsing.BiSeNet, _checked(path, definition))
+    return _assembled(face_parsing.BiSeNet, _checked(path, shapes_of(definition)))
 
 
 def load_decoder(tree: ModelTree, decoder: Literal["taesd", "narrow"]) -> Any:
@@ -272,5 +247,5 @@ def load_tiny_decoder(tree: ModelTree) -> Any:
     config = read_config(tree.tiny_config)
     with torch.device("meta"):
         definition = published_tiny_decoder(config)
-    state = _checked(tree.tiny_weights, definition)
+    state = _checked(tree.tiny_weights, shapes_of(definition))
     return _assembled(tiny_decoder.TinyDecoder, tiny_decoder.decoder_checkpoint(state))

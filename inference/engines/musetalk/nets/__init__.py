@@ -11,6 +11,7 @@ tiny_decoder   a decoder of a twelfth of its work
 whisper        the encoder of sound
 face_parsing   face parts, for the blend mask
 configs        what the config of a published net must say
+published      what the file of a published net must hold
 blocks         what UNet and VAE share
 attention      the fastest attention for each shape
 upsampling     nearest neighbor and a convolution as one

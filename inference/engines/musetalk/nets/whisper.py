@@ -85,7 +85,9 @@ class WhisperEncoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv1d(MEL_BINS, shape.width, 3, padding=1)
         self.conv2 = nn.Conv1d(shape.width, shape.width, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(POSITIONS, shape.width)
+        # Not drawn from a distribution: on the meta device that imports torch's compiler, for 2 s.
+        positions = torch.zeros(POSITIONS, shape.width)
+        self.embed_positions = nn.Embedding.from_pretrained(positions, freeze=False)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.layer_norm = nn.LayerNorm(shape.width)
 
