@@ -11,25 +11,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.rule_tree import DATA, config_of
 from benchmarks.rule_weights import rule_checkpoint
+from inference.engines.musetalk.nets.published import (
+    Shapes,
+    shapes_of,
+    unet_shapes,
+    whisper_encoder_shapes,
+)
+from inference.engines.musetalk.nets.unet import UNetShape
 from inference.engines.musetalk.nets.vae import Decoder, VaeShape
-from inference.engines.musetalk.networks import published_unet, published_whisper, shapes_of
+from inference.engines.musetalk.nets.whisper import WhisperShape
 from inference.engines.musetalk.training.narrow_files import write_narrow_decoder
 from inference.engines.musetalk.weights import NARROW_FOLDER
 
 _WIDTH = 8
 _DECODER = VaeShape(channels=(4, 4, 4, 4), groups=2, layers=1)
-_Nets = tuple[str, str, Callable[[dict[str, Any]], nn.Module], dict[str, Any]]
+_Nets = tuple[str, str, Callable[[dict[str, Any]], Shapes], dict[str, Any]]
 _NETS: tuple[_Nets, ...] = (
     (
         "unet",
         "diffusion_pytorch_model.safetensors",
-        published_unet,
+        lambda config: unet_shapes(UNetShape.from_config(config)),
         {
             "block_out_channels": [_WIDTH] * 4,
             "cross_attention_dim": _WIDTH,
@@ -39,13 +45,11 @@ _NETS: tuple[_Nets, ...] = (
     (
         "whisper",
         "model.safetensors",
-        published_whisper,
+        lambda config: whisper_encoder_shapes(WhisperShape.from_config(config)),
         {
             "d_model": _WIDTH,
             "encoder_attention_heads": 1,
             "encoder_ffn_dim": _WIDTH,
-            "decoder_attention_heads": 1,
-            "decoder_ffn_dim": _WIDTH,
         },
     ),
 )
@@ -54,18 +58,16 @@ _NETS: tuple[_Nets, ...] = (
 def write_smallest_tree(root: Path) -> None:
     """Write it, for `MODEL_PATH` with ``MUSETALK_DECODER=narrow``."""
     shutil.copytree(DATA / "weights", root, dirs_exist_ok=True)
-    for name, file_name, definition, differing in _NETS:
+    for name, file_name, shapes_by, differing in _NETS:
         config = config_of(name, full=False) | differing
         (root / name / "config.json").write_text(json.dumps(config))
-        with torch.device("meta"):
-            shapes = shapes_of(definition(config))
-        save_file(_half(_by_rule(shapes)), root / name / file_name)
+        save_file(_half(_by_rule(shapes_by(config))), root / name / file_name)
     decoder = Decoder(_DECODER)
     decoder.load_state_dict(_by_rule(shapes_of(decoder)))
     write_narrow_decoder(root / NARROW_FOLDER, _DECODER, decoder)
 
 
-def _by_rule(shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def _by_rule(shapes: Shapes) -> dict[str, Tensor]:
     return rule_checkpoint({name: list(shape) for name, shape in shapes.items()})
 
 
