@@ -16,9 +16,9 @@ CLOSED_RAMP = (0.12, 0.42)
 SPEAKING_RAMP = (0.25, 0.65)
 """Probability of speech below which the mouth rests, and above which it is free."""
 
-_ROUND_FULL = 0.75
+_ROUND_FULL = 0.57
 """What the net says of lips that are as round as lips can be: it hedges, too."""
-_ROUND_UNSAID = 0.05
+_ROUND_UNSAID = 0.03
 """How round lips are at least that are decided to be: it may hedge down to nothing."""
 
 _DECISIONS = [CLOSED, SPEAKING, ROUNDED]
