@@ -60,10 +60,17 @@ _UNEVEN = 0.02
 """How far the edge of the front teeth may lie from the arch through it, in the mean."""
 _HOLLOW = 0.02
 """So much higher than the arch's ends its middle may be; what is held before teeth hollows it."""
+_HANGS = 0.04
+"""How far below the upper lip the front teeth begin, in the mean: what is lower is held there."""
+_OUTSIDE = (0.58, 0.64)
+"""How far from the middle there are no teeth any more; a pen between them is still the same."""
 _LEAST = 0.045
 """What is seen of the whole row, in squares of a mouth's width."""
 _LIP = (0.04, 0.1)
 """Where the lower lip's color is taken, below its inner edge."""
+_GAP, _GAP_WIDTH = 0.85, 0.2
+"""How light a gap between two teeth is at least, in parts of the median of so much around it: drawn
+on up to the roots, a darker one is a stripe."""
 _FADE = 0.04
 """Over so much the row passes into drawn teeth at its sides."""
 
@@ -71,8 +78,14 @@ _REDNESS = 2.0
 """Levels of luma that a level of red takes away: lips and tongue are red, teeth are not."""
 _CONTRAST = 60.0
 """Levels by which teeth are lighter than what is around them, red taken away."""
-_PALE = 0.5
+_PALE = 0.35
 """Of the lower lip's redness, what teeth have at most."""
+_TINGED = 10.0
+"""How much bluer, and how much greener than gray they may be."""
+_LIT = 0.6
+"""Of the skin's light, what they have at least."""
+_ALIKE = (20.0, 8.0, 8.0)
+"""Levels of Y, U and V by which two parts of one thing differ at most."""
 _DARK = 0.55
 """Of the skin's light: what is below the edge of teeth has less, or it is a lip."""
 _SHADOW = 0.3
@@ -243,7 +256,8 @@ def _row(mouth: _Mouth) -> _Row | None:
         return None
     worth = float((tip - top)[first : last + 1].sum()) / DENSITY
     found = _Row(top, tip, first, last, worth)
-    return found if worth >= _LEAST and _is_pale(mouth, found) else None
+    is_row = worth >= _LEAST and _hangs(mouth, found) and _ends(mouth, found)
+    return found if is_row and _has_their_color(mouth, found) else None
 
 
 def _is_tooth(whiteness: Floats, mouth: _Mouth) -> NDArray[np.bool_] | None:
@@ -285,14 +299,39 @@ def _tooth(
     return None
 
 
-def _is_pale(mouth: _Mouth, row: _Row) -> bool:
-    """Whether what was found has the color of teeth, not of a tongue or a lip in the light."""
-    redness = mouth.yuv[..., 2] - 128
+def _hangs(mouth: _Mouth, row: _Row) -> bool:
+    """Whether what was found comes from under the upper lip, as upper teeth do."""
+    below = (row.top - mouth.upper)[np.abs(_X) <= _FRONT]
+    return bool(below.mean() <= _HANGS)
+
+
+def _ends(mouth: _Mouth, row: _Row) -> bool:
+    """Whether what was found ends in the mouth: a pen looks the same beside it, on either side."""
+    teeth = _mean_color(mouth, _between(row.top, row.tip) & (np.abs(_X) <= _FRONT))
+    for side, end in ((-_X, row.first), (_X, row.last)):
+        beside = (side >= _OUTSIDE[0]) & (side <= _OUTSIDE[1])
+        level = np.full_like(_X, row.top[end]), np.full_like(_X, row.tip[end])
+        outside = _mean_color(mouth, _between(*level) & beside)
+        if (np.abs(outside - teeth) <= _ALIKE).all():
+            return False
+    return True
+
+
+def _has_their_color(mouth: _Mouth, row: _Row) -> bool:
+    """Whether it has the color of teeth, not of a tongue, a lip in the light or a blue pen."""
     is_front = np.abs(_X) <= _FRONT
-    teeth = _between(row.top, row.tip) & is_front
+    light, blue, red = _mean_color(mouth, _between(row.top, row.tip) & is_front).tolist()
     lip = _between(mouth.lower + _LIP[0], mouth.lower + _LIP[1]) & is_front
+    lip_red = max(float(_mean_color(mouth, lip)[2]), 128.0)
     # A gray picture has no redness at all, but for a level or two of coding.
-    return bool(redness[teeth].mean() <= _PALE * max(float(redness[lip].mean()), 0) + 2)
+    is_pale = red - 128 <= _PALE * (lip_red - 128) + 2
+    is_gray = max(blue - 128, 128 - red) <= _TINGED
+    return bool(is_pale and is_gray and light >= mouth.tint.lit(_LIT))
+
+
+def _mean_color(mouth: _Mouth, where: NDArray[np.bool_]) -> Floats:
+    """Return the mean Y, U and V of pixels, float32 ``[3]``."""
+    return np.asarray(mouth.yuv[where].mean(axis=0), np.float32)
 
 
 def _texture(mouth: _Mouth, row: _Row) -> Floats:
@@ -315,9 +354,23 @@ def _texture(mouth: _Mouth, row: _Row) -> Floats:
         borderMode=cv2.BORDER_REPLICATE,
     )
     texture[..., 0] = np.maximum(mouth.tint.brightness(texture[..., 0]), 0)
-    texture[..., 0] *= toward_root(lit - y)
+    texture[..., 0] *= _brightened(texture[..., 0], (lit <= y) & (y < tip)) * toward_root(lit - y)
     beside = np.minimum(_X - _X[row.first], _X[row.last] - _X)
     sides = np.clip(beside / _FADE, 0, 1)
     edge = np.clip((tip - y) * DENSITY + 0.5, 0, 1) * sides
     texture[..., 3] = cv2.GaussianBlur(edge, (0, 0), 0.6)
     return texture
+
+
+def _brightened(light: Floats, is_seen: NDArray[np.bool_]) -> Floats:
+    """Return by what each column of a row is multiplied, so that none is a dark stripe.
+
+    Args:
+        light: Of the row, in parts of the skin's, ``[height, width]``.
+        is_seen: What of it is seen in the picture, likewise.
+    """
+    columns = (light * is_seen).sum(0) / np.maximum(is_seen.sum(0), 1)
+    around = np.pad(columns, round(_GAP_WIDTH * DENSITY / 2), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(around, len(around) - len(columns) + 1)
+    least = _GAP * np.median(windows, axis=1)
+    return np.asarray(np.maximum(least / np.maximum(columns, 1e-3), 1), np.float32)

@@ -16,6 +16,7 @@ from inference.preparation.teeth import open_mouths, own_teeth
 from tests.drawn_face import draw_face
 
 DARK, WHITE, PINK = (34, 18, 18), (236, 234, 224), (190, 96, 100)
+LIT_LIP = (226, 172, 170)
 LENGTH = 0.12
 """Of the drawn teeth, in mouth widths."""
 
@@ -108,6 +109,9 @@ def test_light_on_the_face_is_light_on_the_teeth(laughing):
     [
         pytest.param(DARK, LENGTH, 0.42, id="an empty mouth"),
         pytest.param(PINK, LENGTH, 0.42, id="a tongue"),
+        pytest.param(LIT_LIP, LENGTH, 0.42, id="a lip in the light"),
+        pytest.param((60, 90, 200), LENGTH, 0.42, id="something blue"),
+        pytest.param((110, 108, 104), LENGTH, 0.42, id="something gray"),
         pytest.param(WHITE, 1.0, 0.42, id="clenched teeth that touch the lower lip"),
         pytest.param(WHITE, 0.03, 0.42, id="a gleam"),
         pytest.param(WHITE, LENGTH, 0.08, id="one tooth"),
@@ -128,6 +132,36 @@ def test_teeth_behind_a_microphone_are_not_taken(laughing):
     held = cv2.circle(shown.copy(), middle, round(radius), DARK, -1)
     assert teeth_of(shown, landmarks) is not None
     assert teeth_of(held, landmarks) is None
+
+
+@pytest.mark.parametrize(("below", "reach"), [(0.0, 0.9), (0.03, 0.9), (0.08, 0.42)])
+def test_a_white_pen_is_not_taken_for_teeth(laughing, below, reach):
+    rgb, landmarks = laughing
+    shown = with_teeth(rgb, landmarks, DARK)
+    width = float(landmarks[291, 0] - landmarks[61, 0])
+    x, y = landmarks[13]
+    left, right = round(float(x - reach * width)), round(float(x + reach * width))
+    top, bottom = round(float(y + below * width)), round(float(y + (below + 0.09) * width))
+    cv2.rectangle(shown, (left, top), (right, bottom), WHITE, -1)
+    assert teeth_of(shown, landmarks) is None
+
+
+def test_a_gap_between_two_teeth_is_no_dark_stripe(laughing):
+    rgb, landmarks = laughing
+    shown = with_teeth(rgb, landmarks)
+    width = float(landmarks[291, 0] - landmarks[61, 0])
+    x = round(float(landmarks[13, 0] + 0.2 * width))
+    is_tooth = (shown[:, x : x + 3] == WHITE).all(2)
+    shown[:, x : x + 3][is_tooth] = (150, 146, 138)
+    texture, even = (teeth_of(rgb, landmarks) for rgb in (shown, with_teeth(rgb, landmarks)))
+    assert texture is not None
+    assert even is not None
+    row = slice(SIZE[1] // 2 - 12, SIZE[1] // 2 - 4)
+    light, expected = (
+        one[row, SIZE[0] // 2 - 30 : SIZE[0] // 2 + 30, 0].astype(float).mean(0)
+        for one in (texture, even)
+    )
+    assert 0.8 < (light / expected).min() < 0.95
 
 
 @pytest.mark.parametrize("edge", ["left", "right", "bottom"])
