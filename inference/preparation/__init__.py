@@ -18,6 +18,7 @@ titles           what to call them
 cut              all clips begin and end in the same picture
 still            life for a still picture
 lip_line         where the lips of a still picture meet
+eye_outline      eyes of a still picture that are larger than people's
 quiet            mouths that are shut
 open_mouth       what is between lips, taken out
 transplant       shut mouths of the same video over those that were wide open

@@ -28,6 +28,7 @@ from inference.media.types import Picture
 from inference.preparation import cut as cutting
 from inference.preparation.choose import SHORTEST, Appearance, Choice, Stretch, choose
 from inference.preparation.choose import named as choose_named
+from inference.preparation.eye_outline import on_eye_outlines
 from inference.preparation.footage import Footage, examine
 from inference.preparation.lip_line import on_lip_line
 from inference.preparation.material import AnalyzedVideo, Material
@@ -247,7 +248,8 @@ def _clip(
 
 def _bring_to_life(material: Material, assets: AssetWriter, meter: _Meter) -> None:
     (picture,) = [picture for _, picture in material.pictures({0})]
-    seen = on_lip_line(picture, np.ascontiguousarray(material.landmarks[0, :, :2]))[None]
+    landmarks = np.ascontiguousarray(material.landmarks[0, :, :2])
+    seen = on_eye_outlines(picture, on_lip_line(picture, landmarks))[None]
     if open_mouths(seen, material.is_usable, material.pose_deg):
         _keep_teeth(own_teeth([(picture, seen[0])], seen[0]), assets)
     closer = MouthCloser(seen)

@@ -21,6 +21,10 @@ _LASHES = 0.15
 """How much above its edge a lid keeps its shape; what stretches is the skin above it."""
 _SKIN = 0.30
 """From how far above its edge on."""
+_FRAME = 0.6
+"""Of the light of the skin below: what is darker is a brow, or the rim of glasses, and stays."""
+_FRAME_SMOOTH = 0.25
+"""How wide the mean is by which that is seen."""
 _SMOOTH = 0.24
 """How wide the mean is across the skin that is stretched; a quarter of it downwards."""
 _FADE = 0.1
@@ -31,7 +35,7 @@ _CHEEK = (0.22, 0.37)
 """Where the skin is looked at, below the middle of the lower lid."""
 _CORNERS = 0.08
 """How far from its corners a lid begins to move."""
-_BELOW, _BELOW_PX = 0.035, 0.8
+_BELOW, _BELOW_PX = 0.06, 0.8
 """How far over the edge of the lower lid a shut one reaches, and by how many pixels more."""
 _BRIGHTENS = 0.35
 """How much of the skin below the eye is in that of a shut lid: above an eye there is shadow."""
@@ -64,7 +68,8 @@ def shut_eye(patch: Patch, eye: Eye, amount: float) -> None:
     inside = np.minimum(columns - left, right - columns) / size
     below = _BELOW * size + _BELOW_PX
     drop = np.maximum(rim - lid + below, 0) * amount * np.clip(inside / _CORNERS, 0, 1)
-    above, edge = lid - _SKIN * size, lid + drop
+    edge = lid + drop
+    above = lid - _skin_above(patch, columns, lid, size)
     top = max(int(above.min()) - patch.y, 0) // 2 * 2
     bottom = min((int(edge.max()) + 3 - patch.y) // 2 * 2, height)
     if bottom - top < 2:
@@ -118,6 +123,26 @@ def _lay(part: NDArray[np.uint8], lid: _Lid, reach: float, cheek: NDArray[np.uin
     skin -= part
     skin *= lid.cover
     part[:] = np.rint(part + skin)
+
+
+def _skin_above(patch: Patch, columns: Floats, lid: Floats, size: float) -> Floats:
+    """Return how far above an eye there is nothing but skin to stretch, ``[columns]``, pixels.
+
+    Args:
+        patch: The part of the picture.
+        columns: Of the eye, in pixels of the picture.
+        lid: The height of its upper lid there.
+        size: Its width.
+    """
+    kept = _LASHES * size
+    up = np.arange(round(kept), round(_SKIN * size) + 1, dtype=np.float32)
+    rows = np.clip(np.rint(lid - up[:, None] - patch.y), 0, len(patch.y_plane) - 1).astype(np.intp)
+    luma = patch.y_plane[rows, (columns - patch.x).astype(np.intp)].astype(np.float32)
+    luma = cv2.blur(luma, (max(round(_FRAME_SMOOTH * size), 1), 1))
+    is_dark = luma < _FRAME * np.maximum.accumulate(luma, axis=0)
+    skin = np.where(is_dark.any(axis=0), is_dark.argmax(axis=0) - 2, len(up) - 1)
+    lowest = cv2.erode(skin[None].astype(np.float32), np.ones((1, max(round(kept), 1))))
+    return np.asarray(kept + np.maximum(cv2.blur(lowest, (max(round(kept), 1), 1))[0], 1))
 
 
 def _halved(box: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -146,6 +146,28 @@ def test_lashes_are_not_drawn_out_to_stripes_on_a_shut_lid(
     assert np.ptp(row) < 25
 
 
+@given(
+    x=st.floats(180, 330),
+    width=st.floats(40, 120),
+    rise=st.floats(0.1, 0.25),
+    high=st.floats(0.2, 0.28),
+)
+def test_the_rim_of_glasses_stays_straight_above_a_shut_lid(
+    x: float, width: float, rise: float, high: float
+) -> None:
+    """It was drawn down with the skin."""
+    picture = np.full((768, 512), 128, np.uint8)
+    picture[:512] = 170
+    bottom = round(250 - rise * width - high * width)
+    picture[bottom - 12 : bottom] = 40
+
+    result = shut(picture, one_eye(x, 250, width, rise, 0.1), 1.0)
+
+    np.testing.assert_array_equal(
+        result[bottom - 12 : bottom - 2], picture[bottom - 12 : bottom - 2]
+    )
+
+
 @settings(max_examples=60)
 @given(eye=eyes, amount=st.floats(0, 1))
 def test_a_lid_moves_smoothly_and_from_nothing(eye: Eye, amount: float) -> None:
