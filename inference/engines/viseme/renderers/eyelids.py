@@ -21,8 +21,9 @@ _LASHES = 0.15
 """How much above its edge a lid keeps its shape; what stretches is the skin above it."""
 _SKIN = 0.30
 """From how far above its edge on."""
-_FRAME = 0.6
-"""Of the light of the skin below: what is darker is a brow, or the rim of glasses, and stays."""
+_FRAME, _NEAREST, _THICK = 0.4, 0.2, 0.08
+"""Of the light of the skin below the eye: what is darker, so far above the eye and so thick is a
+brow or the rim of glasses, and stays. What is lighter, nearer or thinner is a crease of the lid."""
 _FRAME_SMOOTH = 0.25
 """How wide the mean is by which that is seen."""
 _SMOOTH = 0.24
@@ -69,7 +70,8 @@ def shut_eye(patch: Patch, eye: Eye, amount: float) -> None:
     below = _BELOW * size + _BELOW_PX
     drop = np.maximum(rim - lid + below, 0) * amount * np.clip(inside / _CORNERS, 0, 1)
     edge = lid + drop
-    above = lid - _skin_above(patch, columns, lid, size)
+    cheek = _cheek(patch, columns, rim, size)
+    above = lid - _skin_above(patch, columns, lid, size, float(patch.y_plane[cheek].mean()))
     top = max(int(above.min()) - patch.y, 0) // 2 * 2
     bottom = min((int(edge.max()) + 3 - patch.y) // 2 * 2, height)
     if bottom - top < 2:
@@ -82,7 +84,6 @@ def shut_eye(patch: Patch, eye: Eye, amount: float) -> None:
     stretched *= np.clip((rows - above) / (2 * _FADE * size), 0, 1)
     stretched *= np.clip(drop / size / _STRETCHED, 0, 1) * np.clip(inside / _STRETCHED, 0, 1)
     lid_maps = _Lid(*(np.asarray(part, np.float32) for part in (down, cover, stretched)))
-    cheek = _cheek(patch, columns, rim, size)
     box = slice(top, bottom), slice(first, last)
     _lay(patch.y_plane[box], lid_maps, _SMOOTH * size, patch.y_plane[cheek])
     half, (box, cheek) = lid_maps.half(), (_halved(box), _halved(cheek))
@@ -125,7 +126,7 @@ def _lay(part: NDArray[np.uint8], lid: _Lid, reach: float, cheek: NDArray[np.uin
     part[:] = np.rint(part + skin)
 
 
-def _skin_above(patch: Patch, columns: Floats, lid: Floats, size: float) -> Floats:
+def _skin_above(patch: Patch, columns: Floats, lid: Floats, size: float, light: float) -> Floats:
     """Return how far above an eye there is nothing but skin to stretch, ``[columns]``, pixels.
 
     Args:
@@ -133,16 +134,19 @@ def _skin_above(patch: Patch, columns: Floats, lid: Floats, size: float) -> Floa
         columns: Of the eye, in pixels of the picture.
         lid: The height of its upper lid there.
         size: Its width.
+        light: Luma of the skin below it.
     """
-    kept = _LASHES * size
-    up = np.arange(round(kept), round(_SKIN * size) + 1, dtype=np.float32)
+    up = np.arange(round(_NEAREST * size), round((_SKIN + _THICK) * size) + 1, dtype=np.float32)
     rows = np.clip(np.rint(lid - up[:, None] - patch.y), 0, len(patch.y_plane) - 1).astype(np.intp)
-    luma = patch.y_plane[rows, (columns - patch.x).astype(np.intp)].astype(np.float32)
+    luma = patch.y_plane[rows, (columns - patch.x).astype(np.intp)]
     luma = cv2.blur(luma, (max(round(_FRAME_SMOOTH * size), 1), 1))
-    is_dark = luma < _FRAME * np.maximum.accumulate(luma, axis=0)
-    skin = np.where(is_dark.any(axis=0), is_dark.argmax(axis=0) - 2, len(up) - 1)
-    lowest = cv2.erode(skin[None].astype(np.float32), np.ones((1, max(round(kept), 1))))
-    return np.asarray(kept + np.maximum(cv2.blur(lowest, (max(round(kept), 1), 1))[0], 1))
+    thick = np.ones((max(round(_THICK * size), 1), 1))
+    is_frame = cv2.dilate(luma, thick, anchor=(0, 0)) < _FRAME * light
+    first = np.where(is_frame.any(axis=0), up[is_frame.argmax(axis=0)] - 2, np.inf)
+    skin = np.minimum(first, _SKIN * size)
+    around = max(round(_LASHES * size), 1)
+    lowest = cv2.erode(skin[None].astype(np.float32), np.ones((1, around)))
+    return np.asarray(cv2.blur(lowest, (around, 1))[0], np.float32)
 
 
 def _halved(box: tuple[slice, slice]) -> tuple[slice, slice]:
