@@ -7,6 +7,7 @@ disturbance alone.
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.training import disturbances, phonetics, speech
@@ -83,7 +84,7 @@ def opening_kept(engine: VisemeEngine, voices: Sequence[str], disturb: Disturban
             scored = slice(first, first + _SCORED_FRAMES)
             is_open = as_it_was[scored] > _OPEN
             kept.append(np.minimum(disturbed[scored][is_open] / as_it_was[scored][is_open], 1))
-    return float(np.concatenate(kept).mean())
+    return _mean(kept)
 
 
 def held_opening_shown(
@@ -114,4 +115,10 @@ def held_opening_shown(
             wanted, found = truth.shapes[scored, 0], heard(engine, sound)[scored, 0]
             is_open = wanted > _OPEN
             shown.append(np.minimum(found[is_open] / wanted[is_open], 1))
-    return float(np.concatenate(shown).mean())
+    return _mean(shown)
+
+
+def _mean(shares: Sequence[NDArray[np.float32]]) -> float:
+    """Return the mean of all; 0 if there are none, as of a net that never opens the mouth."""
+    together = np.concatenate(shares)
+    return float(together.mean()) if together.size else 0.0

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
@@ -9,6 +10,7 @@ pytest.importorskip("scipy")
 from inference.engines.viseme.engine import VisemeEngine
 from inference.engines.viseme.training import evaluation, robustness, scores, speech
 from inference.engines.viseme.training.sentences import HELD_OUT_ENGLISH
+from inference.timing import SAMPLES_PER_FRAME
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,6 +39,14 @@ def engine() -> VisemeEngine:
 )
 def test_most_of_the_opening_is_there_within_200_ms(engine, disturb, least):
     assert robustness.opening_kept(engine, ("awb", "slt"), disturb) > least
+
+
+def test_a_net_that_never_opens_the_mouth_keeps_nothing(engine, monkeypatch):
+    """As one that was fitted for a few steps."""
+    monkeypatch.setattr(
+        robustness, "heard", lambda _, sound: np.zeros((len(sound) // SAMPLES_PER_FRAME, 8))
+    )
+    assert robustness.opening_kept(engine, ("awb",), robustness.popped(20)) == 0
 
 
 def test_a_vowel_held_from_the_first_sample_opens_the_mouth(engine):
