@@ -6,6 +6,7 @@ module does when it is imported or used.
 
 import gc
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ SWITCH_INTERVAL_S = 0.001
 """The event loop waits at most so long for the GIL; the interpreter's own 5 ms, several times a
 frame, would make frames late."""
 
+DESCRIPTORS = 10_240
+"""As many as macOS allows one process, and more than a machine has sessions."""
 
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 """OpenBLAS reads it once, when it is loaded; numpy and OpenCV bring one each."""
@@ -65,6 +68,18 @@ def for_streams() -> None:
     threadpool_limits(1, user_api="blas")
     cv2.setNumThreads(1)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    allow_descriptors()
+
+
+def allow_descriptors() -> None:
+    """Let this process have `DESCRIPTORS` files and connections, as far as the system allows it.
+
+    The limit that a process begins with is 1,024 on most systems, for programs that use `select`.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def for_networks() -> None:

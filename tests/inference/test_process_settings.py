@@ -27,6 +27,20 @@ MAY = {
 }
 
 
+@pytest.mark.parametrize("most", [300, process_settings.DESCRIPTORS + 1])
+def test_streams_may_have_as_many_descriptors_as_the_system_allows(most: int) -> None:
+    code = (
+        "import resource; from inference import process_settings; "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {most})); "
+        "process_settings.allow_descriptors(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert said.stdout.split() == [
+        b"%d" % min(most, process_settings.DESCRIPTORS),
+        b"%d" % most,
+    ]
+
+
 def test_streams_have_one_thread_for_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "setswitchinterval", lambda interval_s: None)
     before = cv2.getNumThreads()
