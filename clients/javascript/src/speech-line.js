@@ -186,6 +186,10 @@ export class SpeechLine {
   finished({ utterance_id, played_ms, interrupted }) {
     const utterance = this.utterances.find(({ wireId }) => wireId === utterance_id);
     if (!utterance || utterance.state === "shown") return;
+    const begin = utterance.start + played_ms * 16;
+    // It was played, though its frames may not have come: the server skips those that are too late.
+    // Where they all are, nothing else says that there is room for more.
+    if (!interrupted && utterance.start >= 0) this.#shown = Math.max(this.#shown, begin);
     if (interrupted || utterance.isComplete) {
       utterance.settle(played_ms, interrupted);
       this.#waiting = this.#waiting.filter((waiting) => waiting !== utterance);
@@ -193,7 +197,6 @@ export class SpeechLine {
     }
     // Speech came too slowly, and the server closed the utterance: what it did not accept any more
     // and all that is still to come go into another one.
-    const begin = utterance.start + played_ms * 16;
     const late = this.#takeBack((chunk, at) => chunk.utterance === utterance && at >= begin);
     utterance.frames.unshift(...late.map(({ pcm }) => pcm));
     utterance.sent -= late.length * SAMPLES_PER_FRAME;

@@ -53,6 +53,19 @@ test("an utterance is sent, ended by name, and finished by what the server says"
   assert.deepEqual(await said.finished, { playedMs: 80, interrupted: false });
 });
 
+test("speech whose frames never came makes room for more when it was played", () => {
+  const { wire, line } = setUp();
+  const poured = line.begin({ id: "a" });
+  line.add(poured, numbered(100));
+  line.shown(160);
+  line.pump();
+  assert.equal(wire.sentChunks, 80);
+  line.finished({ utterance_id: "a", played_ms: 3_200, interrupted: false });
+  line.pump();
+  assert.equal(wire.sentChunks, 100);
+  assert.equal(wire.sent.at(-1)[0], "a:2");
+});
+
 test("no more than three seconds are sent ahead", () => {
   const { wire, line } = setUp();
   line.say(numbered(100));
