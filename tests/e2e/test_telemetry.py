@@ -38,8 +38,9 @@ async def test_the_numbers_of_all_processes(serve: Serve) -> None:
     async with server.stream("ann") as ann, server.stream("bob") as bob:
         await asyncio.gather(ann.frames(10), bob.frames(10))
         await ann.say(b"\x20\x01\xe0\xfe" * 8_000)
-        while "audio_timestamp" not in await ann.wait_for("VIDEO_FRAME"):
-            pass
+        async with asyncio.timeout(60):
+            while "audio_timestamp" not in await ann.wait_for("VIDEO_FRAME"):
+                pass
         for _ in range(3):  # from whichever process answers
             found = await asyncio.to_thread(numbers, server)
             sessions = {name: n for name, n in found.items() if "avatar_sessions{" in name}

@@ -26,11 +26,12 @@ class RawClient(Stream):
         raise AssertionError(f"no {type_} among {limit} messages")
 
     async def hear_frames(self, count: int) -> list[Message]:
-        """The data of so many frames of either type; errors are not passed over."""
+        """The data of so many frames of either type; no error but that of a busy machine."""
         frames: list[Message] = []
         while len(frames) < count:
             message = await self.next()
-            assert message["type"] != "ERROR", message
+            is_late = message["data"].get("details") == {"reason": "engine_late"}
+            assert message["type"] != "ERROR" or is_late, message
             if message["type"] in {"VIDEO_FRAME", "ACTION_FRAME"}:
                 frames.append(message["data"])
         return frames
