@@ -73,12 +73,19 @@ def forget_job(job_id: uuid.UUID) -> None:
 
 
 def forget_other_jobs(job_ids: Iterable[uuid.UUID | None]) -> None:
-    """Remove what preparations left that nobody waits for any more."""
+    """Remove what preparations left that nobody waits for any more.
+
+    Args:
+        job_ids: Of the jobs in the database. They are read after the folders are listed, so the
+            folder of a job that begins in between is not taken for one of these.
+    """
+    if not _jobs_dir().is_dir():
+        return
+    folders = list(_jobs_dir().iterdir())
     kept = {job_id.hex for job_id in job_ids if job_id is not None}
-    if _jobs_dir().is_dir():
-        for folder in _jobs_dir().iterdir():
-            if folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+    for folder in folders:
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _jobs_dir() -> Path:

@@ -169,15 +169,17 @@ def avatar_prepare_again(*, avatar: Avatar) -> Avatar:
 def avatar_adopt(*, user_id: str) -> Avatar:
     """Know of an asset folder that was made by hand; AvatarError if it cannot be used.
 
-    One that is disabled stays so.
+    One that is disabled stays so, and an upload that waits or is prepared is not given up for it.
     """
     version = manifests.read(Path(settings.AVATARS_DIR) / user_id).version
     with transaction.atomic():
-        avatar, _ = Avatar.objects.select_for_update().get_or_create(user_id=user_id)
-        if avatar.status != Avatar.Status.DISABLED:
-            avatar.status = Avatar.Status.READY
-        avatar.folder, avatar.version, avatar.percent = user_id, version, 100
-        avatar.stage = avatar.error = avatar.error_reason = ""
+        avatar, created = Avatar.objects.select_for_update().get_or_create(user_id=user_id)
+        avatar.folder, avatar.version = user_id, version
+        if created or not avatar.is_in_progress:
+            avatar.percent = 100
+            avatar.stage = avatar.error = avatar.error_reason = ""
+            if avatar.status != Avatar.Status.DISABLED:
+                avatar.status = Avatar.Status.READY
         avatar.save()
     return avatar
 
@@ -205,10 +207,19 @@ def avatar_cancel(*, avatar: Avatar) -> bool:
 
 
 def avatar_remove(*, avatar: Avatar) -> None:
-    """Remove it with all that was made of it and sent for it."""
-    Avatar.objects.filter(pk=avatar.pk).delete()
-    storage.forget(avatar.upload)
-    asset_folders.remove(avatar.folder)
+    """Remove it with all that was made of it and sent for it.
+
+    OSError if its folder cannot be moved away: then all is as before.
+    """
+    with transaction.atomic():
+        # As it is now: a preparation may have ended since the caller read the row.
+        row = Avatar.objects.select_for_update().filter(pk=avatar.pk).first()
+        if row is None:
+            return
+        row.delete()
+        # A folder without a row is an avatar that everyone is shown.
+        asset_folders.remove(row.folder)
+    storage.forget(row.upload)
 
 
 def avatar_disable(*, avatar: Avatar) -> bool:

@@ -18,8 +18,9 @@ from django.conf import settings
 
 WALL_FACTOR = 4
 """A preparation gives way to streams, so it takes longer than its processor time."""
-MAX_FILE_BYTES = 2_000_000_000
-"""Of one file: pictures put aside between two stages are the longest, at most 1.2 GB."""
+MAX_FILE_BYTES = 2_500_000_000
+"""Of one file: pictures put aside between two stages are the longest, at most 2.1 GB, of seventeen
+clips of twelve seconds."""
 GRACE_S = 5
 THREADS = 2
 """Of the image library, each with a stack of its own."""

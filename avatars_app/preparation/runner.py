@@ -109,6 +109,7 @@ class PreparationRunner:
             "--job",
             str(job_id),
             stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the server only, which ends it
             env={**os.environ, **child_environment()},
         )
         has_ended = is_out_of_time = False
@@ -200,9 +201,8 @@ async def _end(child: Process) -> None:
 
 def _clean_up() -> None:
     """Remove what was left by processes that died."""
-    avatars = list(Avatar.objects.all())
-    storage.forget_others(avatar.upload for avatar in avatars)
-    asset_folders.forget_other_jobs(avatar.job_id for avatar in avatars)
+    storage.forget_others(Avatar.objects.values_list("upload", flat=True).iterator())
+    asset_folders.forget_other_jobs(Avatar.objects.values_list("job_id", flat=True).iterator())
 
 
 def _give_up(avatar: Avatar) -> None:

@@ -4,7 +4,6 @@ Each upload is a folder with a random name under ``AVATARS_DIR/.uploads``; withi
 names of ours. Nothing that a client says becomes a path, and nothing is unpacked.
 """
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from inference.assets.manifest import STANDARD_CLIPS
+from inference.assets.publishing import write_through
 
 Kind = Literal["video", "image", "clips"]
 KINDS: tuple[Kind, ...] = ("video", "image", "clips")
@@ -44,6 +44,8 @@ def keep(kind: Kind, files: Mapping[str, IO[bytes]]) -> str:
         folder.mkdir(parents=True)
         for clip, file in files.items():
             _take(file, folder / (clip if kind == "clips" else kind))
+        for listing in (folder, folder.parent, _uploads_dir()):
+            write_through(listing)
     except BaseException:
         forget(name)
         raise
@@ -87,5 +89,4 @@ def _take(file: IO[bytes] | Any, path: Path) -> None:
     else:
         with path.open("wb") as output:
             shutil.copyfileobj(file, output)
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
+    write_through(path)

@@ -179,6 +179,8 @@ def read(folder: Path) -> Manifest:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise AvatarNotFound(f"no {MANIFEST_NAME} in {folder}") from None
+    except OSError as error:
+        raise AvatarInvalid(f"{path} cannot be read: {error.strerror}") from None
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except msgspec.DecodeError as error:

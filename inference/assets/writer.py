@@ -218,10 +218,10 @@ class AssetWriter:
             return
         try:
             manifest.write(self.folder, self._manifest())
+            _put_in_place(self.folder, self.destination)
         except BaseException:
-            shutil.rmtree(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        _put_in_place(self.folder, self.destination)
 
     def _manifest(self) -> Manifest:
         profile = self.profile

@@ -171,19 +171,19 @@ def choose(
 def named(
     appearance: Appearance,
     is_usable: NDArray[np.bool_],
+    is_cut: NDArray[np.bool_],
     ranges: list[tuple[int, int]],
     names: list[str],
 ) -> Choice:
     """One stretch for each of ``ranges``, called as ``names`` says: clips that were filmed as such.
 
-    The rest picture is taken from the first idle clip. Of each range the longest usable run is
-    used, up to `LONGEST_NAMED` of it.
+    The rest picture is taken from the first idle clip. Of each range the longest usable run
+    without a cut is used, up to `LONGEST_NAMED` of it.
     """
-    no_cut = np.zeros(len(is_usable), np.bool_)
     steps = appearance.steps()
     longest = []
     for start, end in ranges:
-        run = max(runs(is_usable[start:end], no_cut[start:end]), key=lambda run: run[1] - run[0])
+        run = max(runs(is_usable[start:end], is_cut[start:end]), key=lambda run: run[1] - run[0])
         longest.append((start + run[0], start + min(run[1], run[0] + LONGEST_NAMED)))
     first = next((k for k, name in enumerate(names) if name.startswith("idle")), 0)
     rest = _rest_picture(appearance, [longest[first]], steps)

@@ -22,7 +22,7 @@ from inference.errors import PreparationError
 from inference.faces.tflite import RgbPicture
 from inference.preparation import heif
 from inference.preparation.color_profile import embedded_profile, to_srgb
-from inference.preparation.normalization import Normalizer, over_background
+from inference.preparation.normalization import Normalizer, over_background, square_size
 from inference.preparation.tone_mapping import HLG, PQ
 from inference.timing import FRAMES_PER_SECOND
 
@@ -91,14 +91,16 @@ def examine(path: Path) -> Footage:
             if getattr(stream, "codec_context", None) is None:
                 raise _unreadable(path, "there is no decoder for it")
             is_still = _is_still(container, stream)
-            most = _MOST_STILL_PIXELS if is_still else _MOST_PIXELS
-            _check_size(path, *_stored_size(path, stream.codec_context), most)
-            if not is_still:
-                _check_length(container, path)
+            aspect = stream.sample_aspect_ratio
+            size = _stored_size(path, stream.codec_context)
+            if is_still:
+                expected = 1
+                _check_size(path, *size, _MOST_STILL_PIXELS)
+            else:
+                _check_size(path, *square_size(*size, aspect), _MOST_PIXELS)
+                expected = _expected_pictures(path, container, stream)
             is_animated_webp = is_still and not stream.codec_context.width
             first = next(_decoded(container, stream, Condition()), None)
-            expected = 1 if is_still else _expected_pictures(path, container)
-            aspect = stream.sample_aspect_ratio
     except MemoryError:
         raise  # FFmpeg's is one of its errors, too
     except (FFmpegError, OSError, ValueError) as error:
@@ -428,19 +430,23 @@ def _check_size(path: Path, width: int, height: int, most_pixels: int) -> None:
         )
 
 
-def _check_length(container: av.container.InputContainer, path: Path) -> None:
-    """By what the file says of itself; the true length shows only in decoding."""
-    if container.duration is not None and container.duration / av.time_base > LONGEST_S + 1:
+def _expected_pictures(
+    path: Path, container: av.container.InputContainer, stream: av.VideoStream
+) -> int:
+    """Refuse what is too long before it is decoded; the true length shows only then."""
+    length_s = (container.duration or 0) / av.time_base
+    if stream.duration is not None and stream.time_base is not None:
+        length_s = float(stream.duration * stream.time_base)
+    if not 0 < length_s <= LONGEST_S + 1:
+        # Browsers record without a length, and what is said may be the length of the sound.
+        length_s = _length_of_packets_s(path)
+    if length_s > LONGEST_S + 1:
         raise _too_long(path)
-
-
-def _expected_pictures(path: Path, container: av.container.InputContainer) -> int:
-    length_s = (container.duration or 0) / av.time_base or _length_s(path)
     return max(1, round(min(length_s, LONGEST_S) * FRAMES_PER_SECOND))
 
 
-def _length_s(path: Path) -> float:
-    """By the times of the packets, undecoded: browsers record without a length in the header."""
+def _length_of_packets_s(path: Path) -> float:
+    """By the times of the packets, undecoded; 0 if they have none."""
     with _open(path) as container:
         stream = _main_stream(container, path)
         times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]

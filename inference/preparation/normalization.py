@@ -135,14 +135,17 @@ def _with_square_pixels(picture: RgbPicture, aspect: Fraction) -> RgbPicture:
     """Stretched to square pixels; the longer side grows, nothing is thrown away."""
     if aspect == 1:
         return picture
-    height, width = picture.shape[:2]
+    size = square_size(picture.shape[1], picture.shape[0], aspect)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def square_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Return width and height of a picture once its pixels are square; see `Normalizer`."""
+    if not aspect:
+        return width, height
     if aspect > 1:
-        width = round(width * aspect)
-    else:
-        height = round(height / aspect)
-    return np.asarray(
-        cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
-    )
+        return round(width * aspect), height
+    return width, round(height / aspect)
 
 
 def _first_field(picture: RgbPicture) -> RgbPicture:

@@ -147,7 +147,9 @@ def _make_clips(
         choice = choose(appearance, material.is_usable, material.is_cut)
         names = _standard_names(stretch.state for stretch in choice.stretches)
     else:
-        choice = choose_named(appearance, material.is_usable, material.ranges, names)
+        choice = choose_named(
+            appearance, material.is_usable, material.is_cut, material.ranges, names
+        )
     clips = [cutting.cut(stretch, choice.rest) for stretch in choice.stretches]
     wanted = set().union(*(cutting.sources(mixes) for mixes in clips))
     plane = np.ascontiguousarray(material.landmarks[..., :2])

@@ -5,6 +5,7 @@ each picture, so that they cannot get out of step. The pictures themselves are n
 thumbnail around the face.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,14 @@ _THUMBNAIL_FACES = 2.6
 """Side of the thumbnail, in faces."""
 _CUT_DIFFERENCE = 34.0
 """Mean difference of two thumbnails from which on the scene has changed, of 255."""
+_JUMP = 0.03
+"""Of a face's height, by which it jumps where pictures are left out, as in an edited video."""
+_JUMP_RATIO = 4.0
+"""So many times as far as it moves around then; the thumbnail changes that much, too."""
+_JUMP_AROUND = 3
+"""Pictures before and after that count as around; at 10 a second one of them moves."""
+_FIRM = [10, 151, 9, 168, 6, 33, 133, 362, 263, 70, 300, 234, 454, 127, 356, 1]
+"""Landmarks that lips and jaw do not take along."""
 _FACE_PATCH = 96
 _SECOND = 25
 _MOSTLY = 0.5
@@ -52,7 +61,8 @@ class Track:
     ``mouth_visibility`` and ``tongue`` float32 ``[n]``: as in `covering.MouthLook`;
     ``is_hidden`` bool ``[n]``: something like a face is seen, but not the whole of one;
     ``thumbnails`` uint8 ``[n, 64, 64]``, luma around the place of the first face; ``is_cut`` bool
-    ``[n]``, whether the scene changed before this picture; ``people``: most faces seen at once.
+    ``[n]``, whether the scene changed, or moments were left out, before this picture;
+    ``people``: most faces seen at once.
     """
 
     landmarks: NDArray[np.float32]
@@ -150,15 +160,16 @@ class _Follower:
         if self._box is None:
             raise _no_face(np.array(self._hidden))
         looks = np.array(self._looks, np.float32)
+        landmarks, thumbnails = np.stack(self._landmarks), np.stack(self._thumbnails)
         return Track(
-            landmarks=np.stack(self._landmarks),
+            landmarks=landmarks,
             sharpness=np.array(self._sharpness, np.float32),
             brightness=np.array(self._brightness, np.float32),
             mouth_visibility=looks[:, 0],
             tongue=looks[:, 1],
             is_hidden=np.array(self._hidden, np.bool_),
-            thumbnails=np.stack(self._thumbnails),
-            is_cut=np.array(self._cuts, np.bool_),
+            thumbnails=thumbnails,
+            is_cut=np.array(self._cuts, np.bool_) | jumps(landmarks, thumbnails),
             people=self._people,
             camera=self._camera.matrices(),
         )
@@ -176,6 +187,37 @@ class _Follower:
             small[top:bottom, left:right], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
         )
         return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def jumps(landmarks: NDArray[np.float32], thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Find where moments are missing, though the scene is the same: the face jumps once.
+
+    Args:
+        landmarks: Pixels, float32 ``[n, 468, 3]``, not smoothed; NaN without a face.
+        thumbnails: uint8 ``[n, 64, 64]``.
+
+    Returns:
+        bool ``[n]``: whether it jumped between a picture and the one before.
+    """
+    if len(landmarks) < 2:
+        return np.zeros(len(landmarks), np.bool_)
+    firm = landmarks[:, _FIRM, :2]
+    height = np.linalg.norm(landmarks[:, 152, :2] - landmarks[:, 10, :2], axis=-1)
+    moves = np.sqrt(np.square(np.diff(firm, axis=0)).sum(axis=-1).mean(axis=-1)) / height[1:]
+    changes = np.array(
+        [np.abs(b.astype(np.int16) - a).mean() for a, b in itertools.pairwise(thumbnails)]
+    )
+    moves = np.nan_to_num(moves)
+    is_alone = (moves > _JUMP) & _stands_out(moves) & _stands_out(changes)
+    return np.append(False, is_alone)
+
+
+def _stands_out(steps: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Whether each step is much larger than all around it, bool ``[n]``."""
+    padded = np.pad(steps, _JUMP_AROUND)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _JUMP_AROUND + 1).copy()
+    windows[:, _JUMP_AROUND] = 0
+    return np.asarray(steps > _JUMP_RATIO * windows.max(axis=1))
 
 
 def _no_face(is_hidden: NDArray[np.bool_]) -> PreparationError:

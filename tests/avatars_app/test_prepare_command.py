@@ -1,6 +1,9 @@
 """`manage.py prepare_avatar` says how far it is, also into a file."""
 
 import io
+import os
+import signal
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -10,6 +13,7 @@ from django.db import OperationalError
 from avatars_app import asset_folders
 from avatars_app.management.commands.prepare_avatar import _Progress
 from avatars_app.models import Avatar
+from inference.assets.writer import AssetWriter
 
 
 class Terminal(io.StringIO):
@@ -52,3 +56,21 @@ def test_a_database_that_is_not_migrated_is_said(avatars_dir, monkeypatch, tmp_p
         CommandError, match=r"\(no such table: avatars_app_avatar\): is it migrated"
     ):
         call_command("prepare_avatar", "--user-id", "one", str(tmp_path))
+
+
+@pytest.mark.django_db
+def test_a_signal_that_ends_it_leaves_no_trace(avatars_dir, monkeypatch, tmp_path) -> None:
+    def end(source: object, output: Path, *_: object, name: str) -> None:
+        with AssetWriter(output, name=name, renderer="warp"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("inference.preparation.prepare.prepare", end)
+    (tmp_path / "me.mp4").touch()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with pytest.raises(SystemExit):
+            call_command("prepare_avatar", "--user-id", "me", str(tmp_path / "me.mp4"))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert asset_folders.names() <= {".jobs"}

@@ -3,6 +3,7 @@
 import io
 import os
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -237,6 +238,30 @@ def test_removing_leaves_nothing(avatars_dir):
     assert files == []
 
 
+def test_what_was_finished_while_it_is_removed_is_removed_too(avatars_dir):
+    """Without a row its folder would be an avatar that everybody is shown."""
+    send()
+    read_before = Avatar.objects.get()
+    finished()
+    assert not services.avatar_cancel(avatar=read_before)
+    services.avatar_remove(avatar=read_before)
+    assert [path for path in avatars_dir.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_removed_keeps_its_row(avatars_dir, monkeypatch):
+    send()
+    avatar = finished()
+
+    def refuse(folder: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(asset_folders, "remove", refuse)
+    with pytest.raises(PermissionError):
+        services.avatar_remove(avatar=avatar)
+    assert Avatar.objects.get().status == Status.READY
+    assert kept_uploads(avatars_dir) == {avatar.upload}
+
+
 def test_a_disabled_avatar_is_enabled_before_anything_else(avatars_dir):
     send()
     avatar = finished()
@@ -289,6 +314,17 @@ def test_a_folder_made_by_hand_is_adopted(avatars_dir):
     assert (avatar.status, avatar.version) == (Status.READY, "by hand")
     services.avatar_disable(avatar=avatar)
     assert services.avatar_adopt(user_id="ann").status == Status.DISABLED
+
+
+def test_an_upload_is_not_given_up_for_a_folder_made_by_hand(avatars_dir):
+    send()
+    write_asset_folder(avatars_dir / "ann", version="by hand")
+    job = taken()
+    adopted = services.avatar_adopt(user_id="ann")
+    assert (adopted.status, adopted.version) == (Status.PREPARING, "by hand")
+    services.preparation_note(job_id=job.job_id, stage="look", percent=20)
+    services.preparation_finish(job_id=job.job_id, made=make(job.job_id, "sent"))
+    assert manifest.read(avatars_dir / "ann").version == "sent"
 
 
 def test_names_that_differ_in_case_alone_share_no_folder(avatars_dir, monkeypatch):
@@ -357,3 +393,15 @@ def test_what_nobody_wants_any_more_is_removed(avatars_dir):
     asset_folders.forget_other_jobs([kept, None])
     assert not asset_folders.job_folder(lost).exists()
     assert asset_folders.job_folder(kept).exists()
+
+
+def test_a_job_that_begins_while_others_are_cleaned_up_keeps_its_folder(avatars_dir):
+    begun = uuid.uuid4()
+    asset_folders.job_folder(uuid.uuid4()).mkdir(parents=True)
+
+    def rows() -> Iterator[uuid.UUID]:
+        yield from ()
+        asset_folders.job_folder(begun).mkdir(parents=True)
+
+    asset_folders.forget_other_jobs(rows())
+    assert [path.name for path in (avatars_dir / ".jobs").iterdir()] == [begun.hex]

@@ -63,6 +63,7 @@ class Command(BaseCommand):
 
         say = _Progress(self.stdout)
         output = Path(settings.AVATARS_DIR) / user_id
+        _clean_up_when_ended()
         try:
             services.check_folder(user_id)
             prepare(_clips_in(source) if source.is_dir() else source, output, say, name=user_id)
@@ -72,6 +73,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error} ({error.reason})") from None
         except OSError as error:
             raise CommandError(f"It could not be stored: {error}") from None
+        except MemoryError:
+            raise CommandError("There is too little memory for it: use a smaller video.") from None
         services.avatar_adopt(user_id=user_id)
         say.end()
         self.stdout.write(f"{output} is ready; how good it is shows {output / 'report.png'}")
@@ -109,8 +112,7 @@ class _Child:
         self._is_lost = threading.Event()
 
     def run(self) -> None:
-        # Ends in an exception, so that everything on the way out cleans up behind itself.
-        signal.signal(signal.SIGTERM, _leave)
+        _clean_up_when_ended()
         os.nice(NICENESS)
         heart = threading.Thread(target=self._beat, daemon=True)
         heart.start()
@@ -179,6 +181,13 @@ class _Child:
             written, waited_s = now, 0.0
         with suppress(DatabaseError):
             connection.close()
+
+
+def _clean_up_when_ended() -> None:
+    """Have signals end this process by an exception, which cleans up on its way out."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind `nohup`
+            signal.signal(number, _leave)
 
 
 def _leave(number: int, frame: object) -> NoReturn:

@@ -16,6 +16,9 @@ from avatars_app.preparation.limits import (
     child_environment,
     has_used_up_its_time,
 )
+from inference.assets.manifest import STANDARD_CLIPS
+from inference.preparation.choose import LONGEST_NAMED
+from inference.preparation.framing import SIDE
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -67,6 +70,11 @@ def test_no_core_is_left_and_no_file_grows_without_end():
         "print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_FSIZE))"
     )
     assert ended.stdout == f"(0, 0) ({MAX_FILE_BYTES}, {MAX_FILE_BYTES})\n", ended.stderr
+
+
+def test_pictures_of_all_clips_fit_into_a_file():
+    clips = sum(len(names) for names in STANDARD_CLIPS.values())
+    assert clips * LONGEST_NAMED * SIDE * SIDE * 3 // 2 < MAX_FILE_BYTES
 
 
 def test_a_lower_limit_of_the_operating_system_stays():

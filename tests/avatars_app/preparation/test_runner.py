@@ -1,9 +1,11 @@
 """Preparations give way to sessions whose frames are late."""
 
 import asyncio
+import os
 import sys
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import psutil
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from avatars_app.preparation import runner as preparation_runner
 from avatars_app.preparation.runner import PreparationRunner
 
-AVATAR = cast(Any, SimpleNamespace(user_id="ann", job_id="1"))
+AVATAR = cast(Any, SimpleNamespace(user_id="ann", job_id="1", attempts=1))
 
 
 async def test_a_preparation_is_stopped_while_frames_are_late(
@@ -59,4 +61,29 @@ async def test_a_pause_has_an_end_and_does_not_count_as_time_used(
     )
     assert await asyncio.wait_for(runner._watch(child, AVATAR, wall_s=20), 15)
     assert child.returncode == 0
+    await runner.stop()
+
+
+async def test_ctrl_c_reaches_no_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would have died, and after three of them have been given up; the server ends it."""
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def start_another(*_command: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await start(sys.executable, "-c", "input()", **options))
+        return started[0]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_another)
+    monkeypatch.setattr(preparation_runner, "_close", lambda *_: None)
+    monkeypatch.setattr(PreparationRunner, "_watch", AsyncMock(return_value=True))
+    groups: list[int] = []
+    monkeypatch.setattr(
+        preparation_runner,
+        "_end",
+        AsyncMock(side_effect=lambda it: groups.append(os.getpgid(it.pid))),
+    )
+    runner = PreparationRunner()
+    await runner._prepare(AVATAR)
+    await started[0].wait()
+    assert groups == [started[0].pid]
     await runner.stop()

@@ -32,3 +32,17 @@ def test_an_avatar_that_is_replaced_while_it_is_looked_at_is_not_damaged(
     (shelf / "me" / "clips" / "idle_0.h264").unlink()
     with pytest.raises(AvatarInvalid, match=r"idle_0\.h264 cannot be read"):
         avatars.manifest("me")
+
+
+def test_a_folder_that_may_not_be_read_is_damaged_and_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user prepared it, whose files are its own."""
+    make_avatar(tmp_path / "me", {"idle_0": 25})
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(AvatarInvalid, match=r"manifest\.json cannot be read: Permission denied"):
+        AvatarLibrary(tmp_path, tmp_path / "shipped").manifest("me")

@@ -110,6 +110,18 @@ def test_an_error_leaves_no_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_put_in_place_leaves_no_trace(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def refuse(*paths: Path, **former: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr("inference.assets.writer.publish", refuse)
+        with pytest.raises(PermissionError):
+            write(tmp_path / "me")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_without_clips_is_refused_without_a_trace(tmp_path: Path) -> None:
     with (
         pytest.raises(AvatarInvalid, match="at least one idle clip"),

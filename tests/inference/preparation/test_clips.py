@@ -139,6 +139,7 @@ def test_named_clips_keep_their_names_and_their_whole_length():
     choice = named(
         appearance(sway(300, 60)),
         everywhere(300),
+        nowhere(300),
         [(0, 100), (100, 180), (180, 300)],
         ["speaking_2", "idle_0", "action_1"],
     )
@@ -146,6 +147,15 @@ def test_named_clips_keep_their_names_and_their_whole_length():
     assert [s.state for s in choice.stretches] == ["speaking", "idle", "action"]
     assert [(s.start, s.end) for s in choice.stretches] == [(0, 100), (100, 180), (180, 300)]
     assert 100 <= choice.rest < 180
+
+
+def test_a_named_clip_with_a_cut_in_it_is_its_longer_part():
+    cut = nowhere(200)
+    cut[[40, 100]] = True
+    choice = named(
+        appearance(sway(200, 60)), everywhere(200), cut, [(0, 100), (100, 200)], ["idle_0"] * 2
+    )
+    assert [(s.start, s.end) for s in choice.stretches] == [(40, 100), (100, 200)]
 
 
 @settings(max_examples=25)

@@ -260,11 +260,16 @@ def test_a_size_that_changes_is_noted(tmp_path):
     assert alone == Condition()
 
 
-def test_a_recording_of_a_browser_has_a_length(tmp_path):
-    path = write_video(tmp_path / "live.webm", counted(75), codec="libvpx")
+def without_length(path: Path) -> Path:
+    """A WebM as browsers record it."""
     content = path.read_bytes()
     at = content.index(b"\x44\x89")  # the element that says the length, as EBML writes its name
     path.write_bytes(content[:at] + b"\xec\x88" + content[at + 2 :])  # is none any more
+    return path
+
+
+def test_a_recording_of_a_browser_has_a_length(tmp_path):
+    path = without_length(write_video(tmp_path / "live.webm", counted(75), codec="libvpx"))
     assert 70 <= examine(path).expected_pictures <= 76
 
 
@@ -290,6 +295,36 @@ def test_a_video_of_ten_minutes_is_refused_without_decoding_it(tmp_path, monkeyp
     with pytest.raises(PreparationError) as caught:
         examine(path)
     assert caught.value.reason == "too_long"
+
+
+def test_a_long_recording_of_a_browser_is_refused_without_decoding_it(tmp_path):
+    times = np.arange(120) * 5.0
+    path = without_length(
+        write_video(tmp_path / "live.webm", counted(120), times_s=times, codec="libvpx")
+    )
+    with pytest.raises(PreparationError, match="longer than 5 minutes"):
+        examine(path)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_sound_that_is_longer_than_the_picture_makes_no_video_too_long(tmp_path, kind):
+    path = tmp_path / f"song.{kind}"
+    with av.open(str(path), "w") as video:
+        picture = video.add_stream("libx264", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 192, 160, "yuv420p"
+        sound = video.add_stream("aac", rate=8_000, layout="mono")
+        for shown in counted(60):
+            video.mux(picture.encode(VideoFrame.from_ndarray(shown, format="rgb24")))
+        silence = np.zeros((1, 8_000), np.float32)
+        for second in range(320):
+            heard = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts = 8_000, 8_000 * second
+            video.mux(sound.encode(heard))
+        video.mux(picture.encode(None))
+        video.mux(sound.encode(None))
+    footage = examine(path)
+    assert footage.expected_pictures == pytest.approx(60, abs=2)
+    assert len(list(pictures(footage))) == 60
 
 
 @pytest.mark.lasting

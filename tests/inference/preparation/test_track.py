@@ -55,7 +55,7 @@ def test_a_picture_that_is_repeated_is_looked_at_once(monkeypatch):
         return find(self, *args, **kwargs)
 
     monkeypatch.setattr(FaceMesh, "find", counted)
-    first, second = draw_face(), draw_face(x=266)
+    first, second = draw_face(), draw_face(x=258)
     track = follow([first] * 10 + [second] * 3, ignore)
     assert (len(track), looks) == (13, 2)
     assert (track.landmarks[:10] == track.landmarks[0]).all()
@@ -115,6 +115,19 @@ def test_a_cut_is_seen_and_a_moving_person_is_none():
     track = follow([*person(5), *person(5, background=(20, 20, 20))], ignore)
 
     assert np.flatnonzero(track.is_cut).tolist() == [5]
+
+
+def test_a_person_who_jumps_in_the_same_scene_was_edited():
+    whole = list(person(60, sway=12))
+    track = follow(whole[:12] + whole[37:49], ignore)
+    assert np.flatnonzero(track.is_cut).tolist() == [12]
+
+
+def test_a_person_who_moves_fast_or_at_few_pictures_a_second_does_not_jump():
+    nod = list(person(24, sway=30, period=12))
+    slow = [nod[n // 3 * 3] for n in range(len(nod))]
+    for pictures in (nod, slow):
+        assert not follow(pictures, ignore).is_cut.any()
 
 
 def tremble(frames: int, seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
