@@ -143,6 +143,98 @@ def test_a_stream_that_jumps_ahead_is_not_waited_for(run: Run) -> None:
     assert last["dueMs"] - frames[-1][1] == pytest.approx(80, abs=1)
 
 
+# A decoder that takes some time for each picture; argument: how long, and of how many frames.
+DECODED = """
+  const schedule = new it.PlayoutSchedule();
+  let lateMs = 0;
+  for (let n = 0; n < argument.frames; n++) {
+    const timestamp = n * 40, now = 1_000 + timestamp;
+    schedule.arrived(timestamp, now, true);
+    const outMs = now + argument.tookMs;
+    lateMs = outMs - schedule.due(timestamp);
+    schedule.decoded(timestamp, outMs);
+  }
+  return { lateMs, delay: schedule.delayMs };
+"""
+
+
+def test_a_slow_decoder_delays_the_sound_too(run: Run) -> None:
+    result = run("playout-schedule.js", DECODED, {"tookMs": 250, "frames": 100})
+    assert result["lateMs"] <= 0, "pictures are out when they are due"
+    assert result["delay"] == pytest.approx(270)
+
+
+def test_a_decoder_that_only_starts_slowly_delays_nothing(run: Run) -> None:
+    assert run("playout-schedule.js", DECODED, {"tookMs": 250, "frames": 24})["delay"] == 80
+
+
+def test_a_hopeless_decoder_does_not_delay_the_sound(run: Run) -> None:
+    assert run("playout-schedule.js", DECODED, {"tookMs": 390, "frames": 100})["delay"] == 80
+
+
+# A decoder that a picture takes `costMs`, given 25 frames a second, each 25th an IDR; told is how
+# late each picture that is shown comes out.
+OVERBURDENED = """
+  const real = globalThis.VideoDecoder;
+  let now = 10_000, free = 0;
+  const queue = [];
+  globalThis.VideoDecoder = class {
+    state = "configured";
+    constructor({ output }) { this.output = output; }
+    configure() {}
+    close() {}
+    get decodeQueueSize() { return queue.length; }
+    decode({ timestamp }) {
+      free = Math.max(free, now) + argument.costMs;
+      queue.push({ at: free, timestamp, out: this.output });
+    }
+  };
+  const lateMs = [];
+  let skipped = 0;
+  const view = new it.CanvasView(
+    document.createElement("div"),
+    { codec: "avc1.42C01E", width: 64, height: 64 },
+    { now: () => now },
+    {
+      shown: () => {},
+      decoded: (frame) => lateMs.push(now - frame.timestampMs - 80),
+      skipped: (count) => (skipped += count),
+      failed: () => {},
+    },
+  );
+  try {
+    for (let n = 0; n < 500; n++) {
+      const timestampMs = 10_000 + n * 40;
+      while (queue[0]?.at <= timestampMs) {
+        const { at, timestamp, out } = queue.shift();
+        now = at;
+        out({ timestamp, close: () => {} });
+      }
+      now = timestampMs;
+      const frame = { isIdr: n % 25 === 0, timestampMs, accessUnit: new Uint8Array(1) };
+      view.push(frame, timestampMs + 80, false);
+    }
+  } finally {
+    view.close();
+    globalThis.VideoDecoder = real;
+  }
+  return { lateMs: lateMs.slice(50), skipped };
+"""
+
+
+def test_a_decoder_that_falls_behind_is_spared_until_it_is_in_time(run: Run) -> None:
+    result = run("canvas-view.js", OVERBURDENED, {"costMs": 60})
+    assert max(result["lateMs"]) < 800
+    assert sum(late <= 120 for late in result["lateMs"]) > len(result["lateMs"]) / 4
+    assert 500 / 4 < result["skipped"] < 500 * 2 / 3, "a third is more than it can do"
+
+
+def test_a_decoder_that_is_in_time_gets_everything(run: Run) -> None:
+    result = run("canvas-view.js", OVERBURDENED, {"costMs": 30})
+    assert result["skipped"] == 0
+    assert max(result["lateMs"]) <= 0
+
+
 def test_annex_b_becomes_avcc(run: Run) -> None:
     sps, pps = bytes([0x67, 0x42, 0xC0, 0x1E]), bytes([0x68, 0xCE])
     slices = [bytes([0x65, 1, 0, 0, 3, 1]), bytes([0x65, 9])]

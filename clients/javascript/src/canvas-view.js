@@ -3,10 +3,15 @@
  *
  * Annex B goes in as it is: a decoder configured without `description` reads SPS and PPS in band.
  * Background pages draw nothing, so what is decoded is let go as soon as it is overdue: a page that
- * comes back shows the present at once.
+ * comes back shows the present at once. A decoder whose pictures come out too late gets no more
+ * until it is through with what it has and an IDR comes: then it is in time again. A mouth that stands
+ * still for a moment is better than one that follows its voice by seconds.
  */
 
 const OVERLOADED = 40; // pictures in the decoder
+const BEHIND = 5; // pictures in the decoder: fewer are there soon
+const LATE_MS = 120;
+const LATE_FOR_MS = 300; // after a moment in which nothing ran, all come out at once
 const REFRESH_MS = 1000 / 60;
 
 /**
@@ -15,7 +20,7 @@ const REFRESH_MS = 1000 / 60;
  *
  * @typedef {object} ViewReport
  * @property {(frame: AvatarFrame, shownMs: number, dueMs: number) => void} shown
- * @property {(milliseconds: number) => void} decoded
+ * @property {(frame: AvatarFrame, tookMs: number) => void} decoded
  * @property {(count: number) => void} skipped decoded too late to be drawn
  * @property {(sentence: string) => void} failed
  */
@@ -27,13 +32,16 @@ export class CanvasView {
   /** @type {VideoDecoder | undefined} */
   #decoder;
   #needsIdr = true;
-  /** @type {Map<number, {frame: AvatarFrame, dueMs?: number, begunMs: number}>} by timestamp in µs */
+  /** @type {Map<number, {frame: AvatarFrame, dueMs?: number, begunMs: number, stretch: number}>} by timestamp in µs */
   #decoding = new Map();
   /** @type {Ready[]} */
   #ready = [];
   /** @type {AvatarFrame[]} since the last IDR, too late to be seen but needed to continue */
   #stale = [];
   #isFirst = true;
+  #stretch = 0; // of frames that refer to each other
+  /** @type {number | undefined} since when pictures of this stretch come out late */
+  #lateSinceMs;
   #animation = 0;
   #refreshMs = REFRESH_MS;
   #lastRefreshMs = 0;
@@ -100,13 +108,18 @@ export class CanvasView {
     if (!this.#decoder || this.#decoder.state === "closed") this.#startDecoder();
     const decoder = /** @type {VideoDecoder} */ (this.#decoder);
     if (decoder.decodeQueueSize > OVERLOADED) this.#needsIdr = true;
-    if (this.#needsIdr && !frame.isIdr) {
+    if (this.#needsIdr && !(frame.isIdr && this.#decoding.size < BEHIND)) {
       this.report.skipped(1);
       return;
     }
+    if (this.#needsIdr) {
+      this.#stretch += 1;
+      this.#lateSinceMs = undefined;
+    }
     this.#needsIdr = false;
     const timestamp = frame.timestampMs * 1000;
-    this.#decoding.set(timestamp, { frame, dueMs, begunMs: performance.now() });
+    const begunMs = performance.now();
+    this.#decoding.set(timestamp, { frame, dueMs, begunMs, stretch: this.#stretch });
     const type = frame.isIdr ? "key" : "delta";
     decoder.decode(new EncodedVideoChunk({ type, timestamp, data: frame.accessUnit }));
   }
@@ -125,16 +138,32 @@ export class CanvasView {
   /** @param {VideoFrame} picture */
   #decoded(picture) {
     const known = this.#decoding.get(picture.timestamp);
-    this.#decoding.delete(picture.timestamp);
-    if (known) this.report.decoded(performance.now() - known.begunMs);
+    for (const timestamp of this.#decoding.keys()) {
+      if (timestamp > picture.timestamp) break;
+      this.#decoding.delete(timestamp); // they come in order: what is older will not
+    }
     if (known?.dueMs === undefined) {
       picture.close();
       return;
     }
+    this.report.decoded(known.frame, performance.now() - known.begunMs);
+    // What it was given before it was last spared says nothing of how it is now.
+    if (known.stretch === this.#stretch) this.#spare(this.clock.now() - known.dueMs);
     // A page that was just opened waits for nothing.
     const dueMs = this.#isFirst ? this.clock.now() : known.dueMs;
     this.#isFirst = false;
     this.#ready.push({ picture, frame: known.frame, dueMs });
+  }
+
+  /** Give the decoder nothing until the next IDR if it is behind. @param {number} lateMs */
+  #spare(lateMs) {
+    if (lateMs <= LATE_MS) this.#lateSinceMs = undefined;
+    else {
+      const nowMs = this.clock.now();
+      this.#lateSinceMs ??= nowMs;
+      const isBehind = nowMs - this.#lateSinceMs > LATE_FOR_MS && this.#decoding.size >= BEHIND;
+      if (isBehind) this.#needsIdr = true;
+    }
   }
 
   #letGoOverdue() {

@@ -210,7 +210,10 @@ export class AvatarPlayer extends EventTarget {
     /** @type {import("./canvas-view.js").ViewReport} */
     const report = {
       shown: (frame, shownMs, dueMs) => this.#shown(frame, shownMs, dueMs),
-      decoded: (tookMs) => this.meter.decoded(tookMs),
+      decoded: ({ timestampMs }, tookMs) => {
+        this.meter.decoded(tookMs);
+        this.#schedule.decoded(timestampMs, this.clock.now());
+      },
       skipped: (count) => (this.meter.dropped += count),
       failed: (sentence) => {
         this.meter.errors += 1;

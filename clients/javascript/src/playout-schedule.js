@@ -10,6 +10,9 @@
  *   base stays, they are skipped, and the next that comes in time is live. If only such frames
  *   come, the journey itself has become longer, and the base starts over; as it does when a
  *   frame comes a second too early.
+ * - A picture that comes out of the decoder too late moves the base, too, or the mouth would follow
+ *   its voice. Not within the first second, in which decoders are slow because they start; and not
+ *   beyond the largest delay: a decoder that is too slow for the stream would tear the sound to pieces.
  */
 
 const WINDOW = 250; // frames: ten seconds
@@ -19,6 +22,7 @@ const STALE_FOR_MS = 1_500;
 const STEP_MS = 2; // a frame: 5 % slower or faster is not seen
 const JUMP_MS = 250;
 const EARLY_MS = 1_000;
+const DECODER_STARTS = 25; // frames
 
 export class PlayoutSchedule {
   /** @type {number[]} arrival minus timestamp */
@@ -83,6 +87,16 @@ export class PlayoutSchedule {
       this.#base += isJump ? difference : Math.max(-STEP_MS, Math.min(STEP_MS, difference));
     }
     return { dueMs: this.due(timestampMs), lateMs: Math.max(0, lateMs), isStale: false };
+  }
+
+  /**
+   * A picture has come out of the decoder. @param {number} timestampMs @param {number} nowMs
+   */
+  decoded(timestampMs, nowMs) {
+    if (this.#base === undefined || this.#journeys.length < DECODER_STARTS) return;
+    const lateMs = nowMs - this.due(timestampMs);
+    const more = lateMs + MARGIN_MS / 2;
+    if (lateMs > 0 && this.delayMs + more <= this.largestMs) this.#base += more;
   }
 
   /** Another stream begins. */
