@@ -259,13 +259,11 @@ async def test_streams_continue_without_the_database(
 async def test_a_server_without_a_free_connection_is_an_outage(
     serve: Serve, postgres: PostgresServer, database: str
 ) -> None:
-    """The history's own connection works; no session could begin."""
+    """The history's own connection works; a session could begin only where there is another."""
     server = await asyncio.to_thread(lambda: serve(DATABASE_URL=postgres.url(database)))
     await becomes(WELL, lambda: health(server), HEALS_WITHIN_S)
     async with beside(postgres.full()):
         await becomes(OUT, lambda: health(server), 20)  # without a session that meets it
-        assert (await refusal(server))[:2] == ("PROCESSING_ERROR", 4500)
-        assert health(server) == OUT
     await becomes(WELL, lambda: health(server), HEALS_WITHIN_S)
     async with server.stream("cyd") as newcomer:
         await newcomer.frames(5)

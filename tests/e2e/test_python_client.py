@@ -85,8 +85,8 @@ async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> Non
         await speaking
         assert seen[0].pixels.shape == (512, 512, 3)
         assert heard == TONE[:24_000].tobytes()
-        steps = np.diff(times[5:])
-        assert np.median(steps) == pytest.approx(0.04, abs=0.005)
+        # Single steps say nothing on a busy machine: what came late is made up for.
+        assert (times[-1] - times[5]) / (len(times) - 6) == pytest.approx(0.04, abs=0.005)
 
 
 async def test_a_client_that_reads_no_frames_still_learns_how_it_ended(server: Server) -> None:
