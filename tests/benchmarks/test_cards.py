@@ -9,6 +9,7 @@ from benchmarks.live_memory import META, LiveBytes, weight_bytes
 from inference.engines.musetalk.nets import unet
 
 
+@pytest.mark.lasting  # torch imports 800 modules of its compiler for a dispatch mode
 def test_memory_is_counted_while_tensors_live():
     with torch.inference_mode(), LiveBytes() as live:
         first = torch.zeros(1_000, device=META)
