@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +33,9 @@ PYTEST = (sys.executable, "-m", "pytest")
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
 ENDS_WITHIN_S = 30.0
-AT_ONCE = 2
-"""So many groups of those that watch clocks, and so many of those that give way to them."""
+AT_ONCE = {False: 2, True: 3}
+"""So many groups of those that watch clocks, and so many of those that give way to them: all of
+these, or the last one would be alone at the end, on one core."""
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
@@ -138,10 +139,12 @@ def failures(output: str) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", output, re.M)
 
 
-def next_to_start(waiting: Sequence[Group], running: Sequence[Group], most: int) -> Group | None:
-    """Return the first group of a kind of which less than ``most`` run."""
+def next_to_start(
+    waiting: Sequence[Group], running: Sequence[Group], most: Mapping[bool, int]
+) -> Group | None:
+    """Return the first group of a kind of which less than ``most`` run, by whether it gives way."""
     at_once = Counter(group.gives_way for group in running)
-    return next((group for group in waiting if at_once[group.gives_way] < most), None)
+    return next((one for one in waiting if at_once[one.gives_way] < most[one.gives_way]), None)
 
 
 def pytest_group(name: str, *arguments: str, gives_way: bool = False) -> Group:
@@ -161,11 +164,11 @@ def run(groups: Sequence[Group]) -> tuple[str, bool]:
     """
     said: list[str] = []
     waiting, running = list(groups), list[Group]()
-    is_broken, most = False, 1
+    is_broken, most = False, {False: 1, True: 1}
     next_told_s = time.monotonic()
     try:
         while waiting or running:
-            if most < AT_ONCE and (said or any(group.has_collected for group in running)):
+            if said or any(group.has_collected for group in running):
                 most = AT_ONCE
             while group := next_to_start(waiting, running, most):
                 waiting.remove(group)

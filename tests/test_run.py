@@ -53,9 +53,9 @@ def test_the_next_is_of_a_kind_of_which_few_run() -> None:
     groups = [Group(name, (), gives_way=name == "c") for name in "abc"]
     a, b, c = groups
     try:
-        assert run.next_to_start([b, c], [a], most=2) is b
-        assert run.next_to_start([b, c], [a], most=1) is c
-        assert run.next_to_start([b], [a], most=1) is None
+        assert run.next_to_start([b, c], [a], most={False: 2, True: 1}) is b
+        assert run.next_to_start([b, c], [a], most={False: 1, True: 1}) is c
+        assert run.next_to_start([b, c], [a], most={False: 1, True: 0}) is None
     finally:
         for group in groups:
             group.stop()
