@@ -85,8 +85,8 @@ async def test_pictures_come_with_their_sound_and_in_time(server: Server) -> Non
         await speaking
         assert seen[0].pixels.shape == (512, 512, 3)
         assert heard == TONE[:24_000].tobytes()
-        # What a busy machine shows late it makes up for, but not always before the end.
-        assert (times[-1] - times[5]) / (len(times) - 6) == pytest.approx(0.04, abs=0.013)
+        # Not before it is due; on a busy machine later.
+        assert 0.035 < (times[-1] - times[5]) / (len(times) - 6) < 0.12
 
 
 async def test_a_client_that_reads_no_frames_still_learns_how_it_ended(server: Server) -> None:
