@@ -157,13 +157,10 @@ export class CanvasView {
 
   /** Give the decoder nothing until the next IDR if it is behind. @param {number} lateMs */
   #spare(lateMs) {
-    if (lateMs <= LATE_MS) this.#lateSinceMs = undefined;
-    else {
-      const nowMs = this.clock.now();
-      this.#lateSinceMs ??= nowMs;
-      const isBehind = nowMs - this.#lateSinceMs > LATE_FOR_MS && this.#decoding.size >= BEHIND;
-      if (isBehind) this.#needsIdr = true;
-    }
+    const nowMs = this.clock.now();
+    this.#lateSinceMs = lateMs > LATE_MS ? (this.#lateSinceMs ?? nowMs) : undefined;
+    const lateForMs = nowMs - (this.#lateSinceMs ?? nowMs);
+    if (lateForMs > LATE_FOR_MS && this.#decoding.size >= BEHIND) this.#needsIdr = true;
   }
 
   #letGoOverdue() {

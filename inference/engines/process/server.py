@@ -341,8 +341,9 @@ class EngineServer:
 
         The clip has become ready since, and the runtime did not know of it.
         """
-        region = self._engine.engine.region(avatar.loaded, message.clip, message.index)
-        return not message.region and region is not None
+        if message.region:
+            return False
+        return self._engine.engine.region(avatar.loaded, message.clip, message.index) is not None
 
     def _answer(self, runtime: _Runtime, number: int, message: EngineMessage) -> None:
         request = runtime.requests.pop(number, None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Size, nn
 
-from inference.engines.musetalk.nets.unet import UNet, UNetShape
+from inference.engines.musetalk.nets.unet import PUBLISHED_NAMES, UNet, UNetShape
 from inference.engines.musetalk.nets.vae import Decoder, Encoder, VaeShape
 from inference.engines.musetalk.nets.whisper import WhisperEncoder, WhisperShape
 
@@ -46,12 +46,7 @@ def unet_shapes(shape: UNetShape) -> Shapes:
 
 
 def _unet_name(key: str) -> str:
-    for ours, published in (
-        ("mid_attention.", "mid_block.attentions.0."),
-        (".block.", ".transformer_blocks.0."),
-        (".ff_in.", ".ff.net.0.proj."),
-        (".ff_out.", ".ff.net.2."),
-    ):
+    for published, ours in PUBLISHED_NAMES:
         key = key.replace(ours, published)
     for way in ("down", "up"):
         if key.startswith(f"{way}samplers."):
@@ -69,7 +64,7 @@ def vae_shapes(shape: VaeShape) -> Shapes:
         resize = "downsamplers" if part == "encoder" else "upsamplers"
         for key, size in shapes_of(net).items():
             name = key if "quant_conv" in key else f"{part}.{key}"
-            name = name.replace("resize.bias", "resize.conv.bias")
+            name = name.replace("resize.bias", "resize.conv.bias").replace(".to_out.", ".to_out.0.")
             shapes.update(_unfolded(name.replace("resize", f"{resize}.0"), size))
     return shapes
 
@@ -92,4 +87,4 @@ def _unfolded(name: str, size: Size) -> Iterator[tuple[str, Size]]:
             return
     if ".upsamplers." in name and name.endswith("weight"):
         size = Size((size[1], size[1], 3, 3))
-    yield name.replace(".to_out.", ".to_out.0."), size
+    yield name, size

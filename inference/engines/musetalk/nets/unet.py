@@ -28,6 +28,15 @@ from inference.engines.musetalk.nets.configs import check_config
 from inference.engines.musetalk.nets.operations import PLAIN
 from inference.engines.musetalk.nets.upsampling import Upsampler, fold
 
+PUBLISHED_NAMES = (
+    ("mid_block.attentions.0.", "mid_attention."),
+    (".transformer_blocks.0.", ".block."),
+    (".to_out.0.", ".to_out."),
+    (".ff.net.0.proj.", ".ff_in."),
+    (".ff.net.2.", ".ff_out."),
+)
+"""Parts of tensors' names in the published file, and ours."""
+
 
 @dataclass(frozen=True, slots=True)
 class UNetShape:
@@ -252,13 +261,7 @@ def fold_checkpoint(checkpoint: dict[str, Tensor], timestep: int = 0) -> dict[st
 
 
 def _renamed(key: str) -> str:
-    for published, ours in (
-        ("mid_block.attentions.0.", "mid_attention."),
-        ("transformer_blocks.0.", "block."),
-        ("to_out.0.", "to_out."),
-        ("ff.net.0.proj.", "ff_in."),
-        ("ff.net.2.", "ff_out."),
-    ):
+    for published, ours in PUBLISHED_NAMES:
         key = key.replace(published, ours)
     parts = key.split(".")
     if len(parts) > 2 and parts[2] == "downsamplers":

@@ -55,33 +55,16 @@ class FaceFrame:
     curves: Floats
 
     @property
-    def outer_upper(self) -> Floats:
-        """The upper lip's outer edge, float32 ``[COLUMNS]``."""
-        return self._curve(1)
-
-    @property
     def inner_upper(self) -> Floats:
-        """The upper lip's inner edge, likewise."""
-        return self._curve(2)
+        """The upper lip's inner edge, float32 ``[COLUMNS]``."""
+        edge: Floats = self.curves[2]
+        return edge
 
     @property
     def inner_lower(self) -> Floats:
         """The lower lip's inner edge, likewise."""
-        return self._curve(3)
-
-    @property
-    def outer_lower(self) -> Floats:
-        """The lower lip's outer edge, likewise."""
-        return self._curve(4)
-
-    @property
-    def jaw(self) -> Floats:
-        """The jaw line, likewise."""
-        return self._curve(5)
-
-    def _curve(self, number: int) -> Floats:
-        curve: Floats = self.curves[number]
-        return curve
+        edge: Floats = self.curves[3]
+        return edge
 
     @property
     def y_range(self) -> tuple[float, float]:

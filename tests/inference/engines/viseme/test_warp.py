@@ -202,7 +202,7 @@ def test_lips_close_by_themselves_and_the_chin_does_not_follow(landmarks, lips):
         return -warp_field(face, shape).down[:, COLUMNS // 2]
 
     rows = np.linspace(*face.y_range, ROWS)
-    chin = int(np.abs(rows - face.jaw[COLUMNS // 2] - 0.05).argmin())
+    chin = int(np.abs(rows - face.curves[5, COLUMNS // 2] - 0.05).argmin())
     alone, talking = moved(MouthShape(**lips)), moved(MouthShape(**lips, jaw=0.3))
     assert abs(alone[chin]) < 0.05
     assert 0.06 < talking[chin] < 0.2
@@ -363,7 +363,7 @@ def lower_lip(points: np.ndarray, shape: MouthShape) -> tuple[np.ndarray, float]
     edge = np.empty(COLUMNS)
     for column, x in enumerate(COLUMN_X):
         across, down = field.across[:, column], field.down[:, column]
-        source = np.interp(x + across, COLUMN_X, face.outer_lower)
+        source = np.interp(x + across, COLUMN_X, face.curves[4])
         edge[column] = np.interp(0, rows + down - source, rows)
     return edge - field.lower, float(COLUMN_X[field.lower - field.upper > 0.02].max())
 
@@ -396,10 +396,7 @@ def test_lips_run_round_the_opening(thin_lips, shape):
     low, high = thin_lips.y_range
     y = np.linspace(low, high, len(field.down))[:, None]
     source_x, source_y = COLUMN_X + field.across, y + field.down
-    top, bottom = (
-        np.interp(source_x, COLUMN_X, edge)
-        for edge in (thin_lips.outer_upper, thin_lips.outer_lower)
-    )
+    top, bottom = (np.interp(source_x, COLUMN_X, edge) for edge in thin_lips.curves[[1, 4]])
     is_lip = (top < source_y) & (source_y < bottom)
     is_open = field.lower - field.upper > 0.02
     for edge, part in ((field.upper, y < field.upper), (field.lower, y > field.lower)):
