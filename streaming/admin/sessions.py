@@ -1,11 +1,19 @@
 """The history of sessions for staff: to look at, to count, to take away, and to end."""
 
+from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Max, Min, QuerySet
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
@@ -18,7 +26,14 @@ from django.utils.safestring import SafeString
 from inference.media.still import jpeg_of
 from streaming.admin.audit import log_each
 from streaming.admin.csv_export import csv_response
-from streaming.admin.usage import DEFAULT_DAYS, HEADER, PERIODS_DAYS, usage_by_user_and_day
+from streaming.admin.usage import (
+    DEFAULT_DAYS,
+    HEADER,
+    PERIODS_DAYS,
+    SHOWN_ROWS,
+    total_usage,
+    usage_by_user_and_day,
+)
 from streaming.gateway.registry import registry
 from streaming.gateway.stills import next_idr_anywhere
 from streaming.history import writer
@@ -54,6 +69,34 @@ class LiveFilter(admin.SimpleListFilter):
         return queryset
 
 
+class MonthFilter(admin.SimpleListFilter):
+    """As `date_hierarchy`, which would have SQLite call Python for every session there is."""
+
+    title = "month"
+    parameter_name = "month"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        starts = SessionRecord.objects.order_by().aggregate(
+            oldest=Min("started_at"), newest=Max("started_at")
+        )
+        if starts["oldest"] is None:
+            return []
+        oldest, month = (timezone.localdate(starts[name]) for name in ("oldest", "newest"))
+        months = []
+        while month >= oldest.replace(day=1):
+            months.append((f"{month:%Y-%m}", f"{month:%B %Y}"))
+            month = month.replace(day=1) - timedelta(days=1)
+        return months
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.value()
+        if chosen is None or chosen not in dict(self.lookup_choices):
+            return queryset
+        begin = datetime.strptime(chosen, "%Y-%m").replace(tzinfo=timezone.get_current_timezone())
+        end = (begin + timedelta(days=31)).replace(day=1)
+        return queryset.filter(started_at__gte=begin, started_at__lt=end)
+
+
 @admin.register(SessionRecord)
 class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at run time
     list_display = (
@@ -61,9 +104,10 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         "errors_counted",
     )
     list_display_links = ("user_id",)
-    list_filter = (LiveFilter, "close_cause", "started_at", "engine", "avatar", "worker")
+    list_filter = (
+        *(LiveFilter, "close_cause", "started_at", MonthFilter, "engine", "avatar", "worker"),
+    )
     search_fields = ("user_id", "session_id", "avatar", "worker")
-    date_hierarchy = "started_at"
     list_per_page = 50
     actions = ("end_now", "export_chosen")
     fieldsets = (
@@ -114,14 +158,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
         found = self._filtered(request)
         if found is None:
             return []
-        rows = found.order_by().values_list("started_at", "speech_ms")
-        listed = [(timezone.localtime(start), speech_ms) for start, speech_ms in rows]
-        starts = [start for start, _ in listed]
-        speech_ms = sum(speech_ms for start, speech_ms in listed if start.date() == today)
-        return [
-            use_by_hour(starts, today=today, speech_ms=speech_ms),
-            use_by_day(starts, until=today),
-        ]
+        return [use_by_hour(found, today=today), use_by_day(found, today=today)]
 
     def _filtered(self, request: HttpRequest) -> QuerySet[SessionRecord] | None:
         try:
@@ -239,29 +276,30 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
             picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"}
         )
 
-    def usage(self, request: HttpRequest) -> HttpResponse:
+    def usage(self, request: HttpRequest) -> HttpResponseBase:
         """Minutes by user and day."""
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
         wanted = request.GET.get("days", "")
         days = int(wanted) if wanted in map(str, PERIODS_DAYS) else DEFAULT_DAYS
-        rows = list(usage_by_user_and_day(days))
+        rows = usage_by_user_and_day(days)
         if request.GET.get("format") == "csv":
-            return csv_response("usage.csv", HEADER, [row.values() for row in rows])
-        totals = ("sessions", "minutes", "speech_minutes", "video_megabytes")
+            return csv_response("usage.csv", HEADER, (row.values() for row in rows))
+        shown = list(islice(rows, SHOWN_ROWS + 1))
         context = {
             **self.admin_site.each_context(request),
             "title": "Usage by user and day",
             "opts": self.opts,
-            "rows": rows,
-            "total": {name: sum(getattr(row, name) for row in rows) for name in totals},
+            "rows": shown[:SHOWN_ROWS],
+            "are_more": len(shown) > SHOWN_ROWS,
+            "total": total_usage(days),
             "days": days,
             "periods": PERIODS_DAYS,
             "css": static("sessions_admin/sessions.css"),
         }
         return TemplateResponse(request, "admin/streaming/sessionrecord/usage.html", context)
 
-    def export_all(self, request: HttpRequest) -> HttpResponse:
+    def export_all(self, request: HttpRequest) -> HttpResponseBase:
         """Return what the list would show with the same query, all pages of it."""
         if not self.has_view_permission(request):
             return HttpResponse(status=403)
@@ -273,7 +311,7 @@ class SessionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes n
     @admin.action(description="Export as CSV", permissions=["view"])
     def export_chosen(
         self, request: HttpRequest, queryset: QuerySet[SessionRecord]
-    ) -> HttpResponse:
+    ) -> StreamingHttpResponse:
         return _csv(queryset)
 
     @admin.action(description="End now", permissions=["end"])
@@ -297,5 +335,5 @@ def _clock(duration_s: float) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _csv(records: QuerySet[SessionRecord]) -> HttpResponse:
+def _csv(records: QuerySet[SessionRecord]) -> StreamingHttpResponse:
     return csv_response("sessions.csv", EXPORTED, records.values_list(*EXPORTED).iterator())

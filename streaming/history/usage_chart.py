@@ -1,9 +1,19 @@
-"""How much the service was used, by day and today by hour: for people, as small drawings."""
+"""How much the service was used, by day and today by hour: for people, as small drawings.
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+The database counts: there may be a million sessions, and the process that draws them streams, too.
+Each bar is a condition of one query, so that no row leaves the database, and none is given to
+Python to find out its day, as SQLite would do to truncate a date.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from itertools import pairwise
+
+from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.utils import timezone
+
+from streaming.models import SessionRecord
 
 SHOWN_DAYS = 30
 
@@ -13,6 +23,8 @@ class UsageBar:
     """One day or hour, in the coordinates of a drawing 100 wide for each and 100 high."""
 
     label: str
+    begin: datetime
+    end: datetime
     sessions: int
     x: int
     height: float
@@ -36,37 +48,56 @@ class UsageChart:
         return 100 * len(self.bars)
 
 
-def use_by_day(starts: Iterable[datetime], *, until: date) -> UsageChart:
-    """Draw the `SHOWN_DAYS` days that end with ``until``.
-
-    Args:
-        starts: Of the sessions, in local time.
-        until: Today.
-    """
-    counted = Counter(start.date() for start in starts)
-    shown = [until - timedelta(days=n) for n in reversed(range(SHOWN_DAYS))]
-    counts = [(f"{day.day} {day:%b}", counted[day]) for day in shown]
-    return UsageChart("sessions by day", "today", _bars(counts))
-
-
-def use_by_hour(starts: Iterable[datetime], *, today: date, speech_ms: int) -> UsageChart:
-    """Draw the hours of today.
-
-    Args:
-        starts: Of the sessions, in local time.
-        today: The day.
-        speech_ms: What was said in its sessions.
-    """
-    counted = Counter(start.hour for start in starts if start.date() == today)
-    sessions = f"{counted.total()} session{'' if counted.total() == 1 else 's'}"
-    title = f"today by hour: {sessions}, {speech_ms / 60_000:.1f} minutes of speech"
-    counts = [(f"{hour}:00", counted[hour]) for hour in range(24)]
-    return UsageChart(title, "24:00", _bars(counts))
+def use_by_day(sessions: QuerySet[SessionRecord], *, today: date) -> UsageChart:
+    """Draw the `SHOWN_DAYS` days that end with the newest of the sessions, by their starts."""
+    newest = sessions.order_by().aggregate(newest=Max("started_at"))["newest"]
+    last = today if newest is None else timezone.localdate(newest)
+    shown = [last - timedelta(days=n) for n in reversed(range(SHOWN_DAYS))]
+    edges = [*map(_midnight, shown), _midnight(last + timedelta(days=1))]
+    counts, _ = _counted(sessions, edges)
+    labels = list(map(_label, shown))
+    end = "today" if last == today else labels[-1]
+    return UsageChart("sessions by day", end, _bars(labels, edges, counts))
 
 
-def _bars(counts: Sequence[tuple[str, int]]) -> list[UsageBar]:
-    most = max(count for _, count in counts) or 1
+def use_by_hour(sessions: QuerySet[SessionRecord], *, today: date) -> UsageChart:
+    """Draw the hours of today, by the starts of sessions, with what was said in them."""
+    hours = [timezone.make_aware(datetime.combine(today, time(hour))) for hour in range(24)]
+    edges = [*hours, _midnight(today + timedelta(days=1))]
+    counts, speech_ms = _counted(sessions, edges)
+    said = f"{sum(counts)} session{'' if sum(counts) == 1 else 's'}"
+    title = f"today by hour: {said}, {speech_ms / 60_000:.1f} minutes of speech"
+    labels = [f"{hour}:00" for hour in range(24)]
+    return UsageChart(title, "24:00", _bars(labels, edges, counts))
+
+
+def _label(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+def _midnight(day: date) -> datetime:
+    """Return when a day begins, in the time zone of the site."""
+    return timezone.make_aware(datetime.combine(day, time()))
+
+
+def _counted(sessions: QuerySet[SessionRecord], edges: Sequence[datetime]) -> tuple[list[int], int]:
+    """Return how many sessions began between each two edges, and the milliseconds of speech."""
+    found = sessions.order_by().filter(started_at__gte=edges[0], started_at__lt=edges[-1])
+    counts = {
+        f"from_{number}": Count("pk", filter=Q(started_at__gte=begin, started_at__lt=end))
+        for number, (begin, end) in enumerate(pairwise(edges))
+    }
+    counted = found.aggregate(**counts, speech_ms=Sum("speech_ms", default=0))
+    return [counted[name] for name in counts], counted["speech_ms"]
+
+
+def _bars(
+    labels: Sequence[str], edges: Sequence[datetime], counts: Sequence[int]
+) -> list[UsageBar]:
+    most = max(counts) or 1
     return [
-        UsageBar(label, count, 100 * number, round(100 * count / most, 1))
-        for number, (label, count) in enumerate(counts)
+        UsageBar(label, begin, end, count, 100 * number, round(100 * count / most, 1))
+        for number, (label, (begin, end), count) in enumerate(
+            zip(labels, pairwise(edges), counts, strict=True)
+        )
     ]

@@ -1,14 +1,19 @@
 """The history of sessions in the admin."""
 
 import csv
+import html
 import io
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from streaming.admin import csv_export, sessions
 from streaming.gateway.registry import Registry
 from streaming.history import writer as history
 from streaming.history.usage_chart import SHOWN_DAYS, use_by_day, use_by_hour
@@ -100,47 +105,132 @@ def test_the_chart_counts_what_is_listed(admin_client, process):
 
 
 def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
-    return datetime(year, month, day, hour, minute, tzinfo=UTC)
+    return datetime(year, month, day, hour, minute, tzinfo=timezone.get_current_timezone())
 
 
-def test_bars_of_days():
-    until = date(2024, 3, 1)
-    starts = [at(2024, 3, 1), at(2024, 3, 1, 5), at(2024, 2, 29), at(2023, 1, 1)]
-    bars = use_by_day(starts, until=until).bars
+def begun(process: GatewayProcess, *starts: datetime, speech_ms: int = 0) -> QuerySet:
+    for start in starts:
+        record(process, started_at=start, speech_ms=speech_ms)
+    return SessionRecord.objects.all()
+
+
+def test_bars_of_days(process):
+    today = date(2024, 3, 1)
+    nothing = use_by_day(SessionRecord.objects.all(), today=today).bars
+    assert [bar.height for bar in nothing] == [0] * SHOWN_DAYS
+    starts = at(2024, 3, 1), at(2024, 3, 1, 23, 59), at(2024, 2, 29), at(2023, 1, 1)
+    chart = use_by_day(begun(process, *starts), today=today)
+    bars = chart.bars
+    assert chart.end == "today"
     assert len(bars) == SHOWN_DAYS
     assert [(bar.label, bar.sessions, bar.height, bar.y) for bar in bars[-3:]] == [
         ("28 Feb", 0, 0, 100),
         ("29 Feb", 1, 50, 50),
         ("1 Mar", 2, 100, 0),
     ]
-    assert [bar.height for bar in use_by_day([], until=until).bars] == [0] * SHOWN_DAYS
 
 
-def test_bars_of_today():
+def test_bars_of_days_end_with_the_newest_that_is_listed(process):
+    listed = begun(process, at(2024, 2, 29, 23, 59), at(2024, 2, 1))
+    chart = use_by_day(listed, today=date(2024, 5, 1))
+    assert chart.end == "29 Feb"
+    assert [bar.label for bar in chart.bars if bar.sessions] == ["1 Feb", "29 Feb"]
+
+
+def test_a_bar_leads_to_its_sessions(admin_client, process):
+    now = timezone.now()
+    record(process, "ada", started_at=now)
+    record(process, "bob", started_at=now - timedelta(days=2))
+    ways = re.findall(r'<a href="([^"]*)">\s*<rect', page(admin_client, "?avatar=presenter&p=1"))
+    listed = [page(admin_client, html.unescape(way)) for way in ways]
+    assert len(ways) == 3, "an hour of today, the day of bob's, and today"
+    for one, user_id in zip(listed, ("ada", "bob", "ada"), strict=True):
+        assert re.findall(r"change/[^>]*>(\w+)</a>", one) == [user_id]
+    assert all("avatar=presenter" in way and "p=1" not in way for way in ways)
+
+
+def test_the_sessions_of_a_month(admin_client, process):
+    for user_id, start in (
+        *(("ada", at(2024, 2, 29, 23, 59)), ("bob", at(2024, 2, 1))),
+        *(("carl", at(2024, 3, 1)), ("dora", at(2023, 12, 31, 23, 59))),
+    ):
+        record(process, user_id, started_at=start)
+    everything = page(admin_client)
+    for month in ("December 2023", "January 2024", "February 2024", "March 2024"):
+        assert f">{month}</a>" in everything
+    february = page(admin_client, "?month=2024-02")
+    assert re.findall(r"change/[^>]*>(\w+)</a>", february) == ["ada", "bob"]
+    assert len(re.findall(r"change/[^>]*>(\w+)</a>", page(admin_client, "?month=x"))) == 4
+
+
+def test_bars_of_today(process):
     today = date(2024, 3, 1)
-    starts = [at(2024, 3, 1, 9, 59), at(2024, 3, 1, 9), at(2024, 3, 1, 23, 59), at(2024, 2, 29, 9)]
-    chart = use_by_hour(starts, today=today, speech_ms=90_000)
+    nothing = use_by_hour(SessionRecord.objects.all(), today=today)
+    assert nothing.title == "today by hour: 0 sessions, 0.0 minutes of speech"
+    starts = at(2024, 3, 1, 9, 59), at(2024, 3, 1, 9), at(2024, 3, 1, 23, 59), at(2024, 2, 29, 9)
+    chart = use_by_hour(begun(process, *starts, speech_ms=30_000), today=today)
     assert chart.title == "today by hour: 3 sessions, 1.5 minutes of speech"
     assert [(bar.label, bar.sessions) for bar in chart.bars if bar.sessions] == [
         ("9:00", 2),
         ("23:00", 1),
     ]
     assert (len(chart.bars), chart.width) == (24, 2_400)
-    nothing = use_by_hour([], today=today, speech_ms=0)
-    assert nothing.title == "today by hour: 0 sessions, 0.0 minutes of speech"
+
+
+def test_bars_of_a_day_on_which_the_clocks_are_set_back(process):
+    with timezone.override("Europe/Berlin"):
+        today = date(2024, 10, 27)
+        first, again = (datetime(2024, 10, 27, hour, 30, tzinfo=UTC) for hour in (0, 1))
+        assert [timezone.localtime(start).hour for start in (first, again)] == [2, 2]
+        chart = use_by_hour(begun(process, first, again, at(2024, 10, 27, 23, 30)), today=today)
+        assert [(bar.label, bar.sessions) for bar in chart.bars if bar.sessions] == [
+            ("2:00", 2),
+            ("23:00", 1),
+        ]
+        assert use_by_day(SessionRecord.objects.all(), today=today).bars[-1].sessions == 3
+
+
+def test_the_charts_take_no_row_out_of_the_database(process, django_assert_num_queries):
+    sessions = begun(process, at(2024, 3, 1), at(2024, 2, 29))
+    with django_assert_num_queries(3) as asked:
+        use_by_day(sessions, today=date(2024, 3, 1))
+        use_by_hour(sessions, today=date(2024, 3, 1))
+    for query in asked.captured_queries:
+        assert query["sql"].startswith(("SELECT COUNT(", "SELECT MAX("))
+        assert "django_date" not in query["sql"], "a function in Python for each row"
+
+
+@async_to_sync
+async def blocks_of(response) -> list[bytes]:
+    """Take a file as a server does."""
+    return [block async for block in response]
+
+
+def file_of(response) -> list[dict[str, str]]:
+    """Return the rows of a file."""
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(blocks_of(response)).decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def test_export(admin_client, process):
     record(process, '=cmd("x")', errors={"INVALID_MESSAGE": 1})
-    record(process, "bob")
-    response = admin_client.get(f"{LIST}export.csv?q=of-")
-    assert response["Content-Type"] == "text/csv; charset=utf-8"
-    rows = list(csv.DictReader(io.StringIO(response.content.decode())))
+    bob = record(process, "bob")
+    rows = file_of(admin_client.get(f"{LIST}export.csv?q=of-"))
     assert {row["user_id"] for row in rows} == {'\'=cmd("x")', "bob"}
-    only_bob = admin_client.get(f"{LIST}export.csv?q=bob").content.decode()
-    assert len(only_bob.splitlines()) == 2
-    chosen = {"action": "export_chosen", "_selected_action": [SessionRecord.objects.first().pk]}
-    assert len(admin_client.post(LIST, chosen).content.decode().splitlines()) == 2
+    only_bob = file_of(admin_client.get(f"{LIST}export.csv?q=bob"))
+    assert [row["user_id"] for row in only_bob] == ["bob"]
+    chosen = {"action": "export_chosen", "_selected_action": [bob.pk]}
+    assert len(file_of(admin_client.post(LIST, chosen))) == 1
+    assert file_of(admin_client.get(f"{LIST}export.csv?q=nobody")) == []
+
+
+def test_an_export_of_many_sessions_is_sent_in_blocks(admin_client, process, monkeypatch):
+    monkeypatch.setattr(csv_export, "ROWS_AT_ONCE", 2)
+    for number in range(5):
+        record(process, f"user{number}")
+    blocks = blocks_of(admin_client.get(f"{LIST}export.csv"))
+    assert [block.count(b"\r\n") for block in blocks] == [1, 2, 2, 1]
 
 
 def test_a_live_session_is_ended_from_here(admin_client, monkeypatch):
@@ -211,8 +301,7 @@ def test_a_session_that_an_operator_ends_is_ending(admin_client, process):
     assert 'data-state="ending">ending</b>' in page(admin_client)
 
 
-def test_usage_by_user_and_day(admin_client, process):
-    now = timezone.now()
+def some_usage(process: GatewayProcess, now: datetime) -> None:
     for user_id, minutes in (("ada", 30), ("ada", 60), ("<b>bob</b>", 5)):
         record(
             process,
@@ -224,13 +313,23 @@ def test_usage_by_user_and_day(admin_client, process):
         )
     record(process, "carl", started_at=now - timedelta(days=3), ended_at=None, recorded_at=now)
     record(process, "old", started_at=now - timedelta(days=40))
+
+
+def test_usage_by_user_and_day(admin_client, process):
+    some_usage(process, timezone.now())
     page = admin_client.get(f"{LIST}usage").content.decode()
     assert "&lt;b&gt;bob" in page
     assert "<b>bob" not in page
     assert "?q=ada" in page
     assert "?q=old" not in page
-    text = admin_client.get(f"{LIST}usage?days=1&format=csv").content.decode()
-    assert list(csv.DictReader(io.StringIO(text))) == [
+    assert "<th>4</th><th>4415.0</th><th>4.5</th><th>7.5</th>" in page
+    assert admin_client.get(f"{LIST}usage?days=1'--").status_code == 200
+
+
+def test_usage_as_a_file(admin_client, process):
+    now = timezone.now()
+    some_usage(process, now)
+    assert file_of(admin_client.get(f"{LIST}usage?days=1&format=csv")) == [
         {
             "day": timezone.localdate().isoformat(),
             "user_id": user_id,
@@ -244,11 +343,21 @@ def test_usage_by_user_and_day(admin_client, process):
             ("ada", "2", "90.0", "3.0", "5.0"),
         )
     ]
-    everything = admin_client.get(f"{LIST}usage?days=90&format=csv").content.decode()
-    assert {row["user_id"] for row in csv.DictReader(io.StringIO(everything))} == {
-        *("ada", "<b>bob</b>", "carl", "old")
-    }
-    assert admin_client.get(f"{LIST}usage?days=1'--").status_code == 200
+    everything = file_of(admin_client.get(f"{LIST}usage?days=90&format=csv"))
+    assert [row["user_id"] for row in everything] == ["<b>bob</b>", "ada", "carl", "old"]
+
+
+def test_a_page_of_usage_has_no_more_rows_than_can_be_read(admin_client, process, monkeypatch):
+    monkeypatch.setattr(sessions, "SHOWN_ROWS", 2)
+    for number in range(2):
+        record(process, f"user{number}", started_at=timezone.now())
+    assert "There are more" not in admin_client.get(f"{LIST}usage").content.decode()
+    record(process, "user2", started_at=timezone.now())
+    page = admin_client.get(f"{LIST}usage").content.decode()
+    assert "There are more" in page
+    assert "user1" in page
+    assert "user2" not in page
+    assert "<th>3</th>" in page, "the sums are of all of them"
 
 
 PROCESSES = "/admin/streaming/gatewayprocess/"
