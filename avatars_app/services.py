@@ -13,6 +13,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from avatars_app import asset_folders
@@ -249,8 +250,8 @@ def preparation_take() -> Avatar | None:
 
     A job that died `MAX_ATTEMPTS` times is given up.
     """
-    now = timezone.now()
-    stale = Q(status=Avatar.Status.PREPARING, heartbeat_at__lt=now - STALE_AFTER)
+    # By the database's clock: those of the machines need not agree.
+    stale = Q(status=Avatar.Status.PREPARING, heartbeat_at__lt=Now() - STALE_AFTER)
     waiting = Avatar.objects.filter(Q(status=Avatar.Status.QUEUED) | stale)
     for avatar in waiting.order_by("updated_at"):
         mine = waiting.filter(pk=avatar.pk, job_id=avatar.job_id, attempts=avatar.attempts)
@@ -262,8 +263,8 @@ def preparation_take() -> Avatar | None:
             status=Avatar.Status.PREPARING,
             job_id=uuid.uuid4(),
             attempts=F("attempts") + 1,
-            started_at=now,
-            heartbeat_at=now,
+            started_at=Now(),
+            heartbeat_at=Now(),
             stage="",
             percent=0,
         ):
@@ -304,9 +305,18 @@ def preparation_give_back(*, job_id: uuid.UUID, has_failed: bool) -> bool:
     return _write(_running(job_id), status=Avatar.Status.QUEUED, attempts=attempts)
 
 
+def preparation_rests(*, job_id: uuid.UUID) -> bool:
+    """Keep a job that does nothing just now from being taken for one that died.
+
+    Returns:
+        False if nobody waits for it any more.
+    """
+    return _write(_running(job_id), heartbeat_at=Now())
+
+
 def preparation_note(*, job_id: uuid.UUID, stage: str, percent: int) -> None:
     """How far it is, and that it lives; PreparationLost if nobody waits for it any more."""
-    if not _write(_running(job_id), stage=stage, percent=percent, heartbeat_at=timezone.now()):
+    if not _write(_running(job_id), stage=stage, percent=percent, heartbeat_at=Now()):
         raise PreparationLost(str(job_id))
 
 
@@ -329,7 +339,7 @@ def preparation_finish(*, job_id: uuid.UUID, made: Path) -> None:
             percent=100,
             error="",
             error_reason="",
-            heartbeat_at=timezone.now(),
+            heartbeat_at=Now(),
         ):
             raise PreparationLost(str(job_id))
         record_events(

@@ -168,11 +168,24 @@ class PreparationRunner:
                 await asyncio.sleep(LOOK_EVERY_S)
                 if not self._is_behind() or loop.time() - began_s >= at_most_s:
                     break
+                if not await self._rests(avatar):
+                    break
         finally:
             with suppress(ProcessLookupError):
                 child.send_signal(signal.SIGCONT)
         log.info("avatar %s: the preparation continues", avatar.user_id)
         return loop.time() - began_s
+
+    async def _rests(self, avatar: Avatar) -> bool:
+        """Beat for a child that is stopped; False if its work is not wanted any more."""
+        assert avatar.job_id is not None
+        try:
+            is_wanted = await self._in_thread(services.preparation_rests, job_id=avatar.job_id)
+        except DatabaseError as error:
+            availability.lost(self, error)
+            return True
+        availability.found(self)
+        return is_wanted
 
     async def _finish(
         self, child: Process, avatar: Avatar, *, has_died: bool, is_out_of_time: bool

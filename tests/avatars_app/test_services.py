@@ -135,6 +135,25 @@ def test_a_dead_preparation_is_taken_again_and_given_up_after_three(avatars_dir)
     assert storage.source(avatar.upload).exists()
 
 
+def test_a_preparation_that_rests_is_not_taken_for_a_dead_one(avatars_dir):
+    send()
+    avatar = taken()
+    let_heart_stop(avatar)
+    assert services.preparation_rests(job_id=avatar.job_id)
+    assert services.preparation_take() is None
+    services.avatar_cancel(avatar=avatar)
+    assert not services.preparation_rests(job_id=avatar.job_id)
+
+
+def test_a_machine_whose_clock_is_ahead_takes_no_preparation_that_runs(avatars_dir, monkeypatch):
+    send()
+    avatar = taken()
+    ahead = timezone.now() + timedelta(minutes=5)
+    monkeypatch.setattr(services.timezone, "now", lambda: ahead)
+    assert services.preparation_take() is None
+    services.preparation_note(job_id=avatar.job_id, stage="cut", percent=10)
+
+
 def test_a_child_that_was_only_slow_finds_itself_replaced(avatars_dir):
     send()
     slow = taken()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ async def test_a_preparation_is_stopped_while_frames_are_late(
 ) -> None:
     monkeypatch.setattr(preparation_runner, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(preparation_runner.services, "preparation_stage", lambda **_: "select")
+    monkeypatch.setattr(preparation_runner.services, "preparation_rests", lambda **_: True)
     is_behind = False
     runner = PreparationRunner(lambda: is_behind)
     child = await asyncio.create_subprocess_exec(
@@ -55,12 +57,35 @@ async def test_a_pause_has_an_end_and_does_not_count_as_time_used(
     monkeypatch.setattr(preparation_runner, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(preparation_runner, "PAUSED_AT_MOST_S", 0.5)
     monkeypatch.setattr(preparation_runner.services, "preparation_stage", lambda **_: "select")
+    monkeypatch.setattr(preparation_runner.services, "preparation_rests", lambda **_: True)
     runner = PreparationRunner(lambda: True)
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", "import time; time.sleep(0.1)"
     )
     assert await asyncio.wait_for(runner._watch(child, AVATAR, wall_s=20), 15)
     assert child.returncode == 0
+    await runner.stop()
+
+
+async def test_one_that_is_stopped_and_not_wanted_any_more_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rested: list[str] = []
+
+    def rests(*, job_id: str) -> bool:
+        rested.append(job_id)
+        return len(rested) < 3
+
+    monkeypatch.setattr(preparation_runner, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(preparation_runner.services, "preparation_stage", lambda **_: None)
+    monkeypatch.setattr(preparation_runner.services, "preparation_rests", rests)
+    runner = PreparationRunner(lambda: True)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time; time.sleep(60)"
+    )
+    assert await asyncio.wait_for(runner._watch(child, AVATAR, wall_s=60), 15)
+    assert rested[:3] == ["1"] * 3, "it beats while the child cannot"
+    assert child.returncode == -signal.SIGTERM
     await runner.stop()
 
 
