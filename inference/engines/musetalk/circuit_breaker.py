@@ -1,14 +1,15 @@
 """Whether it is worth beginning a picture: not on a device that takes longer than anybody can wait.
 
 Such a picture would come too late to be shown, and its making would take the processor from the
-stream. So after some calls that took too long only one is tried now and then: devices are slow also
-because others use them.
+stream. So after some calls that took too long only one is tried now and then: soon at first, since
+devices are slow also because others use them for a moment, and ever more seldom.
 """
 
 CALLS = 3
 """So many in a row: one alone may have met something else."""
 
-TRY_AGAIN_AFTER_S = 10.0
+TRY_AGAIN_AFTER_S = (0.5, 1.0, 2.0, 4.0, 10.0)
+"""After each call too long in a row, beside the time that it took; the last one repeatedly."""
 
 
 class CircuitBreaker:
@@ -31,8 +32,10 @@ class CircuitBreaker:
         self._too_long = self._too_long + 1 if call_s > self._limit_s else 0
 
     def may_begin(self, now_s: float) -> bool:
-        if self._too_long >= CALLS and now_s - self._tried_s < TRY_AGAIN_AFTER_S:
-            return False
+        if self._too_long >= CALLS:
+            pause_s = TRY_AGAIN_AFTER_S[min(self._too_long - CALLS, len(TRY_AGAIN_AFTER_S) - 1)]
+            if now_s - self._tried_s < self._took_s + pause_s:
+                return False
         self._tried_s = now_s
         return True
 

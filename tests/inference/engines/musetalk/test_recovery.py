@@ -38,18 +38,30 @@ def test_a_broken_context_is_not_tried_at_all(error):
     assert recovery.state().is_lost
 
 
-def test_a_device_that_is_too_slow_is_tried_now_and_then():
+def test_a_device_that_is_too_slow_is_tried_ever_more_seldom():
     breaker = CircuitBreaker(0.4)
     for _ in range(CALLS):
         assert breaker.may_begin(0.0)
         breaker.took(6.4)
-    assert not breaker.may_begin(0.3)
     assert "takes 6.40 s" in breaker.reason
-    assert breaker.may_begin(TRY_AGAIN_AFTER_S)
-    breaker.took(6.4)
-    assert not breaker.may_begin(TRY_AGAIN_AFTER_S + 6.4)
+    now_s = 0.0
+    for pause_s in (*TRY_AGAIN_AFTER_S, TRY_AGAIN_AFTER_S[-1]):
+        assert not breaker.may_begin(now_s + 6.4 + pause_s - 0.01)
+        now_s += 6.4 + pause_s + 0.01
+        assert breaker.may_begin(now_s)
+        breaker.took(6.4)
+
+
+def test_a_device_that_was_slow_for_a_moment_is_used_again_at_once():
+    breaker = CircuitBreaker(0.4)
+    for _ in range(CALLS):
+        assert breaker.may_begin(0.0)
+        breaker.took(0.6)
+    assert breaker.may_begin(0.6 + TRY_AGAIN_AFTER_S[0])
     breaker.took(0.3)
-    assert breaker.may_begin(TRY_AGAIN_AFTER_S + 6.5)
+    assert breaker.may_begin(1.5)
+    breaker.took(0.6)
+    assert breaker.may_begin(2.2), "one alone"
 
 
 def test_one_call_that_takes_long_is_borne():
