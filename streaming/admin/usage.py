@@ -3,7 +3,7 @@
 Day by day: each is a range of starts, of which there is an index, and its users fit into memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Self
@@ -41,7 +41,7 @@ class Usage:
     video_megabytes: float
 
     @classmethod
-    def of(cls, sums: dict[str, Any]) -> Self:
+    def of(cls, sums: Mapping[str, Any]) -> Self:
         """Return what the database summed up."""
         return cls(
             sums["sessions"],

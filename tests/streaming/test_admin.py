@@ -108,7 +108,9 @@ def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datet
     return datetime(year, month, day, hour, minute, tzinfo=timezone.get_current_timezone())
 
 
-def begun(process: GatewayProcess, *starts: datetime, speech_ms: int = 0) -> QuerySet:
+def begun(
+    process: GatewayProcess, *starts: datetime, speech_ms: int = 0
+) -> QuerySet[SessionRecord]:
     for start in starts:
         record(process, started_at=start, speech_ms=speech_ms)
     return SessionRecord.objects.all()
