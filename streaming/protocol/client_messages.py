@@ -339,10 +339,26 @@ class Pong(ClientMessage, frozen=True, kw_only=True, tag="PONG"):
     data: Nothing | None = None
 
 
+_INTERRUPT_NUMBER = Annotated[
+    float,
+    _whole(
+        description="Counts the client's INTERRUPTs in this session. One that is sent again with "
+        "its number, after a lost connection, drops nothing if it came before: it is answered."
+    ),
+]
+
+
+class InterruptFields(msgspec.Struct, frozen=True, kw_only=True):
+    number: _INTERRUPT_NUMBER | None = None
+
+    def __post_init__(self) -> None:
+        _make_whole(self, "number")
+
+
 class Interrupt(ClientMessage, frozen=True, kw_only=True, tag="INTERRUPT"):
     """Barge-in: drop the speech that was not shown yet."""
 
-    data: Nothing | None = None
+    data: InterruptFields | None = None
 
 
 AnyClientMessage = (

@@ -18,6 +18,7 @@ from streaming.protocol.client_messages import (
     Init,
     InitFields,
     Interrupt,
+    InterruptFields,
     Nothing,
     Pong,
     SpeechChunk,
@@ -80,7 +81,7 @@ CLIENT_EXAMPLES: tuple[ClientMessage, ...] = (
     Action(session_id=SESSION_ID, data=ActionFields(action_index=1)),
     Action(session_id=SESSION_ID, data=ActionFields(action_type="action_2")),
     UserSpeaking(session_id=SESSION_ID, data=UserSpeakingFields(active=True)),
-    Interrupt(session_id=SESSION_ID, data=Nothing()),
+    Interrupt(session_id=SESSION_ID, data=InterruptFields(number=1)),
     Pong(session_id=SESSION_ID, data=Nothing()),
     Close(session_id=SESSION_ID, data=Nothing()),
 )

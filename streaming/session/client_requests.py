@@ -58,8 +58,9 @@ class ClientRequests:
                 self._act(message, now_s)
             case UserSpeaking():
                 self._link.change_listening(is_active=message.data.active)
-            case Interrupt():
-                self._link.interrupt(now_s)
+            case Interrupt(data=data):
+                number = None if data is None or data.number is None else int(data.number)
+                self._link.interrupt(now_s, number)
 
     def _generate(self, message: Generate, now_s: float) -> None:
         data = message.data

@@ -58,6 +58,8 @@ from streaming.session.utterances import (
     Utterances,
 )
 
+MAX_ANSWERS_KEPT = 8
+"""Of interrupts, for a client that did not receive them."""
 MAX_ENDS_SHOWN = KEPT_SHOWN // SAMPLES_PER_FRAME + 1
 TAIL_S = 0.06
 """Seconds without a chunk until the resampler's last 5 ms are sent, as if the utterance ended."""
@@ -132,8 +134,12 @@ class SessionSpeech:
         self._began_s: float | None = None
         """When the first chunk came of an utterance that waits for no other one, until its first
         frame."""
-        self._interrupted_s: deque[float] = deque()
-        """When each interrupt came that is not answered yet."""
+        self._interrupts: deque[tuple[float, int | None]] = deque()
+        """When each interrupt came that is not answered yet, and its number."""
+        self._newest_interrupt = 0
+        """The highest number of one."""
+        self._answered: deque[tuple[int, int]] = deque(maxlen=MAX_ANSWERS_KEPT)
+        """Numbers of interrupts, and how much they dropped, ms."""
         self._played_to = start
         """Unlike ``window.shown``, an interrupt does not move it to the end of what it drops."""
 
@@ -270,14 +276,32 @@ class SessionSpeech:
         if tail and self._utterances.current is not None:
             self._queue(tail)
 
-    def interrupt(self, now_s: float) -> None:
-        """INTERRUPT: drop everything that was not shown."""
+    def interrupt(self, now_s: float, number: int | None = None) -> bool:
+        """INTERRUPT: drop everything that was not shown.
+
+        A client that lost its connection sends again what was not answered. If that came before,
+        its answer is repeated, and speech that was accepted since is kept.
+
+        Args:
+            now_s: When it came.
+            number: As the client counts its interrupts; None: it does not.
+
+        Returns:
+            Whether it came for the first time.
+        """
+        if number is not None:
+            if number <= self._newest_interrupt:
+                if all(number != waiting for _, waiting in self._interrupts):
+                    self._tell_interrupted(dict(self._answered).get(number, 0))
+                return False
+            self._newest_interrupt = number
         self._began_s = None
-        self._interrupted_s.append(now_s)
+        self._interrupts.append((now_s, number))
         self._input.end()
         self._track.clear()
         self.feed.interrupt()
         self._utterances.drop(self.feed.generation)
+        return True
 
     # Time.
 
@@ -354,18 +378,22 @@ class SessionSpeech:
 
     def _answer(self, answers: list[InterruptAnswer], now_s: float | None) -> None:
         for answer in answers:
-            came_s = self._interrupted_s.popleft()
+            came_s, number = self._interrupts.popleft()
             if now_s is not None:
                 self._context.metrics.interrupts.count(now_s - came_s)
             self._tell(self._utterances.confirm_drop(answer.generation, answer.position))
-            self._context.outbox.to_client(
-                Interrupted(
-                    session_id=self._context.session_id,
-                    data=InterruptedFields(dropped_ms=answer.dropped_ms),
-                )
-            )
+            if number is not None:
+                self._answered.append((number, answer.dropped_ms))
+            self._tell_interrupted(answer.dropped_ms)
         if not self.feed.awaits_confirmation:
             self._context.timers.stop(Timer.INTERRUPT)
+
+    def _tell_interrupted(self, dropped_ms: int) -> None:
+        self._context.outbox.to_client(
+            Interrupted(
+                session_id=self._context.session_id, data=InterruptedFields(dropped_ms=dropped_ms)
+            )
+        )
 
     # Resuming.
 

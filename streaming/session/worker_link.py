@@ -190,9 +190,15 @@ class WorkerLink:
             lambda claim_id: ListeningChange(claim_id=claim_id, is_active=is_active)
         )
 
-    def interrupt(self, now_s: float) -> None:
-        """Drop all speech that was not shown."""
-        self._speech.interrupt(now_s)
+    def interrupt(self, now_s: float, number: int | None) -> None:
+        """Drop all speech that was not shown, unless it is the repetition of an interrupt.
+
+        Args:
+            now_s: When it came.
+            number: As the client counts its interrupts; None: it does not.
+        """
+        if not self._speech.interrupt(now_s, number):
+            return
         if self.worker is None:
             self._speech.on_interrupt_timeout(now_s)
         else:

@@ -105,8 +105,6 @@ export class AvatarClient extends EventTarget {
   #resume = new ResumeState();
   /** Whether the INIT that is not answered yet resumes a session. */
   #isResuming = false;
-  /** Whether an INTERRUPT was not answered: it, or its answer, may be lost with the connection. */
-  #isInterrupting = false;
   #attempt = 0;
   #retryTimer = 0;
   #silenceTimer = 0;
@@ -235,8 +233,7 @@ export class AvatarClient extends EventTarget {
 
   /** Drop all speech that is queued. `interrupted` answers. */
   interrupt() {
-    this.#isInterrupting = true;
-    this.#send("INTERRUPT", {});
+    this.#send("INTERRUPT", this.#resume.interrupt());
   }
 
   /** The user begins or stops speaking: the avatar turns attentive. @param {boolean} active */
@@ -374,7 +371,7 @@ export class AvatarClient extends EventTarget {
       default: // CLOSE_ACK: the close code says the same, and newer messages may be ignored
         if (type === "SPEECH_FINISHED") this.#resume.finished(data.utterance_id);
         if (type === "STATE_CHANGED") this.#resume.chose(data.current_state);
-        if (type === "INTERRUPTED") this.#isInterrupting = false;
+        if (type === "INTERRUPTED") this.#resume.interrupted();
         if (EVENTS[type]) this.#tell(EVENTS[type], data);
     }
     this.#tell("message", { direction: "in", message });
@@ -394,8 +391,7 @@ export class AvatarClient extends EventTarget {
     this.#isResuming = false;
     this.#resume.opened(this.watch ? {} : data);
     if (!data.resumed) this.sentSamples = this.sentChunks = 0;
-    if (data.resumed && this.#isInterrupting) this.interrupt();
-    else this.#isInterrupting = false;
+    for (const interrupt of this.#resume.unanswered()) this.#send("INTERRUPT", interrupt);
     this.#tell(data.resumed ? "resumed" : "open", data);
     this.#live();
   }

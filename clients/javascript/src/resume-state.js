@@ -19,6 +19,9 @@ export class ResumeState {
   #chosen = {};
   /** @type {Map<string, number>} messages by utterance, of those not finished, the oldest first */
   #utterances = new Map();
+  #interrupts = 0;
+  /** How many of them were not answered: they, or their answers, may be lost with the connection. */
+  #unanswered = 0;
 
   /** Until when the session can be resumed, while the connection is lost. */
   get keptUntilMs() {
@@ -72,6 +75,26 @@ export class ResumeState {
     this.#utterances.delete(utteranceId);
   }
 
+  /** @returns {{number: number}} the fields of another INTERRUPT */
+  interrupt() {
+    this.#unanswered += 1;
+    return { number: ++this.#interrupts };
+  }
+
+  /** INTERRUPTED came. */
+  interrupted() {
+    this.#unanswered = Math.max(0, this.#unanswered - 1);
+  }
+
+  /**
+   * The INTERRUPTs to send again, the oldest first: by their numbers the server knows those that came.
+   * @returns {{number: number}[]}
+   */
+  unanswered() {
+    const first = this.#interrupts - this.#unanswered + 1;
+    return Array.from({ length: this.#unanswered }, (_, at) => ({ number: first + at }));
+  }
+
   /**
    * The connection ended.
    * @param {number} code of the close @param {number} nowMs
@@ -105,5 +128,6 @@ export class ResumeState {
     this.#token = this.#keptUntilMs = this.#lastFrameMs = this.#acknowledgedMs = undefined;
     this.#asked = this.#chosen = {};
     this.#utterances.clear();
+    this.#unanswered = 0;
   }
 }

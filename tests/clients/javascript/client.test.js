@@ -216,6 +216,7 @@ test("an interrupt that was not answered is sent again where the session is resu
   await pause(0);
   next.tell("INIT_SUCCESS", { ...OPENED, resumed: true, next_audio_ms: 0 });
   assert.deepEqual(next.sent.map(({ type }) => type), ["INIT", "INTERRUPT"]);
+  assert.equal(next.sent[1].data.number, socket.sent.at(-1).data.number, "known by its number");
   next.tell("INTERRUPTED", { dropped_ms: 0 });
   next.lose();
   next = await connections(3);

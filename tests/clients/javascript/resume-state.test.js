@@ -72,3 +72,16 @@ test("an utterance of which the server accepted nothing is not asked about", () 
   state.sent("two");
   assert.equal(state.init().utterance_id, "two");
 });
+
+test("each interrupt that was not answered is sent again by its number, in another session none", () => {
+  const state = opened();
+  assert.deepEqual([state.interrupt(), state.interrupt(), state.interrupt()].map((i) => i.number), [1, 2, 3]);
+  state.interrupted();
+  state.lost(1006, 0);
+  state.opened({ ...OFFER, resumed: true });
+  assert.deepEqual(state.unanswered(), [{ number: 2 }, { number: 3 }]);
+  state.opened(OFFER);
+  assert.deepEqual(state.unanswered(), []);
+  state.interrupted(); // not asked for
+  assert.equal(state.interrupt().number, 4);
+});

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.messages import AudioChunk, SessionAccepted, SpeechEnd
+from inference.messages import AudioChunk, SessionAccepted, SpeechEnd, SpeechInterrupted
 from streaming.protocol.client_messages import InitFields
 from streaming.protocol.errors import ProtocolError
 from streaming.session.connection_state import State
@@ -187,6 +187,54 @@ def test_what_the_client_saw_finish_is_not_told_again():
     gateway.do(gateway.session.detach())
     again = resume(gateway, acknowledged_ms=0)
     assert not [m for m in again if m["type"] == "SPEECH_FINISHED"]
+
+
+def test_an_interrupt_that_is_sent_again_drops_nothing_that_was_accepted_since():
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    gateway.client_speaks(numbered(0, 6_400), utterance_id="a")
+    worker.speak(0)
+    gateway.client_sends("INTERRUPT", number=1)
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=640)
+    )
+    gateway.client_speaks(numbered(6_400, 6_400), utterance_id="b")
+    gateway.do(gateway.session.detach())  # INTERRUPTED is lost with the connection
+    resume(gateway, last_frame_timestamp=0, acknowledged_ms=0, utterance_id="a")
+    gateway.client_sends("INTERRUPT", number=1)
+    assert gateway.last["data"] == {"dropped_ms": 360}, "the same answer"
+    other = gateway.worker_claims("w2")
+    assert gateway.audio_to("w2")[0].pcm == numbered(6_400, 6_400)
+    other.speak(6_400)
+    gateway.client_sends("INTERRUPT", number=2)
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=other.claim.claim_id, generation=2, position=7_040)
+    )
+    assert gateway.last["data"] == {"dropped_ms": 360}
+    finished = [m["data"]["utterance_id"] for m in gateway.of_type("SPEECH_FINISHED")]
+    assert finished == ["a", "a", "b"]
+
+
+@pytest.mark.parametrize("number", [{}, {"number": None}])
+def test_interrupts_without_a_number_are_all_obeyed(number):
+    gateway = open_gateway()
+    open_session(gateway)
+    for name in "ab":
+        gateway.client_speaks(numbered(0, 6_400), utterance_id=name)
+        gateway.client_sends("INTERRUPT", **number)
+        gateway.wait(1.1)
+    assert [m["data"]["dropped_ms"] for m in gateway.of_type("INTERRUPTED")] == [400, 400]
+
+
+def test_an_interrupt_that_is_sent_twice_before_its_answer_is_answered_once():
+    gateway = open_gateway()
+    worker = open_session(gateway)
+    for _ in range(2):
+        gateway.client_sends("INTERRUPT", number=1)
+    gateway.worker_sends(
+        SpeechInterrupted(claim_id=worker.claim.claim_id, generation=1, position=0)
+    )
+    assert len(gateway.of_type("INTERRUPTED")) == 1
 
 
 def test_frames_that_cannot_have_been_received_are_no_account():

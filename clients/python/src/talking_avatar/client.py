@@ -43,6 +43,7 @@ AHEAD_MS = 10_000
 class _Interrupt:
     """An interrupt that was sent."""
 
+    message: str
     answer: "asyncio.Future[int]"
     speaking: list[Utterance]
     """What was being said then."""
@@ -292,8 +293,10 @@ class AvatarClient:
             How much was dropped, ms.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._interrupts.append(_Interrupt(answer, list(self._speaking), list(self._parts)))
         message = self._state.interrupt()
+        self._interrupts.append(
+            _Interrupt(message, answer, list(self._speaking), list(self._parts))
+        )
         if not self._connection.has_session:
             self._answer_interrupts()
         await self._connection.send_speech(message, unless=answer)
@@ -380,7 +383,7 @@ class AvatarClient:
 
     def _interrupt_again(self) -> list[str]:
         """Interrupts without an answer: it was lost, or they were themselves."""
-        return [self._state.simple("INTERRUPT") for _ in self._interrupts]
+        return [interrupt.message for interrupt in self._interrupts]
 
     def _answer_interrupts(self) -> None:
         """Answer them here: the server has nothing that could be dropped."""

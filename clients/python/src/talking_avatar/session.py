@@ -91,6 +91,8 @@ class SessionState:
     _showing: tuple[int, float] | None = None
     """Where the utterance begins that is shown, and since when."""
     _accepted: int = 0
+    _interrupts: int = 0
+    """How many were sent."""
     _last_frame_ms: int | None = None
     _acknowledged_ms: int | None = None
     _asked: Message = field(default_factory=dict)
@@ -175,11 +177,15 @@ class SessionState:
         return self._message("END_OF_SPEECH", {"utterance_id": utterance_id})
 
     def interrupt(self) -> str:
-        """INTERRUPT: all speech that was not shown is dropped."""
+        """INTERRUPT: all speech that was not shown is dropped.
+
+        It is numbered: the server knows it again if it is sent again on another connection.
+        """
         self._chunks.clear()
         self._shown = self._accepted
         self._showing = None
-        return self._message("INTERRUPT", {})
+        self._interrupts += 1
+        return self._message("INTERRUPT", {"number": self._interrupts})
 
     def change_state(self, state: str, clip: str | None) -> str:
         """STATE_CHANGE."""
