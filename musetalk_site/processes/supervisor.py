@@ -13,8 +13,9 @@ the case that the process dies with it (`Transfers`).
 
 A process that dies is replaced at once; if it dies `DEATHS` times within `DEATHS_WITHIN_S`, the
 supervisor gives up. At the end every process gets SIGTERM, and `END_WITHIN_S` beyond the
-time that its streams may continue (`DRAIN_S`). A supervisor that is
-killed takes its processes with it: they end when their control socket does.
+time that its streams may continue (`DRAIN_S`); after a second signal, or an interrupt, it gets
+SIGINT, which ends it at once. A supervisor that is killed takes its processes with it: they end
+when their control socket does.
 """
 
 import asyncio
@@ -122,6 +123,8 @@ class Supervisor:
         self._deaths = 0
         self._failure: str | None = None
         self._end = asyncio.Event()
+        self._drains = True
+        """Whether streams may continue after a signal; a second one, or Ctrl-C, ends them."""
         self._lives: set[asyncio.Task[None]] = set()
         self._questions: dict[int, _Question] = {}
         self._next_question = 0
@@ -134,16 +137,18 @@ class Supervisor:
             SupervisorFailed: They die repeatedly.
         """
         loop = asyncio.get_running_loop()
-        for number in (*interrupts(), signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop)
+        for number in interrupts():
+            loop.add_signal_handler(number, self.stop_at_once)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
         self._forks.start()
         log.info("starting %d processes", self._count)
         self._lives = {loop.create_task(self._keep_alive(n)) for n in range(self._count)}
         await self._end.wait()
         self._terminate_all()
-        _, left = await asyncio.wait(self._lives, timeout=self._drain_s + END_WITHIN_S)
+        within_s = self._drain_s + END_WITHIN_S
+        _, left = await asyncio.wait(self._lives, timeout=within_s)
         for process in self._processes.values():
-            log.warning("process %d did not end in %.0f s: killed", process.number, END_WITHIN_S)
+            log.warning("process %d did not end in %.0f s: killed", process.number, within_s)
             process.child.signal(signal.SIGKILL)
         for life in left:
             life.cancel()
@@ -156,12 +161,26 @@ class Supervisor:
     def stop(self) -> None:
         """End all processes, and `run`; twice: without letting them drain."""
         if self._end.is_set():
+            self.stop_at_once()
+        self._end.set()
+
+    def stop_at_once(self) -> None:
+        """End all processes, and `run`, without letting them drain; once is enough."""
+        if not self._drains:
+            return
+        self._drains = False
+        if self._end.is_set():  # otherwise `run` does
             self._terminate_all()
         self._end.set()
 
     def _terminate_all(self) -> None:
+        """Send each process the signal to drain, or to end at once.
+
+        One that has not served yet has nothing to drain, and may not handle an interrupt yet.
+        """
         for process in self._processes.values():
-            process.child.signal(signal.SIGTERM)
+            drains = self._drains or not process.was_ready
+            process.child.signal(signal.SIGTERM if drains else signal.SIGINT)
 
     async def _keep_alive(self, number: int) -> None:
         """Run one process, repeatedly, until the end."""

@@ -51,14 +51,23 @@ async def test_it_ends_with_the_last_stream(serve) -> None:
     assert await asyncio.to_thread(server.process.wait, 10) == 0, server.process.output
 
 
-async def test_a_second_signal_ends_it_at_once(serve) -> None:
-    server = serve(DRAIN_S="60")
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    "signals",
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,)],
+    ids=["SIGTERM twice", "SIGTERM and SIGINT", "SIGINT"],
+)
+async def test_a_second_signal_or_an_interrupt_ends_it_at_once(
+    serve, processes: str, signals: tuple[signal.Signals, ...]
+) -> None:
+    server = serve(PROCESSES=processes, DRAIN_S="60")
     server.wait_until_it_takes_sessions()
     async with server.stream("ann") as stream:
         await stream.wait_for("INIT_SUCCESS")
-        server.process.send(signal.SIGTERM)
-        await asyncio.sleep(0.5)
-        server.process.send(signal.SIGTERM)
+        for number in signals[:-1]:
+            server.process.send(number)
+            await asyncio.sleep(0.5)
+        server.process.send(signals[-1])
         _, code = await asyncio.wait_for(stream.end(), 5)
         assert code == 4012
     assert await asyncio.to_thread(server.process.wait, 10) == 0, server.process.output
