@@ -8,7 +8,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from avatars_app.permissions import is_loopback
 from inference.cores import available_cores
 from inference.engines.engine_selection import devices_for, may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
+from musetalk_site.configuration.environment import VARIABLES
 from musetalk_site.configuration.start_checks import CheckedCommand
 from musetalk_site.listening import cannot_listen
 from musetalk_site.processes.app_options import AppOptions
@@ -41,9 +42,12 @@ class Command(CheckedCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.HOST, help="instead of HOST")
-        parser.add_argument("--port", type=int, default=settings.PORT, help="instead of PORT")
+        parser.add_argument("--port", type=_port, default=settings.PORT, help="instead of PORT")
         parser.add_argument(
-            "--processes", type=int, default=settings.PROCESSES, help="instead of PROCESSES"
+            "--processes",
+            type=_as_setting("PROCESSES"),
+            default=settings.PROCESSES,
+            help="instead of PROCESSES",
         )
         parser.add_argument(
             "--no-worker",
@@ -78,6 +82,24 @@ class Command(CheckedCommand):
             _serve_by_processes(app, count)
 
 
+def _as_setting(name: str) -> Callable[[str], Any]:
+    """Return what reads an option that stands for a setting, and refuses what that refuses."""
+
+    def read(text: str) -> Any:
+        try:
+            return VARIABLES[name].read(text)
+        except ValueError as refused:
+            raise argparse.ArgumentTypeError(f"it is {text!r}, but must be {refused}") from None
+
+    return read
+
+
+def _port(text: str) -> int:
+    """Read a port; 0 takes any that is free."""
+    port: int = 0 if text == "0" else _as_setting("PORT")(text)
+    return port
+
+
 def _process_count(wanted: int | None) -> int:
     """How many app processes to run; ``wanted``: None for one a core.
 
@@ -87,11 +109,7 @@ def _process_count(wanted: int | None) -> int:
         if wanted is not None and wanted > 1:
             raise CommandError("PROCESSES above 1 needs Linux; elsewhere set it to 1 or auto.")
         return 1
-    if wanted is not None:
-        if not 1 <= wanted <= 256:
-            raise CommandError(f"--processes is {wanted}, but it must be 1 to 256.")
-        return wanted
-    return available_cores()
+    return available_cores() if wanted is None else wanted
 
 
 def _serve_by_processes(app: AppOptions, count: int) -> None:
