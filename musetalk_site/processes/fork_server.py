@@ -27,7 +27,14 @@ from setproctitle import setproctitle, setthreadtitle
 
 from inference import process_settings
 from musetalk_site.processes.control import ControlSocket, control_pair
-from musetalk_site.processes.messages import MAX_BYTES, Exited, Fork, Forked, ForkServerMessage
+from musetalk_site.processes.messages import (
+    MAX_BYTES,
+    Exited,
+    Fork,
+    Forked,
+    ForkServerMessage,
+    NotForked,
+)
 
 FORK_SERVER_TITLE = "manage.py serve: fork server"
 APP_TITLE = "manage.py serve: app process {}"
@@ -68,6 +75,10 @@ class ForkServerEnded(Exception):
 
     def __init__(self) -> None:
         super().__init__("the process that starts the others ended")
+
+
+class ForkFailed(Exception):
+    """The system made no process now; the message says why. It may make one later."""
 
 
 @dataclass(slots=True, eq=False)
@@ -139,6 +150,7 @@ class ForkServer:
         Raises:
             PeerGone: The fork server is gone.
             ForkServerEnded: It went before it answered.
+            ForkFailed: The system made no process.
         """
         assert self._control is not None, "it was started"
         started: asyncio.Future[AppChild] = asyncio.get_running_loop().create_future()
@@ -155,6 +167,9 @@ class ForkServer:
                 exits = self._exits[pid] = asyncio.get_running_loop().create_future()
                 if number in self._started:  # else nobody waits for it: its socket is closed
                     self._started[number].set_result(AppChild(pid, exits))
+            case NotForked(number, reason):
+                if number in self._started:
+                    self._started[number].set_exception(ForkFailed(reason))
             case Exited(pid, status):
                 self._exits.pop(pid).set_result(status)
 
@@ -190,7 +205,12 @@ def _serve(requests: socket.socket, run: Run) -> NoReturn:
         if not packet:
             os._exit(0)
         fork, control = decoder.decode(packet), descriptors[0]
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(control)
+            requests.send(encoder.encode(NotForked(fork.number, str(error))))
+            continue
         if pid == 0:
             requests.close()
             os.close(ended)

@@ -197,7 +197,7 @@ SupervisorMessage = (
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
-    """The supervisor has the fork server start an app process. Answered by `Forked`.
+    """The supervisor has the fork server start an app process. Answered by `Forked` or `NotForked`.
 
     The descriptor of its control socket comes with this message.
     """
@@ -218,6 +218,13 @@ class Forked(FromForkServer, frozen=True):
     pid: int
 
 
+class NotForked(FromForkServer, frozen=True):
+    """The system made no app process with this number: it has no memory for one, or too many."""
+
+    number: int
+    reason: str
+
+
 class Exited(FromForkServer, frozen=True):
     """A process ended."""
 
@@ -226,4 +233,4 @@ class Exited(FromForkServer, frozen=True):
     """Less than 0: it was ended by that signal."""
 
 
-ForkServerMessage = Forked | Exited
+ForkServerMessage = Forked | NotForked | Exited

@@ -34,7 +34,7 @@ from avatars_app.access.rates import RateCounter
 from inference.restarts import DEATHS, DEATHS_WITHIN_S, RestartLimit, describe_status
 from musetalk_site.interrupts import interrupts
 from musetalk_site.processes.control import ControlSocket, PeerGone, control_pair
-from musetalk_site.processes.fork_server import AppChild, ForkServer
+from musetalk_site.processes.fork_server import AppChild, ForkFailed, ForkServer
 from musetalk_site.processes.messages import (
     AdoptConnection,
     Answer,
@@ -67,6 +67,8 @@ log = logging.getLogger(__name__)
 
 END_WITHIN_S = 10.0
 RESTART_AFTER_S = 0.1
+FORK_AGAIN_AFTER_S = 2.0
+"""A system that has no memory for a process, or too many, may have had enough of them by then."""
 ANSWERS_WITHIN_S = 2.0
 
 
@@ -187,6 +189,10 @@ class Supervisor:
         while not self._end.is_set():
             try:
                 status, was_ready = await self._run_once(number)
+            except ForkFailed as error:
+                log.error("process %d could not be started: %s; trying again", number, error)
+                await self._pause(FORK_AGAIN_AFTER_S)
+                continue
             except Exception as error:
                 log.exception("process %d could not be started", number)
                 self._fail(f"process {number} could not be started: {error}")
@@ -195,8 +201,12 @@ class Supervisor:
                 return
             log.error("process %d ended (%s); starting another", number, describe_status(status))
             self._count_death(number, status, was_ready=was_ready)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), RESTART_AFTER_S)
+            await self._pause(RESTART_AFTER_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until the end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._end.wait(), seconds)
 
     async def _run_once(self, number: int) -> tuple[int, bool]:
         """Run one process; returns its exit status, and whether it has served."""

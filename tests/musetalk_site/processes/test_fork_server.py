@@ -205,6 +205,41 @@ def test_a_fork_server_that_was_killed_is_noticed_where_something_waits() -> Non
     ]
 
 
+def test_a_process_that_the_system_does_not_make_is_no_end_of_the_others() -> None:
+    program = """
+        from musetalk_site.processes.fork_server import ForkFailed
+
+        real_fork, refused = os.fork, []
+
+        def fork():
+            if os.getppid() == supervisor and len(refused) < 1:
+                refused.append(1)
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return real_fork()
+
+        def run(number, control, engines):
+            sys.exit(5)
+
+        async def main(forks):
+            forks.start()
+            try:
+                await forks.fork(1, control_pair()[1], [])
+            except ForkFailed as error:
+                tell(said=str(error))
+            child = await forks.fork(1, control_pair()[1], [])
+            tell(status=await child.wait())
+            forks.close()
+
+        supervisor = os.getpid()
+        os.fork = fork
+        asyncio.run(main(ForkServer(run, imports=[])))
+        """
+    assert told(program) == [
+        {"said": "[Errno 11] Resource temporarily unavailable"},
+        {"status": 5},
+    ]
+
+
 def test_it_ends_with_a_supervisor_that_was_killed() -> None:
     program = """
         async def main(forks):
