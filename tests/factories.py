@@ -29,6 +29,7 @@ def make_avatar(
     clips: Mapping[str, int] = CLIPS,
     exits: Mapping[str, list[int]] | None = None,
     name: str = "test",
+    version: str = "1",
 ) -> Manifest:
     """Write an asset folder with these clips and frames; exits every 25 frames unless given."""
     (folder / "clips").mkdir(parents=True)
@@ -51,7 +52,7 @@ def make_avatar(
     profile = {field: getattr(DEFAULT_PROFILE, field) for field in _PROFILE_FIELDS}
     manifest = Manifest(
         format=manifests.FORMAT,
-        version="1",
+        version=version,
         name=name,
         renderer="drawn",
         profile=ProfileEntry(**profile, codec=codec),

@@ -68,18 +68,18 @@ class AvatarLibrary:
                 beginnings of its arrays once and again after each change.
         """
         folder = self.find(name)
-        state = _state(folder)
+        state = state_of(folder)
         found = _read_once(folder, *state)
         try:
             _check_files(found.files)
         except AvatarInvalid:
-            if _state(folder) == state:
+            if state_of(folder) == state:
                 raise
             return self.manifest(name)  # it was replaced by another one just now
         return found.manifest
 
 
-def _state(folder: Path) -> tuple[int, int]:
+def state_of(folder: Path) -> tuple[int, int]:
     """Return what another manifest in the folder does not have in common with this one."""
     try:
         state = (folder / MANIFEST_NAME).stat()

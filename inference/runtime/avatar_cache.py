@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from inference.assets.clips import AvatarClips, PictureCache
-from inference.assets.library import AvatarLibrary
+from inference.assets.library import AvatarLibrary, state_of
 from inference.engines.access import EngineAccess
 from inference.engines.base import LoadedAvatar
+from inference.errors import AvatarError, AvatarInvalid
 from inference.media.profile import VideoProfile
+
+MAX_ATTEMPTS = 3
+"""To open a folder that is replaced in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +62,32 @@ class AvatarCache:
         key = (name, version)
         async with self._locks.setdefault(key, asyncio.Lock()):
             if key not in self._opened:
-                loop = asyncio.get_running_loop()
-                clips = await loop.run_in_executor(
-                    self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
-                )
-                avatar = await self._engine.open_avatar(folder, clips.manifest)
+                opened = await self._open(folder)
                 self._forget_unused()
-                self._opened[key] = OpenAvatar(clips, avatar)
+                self._opened[key] = opened
             return self._opened[key]
+
+    async def _open(self, folder: Path) -> OpenAvatar:
+        """Open a folder, again if another version replaced it before all of it was open."""
+        for _ in range(MAX_ATTEMPTS):
+            state = state_of(folder)
+            try:
+                opened = await self._open_once(folder)
+            except AvatarError:
+                if state_of(folder) == state:
+                    raise
+                continue
+            if state_of(folder) == state:
+                return opened
+            self._engine.close_avatar(opened.avatar)
+        raise AvatarInvalid(f"{folder} was replaced {MAX_ATTEMPTS} times while it was opened")
+
+    async def _open_once(self, folder: Path) -> OpenAvatar:
+        loop = asyncio.get_running_loop()
+        clips = await loop.run_in_executor(
+            self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
+        )
+        return OpenAvatar(clips, await self._engine.open_avatar(folder, clips.manifest))
 
     def _forget_unused(self) -> None:
         used = {id(clips) for clips in self._in_use()}

@@ -53,6 +53,9 @@ MAX_UNSENT_BYTES = 32 * 1024 * 1024
 """What the engine process has not taken: more is not sent, as it would be too late."""
 
 RESTARTING = "The engine is being restarted."
+OPENING = "The engine is still opening the avatar."
+OPEN_WITHIN_S = 5.0
+"""How long a session waits for its avatar; then it begins without lips. MuseTalk takes a second."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,11 +63,14 @@ class RemoteAvatar:
     """An avatar that is open in the engine process."""
 
     folder: Path
+    version: str
     number: int
     regions: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     """For each clip that is ready, what the engine reads of its pictures."""
     opened: "asyncio.Future[None] | None" = None
     """While it is being opened."""
+    is_late: bool = False
+    """The engine is still opening it, and nobody waits for that any longer."""
 
     def region(self, clip: str, index: int) -> Rectangle | None:
         """Return what the engine reads of a picture; None: nothing."""
@@ -196,7 +202,7 @@ class EngineProcessClient:
     def _introduce(self) -> None:
         """Tell an engine process that is new what this runtime uses."""
         for avatar in self._avatars.values():
-            self._send(OpenAvatar(avatar.number, str(avatar.folder)))
+            self._send(OpenAvatar(avatar.number, str(avatar.folder), avatar.version))
         if self._speaking:
             self._send(Speaking(self._speaking))
 
@@ -210,6 +216,7 @@ class EngineProcessClient:
             avatar.regions.clear()
             if avatar.opened is not None and not avatar.opened.done():
                 avatar.opened.set_result(None)  # it is opened when the engine is back
+            avatar.is_late = False
         waiting, self._waiting = self._waiting, {}
         self._number_of.clear()
         for each in waiting.values():
@@ -254,17 +261,26 @@ class EngineProcessClient:
 
     async def open_avatar(self, folder: Path, manifest: Manifest) -> LoadedAvatar:
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        avatar = RemoteAvatar(folder, next(self._numbers), opened=opened)
+        avatar = RemoteAvatar(folder, manifest.version, next(self._numbers), opened=opened)
         self._avatars[avatar.number] = avatar
         if self._stream is None:
             opened.set_result(None)
             return avatar  # it is opened when the engine is back
-        self._send(OpenAvatar(avatar.number, str(folder)))
+        self._send(OpenAvatar(avatar.number, str(folder), avatar.version))
         try:
-            await opened
+            await asyncio.wait({opened}, timeout=OPEN_WITHIN_S)
+            if opened.done():
+                opened.result()
+                return avatar
         except BaseException:
             del self._avatars[avatar.number]
             raise
+        log.warning(
+            "the engine has not opened avatar %s within %g s: it is shown without lips until then",
+            manifest.name,
+            OPEN_WITHIN_S,
+        )
+        avatar.opened, avatar.is_late = None, True
         return avatar
 
     def close_avatar(self, avatar: LoadedAvatar) -> None:
@@ -279,6 +295,9 @@ class EngineProcessClient:
         if self._stream is None or self._stream.unsent_bytes > MAX_UNSENT_BYTES:
             reason = RESTARTING if self._stream is None else "engine_late"
             self._answer(answer, EngineError(self._gone or reason))
+            return
+        if cast(RemoteAvatar, request.avatar).is_late:
+            self._answer(answer, EngineError(OPENING))
             return
         number = next(self._numbers)
         self._number_of[request] = number
@@ -370,9 +389,11 @@ class EngineProcessClient:
 
     def _settle(self, number: int, error: AvatarInvalid | None) -> None:
         avatar = self._avatars.get(number)
+        if avatar is not None:
+            avatar.is_late = False
         if avatar is None or avatar.opened is None or avatar.opened.done():
             if error is not None:
-                log.error("an avatar cannot be opened again: %s", error)
+                log.error("an avatar that is shown cannot be opened: %s", error)
             return
         if error is None:
             avatar.opened.set_result(None)

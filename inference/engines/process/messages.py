@@ -22,6 +22,8 @@ class OpenAvatar(FromRuntime, frozen=True):
     avatar: int
     """A number that this runtime has given to no other avatar."""
     folder: str
+    version: str
+    """Of the manifest whose clips the runtime shows; another one in the folder is refused."""
 
 
 class CloseAvatar(FromRuntime, frozen=True):

@@ -45,7 +45,7 @@ from inference.engines.process.messages import (
     Withdraw,
 )
 from inference.engines.process.stream import MessageStream, accepting
-from inference.errors import AvatarError
+from inference.errors import AvatarError, AvatarInvalid
 from inference.media import compositor
 from inference.media.types import AudioWindow, Patch, Picture, Rectangle
 from inference.metrics import CallMetrics
@@ -273,7 +273,7 @@ class EngineServer:
     async def _open(self, runtime: _Runtime, message: OpenAvatar) -> None:
         number = message.avatar
         try:
-            avatar = await self._opened_avatar(Path(message.folder))
+            avatar = await self._opened_avatar(Path(message.folder), message.version)
         except Exception as error:
             if isinstance(error, AvatarError):
                 reason = str(error)
@@ -291,12 +291,13 @@ class EngineServer:
         for clip in sorted(avatar.ready):
             self._send_ready(runtime, number, avatar, clip)
 
-    async def _opened_avatar(self, folder: Path) -> _Avatar:
-        manifest = await asyncio.to_thread(manifests.read, folder)
-        key = (str(folder), manifest.version)
+    async def _opened_avatar(self, folder: Path, version: str) -> _Avatar:
+        key = (str(folder), version)
         async with self._opening:
             if key not in self._opened:
+                manifest = await asyncio.to_thread(_read_version, folder, version)
                 loaded = await self._engine.open_avatar(folder, manifest)
+                await asyncio.to_thread(_read_version, folder, version)  # nor replaced in between
                 avatar = self._opened[key] = _Avatar(folder, manifest, loaded)
                 avatar.ready |= {
                     clip for clip in manifest.clip_names() if self._engine.is_ready(loaded, clip)
@@ -357,6 +358,14 @@ class EngineServer:
             runtime.stream.close()
             return
         runtime.stream.send(message)
+
+
+def _read_version(folder: Path, version: str) -> Manifest:
+    """Return a folder's manifest; AvatarInvalid if the folder was replaced by another version."""
+    manifest = manifests.read(folder)
+    if manifest.version != version:
+        raise AvatarInvalid(f"{folder} was replaced: {manifest.version}, and not {version}")
+    return manifest
 
 
 def _message_of(number: int, result: MouthResult | Exception) -> EngineMessage:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from inference.assets import manifest as manifests
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.assets.library import AvatarLibrary
+from inference.assets.publishing import publish
 from inference.engines.in_process import InProcessEngine
 from inference.errors import AvatarInvalid, AvatarNotFound
 from inference.media.profile import DEFAULT_PROFILE
@@ -39,8 +41,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Avatars(AvatarCache):
     """With an engine that counts, and clips that a test says are in use."""
 
-    def __init__(self, shelf: Path, pool=None) -> None:
-        self.engine = CountingEngine()
+    def __init__(self, shelf: Path, pool=None, engine: CountingEngine | None = None) -> None:
+        self.engine = engine or CountingEngine()
         self.used: list[AvatarClips] = []
         super().__init__(
             engine=InProcessEngine(
@@ -95,6 +97,43 @@ async def test_who_asks_at_the_same_time_gets_the_same(shelf: Path) -> None:
         one, two = await asyncio.gather(use(), use())
     assert one is two
     assert avatars.engine.opened == ["ada"]
+
+
+def replace(folder: Path, *, frames: int) -> None:
+    """Prepare an avatar again."""
+    made = folder.with_name("made")
+    make_avatar(made, clips={"idle_0": frames}, name=folder.name, version=f"{frames} frames")
+    publish(made, folder, former=folder.with_name(f"before-{frames}"))
+
+
+class ReadingEngine(CountingEngine):
+    """Reads the folder, where it finds another version the first times."""
+
+    def __init__(self, replacements: int) -> None:
+        super().__init__()
+        self.left = replacements
+
+    def open_avatar(self, folder, manifest):
+        if self.left:
+            self.left -= 1
+            replace(folder, frames=manifest.clips[0].frames + 1)
+        return super().open_avatar(folder, manifests.read(folder))
+
+
+async def test_a_folder_that_is_replaced_while_it_is_opened_is_one_version(tmp_path: Path) -> None:
+    """Else the clips of one version are shown with the landmarks of another."""
+    make_avatar(tmp_path / "ada", clips={"idle_0": 2}, name="ada")
+    avatars = Avatars(tmp_path, engine=ReadingEngine(1))
+    opened = await avatars.open("ada", "1")
+    assert opened.clips.manifest.clips[0].frames == 3
+    assert opened.avatar == opened.clips.manifest.version
+    assert avatars.engine.opened == ["ada", "ada"]
+
+
+async def test_a_folder_that_is_replaced_each_time_is_given_up(tmp_path: Path) -> None:
+    make_avatar(tmp_path / "ada", clips={"idle_0": 2}, name="ada")
+    with pytest.raises(AvatarInvalid, match="replaced"):
+        await Avatars(tmp_path, engine=ReadingEngine(10)).open("ada", "1")
 
 
 @pytest.mark.parametrize(("name", "error"), [("eve", AvatarNotFound), ("damaged", AvatarInvalid)])

@@ -16,6 +16,7 @@ from inference.engines.access import EngineAccess, MouthRequest, MouthResult
 from inference.engines.base import RenderRefusal
 from inference.engines.in_process import InProcessEngine
 from inference.engines.learned_lead import STEP_S, WINDOW_S
+from inference.engines.process import client as clients
 from inference.engines.process.client import RESTARTING, EngineProcessClient
 from inference.engines.process.server import LOOK_EVERY_S, EngineServer
 from inference.errors import AvatarInvalid, EngineError, EngineUnavailable
@@ -378,6 +379,46 @@ async def test_an_avatar_that_is_closed_while_it_is_opened_is_forgotten(
     may_open.set()
     await until(lambda: not machine.server._tasks)
     assert machine.server.avatars == 0
+
+
+async def test_a_folder_that_was_replaced_is_not_opened_for_the_clips_of_before(
+    machine: Machine,
+) -> None:
+    client = await machine.runtime()
+    manifest = manifests.read(machine.folder / "ada")
+    avatar = await open_ada(client, machine)
+    (machine.folder / "ada").rename(machine.folder / "before")
+    make_avatar(machine.folder / "ada", clips={"idle_0": 4}, version="2")
+    await machine.end()
+    await until(lambda: not client.state().is_healthy)
+    machine.start()
+    await until(lambda: client.state().is_healthy)
+    with pytest.raises(AvatarInvalid, match="replaced"):
+        await asyncio.wait_for(client.open_avatar(machine.folder / "ada", manifest), 5)
+    assert not client.is_ready(avatar, "idle_0"), "nor by an engine that began since"
+
+
+async def test_an_engine_that_does_not_open_an_avatar_is_not_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "OPEN_WITHIN_S", 0.1)
+    client = await machine.runtime()
+    assert machine.server is not None
+    may_open = asyncio.Event()
+    open_avatar = machine.server._engine.open_avatar
+
+    async def open_late(folder, manifest):
+        await may_open.wait()
+        return await open_avatar(folder, manifest)
+
+    monkeypatch.setattr(machine.server._engine, "open_avatar", open_late)
+    avatar = await open_ada(client, machine)
+    refused = await ask(client, a_request(avatar))
+    assert isinstance(refused, EngineError)
+    assert str(refused) == clients.OPENING
+    may_open.set()
+    await until(lambda: client.is_ready(avatar, "idle_0"))
+    assert isinstance(await ask(client, a_request(avatar)), MouthResult)
 
 
 async def test_another_version_is_not_used(machine: Machine) -> None:
