@@ -100,9 +100,11 @@ class Mirror:
         loop = asyncio.get_running_loop()
         while not self.is_over:
             received = await self._layer.receive(self._channel)
-            self._heard_s = loop.time()
             try:
-                self._take(from_layer(received))
+                message = from_layer(received)
+                if not isinstance(message, WatchRefused):  # which shows nothing
+                    self._heard_s = loop.time()
+                self._take(message)
             except MessageInvalid as error:
                 log.warning("a relayed message was ignored: %s", error)
 
@@ -128,6 +130,9 @@ class Mirror:
     def _granted(self, grant: WatchGranted) -> None:
         tokens = SignedWatchTokens(SignedTokens(grant.owner, grant.opened_at))
         self._relay = grant.relay
+        # The watcher's own runs out within an hour, and a gateway where the session is resumed
+        # must be shown one that has not.
+        self._token = tokens.issue(self._session_id)
         self.audience.open(self._session_id, tokens, grant.max_watchers)
         if grant.init_success is not None:
             self.audience.session_opened(load_fields(grant.init_success))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import time
 
 import msgspec
 import pytest
@@ -98,6 +99,40 @@ async def test_a_session_that_was_resumed_elsewhere_does_not_end_with_its_old_ga
         await worker.show(0, is_idr=True)
         await soon(lambda: "VIDEO_FRAME" in watcher.read().types)
         assert watcher.closed is None
+
+
+async def test_after_hours_too_a_session_that_was_resumed_elsewhere_is_found(
+    elsewhere, registry, monkeypatch
+):
+    """The first watcher's token is too old by then; the other gateway knows no mirror."""
+    monkeypatch.setattr(mirroring, "RENEW_EVERY_S", 0.05)
+    began = time.time()
+    async with watched_conversation() as (_, worker, token):
+        watcher = FakeWatcher(await elsewhere.find(request(token), USER))
+        own = registry.connection_of(SESSION_ID).session.audience
+        for half_hour in range(1, 4):
+            monkeypatch.setattr(time, "time", lambda n=half_hour: began + 1_800 * n)
+            await asyncio.sleep(0.2)
+        for relay in own.relays:
+            own.remove_relay(relay)
+            relay.stop()
+        await soon(lambda: own.relays)
+        await worker.show(0, is_idr=True)
+        await soon(lambda: "VIDEO_FRAME" in watcher.read().types)
+
+
+async def test_a_mirror_that_is_only_refused_ends(elsewhere, registry, monkeypatch, settings):
+    settings.RESUME_S = 0
+    monkeypatch.setattr(mirroring, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(mirroring, "SILENCE_S", 0.3)
+    async with watched_conversation() as (_, _, token):
+        watcher = FakeWatcher(await elsewhere.find(request(token), USER))
+        own = registry.connection_of(SESSION_ID).session.audience
+        monkeypatch.setattr(type(own), "admits", lambda *_: False)  # another session of this id
+        for relay in own.relays:
+            own.remove_relay(relay)
+            relay.stop()
+        await soon(lambda: "CLOSE_ACK" in watcher.read().types)
 
 
 async def test_the_end_of_a_server_is_no_end_of_the_session(elsewhere, registry, settings):
