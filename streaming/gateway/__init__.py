@@ -4,6 +4,7 @@ routing          the stream's path
 consumer         carries out a session's effects on its WebSocket
 prompt_consumer  … which reads without a task for each message
 layer_effects    … and those for workers and other gateways
+waiting_effects  … as far as a slow layer lets them wait
 asgi_types       what an ASGI application is given
 admission        who may open a stream, and how many
 leases           … over all machines

@@ -14,6 +14,7 @@ from channels.layers import BaseChannelLayer, get_channel_layer
 from inference.local_link import link
 from inference.messages import CLAIM_LAYER, INFERENCE_CHANNEL, LayerMessage, SessionStart
 from streaming.gateway import takeover
+from streaming.gateway.waiting_effects import LayerEffect, WaitingEffects
 from streaming.gateway.workers import directory
 from streaming.session.effects import (
     Effect,
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 
 LEAVE_WITHIN_S = 2.5
 """How long a closed connection may take to tell its worker and other processes."""
-
-LayerEffect = FlushSpeech | SendToWorker | SendClaim | OpenSession
 
 
 class LayerEffects:
@@ -58,8 +57,7 @@ class LayerEffects:
         self._session = session
         self._carry_out = carry_out
         self._fail = fail
-        self._queue: asyncio.Queue[LayerEffect | None] = asyncio.Queue()
-        """None ends it."""
+        self._waiting = WaitingEffects()
         self._placed: set[str] = set()
         """Sessions of which a claim was sent."""
         self._task = asyncio.create_task(self._run(), name="session layers")
@@ -71,7 +69,7 @@ class LayerEffects:
                 return
             case FlushSpeech(claim_id) if self._flush_locally(claim_id):
                 return
-        self._queue.put_nowait(effect)
+        self._waiting.put(effect)
 
     def _flush_locally(self, claim_id: str) -> bool:
         """Whether the session's worker is in this process, and was handed its speech."""
@@ -86,7 +84,7 @@ class LayerEffects:
 
     async def leave(self) -> None:
         """Carry out what is left, within `LEAVE_WITHIN_S`, and end."""
-        self._queue.put_nowait(None)
+        self._waiting.close()
         session_id = self._session().session_id
         try:
             async with asyncio.timeout(LEAVE_WITHIN_S):
@@ -97,7 +95,7 @@ class LayerEffects:
             log.debug("session %s: the layers took too long", session_id)
 
     async def _run(self) -> None:
-        while (effect := await self._queue.get()) is not None:
+        while (effect := await self._waiting.take()) is not None:
             try:
                 await self._carry_out_one(effect)
             except Exception:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from inference.local_link import LocalLink
-from inference.messages import LayerMessage, SessionStart, SpeechFailed
-from inference.runtime.worker_outbox import WorkerOutbox
+from inference.messages import LayerMessage, SessionStart, SpeechFailed, VideoFrame
+from inference.runtime.worker_outbox import MAX_FRAMES, WorkerOutbox
 
 START = SessionStart(
     claim_id="a",
@@ -82,3 +82,40 @@ async def test_what_is_lost_is_reported_and_the_rest_is_sent() -> None:
     await outgoing.send_all(on_loss=lambda: losses.append(list(layer.sent)))
     assert [reason for _, reason in layer.sent] == ["0", "3"]
     assert losses == [[("gateway", "0")]] * 2, "at once, before anything else is sent"
+
+
+async def test_behind_a_layer_that_is_too_slow_frames_are_left_out_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    delivered: list[LayerMessage] = []
+    answers = asyncio.Event()
+
+    async def deliver(channel: str, message: LayerMessage) -> None:
+        await answers.wait()
+        delivered.append(message)
+
+    outgoing = WorkerOutbox(START, deliver, elsewhere)
+    losses: list[int] = []
+    sending = asyncio.create_task(outgoing.send_all(on_loss=lambda: losses.append(len(delivered))))
+    for number in range(10 * MAX_FRAMES):
+        outgoing.put(
+            VideoFrame(
+                claim_id="a", frame=number, access_unit=b"", is_idr=False, state="idle", clip="c"
+            )
+        )
+        await asyncio.sleep(0)
+        if number % 50 == 49:
+            outgoing.put(message(number))
+    outgoing.close()
+    answers.set()
+    await asyncio.wait_for(sending, 1)
+    frames = [each.frame for each in delivered if isinstance(each, VideoFrame)]
+    assert frames[0] == 0, "the one that was on its way"
+    assert len(frames) <= 1 + MAX_FRAMES
+    assert frames == sorted(frames)
+    assert frames[-1] == 10 * MAX_FRAMES - 1
+    assert [each.reason for each in delivered if isinstance(each, SpeechFailed)] == [
+        str(number) for number in range(49, 10 * MAX_FRAMES, 50)
+    ]
+    assert losses == [1], "an IDR is wanted before anything else is sent"
+    assert "frames were left out" in caplog.text
