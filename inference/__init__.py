@@ -9,6 +9,7 @@ engines      what makes lips: viseme on a CPU, MuseTalk on a GPU
 assets       the folder of an avatar: manifest, clips
 faces        face detection and landmarks
 media        pictures, patches, encoding, resampling
+loop_calls   what other threads ask of the thread of an event loop
 local_link   messages between a gateway and a worker of one process
 core_turns   as many frames are worked on at once as there are cores
 late_steps   how load is answered: steps up while too much is late, and down again

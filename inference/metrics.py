@@ -1,6 +1,7 @@
 """Counters of frames, for the log, /health and the admin."""
 
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Self
 
@@ -83,8 +84,12 @@ class MetricsSum:
     """Parent of metrics that only ever grow; those of many sessions add up."""
 
     def add(self, other: Self) -> None:
+        """Add numbers that another thread may change, and give more keys, at the same time."""
         for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+            more = getattr(other, each.name)
+            if isinstance(more, Counter):
+                more = more.copy()  # at once, where a sum goes through it
+            setattr(self, each.name, getattr(self, each.name) + more)
 
 
 @dataclass(slots=True)

@@ -39,6 +39,7 @@ from inference.engines.opening import RuntimeEngine
 from inference.engines.process.launcher import engine_process_command
 from inference.errors import EngineLost, EngineStopped, MessageInvalid
 from inference.local_link import link
+from inference.loop_calls import call_in_loop
 from inference.media.profile import DEFAULT_PROFILE, VideoProfile
 from inference.messages import (
     CLAIM_LAYER,
@@ -180,7 +181,10 @@ class InferenceWorker:
         self._ends_with_engine = ends_with_engine
         self._tasks: list[asyncio.Task[None]] = []
         self._pools: list[ThreadPoolExecutor] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._host: Host | None = None
+        self._reported: HostReport | None = None
+        """The last report: what is known of a loop that stands still."""
         self._engine: RuntimeEngine | None = None
         self._engine_addresses = engine_addresses
         self._clock = MonotonicClock()
@@ -190,16 +194,22 @@ class InferenceWorker:
         return f"{platform.node()}:{os.getpid()}"
 
     def report(self) -> HostReport | None:
-        """Return what the host does; None until the engine is loaded."""
-        return self._host.report() if self._host else None
+        """Return what the host does, in any thread; None until the engine is loaded."""
+        host, loop = self._host, self._loop
+        if host is None or loop is None:
+            return None
+        self._reported = call_in_loop(loop, host.report, self._reported)
+        return self._reported
 
     @property
     def is_behind(self) -> bool:
         """Whether its frames are late: then the machine has no time for anything else."""
-        return self._host is not None and self._host.report().is_behind
+        report = self.report()
+        return report is not None and report.is_behind
 
     async def start(self) -> None:
         """Load the engine, then take claims; EngineUnavailable if it cannot run here."""
+        self._loop = asyncio.get_running_loop()
         media_pool = self._make_pool(self._cores, "media")
         try:
             engine = await self._open_engine(media_pool)

@@ -19,6 +19,7 @@ from django.core.management.base import CommandError
 
 from inference import process_settings
 from inference.cores import available_cores
+from inference.loop_calls import call_in_loop
 from inference.messages import MEDIA_LAYER
 from musetalk_site.processes.app_options import AppOptions, Descriptors
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from inference.worker import Application, InferenceWorker
     from musetalk_site.processes.app_process import AppProcess
     from musetalk_site.redis.leases import RedisLeases
+    from musetalk_site.telemetry.families import Snapshot
     from streaming.web.health import WorkerHealth
 
 log = logging.getLogger("musetalk")
@@ -156,13 +158,17 @@ class _App:
         from musetalk_site.telemetry.process import snapshot
 
         worker, runner = self._worker, self._preparation_runner
-        collection.use(
-            lambda: snapshot(
+
+        def numbers() -> "Snapshot":
+            return snapshot(
                 self._registry,
                 None if worker is None else worker.report(),
                 None if runner is None else runner.stages,
                 tasks=self._tasks(),
-            ),
+            )
+
+        collection.use(
+            lambda: numbers() if self._loop is None else call_in_loop(self._loop, numbers, ()),
             list if self._app_process is None else self._app_process.numbers_of_others,
         )
 

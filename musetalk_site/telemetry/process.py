@@ -64,7 +64,7 @@ def _sessions(registry: Registry) -> Snapshot:
         counter(
             "sessions_ended_total",
             "Sessions that ended, by the cause.",
-            {labels(cause=cause): count for cause, count in registry.ended.items()},
+            {labels(cause=cause): count for cause, count in registry.ends().items()},
         ),
         counter("resumes_total", "Sessions resumed on another connection.", registry.resumes),
     )

@@ -106,8 +106,7 @@ class Registry:
         self.resumes = 0
         """Sessions that continued on another connection."""
         self._starts: Counter[str] = Counter()
-        self.ended: Counter[str] = Counter()
-        """Sessions that ended, by cause."""
+        self._ended: Counter[str] = Counter()
         self.observer: RegistryObserver | None = None
         self.peers: Peers | None = None
         """None: this process is alone on its machine."""
@@ -141,7 +140,7 @@ class Registry:
         if outcome := _start_of(connection):
             self._starts[outcome] += 1
         if connection.session.link is not None:
-            self.ended[connection.session.close_cause or "disconnected"] += 1
+            self._ended[connection.session.close_cause or "disconnected"] += 1
         self._last_worker = _worker_of(connection) or self._last_worker
         for key in [key for key, c in self._by_session_id.items() if c is connection]:
             self._release(key, connection)
@@ -249,7 +248,12 @@ class Registry:
 
     def starts(self) -> Counter[str]:
         """Count sessions that a worker took, and those that none did, by the reason."""
-        return self._starts + Counter(outcome for c in self if (outcome := _start_of(c)) == STARTED)
+        running = Counter(outcome for c in self if (outcome := _start_of(c)) == STARTED)
+        return self._starts.copy() + running
+
+    def ends(self) -> Counter[str]:
+        """Count sessions that ended, by cause."""
+        return self._ended.copy()
 
     def last_worker(self) -> SessionClaimed | None:
         """One that took a session of this process; None if none ever did."""

@@ -1,6 +1,7 @@
 """The worker at the layers: claims taken, strangers' messages survived, sessions given back."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from inference.messages import (
     from_layer,
 )
 from inference.runtime.calibration import WARM_UP_FRAMES
+from inference.runtime.host_report import HostReport
 from inference.worker import ClaimListener, InferenceConsumer, InferenceWorker
 from tests.fakes import LoudnessEngine
 
@@ -96,6 +98,25 @@ async def test_it_has_made_speaking_frames_before_its_first_session(
     assert len(engine.windows) == (0 if fails else WARM_UP_FRAMES)
     assert worker.report() is not None
     await worker.drain()
+
+
+async def test_requests_in_other_threads_have_it_report_in_its_own(
+    worker: InferenceWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There its sessions come and go, and what it sends to an engine is written."""
+    threads: list[int] = []
+    host = worker._host
+    assert host is not None
+    report = host.report
+
+    def reported() -> HostReport:
+        threads.append(threading.get_ident())
+        return report()
+
+    monkeypatch.setattr(host, "report", reported)
+    found = await asyncio.to_thread(worker.report)
+    assert found is not None
+    assert threads == [threading.get_ident()]
 
 
 async def test_a_claim_is_answered_and_accepted_frames_come(

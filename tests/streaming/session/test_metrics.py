@@ -55,3 +55,21 @@ def test_the_time_of_an_interrupt():
     gateway.wait(1.5)  # no worker answers
     assert sum(found.counts) == 2
     assert found.total_s > 0.9
+
+
+def test_another_thread_may_add_them_up_while_they_change():
+    """The loop's thread counts the first error of a kind while a scrape goes through the others."""
+
+    class Found(str):
+        def __hash__(self):
+            if is_read:
+                counted.errors[f"another {len(counted.errors)}"] = 1
+            return super().__hash__()
+
+    is_read = False
+    total, counted = SessionMetrics(), SessionMetrics()
+    counted.errors.update([Found("one"), Found("two")])
+    is_read = True
+    total.add(counted)
+    is_read = False
+    assert (total.errors["one"], total.errors["two"]) == (1, 1)
