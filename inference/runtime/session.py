@@ -303,15 +303,17 @@ class WorkerSession:
         slot.is_repeated = encoded.is_repeated
         if encoded.is_repeated:
             self.metrics.skipped += 1
+        if slot.plan.begins_utterance:
+            self._has_reported_failure = False
         if encoded.failure is not None:
-            self._report_failure(slot, encoded.failure)
+            self._report_failure(encoded.failure)
         if slot.needs_mouth and (encoded.failure is not None or not encoded.is_repeated):
             self._start_delay.reset()
         self.flush(now_s)
 
-    def _report_failure(self, slot: PlannedFrame, reason: str) -> None:
+    def _report_failure(self, reason: str) -> None:
         """Report, once an utterance, that the base video continues without lips."""
-        if slot.plan.begins_utterance or not self._has_reported_failure:
+        if not self._has_reported_failure:
             self._has_reported_failure = True
             self._send(SpeechFailed(claim_id=self.start.claim_id, reason=reason))
 
@@ -361,7 +363,6 @@ class WorkerSession:
         self._start_delay.reset()
         for _ in dropped:
             self._begin(self._planner.plan_in_silence(now_s))
-        self._has_reported_failure = False
         self._send(
             SpeechInterrupted(
                 claim_id=self.start.claim_id,

@@ -156,6 +156,26 @@ def test_a_failure_is_reported_once_an_utterance(session, stream):
     assert [failure.reason for failure in failures] == ["no lips today"]
 
 
+def test_a_failure_is_reported_in_each_utterance_that_it_meets(session, stream):
+    three_frames_under_way(session, stream)
+    stream.finish(1.0)
+    stream.finish(1.0, failure="no lips today")
+    session.interrupt(SpeechInterrupt(claim_id="a", generation=1), 1.0)
+    while stream.waiting:
+        stream.finish(1.0, failure="no lips today")
+    pcm = bytes(3 * 1_280)
+    session.push_audio(AudioChunk(claim_id="a", pcm=pcm, position=1_920, generation=1), 1.0)
+    for tick in range(1, 5):
+        session.tick(1.0 + tick * FRAME_S)
+    while stream.waiting:
+        begins = stream.waiting[0].plan.begins_utterance
+        is_spoken = stream.waiting[0].speech is not None
+        failure = "no lips again" if is_spoken and not begins else None
+        stream.finish(2.0, failure=failure)
+    failures = [message for message in stream.sent if isinstance(message, SpeechFailed)]
+    assert [failure.reason for failure in failures] == ["no lips today", "no lips again"]
+
+
 @pytest.mark.parametrize("was_encoded", [False, True])
 def test_an_interrupt_takes_back_what_was_not_sent(session, stream, was_encoded):
     three_frames_under_way(session, stream)
