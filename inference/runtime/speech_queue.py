@@ -322,11 +322,13 @@ class SpeechQueue:
         window = current.samples(
             begin - self._context.before, begin + SAMPLES_PER_FRAME + self._context.after
         )
-        requests = [clip for at, clip in current.clips if begin <= at < begin + SAMPLES_PER_FRAME]
-        self._has_begun = True
-        self._cursor = min(begin + SAMPLES_PER_FRAME, current.end)
-        self._forget_taken(current)
         skipped, self._skipped = self._skipped, 0
+        # What was requested under samples that were left out holds for those that follow.
+        since, until = begin - skipped, begin + SAMPLES_PER_FRAME
+        requests = [clip for at, clip in current.clips if since <= at < until]
+        self._has_begun = True
+        self._cursor = min(until, current.end)
+        self._forget_taken(current)
         return SpeechFrame(
             position=begin,
             received=self._cursor - begin,

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.assets.clip_index import ClipRequest
 from inference.media.types import AudioContext
 from inference.messages import LateAudio
 from inference.runtime.speech_queue import START_MARGIN_S, Speech, SpeechQueue
@@ -333,6 +334,23 @@ def test_a_long_stall_is_taken_back_as_its_speech_comes() -> None:
         skipped += more
         now_s += 0.1
     assert skipped > 7 * 16_000
+
+
+def test_a_clip_that_is_requested_under_speech_that_is_left_out_runs_after_it() -> None:
+    speech = SpeechQueue(AudioContext(0, 0), late_audio="drop")
+    microphone(speech, "x" * 10)
+    speech.push(10 * FRAME, LOUD, 10.44, ClipRequest("wave"))
+    for number in range(11, 50):
+        speech.push(number * FRAME, LOUD, 10.04 + 0.04 * number)
+    speech.skip_late(12.0)
+    assert speech.poll(12.0) is Speech.READY
+    frame = speech.take()
+    assert frame.position > 11 * FRAME
+    assert frame.clip == ClipRequest("wave")
+    following = speech.take()
+    assert following.clip is None
+    speech.unread(frame, is_first=True)
+    assert speech.take().clip == ClipRequest("wave")
 
 
 def test_a_skip_is_reported_again_after_an_undone_take() -> None:
