@@ -31,7 +31,8 @@ class DeadlineQueue:
         self._clock = clock
         self._events: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
-        self._handed_over: deque[Event] = deque()
+        self._handed_over: deque[tuple[float, Event]] = deque()
+        """With the moment by which each is to happen."""
         self._loop: asyncio.AbstractEventLoop | None = None
         """Set while it runs, as what follows."""
         self._ended: asyncio.Future[None] | None = None
@@ -54,7 +55,7 @@ class DeadlineQueue:
             by_s: A moment for which something was put down with `at`: the event happens then at
                 the latest, at once if that has passed.
         """
-        self._handed_over.append(event)
+        self._handed_over.append((by_s, event))
         # Looked at after the event is there: a turn at ``by_s`` or later finds it.
         loop = self._loop
         if loop is not None and self._clock.now_s() >= by_s - EARLY_S:
@@ -91,7 +92,9 @@ class DeadlineQueue:
         while True:
             now_s = self._clock.now_s()
             if self._handed_over:
-                self._handed_over.popleft()(now_s)
+                by_s, event = self._handed_over.popleft()
+                # What was due with it may have happened early already, and found it missing.
+                event(max(now_s, by_s) if by_s <= now_s + EARLY_S else now_s)
             elif self._events and self._events[0][0] <= now_s + EARLY_S:
                 when_s, _, event = heapq.heappop(self._events)
                 event(max(now_s, when_s))

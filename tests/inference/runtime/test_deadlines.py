@@ -145,6 +145,25 @@ async def test_what_a_thread_hands_over_too_late_happens_at_once(
     assert happened == [102.0]
 
 
+async def test_what_is_handed_over_just_before_its_moment_is_told_that_moment(
+    clock: ManualClock, deadlines: DeadlineQueue
+) -> None:
+    """A turn that came a little early has let happen already what was due with it."""
+    happened: list[tuple[str, float]] = []
+    due_s = START_S + 1
+
+    def note(name: str, now_s: float) -> None:
+        happened.append((name, now_s))
+
+    deadlines.at(due_s, partial(note, "due"))
+    await clock.advance(1 - EARLY_S / 2)
+    deadlines.hand_over(partial(note, "of another"), by_s=due_s - EARLY_S)
+    await settle()
+    deadlines.hand_over(partial(note, "late"), by_s=due_s)
+    await settle()
+    assert happened == [("of another", due_s - EARLY_S / 2), ("due", due_s), ("late", due_s)]
+
+
 async def test_what_is_handed_over_after_the_loop_is_closed_is_forgotten(
     clock: ManualClock,
 ) -> None:
