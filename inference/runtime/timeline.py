@@ -162,13 +162,16 @@ class Timeline(msgspec.Struct, frozen=True):
     def rewind(self, before: "Timeline") -> "Timeline":
         """Return the state before some dropped frames, ``before``, with the requests made since."""
         has_new_base = self.requests != before.requests
-        has_new_action = self.action is not None and not self.action.is_running
+        action = before.action
+        # One that runs by now was new if there was none before: the gateway admits one at a time.
+        if self.action is not None and (action is None or not self.action.is_running):
+            action = replace(self.action, is_running=False)
         return replace(
             before,
             base=self.base if has_new_base else before.base,
             requests=self.requests,
             speech_clip=None if has_new_base else before.speech_clip,
-            action=self.action if has_new_action else before.action,
+            action=action,
             is_listening=self.is_listening,
             needs_idr=self.needs_idr or before.needs_idr,
         )

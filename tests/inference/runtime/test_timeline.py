@@ -160,6 +160,30 @@ def test_rewinding_keeps_the_requests_made_since() -> None:
     assert back.action == now.action
 
 
+def test_rewinding_behind_the_begin_of_an_action_lets_it_begin_again() -> None:
+    """An interrupt meets frames that were planned and not sent, and an action among them."""
+    before, _ = run(idle(), [READY])
+    asked = before.start_action("action_1", "v1.1")
+    now, plans = run(asked, [READY] * 30)
+    [first, *_] = [number for number, plan in enumerate(plans) if plan.state == "action"]
+    now, _ = run(asked, [READY] * (first + 2))
+    assert now.action is not None
+    assert now.action.is_running
+    back = now.rewind(before)
+    assert back.action == asked.action
+    _, plans = run(back.stop_speech(), [SILENT] * 30)
+    assert "action" in {plan.state for plan in plans}
+
+
+def test_rewinding_within_an_action_continues_it() -> None:
+    asked = idle().start_action("action_1", "v1.1")
+    _, plans = run(asked, [SILENT] * 30)
+    [first, *_] = [number for number, plan in enumerate(plans) if plan.state == "action"]
+    before, _ = run(asked, [SILENT] * (first + 2))
+    now, _ = run(before, [SILENT] * 3)
+    assert now.rewind(before).action == before.action
+
+
 MANY = {
     info.name: info
     for info in (
