@@ -114,15 +114,16 @@ class MeasuredAttention:
         self._measure = measure or _quickly
         self._now_s = now_s
         self._tried_s = 0.0
-        self._chosen: dict[Shape, Attention] = {}
+        self._chosen: dict[tuple[torch.dtype, Shape], Attention] = {}
+        """Also by precision: some kernels do half precision alone."""
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         shape = (*query.shape, key.shape[2])
-        kernel = self._chosen.get(shape)
+        kernel = self._chosen.get((query.dtype, shape))
         if kernel is None:
             if self._device.type == "cuda" and torch.cuda.is_current_stream_capturing():
                 return _torchs(query, key, value)
-            kernel = self._chosen[shape] = self._choose(shape, query, key, value)
+            kernel = self._chosen[query.dtype, shape] = self._choose(shape, query, key, value)
         return kernel(query, key, value)
 
     def _choose(self, shape: Shape, query: Tensor, key: Tensor, value: Tensor) -> Attention:

@@ -72,6 +72,23 @@ def test_the_fastest_is_chosen_for_each_shape_once():
     assert tried["broken"] == 2
 
 
+def test_what_was_chosen_in_one_precision_is_not_used_in_another():
+    """Preparing goes over to single precision where half of it overflows."""
+
+    def half_only(query, key, value):
+        if query.dtype is torch.float32:
+            raise RuntimeError("expected query, key and value to be of half precision")
+        return torchs(query, key, value)
+
+    times = iter((1.0, 0.5, 1.0))
+    attend = MeasuredAttention(
+        CPU, candidates={"half": half_only}, measure=lambda work, device: next(times)
+    )
+    some = of_shape()
+    attend(*(x.bfloat16() for x in some))
+    torch.testing.assert_close(attend(*some), torchs(*some))
+
+
 def test_where_nothing_is_faster_torch_chooses():
     kernels = Kernels(torch=1.0, other=0.97)
     attend = attending(kernels)
