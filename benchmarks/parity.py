@@ -111,7 +111,8 @@ def face_stages(golden: GoldenSet) -> Stages:
     vision, frame = golden.vision, golden.frame
     is_frame = hashlib.sha256(frame.tobytes()).hexdigest() == str(vision["frame_sha256"])
     yield Verdict("frame read", "same", "same" if is_frame else "other", is_frame)
-    box = boxes.with_margin(Box(*map(int, vision["bbox_landmark"])), frame.shape[0])
+    height, width = frame.shape[:2]
+    box = boxes.with_margin(Box(*map(int, vision["bbox_landmark"])), width, height)
     yield within("box", box, vision["bbox_v15"], 0)
     crop = latents.face_crop(frame, box)
     yield within("crop 256x256", crop, vision["crop256_bgr"], 1)

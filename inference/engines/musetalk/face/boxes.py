@@ -50,9 +50,15 @@ def mesh_box(points: NDArray[np.float32]) -> Box | None:
     return landmark_box(points, float(points[_NOSE_BRIDGE_MESH, 1]))
 
 
-def with_margin(box: Box, picture_height: int) -> Box:
-    """Return the box of version 1.5: ten pixels more below, inside the picture."""
-    return box._replace(y2=min(box.y2 + MARGIN_BOTTOM_PX, picture_height))
+def with_margin(box: Box, picture_width: int, picture_height: int) -> Box:
+    """Return the box of version 1.5: ten pixels more below, inside the picture.
+
+    The reference lets it leave the picture on the right, cuts out what is inside, and pastes that
+    over the whole box: wider than it was, and aside.
+    """
+    return box._replace(
+        x2=min(box.x2, picture_width), y2=min(box.y2 + MARGIN_BOTTOM_PX, picture_height)
+    )
 
 
 def crop_box(box: Box) -> Box:

@@ -107,11 +107,9 @@ def read_clip(kept: Path, clip: str, frames: int, avatar_version: str) -> FaceCl
     """
     folder = clip_folder(kept, clip)
     try:
-        about = json.loads((folder / "about.json").read_bytes())
+        about = _read_about(folder / "about.json")
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise AvatarInvalid(f"{folder}: {error}") from None
     if about.get("format") != FORMAT or about.get("avatar_version") != avatar_version:
         return None
     faces = _read_arrays(folder)
@@ -128,15 +126,19 @@ def prepared_clips(storage: Path) -> Iterator[tuple[str, FaceClip]]:
     for pattern in ("*/musetalk/*/about.json", ".musetalk/*/musetalk/*/about.json"):
         for path in sorted(storage.glob(pattern)):
             folder = path.parent
-            if not folder.name.startswith(".") and _format_of(path) == FORMAT:
+            if not folder.name.startswith(".") and _read_about(path).get("format") == FORMAT:
                 yield folder.relative_to(storage).as_posix(), _read_arrays(folder)
 
 
-def _format_of(about: Path) -> object:
+def _read_about(path: Path) -> dict[str, object]:
+    """FileNotFoundError if there is none, AvatarInvalid if it is no object of JSON."""
     try:
-        return json.loads(about.read_bytes()).get("format")
-    except (ValueError, AttributeError) as error:
-        raise AvatarInvalid(f"{about}: {error}") from None
+        about = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise AvatarInvalid(f"{path}: {error}") from None
+    if not isinstance(about, dict):
+        raise AvatarInvalid(f"{path}: not a JSON object")
+    return about
 
 
 def _read_arrays(folder: Path) -> FaceClip:

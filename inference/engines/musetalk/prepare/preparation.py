@@ -127,7 +127,7 @@ class ClipPreparer:
         faces = np.zeros((count, 8, LATENT_SIZE, LATENT_SIZE), np.float16)
         places = np.zeros((count, 8), np.int32)
         waiting: deque[tuple[int, FoundFace]] = deque()
-        masked: list[tuple[int, FoundFace, Future[tuple[Rectangle, Mask]]]] = []
+        masked: list[tuple[int, Box, Future[tuple[Rectangle, Mask]]]] = []
         done = itertools.count(1)
 
         def note() -> None:
@@ -152,15 +152,16 @@ class ClipPreparer:
             for encoded in self._nets.each(found()):
                 index, face = waiting.popleft()
                 faces[index] = encoded.latents
-                masked.append((index, face, working.submit(patch_and_mask, face, encoded.parts)))
+                made = working.submit(patch_and_mask, face, encoded.parts)
+                masked.append((index, face.box, made))  # and not its pixels: 1 MB a picture
                 note()
             masks = [np.zeros((0, 0), np.uint8)] * count
-            for index, face, made in masked:
+            for index, box, made in masked:
                 patch, masks[index] = made.result()
                 if patch is _NOWHERE:
                     faces[index] = 0
                 else:
-                    places[index] = (*face.box, *patch)
+                    places[index] = (*box, *patch)
         return FaceClip(faces, _stacked(masks), places)
 
 
@@ -172,8 +173,8 @@ def find_face(seen: tuple[Picture, NDArray[np.float32]], *, has_parser: bool) ->
         return None
     bgr = to_bgr(picture)
     height, width = bgr.shape[:2]
-    box = with_margin(box, height)
-    if not (box.x1 < width and box.x2 > 0 and box.y1 < box.y2):
+    box = with_margin(box, width, height)
+    if box.width <= 0 or box.height <= 0:
         return None
     face = np.ascontiguousarray(latents.face_crop(bgr, box)[..., ::-1])
     square = parsing_pixels(square_crop(bgr, crop_box(box))) if has_parser else None

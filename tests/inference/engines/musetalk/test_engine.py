@@ -18,6 +18,7 @@ from inference.engines.musetalk.audio import speech
 from inference.engines.musetalk.audio.feature_packing import pack, unpack
 from inference.engines.musetalk.circuit_breaker import CircuitBreaker
 from inference.engines.musetalk.engine import MuseTalkEngine
+from inference.engines.musetalk.execution import batch
 from inference.engines.musetalk.face.boxes import crop_box
 from inference.engines.musetalk.prepare import background
 from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in
@@ -214,6 +215,22 @@ def test_a_job_does_not_depend_on_its_batch(engine, avatar):
         assert same(single, together, off=1)
 
 
+def test_what_memory_held_before_does_not_show(engine, avatar, monkeypatch):
+    """Patches of one batch differ in size; what is beside them is not even cleared."""
+    jobs = [job(engine, avatar, index=n) for n in range(2)]
+    wanted = engine.render(jobs)
+
+    class Used(batch._Staging):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            for tensor in vars(self).values():
+                tensor.fill_(255)
+
+    monkeypatch.setattr(batch, "_Staging", Used)
+    for found, patch in zip(engine.render(jobs), wanted, strict=True):
+        assert same(found, patch)
+
+
 def test_the_sound_moves_the_mouth(engine, avatar):
     first, second = engine.render(
         [RenderJob(avatar, "idle_0", 0, picture(), features_of(engine, seed)) for seed in (1, 2)]
@@ -294,8 +311,8 @@ def test_a_device_that_does_not_come_back_is_given_up(engine, avatar, monkeypatc
     monkeypatch.setattr(recovery, "RETRY_AFTER_S", 0.0)
     tries = []
 
-    def still_broken(tree, **kwargs):
-        tries.append(tree)
+    def still_broken(read, **kwargs):
+        tries.append(read)
         raise RuntimeError("CUDA error: no CUDA-capable device is detected")
 
     monkeypatch.setattr(loaded_nets, "load_nets", still_broken)
@@ -363,6 +380,14 @@ def test_clips_are_prepared_beside_the_stream_and_found_again(engine, prepared):
     about = json.loads((folder / "musetalk/idle_0/about.json").read_text())
     assert about == {"avatar_version": "1", "mask_source": "oval", "format": 1}
     assert sorted(path.name for path in (folder / "musetalk").iterdir()) == ["idle_0", "speaking_0"]
+
+
+def test_a_damaged_clip_is_the_avatars_fault(engine, prepared):
+    folder, manifest, _ = prepared
+    for content in ("{", "[]", "0"):
+        (folder / "musetalk/idle_0/about.json").write_text(content)
+        with pytest.raises(AvatarInvalid, match=r"about\.json"):
+            engine.open_avatar(folder, manifest)
 
 
 def test_where_it_is_slow_a_clip_is_prepared_when_it_is_to_speak(engine, tmp_path, monkeypatch):

@@ -1,14 +1,19 @@
 """Clips are prepared a few pictures at a time, in threads, and as if one after the other."""
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from inference.engines.musetalk.face.boxes import crop_box
+from inference.engines.musetalk.face.reference_blend import blend, resize_face
 from inference.engines.musetalk.nets import face_parsing, vae
+from inference.engines.musetalk.prepare import preparation
 from inference.engines.musetalk.prepare.encoding import FaceNets, FacePixels
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
 from inference.engines.musetalk.prepare.threads import drawn, mapped
@@ -60,6 +65,20 @@ def test_batches_give_what_one_picture_at_a_time_gives(nets, has_parser):
     assert not four.latents[3].any()
 
 
+@pytest.mark.parametrize("center", [(256, 250), (470, 250), (256, 380), (90, 60)])
+def test_a_face_that_is_put_back_unchanged_changes_nothing(center):
+    """Also one that leaves the picture."""
+    down, across = np.mgrid[:512, :512]
+    bgr = np.stack([across / 4 + 40, down / 4 + 40, (across + down) / 8 + 60], -1)
+    picture = cv2.cvtColor(np.rint(bgr).astype(np.uint8), cv2.COLOR_BGR2YUV_I420)
+    found = preparation.find_face((picture, mesh_of_a_face(center)), has_parser=False)
+    shown = preparation.to_bgr(picture)
+    crop = crop_box(found.box)
+    face = resize_face(np.ascontiguousarray(found.pixels.face[..., ::-1]), found.box)
+    put_back = blend(shown, face, found.box, np.full((crop.height, crop.width), 255, np.uint8))
+    assert np.abs(put_back.astype(int) - shown).max() <= 3
+
+
 def test_a_fault_in_a_picture_is_the_preparations(nets):
     def broken():
         yield from seen()
@@ -67,6 +86,32 @@ def test_a_fault_in_a_picture_is_the_preparations(nets):
 
     with pytest.raises(OSError, match="damaged"):
         ClipPreparer(nets[0], None, CPU, batch=4).prepare(broken(), COUNT + 1)
+
+
+def test_pixels_are_kept_no_longer_than_the_nets_need_them(nets, monkeypatch):
+    """A megabyte a picture: of a clip of a minute it would be more than the networks take."""
+    met = []
+    find = preparation.find_face
+
+    def noting(*arguments, **options):
+        if (found := find(*arguments, **options)) is not None:
+            met.append(weakref.ref(found.pixels.face))
+        return found
+
+    monkeypatch.setattr(preparation, "find_face", noting)
+    count, most = 40, 0
+
+    def note(done, _count):
+        nonlocal most
+        most = max(most, sum(face() is not None for face in met))
+
+    def pictures():
+        for _ in range(count):
+            yield np.full((768 * 3 // 2, 512), 128, np.uint8), mesh_of_a_face((256, 250))
+
+    preparer = ClipPreparer(nets[0], None, CPU, batch=1)
+    preparer.prepare(pictures(), count, note)
+    assert 0 < most < 20
 
 
 class Faulty:

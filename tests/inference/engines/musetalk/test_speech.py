@@ -91,8 +91,8 @@ def points_of(box: Box) -> "np.ndarray":
 def test_the_bridge_of_the_nose_is_the_middle_of_the_box():
     box = boxes.landmark_box(points_of(Box(100, 80, 200, 260)), bridge_y=180.7)
     assert box == (100, 100, 200, 260)
-    assert boxes.with_margin(box, 512) == (100, 100, 200, 270)
-    assert boxes.with_margin(box, 265) == (100, 100, 200, 265)
+    assert boxes.with_margin(box, 512, 512) == (100, 100, 200, 270)
+    assert boxes.with_margin(box, 180, 265) == (100, 100, 180, 265)
 
 
 def test_the_box_starts_at_the_pictures_top_at_the_highest():
