@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -33,7 +34,7 @@ from inference.engines.musetalk.prepare.background import (
     Progress,
     Task,
 )
-from inference.engines.musetalk.weights import Decoder, find_tree
+from inference.engines.musetalk.weights import Decoder, ModelTree, find_tree
 from inference.errors import EngineStopped, EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow, Patch, Rectangle
 from inference.timing import ENCODING_S, FRAME_MS, SAMPLES_PER_FRAME, SAMPLES_PER_MS
@@ -126,11 +127,9 @@ class MuseTalkEngine:
 
         For a process that stands by: the networks are read, and nothing is done with them.
         """
-        from inference.engines.musetalk.networks import load_networks
-
         tree = find_tree(self._model_path)
         if has_memory_for(MEMORY_TO_READ * tree.size_bytes):
-            self._read_ahead = load_networks(tree, decoder=self._decoder)
+            self._read_ahead = self._read(tree)
 
     def close(self) -> None:
         """Stop preparation after the picture in progress, and loading after the step in progress.
@@ -140,6 +139,13 @@ class MuseTalkEngine:
         """
         self._is_closing.set()
         self.preparation.close(CLOSE_WITHIN_S)
+
+    def _read(self, tree: ModelTree) -> "Networks":
+        """Return the networks that were read ahead, to keep them no longer; or read them."""
+        from inference.engines.musetalk.networks import load_networks
+
+        nets, self._read_ahead = self._read_ahead, None
+        return nets or load_networks(tree, decoder=self._decoder)
 
     def _check_open(self) -> None:
         if self._is_closing.is_set():
@@ -181,20 +187,17 @@ class MuseTalkEngine:
         from inference.engines.musetalk.loaded import load_nets
 
         tree = find_tree(self._model_path)
-        nets, self._read_ahead = self._read_ahead, None
         known_times = None
         if self._times_file is not None:
             known_times = KnownTimes(self._times_file, f"{tree.fingerprint}, {self._decoder}")
         return load_nets(
-            tree,
+            partial(self._read, tree),
             device=self._device,
             use_float16=self._use_float16,
-            decoder=self._decoder,
             context=self.context,
             max_batch=self._max_batch,
             memory_gb=self._memory_gb,
             check_open=self._check_open,
-            nets=nets,
             known_times=known_times,
         )
 

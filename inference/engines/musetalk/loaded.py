@@ -18,6 +18,7 @@ from inference.engines.musetalk.audio.speech import StreamingWindow
 from inference.engines.musetalk.constants import LATENT_SIZE
 from inference.engines.musetalk.devices import (
     find_device,
+    free_cached,
     is_out_of_memory,
     limit_memory,
     stream_of,
@@ -31,10 +32,9 @@ from inference.engines.musetalk.execution.known_times import KnownTimes
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.execution.thread_priority import lower_thread_priority
 from inference.engines.musetalk.nets.blocks import use_operations
-from inference.engines.musetalk.networks import Networks, load_networks
+from inference.engines.musetalk.networks import Networks
 from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.prepare.preparation import ClipPreparer
-from inference.engines.musetalk.weights import Decoder, ModelTree
 from inference.errors import EngineUnavailable
 from inference.media.types import AudioContext, AudioWindow
 from inference.timing import FRAME_MS
@@ -119,24 +119,22 @@ class LoadedModel:
 
 
 def load_nets(
-    tree: ModelTree,
+    read: Callable[[], Networks],
     *,
     device: str,
     use_float16: bool,
-    decoder: Decoder,
     context: AudioContext,
     max_batch: int,
     memory_gb: float = 0,
     check_open: Callable[[], None] = lambda: None,
-    nets: Networks | None = None,
     known_times: KnownTimes | None = None,
 ) -> LoadedModel:
     """Load, warm up and measure; EngineUnavailable if files, device or memory are not enough.
 
-    Half precision that does not work on this device gives way to single. ``check_open`` is called
-    between steps; what it raises ends the load. ``nets``: read already, float32 on the CPU; None:
-    they are read now. ``known_times``: where a process before this one has kept what it measured;
-    None: it is measured now.
+    Half precision that does not work on this device gives way to single, for which the networks are
+    read again. ``read``: returns them, float32 on the CPU, and keeps nothing of them.
+    ``check_open`` is called between steps; what it raises ends the load. ``known_times``: where a
+    process before this one has kept what it measured; None: it is measured now.
     """
     where = find_device(device)
     if memory_gb:
@@ -146,13 +144,13 @@ def load_nets(
     sizes = [size for size in buckets.SIZES if size <= max_batch] or [1]
     if where.type == "cpu":
         sizes = sizes[:3]
-    read = partial(load_networks, tree, decoder=decoder)
     place = partial(_place, where, sizes=sizes, context=context, check_open=check_open)
     with _as_unavailable(where), using(where):
-        loaded = place(nets or read(), dtype)
+        loaded = place(read(), dtype)
         if dtype is torch.float16 and not _is_finite(loaded):
             log.warning("%s: half precision gives no numbers here; single is used", where)
             del loaded  # the device may not hold both
+            free_cached(where)
             loaded = place(read(), torch.float32)
         synchronize(where)
         with loaded.live():

@@ -12,6 +12,7 @@ then continues without.
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor
@@ -48,28 +49,41 @@ class Recorded:
 
 
 class Graphs:
-    """The recorded batch sizes of one part, on a stream of the current device.
-
-    ``inputs`` makes what the part takes of a batch size, on the device: the tensors that its graph
-    reads ever after. They are made on the stream, and only used there.
-    """
+    """The recorded batch sizes of one part, on a stream of the current device."""
 
     def __init__(
         self, part: Callable[..., Tensors], inputs: Callable[[int], Tensors], stream: Any
     ) -> None:
-        self._part = part
-        self._inputs = inputs
+        """Record nothing yet.
+
+        Args:
+            part: What is recorded; a method of the object that keeps these graphs.
+            inputs: Another one. Makes what the part takes of a batch size, on the device: the
+                tensors that its graph reads ever after. They are made on the stream, and only used
+                there.
+            stream: A ``torch.cuda.Stream``.
+        """
+        # Not the methods themselves: they would keep their object, with networks and graphs, until
+        # garbage is collected, which never looks at what was there when the process began to serve.
+        self._methods = WeakMethod(part), WeakMethod(inputs)
         # Recordings that share memory must be made on one stream.
         self._stream = stream
         self._warm: set[int] = set()
         self._recorded: dict[int, Recorded] = {}
 
+    def _part_and_inputs(self) -> tuple[Callable[..., Tensors], Callable[[int], Tensors]]:
+        part, inputs = (method() for method in self._methods)
+        assert part is not None, "it keeps these graphs"
+        assert inputs is not None, "it keeps these graphs"
+        return part, inputs
+
     def warm(self, size: int) -> None:
         """Do what must not happen while recording. Raises what the part raises."""
+        part, inputs_of = self._part_and_inputs()
         with torch.cuda.stream(self._stream):
-            inputs = self._inputs(size)
+            inputs = inputs_of(size)
             for _ in range(WARM_UPS):
-                self._part(*inputs)
+                part(*inputs)
         self._stream.synchronize()
         self._warm.add(size)
 
@@ -90,8 +104,9 @@ class Graphs:
         self._recorded.clear()
 
     def _record(self, size: int) -> Recorded:
+        part, inputs_of = self._part_and_inputs()
         with torch.cuda.stream(self._stream):
-            inputs = self._inputs(size)
+            inputs = inputs_of(size)
         pool = next((one.graph.pool() for one in self._recorded.values()), None)
-        graph, outputs = record(lambda: self._part(*inputs), self._stream, pool=pool)
+        graph, outputs = record(lambda: part(*inputs), self._stream, pool=pool)
         return Recorded(graph, inputs, outputs)

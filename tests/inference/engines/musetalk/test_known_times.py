@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from inference.engines.musetalk import loaded
+from inference.engines.musetalk import loaded, networks
 from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.engines.musetalk.execution.known_times import KnownTimes
 from tests.inference.engines.musetalk.test_engine import WEIGHTS
@@ -46,7 +46,7 @@ def test_the_next_engine_continues_with_what_was_measured(
     monkeypatch.setattr(loaded, "_measure_all", measure_all)
     second = MuseTalkEngine(WEIGHTS, device="cpu", times_file=path)
     second.read_ahead()
-    monkeypatch.setattr(loaded, "load_networks", measure_all)
+    monkeypatch.setattr(networks, "load_networks", measure_all)
     second.load()
     assert second.nets.loaded is not None
     assert second.nets.loaded.milliseconds == pytest.approx(first.nets.loaded.milliseconds)

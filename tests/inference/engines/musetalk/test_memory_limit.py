@@ -4,15 +4,20 @@ No GPU is needed: the networks of the published size run on torch's meta device,
 simulated allocator counts, and refuses above the share that the setting leaves.
 """
 
+import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from benchmarks.live_memory import LiveBytes, weight_bytes
-from inference.engines.musetalk import devices
+from inference.engines.musetalk import devices, loaded
 from inference.engines.musetalk.execution.buckets import SIZES
 from inference.engines.musetalk.execution.runner import Runner
 from inference.errors import EngineUnavailable
+from inference.media.types import AudioContext
 from tests.inference.engines.musetalk.strict_device import DEVICE
 from tests.inference.engines.musetalk.test_devices import published_nets
 
@@ -58,3 +63,33 @@ def test_too_little_for_one_picture_is_said(nets, monkeypatch):
         runner.warm_up(lambda text: None)
     with pytest.raises(EngineUnavailable, match="set 4 or more"):
         allocator(0.8, nets, monkeypatch)
+
+
+def test_networks_in_single_precision_are_read_when_those_in_half_are_gone(monkeypatch):
+    """A device whose half precision gives no numbers need not hold both, nor the host."""
+    read, placed = [], []
+
+    class Networks:
+        """Some."""
+
+    def read_networks():
+        assert [networks() for networks in read] == [None] * len(read)
+        networks = Networks()
+        read.append(weakref.ref(networks))
+        return networks
+
+    def place(where, networks, dtype, **options):
+        placed.append(dtype)
+        return SimpleNamespace(nets=networks, live=nullcontext)
+
+    monkeypatch.setattr(loaded, "find_device", lambda wanted: torch.device("mps"))
+    monkeypatch.setattr(loaded, "_place", place)
+    monkeypatch.setattr(loaded, "_is_finite", lambda found: False)
+    for step in ("synchronize", "free_cached", "_choose_overlap", "_measure_or_recall"):
+        monkeypatch.setattr(loaded, step, lambda *arguments: None)
+    monkeypatch.setattr(loaded, "_measure_overhead", lambda *arguments: None)
+    found = loaded.load_nets(
+        read_networks, device="auto", use_float16=True, context=AudioContext(32_000, 0), max_batch=1
+    )
+    assert placed == [torch.float16, torch.float32]
+    assert found.nets is read[1]()

@@ -1,5 +1,7 @@
 """Every faster way of running the nets gives what the plain way gives."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ torch = pytest.importorskip("torch")
 from benchmarks import musetalk_paths as paths
 from benchmarks.published_nets import published_networks
 from inference.engines.musetalk import networks
+from inference.engines.musetalk.audio.speech import StreamingWindow
+from inference.engines.musetalk.execution.graphs import Graphs
+from inference.engines.musetalk.execution.hearing import Hearing
 from inference.engines.musetalk.execution.runner import Runner
 from inference.engines.musetalk.nets.operations import to_pixels
 from inference.engines.musetalk.recording import RecordingFailed
@@ -95,6 +100,33 @@ def test_warming_up_drops_batches_that_memory_is_short_of(nets, monkeypatch):
     runner.warm_up(said.append)
     assert runner.buckets == (1, 2)
     assert said == [f"warming up batches of {size}" for size in (4, 2, 1)]
+
+
+@pytest.fixture
+def no_garbage_collection():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_what_records_is_let_go_without_garbage_being_collected(nets):
+    """The collector never looks at what was there when the process began to serve."""
+    runner = Runner(nets, CPU, torch.float32, buckets=(1,))
+    hearing = Hearing(nets.whisper, StreamingWindow(), CPU, buckets=(1,))
+    graphs = [
+        Graphs(runner.predict, runner._inputs, None),
+        Graphs(runner.decode, runner._hidden_inputs, None),
+        Graphs(hearing._heard, hearing._noise, None),
+    ]
+    assert [graph._part_and_inputs()[0] for graph in graphs] == [
+        runner.predict, runner.decode, hearing._heard
+    ]  # fmt: skip
+    vars(runner)["_graphs"] = tuple(graphs[:2])
+    vars(hearing)["_graphs"] = graphs[2]
+    alive = weakref.ref(runner), weakref.ref(hearing)
+    del runner, hearing, graphs
+    assert [one() for one in alive] == [None, None]
 
 
 def test_a_part_that_cannot_be_recorded_is_called(nets):
