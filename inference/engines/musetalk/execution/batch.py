@@ -96,13 +96,17 @@ def canvas_of(patches: Sequence[Rectangle]) -> tuple[int, int]:
 
 
 class _Staging:
-    """The inputs of a batch on the host; pinned where that lets copies run beside the nets."""
+    """The inputs of a batch on the host; pinned where that lets copies run beside the nets.
+
+    What is beside a job's patch is undefined, and of no consequence: each pixel is made of the one
+    below it, and what is beside a patch is not cut out.
+    """
 
     def __init__(self, count: int, canvas: tuple[int, int], width: int, *, pinned: bool) -> None:
         height, columns = canvas
 
         def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, pin_memory=pinned)
+            return torch.empty(shape, dtype=dtype, pin_memory=pinned)
 
         self.latents = empty((count, 8, LATENT_SIZE, LATENT_SIZE), torch.float16)
         self.tokens = empty((count, TOKENS, width), torch.float32)

@@ -6,6 +6,7 @@ batch of 32 would take twice as long.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 SIZES = (1, 2, 4, 8, 12, 16, 20, 24, 32)
 """Between 8 and 32 a power of two alone leaves a GPU with half of its sessions refused."""
@@ -16,20 +17,26 @@ def bucket_of(count: int, sizes: Iterable[int]) -> int:
     return next(size for size in sizes if size >= count)
 
 
-def least_times(count: int, times: Mapping[int, float]) -> list[tuple[float, int]]:
+def least_times(count: int, times: Mapping[int, float]) -> tuple[tuple[float, int], ...]:
     """For 0 … ``count`` jobs the time of their batches and the bucket to begin with (0 for none).
 
     ``times``: what a batch of each bucket takes, in any unit. Of equal times the larger bucket.
     """
+    return _least_times(count, tuple(times.items()))
+
+
+@lru_cache(maxsize=256)
+def _least_times(count: int, times: tuple[tuple[int, float], ...]) -> tuple[tuple[float, int], ...]:
+    """Kept, as it is wanted for each batch and each report of a capacity: 0.1 ms of Python."""
     best = [(0.0, 0)]
     for jobs in range(1, count + 1):
         best.append(
             min(
-                ((times[size] + best[max(jobs - size, 0)][0], size) for size in times),
+                ((took + best[max(jobs - size, 0)][0], size) for size, took in times),
                 key=lambda found: (found[0], -found[1]),
             )
         )
-    return best
+    return tuple(best)
 
 
 def next_batch(count: int, times: Mapping[int, float]) -> int:

@@ -6,7 +6,7 @@ they are, and for a chroma sample the masks of its four pixels weigh their four 
 the one sample of the picture. Pixels that the mask leaves alone keep their exact values.
 
 All patches of a batch lie in the upper left of planes of one size, so that no shape depends on a
-face: ``canvas`` pixels that belong to no patch have mask 0 and are never read.
+face: pixels of the canvas that belong to no patch are undefined, and never read.
 """
 
 from dataclasses import dataclass

@@ -25,6 +25,12 @@ def test_a_full_gpu_is_not_made_to_compute_padding():
     assert batches(40, GPU) == [32, 8]
 
 
+def test_times_are_reckoned_once():
+    """A capacity is reported at each change of any runtime, to all of them."""
+    assert buckets.least_times(12, GPU) is buckets.least_times(12, dict(GPU))
+    assert buckets.least_times(12, GPU) != buckets.least_times(12, {**GPU, 8: 20.0})
+
+
 def test_how_many_are_carried():
     assert buckets.jobs_carried(40.0, GPU) == 17, "batches of 16 at 37 ms, one after the other"
     assert buckets.jobs_carried(28.0, GPU) == 10, "batches of 8 at 21 ms"
