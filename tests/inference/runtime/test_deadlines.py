@@ -145,7 +145,7 @@ async def test_what_a_thread_hands_over_too_late_happens_at_once(
     assert happened == [102.0]
 
 
-async def test_what_is_handed_over_just_before_its_moment_is_told_that_moment(
+async def test_what_is_handed_over_just_before_its_moment_happens_at_that_moment(
     clock: ManualClock, deadlines: DeadlineQueue
 ) -> None:
     """A turn that came a little early has let happen already what was due with it."""
