@@ -149,11 +149,11 @@ class ClipPreparer:
                         waiting.append((index, face))
                         yield face.pixels
 
-            for encoded in self._nets.each(found()):
+            for one in self._nets.each(found()):
                 index, face = waiting.popleft()
-                faces[index] = encoded.latents
-                made = working.submit(patch_and_mask, face, encoded.parts)
-                masked.append((index, face.box, made))  # and not its pixels: 1 MB a picture
+                faces[index] = one.latents
+                # Not the face itself: its pixels take 1 MB a picture.
+                masked.append((index, face.box, working.submit(patch_and_mask, face, one.parts)))
                 note()
             masks = [np.zeros((0, 0), np.uint8)] * count
             for index, box, made in masked:
