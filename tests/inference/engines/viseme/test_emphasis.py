@@ -8,6 +8,7 @@ from inference.engines.viseme.emphasis import (
     HEARD,
     TAIL,
     Emphasis,
+    _blink,
     emphasis,
     melody,
     next_melody,
@@ -90,6 +91,16 @@ def test_the_eyes_blink_once_at_the_end_of_a_phrase() -> None:
     assert 50 <= first <= 56
     np.testing.assert_allclose(shut[first : first + len(BLINK)], BLINK)
     assert not shut[first + len(BLINK) :].any()
+
+
+@pytest.mark.parametrize("pause", range(1, 8))
+def test_a_blink_that_has_begun_is_completed(pause: int) -> None:
+    """Whatever follows: a single frame with half-shut eyes is a flicker."""
+    is_sound = [False] * HEARD + [True] * 20 + [False] * pause + [True] * 20
+    ends = range(HEARD, len(is_sound) + 1)
+    shut = [blink for end in ends if (blink := _blink(is_sound[end - HEARD : end]))]
+    assert shut in ([], list(BLINK))
+    assert bool(shut) == (pause >= 4)
 
 
 def test_a_frame_after_another_is_heard_as_alone() -> None:
