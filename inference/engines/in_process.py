@@ -19,7 +19,7 @@ from inference.engines.access import Answer, MouthRequest, MouthResult, traced
 from inference.engines.base import Engine, EngineState, LoadedAvatar, RenderJob
 from inference.engines.batcher import Batcher
 from inference.errors import AvatarInvalid
-from inference.media.types import Picture
+from inference.media.types import Patch, Picture
 from inference.metrics import CallMetrics
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,10 @@ class InProcessEngine:
         self._calls = CallMetrics()
         self._speaking = 0
         self._call_s = 0.0
-        """The shortest call, lately: underestimating makes a frame late, overestimating skips
-        frames that would have made it."""
+        """The shortest call that made a mouth, lately: underestimating makes a frame late,
+        overestimating skips frames that would have made it."""
+        self._failure: str | None = None
+        """Why the latest call failed; None: it did not."""
 
     @property
     def lead_s(self) -> float:
@@ -148,19 +150,28 @@ class InProcessEngine:
 
     def _make(self, requests: Sequence[MouthRequest]) -> Sequence[MouthResult | Exception]:
         began_s = self._now_s()
+        results: Sequence[MouthResult | Exception]
         try:
-            return _call(self.engine, requests)
+            results = _call(self.engine, requests)
+            self._failure = None
         except Exception as error:
-            log.exception("the %s engine failed", self.name, extra={"engine": self.name})
-            return [error] * len(requests)
-        finally:
-            self._count(len(requests), self._now_s() - began_s)
+            if repr(error) != self._failure:  # and not for each mouth until it is over
+                log.exception("the %s engine failed", self.name, extra={"engine": self.name})
+            self._failure = repr(error)
+            results = [error] * len(requests)
+        self._count(results, self._now_s() - began_s)
+        return results
 
-    def _count(self, mouths: int, took_s: float) -> None:
+    def _count(self, results: Sequence[MouthResult | Exception], took_s: float) -> None:
+        # A call that fails, or finds nothing but silence, says nothing of how long a mouth takes.
+        has_mouth = any(
+            isinstance(result, MouthResult) and isinstance(result.made, Patch) for result in results
+        )
         with self._lock:
-            self._calls.sizes.count(mouths)
+            self._calls.sizes.count(len(results))
             self._calls.durations.count(took_s)
-            self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
+            if has_mouth:
+                self._call_s = min(took_s, _DECAY * self._call_s) if self._call_s else took_s
 
 
 def _call(engine: Engine, requests: Sequence[MouthRequest]) -> list[MouthResult | Exception]:

@@ -15,7 +15,7 @@ HIDDEN_STATES = 5
 """Inputs of the four Whisper blocks, and the last one's output after the final norm."""
 FEATURES_PER_FRAME = 10
 FEATURES_BEFORE = 4
-"""A frame at 25 fps hears the features from 4 before its own first one to 3 after its own two."""
+"""A frame at 25 fps hears its own two features, and 4 on either side of them."""
 TOKENS = FEATURES_PER_FRAME * HIDDEN_STATES
 
 FACE_SIZE = 256

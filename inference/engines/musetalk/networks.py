@@ -48,7 +48,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read a state dict (``.safetensors``, ``.pth``, ``.bin``), memory-mapped where that works.
+    """Read a state dict (``.safetensors``, which is mapped, ``.pth``, ``.bin``).
 
     Pickled files are read with ``weights_only``: they can hold tensors, not code.
     EngineUnavailable names a file that is missing, truncated or something else.

@@ -192,7 +192,7 @@ def _sumprod(values: Sequence[float], weights: Sequence[float]) -> float:
 def _blink(is_sound: list[bool]) -> float:
     """Return how far a blink at the end of the last phrase has come, from ``HEARD`` frames."""
     for since, shut in enumerate(BLINK):
-        end = HEARD - since - _PAUSE + 1
+        end = HEARD - since - _PAUSE
         phrase, pause = is_sound[end - _PHRASE : end], is_sound[end : end + _PAUSE]
         if is_sound[end - 1] and not any(pause) and sum(phrase) >= _OF_PHRASE:
             return shut
