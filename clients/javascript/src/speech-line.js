@@ -199,9 +199,7 @@ export class SpeechLine {
     // and all that is still to come go into another one.
     const late = this.#takeBack((chunk, at) => chunk.utterance === utterance && at >= begin);
     utterance.frames.unshift(...late.map(({ pcm }) => pcm));
-    utterance.sent -= late.length * SAMPLES_PER_FRAME;
     utterance.beginPart(played_ms);
-    utterance.start = -1;
   }
 
   /**
@@ -248,12 +246,12 @@ export class SpeechLine {
   /** A new session begins: what the old one was sent is gone, what waits is for the new one. */
   restart() {
     for (const utterance of this.utterances)
-      if (utterance.sent > 0 && utterance.state !== "shown")
+      if (utterance.hasBegun && utterance.state !== "shown")
         utterance.settle(this.#shownMs(utterance), true);
     this.#sent.clear();
     this.#refused = [];
     this.#shown = this.silentBefore = this.#pausedUntilMs = 0;
-    this.#waiting = this.#waiting.filter(({ sent }) => sent === 0);
+    this.#waiting = this.#waiting.filter(({ hasBegun }) => !hasBegun);
     this.pump();
   }
 

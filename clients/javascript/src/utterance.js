@@ -30,7 +30,7 @@ export class Utterance {
     this.#wireId = id;
     /** Samples known so far, at 16 kHz. */
     this.length = 0;
-    /** How many of them were sent. */
+    /** How many of the current part were sent. */
     this.sent = 0;
     /** Position of its first sample in the session; -1 before it is sent. */
     this.start = -1;
@@ -51,6 +51,11 @@ export class Utterance {
     return this.#wireId;
   }
 
+  /** Whether the server has, or had, some of it. */
+  get hasBegun() {
+    return this.sent > 0 || this.#part > 1;
+  }
+
   /** @param {() => void} cancel stops what feeds it */
   set source(cancel) {
     this.#cancel = cancel;
@@ -60,6 +65,8 @@ export class Utterance {
   beginPart(/** @type {number} */ playedMs) {
     this.#playedMs += playedMs;
     this.#part += 1;
+    this.sent = 0;
+    this.start = -1;
     this.#wireId = `${this.id.slice(0, 56)}:${this.#part}`;
   }
 

@@ -195,6 +195,25 @@ test("speech that comes too slowly continues under another name", async () => {
   assert.deepEqual(await said.finished, { playedMs: 120, interrupted: false });
 });
 
+test("speech that ends after the server has ended it is over", async () => {
+  const { wire, line } = setUp();
+  const poured = line.begin({ id: "a" });
+  line.add(poured, numbered(2));
+  line.finished({ utterance_id: "a", played_ms: 80, interrupted: false });
+  line.complete(poured);
+  assert.deepEqual(wire.sent.slice(2), [], "of its second part the server knows nothing");
+  assert.deepEqual(await poured.finished, { playedMs: 80, interrupted: false });
+});
+
+test("an interruption in the pause of a stream ends it", async () => {
+  const { line } = setUp();
+  const poured = line.begin({ id: "a" });
+  line.add(poured, numbered(2));
+  line.finished({ utterance_id: "a", played_ms: 80, interrupted: false });
+  line.interrupt();
+  assert.deepEqual(await poured.finished, { playedMs: 80, interrupted: true });
+});
+
 test("without a session to come everything is over", async () => {
   const { wire, line } = setUp();
   wire.session = false;
