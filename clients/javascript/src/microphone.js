@@ -44,12 +44,16 @@ export class Microphone {
   open() {
     this.#isWanted = true;
     // Who asks twice, before the first question was answered, gets one microphone.
-    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    this.#opening ??= this.#openWhileWanted().finally(() => (this.#opening = undefined));
     return this.#opening;
   }
 
+  /** It may be closed, and wanted again, while it opens. */
+  async #openWhileWanted() {
+    while (this.#isWanted && !this.#stream) await this.#open();
+  }
+
   async #open() {
-    if (this.#stream) return;
     const stream = this.given ?? (await ask());
     this.#stream = stream;
     if (!this.#isWanted) {
@@ -58,7 +62,14 @@ export class Microphone {
     }
     const context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ });
     this.#context = context;
-    await context.audioWorklet.addModule(new URL("./microphone-worklet.js", import.meta.url));
+    try {
+      await context.audioWorklet.addModule(new URL("./microphone-worklet.js", import.meta.url));
+    } catch (error) {
+      if (this.#context !== context) return; // a closed one loads nothing
+      this.close();
+      const { message } = /** @type {DOMException} */ (error);
+      throw new MicrophoneRefused(`The microphone's module could not be loaded: ${message}`);
+    }
     if (this.#context !== context) return; // it was closed
     const chunks = new AudioWorkletNode(context, "chunks", { numberOfOutputs: 0 });
     chunks.port.onmessage = ({ data: samples }) => {

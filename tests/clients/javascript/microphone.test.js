@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 
 import { Microphone } from "../../../clients/javascript/src/microphone.js";
 
 let opened = 0;
+let load = async () => {};
 class Context {
-  audioWorklet = { addModule: async () => {} };
+  audioWorklet = { addModule: () => load() };
   createMediaStreamSource = () => ({ connect: () => (opened += 1) });
   close() {}
 }
@@ -56,4 +58,37 @@ test("a source that is closed while it is opened is not listened to", async () =
   microphone.close();
   await opening;
   assert.equal(opened, 0);
+});
+
+test("one that is wanted again while it is opened is open", async () => {
+  opened = 0;
+  let loaded = () => {};
+  load = () => new Promise((resolve) => (loaded = resolve));
+  const { agree } = permission();
+  const microphone = new Microphone(() => {});
+  microphone.open();
+  agree();
+  await pause(0);
+  microphone.close();
+  const opening = microphone.open();
+  loaded();
+  load = async () => {};
+  await opening;
+  assert.equal(opened, 1);
+  assert.ok(microphone.isOpen);
+});
+
+test("a module that fails to load in a closed context is no error", async () => {
+  let fail = () => {};
+  load = () => new Promise((_, reject) => (fail = () => reject(new Error("closed"))));
+  const { agree } = permission();
+  const microphone = new Microphone(() => {});
+  const opening = microphone.open();
+  agree();
+  await pause(0);
+  microphone.close();
+  fail();
+  load = async () => {};
+  await opening;
+  assert.equal(microphone.isOpen, false);
 });
