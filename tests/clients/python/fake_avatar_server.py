@@ -71,6 +71,9 @@ class Manners:
     lost_frames: frozenset[int] = frozenset()
     """Encoded, but not sent, and without an IDR after them: what a broken server does."""
     stops_after_frames: int | None = None
+    pauses_at_frame: int | None = None
+    """There nothing is sent for ``pause_s``, as where a worker is lost."""
+    pause_s: float = 0.0
     says_first: str | None = None
     """Raw text that comes before the first frame."""
     says_before_frame: dict[int, str] = field(default_factory=dict)
@@ -110,6 +113,8 @@ class _Session:
         encoder, origin_s, frame = Encoder(PROFILE), loop.time(), 0
         while frame != self.manners.stops_after_frames:
             await asyncio.sleep(origin_s + frame * FRAME_S - loop.time())
+            if frame == self.manners.pauses_at_frame:
+                await asyncio.sleep(self.manners.pause_s)
             if text := self.manners.says_before_frame.get(frame):
                 await self.socket.send(text)
             position = await self._next_position()

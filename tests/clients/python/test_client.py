@@ -342,6 +342,55 @@ async def test_a_watcher_that_reconnects_watches_the_same_session():
     assert {(init.session_id, init.data.watch_token) for init in inits} == {(session_id, "token")}
 
 
+@asynccontextmanager
+async def network_before(server: str):
+    """A way to a server; its address, and what lets all that is on it now vanish without a word."""
+    ways: list[asyncio.Event] = []
+
+    async def pump(reader, writer, is_gone):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65_536):
+                if not is_gone.is_set():
+                    writer.write(data)
+        writer.close()
+
+    async def carry(reader, writer):
+        ways.append(is_gone := asyncio.Event())
+        far_reader, far_writer = await asyncio.open_connection(*server[5:].split(":"))
+        await asyncio.gather(
+            pump(reader, far_writer, is_gone), pump(far_reader, writer, is_gone)
+        )
+
+    def vanish():
+        for way in ways:
+            way.set()
+
+    async with await asyncio.start_server(carry, "127.0.0.1", 0) as way:
+        yield f"ws://127.0.0.1:{way.sockets[0].getsockname()[1]}", vanish
+
+
+async def test_a_connection_that_dies_without_a_word_is_replaced(monkeypatch):
+    monkeypatch.setattr("talking_avatar.connection.SILENCE_S", 0.8)
+    async with (
+        fake_avatar_server() as server,
+        network_before(server) as (address, vanish),
+        AvatarClient(address, "me") as client,
+    ):
+        assert await take(client, 5)
+        vanish()
+        async with asyncio.timeout(10):
+            assert await take(client, 1, Reopened)
+            assert await take(client, 5)
+
+
+async def test_a_silent_connection_that_answers_pings_is_kept(monkeypatch):
+    monkeypatch.setattr("talking_avatar.connection.SILENCE_S", 0.4)
+    manners = Manners(pauses_at_frame=5, pause_s=1.5)
+    async with fake_avatar_server(manners) as server, client_of(server) as client:
+        async with asyncio.timeout(10):
+            assert len(await take(client, 10)) == 10
+
+
 async def test_events_that_nobody_takes_any_more_are_not_kept_without_end():
     queue = EventQueue()
     queue.publish(Frame(b"", 0, is_keyframe=True))

@@ -29,6 +29,7 @@ Below them:
 connection   a session's connection, lost and found again
 watch_tokens more watch tokens, from servers that ask for credentials
 opening      how a WebSocket is opened, and why it could not be
+liveness     whether the other end still lives
 event_queue  events until a program takes them
 session      a session without a socket: what to send, what came; pure
 wire         how messages are written; pure

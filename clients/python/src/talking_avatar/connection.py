@@ -17,11 +17,14 @@ from websockets.exceptions import ConnectionClosed
 from talking_avatar.close_codes import in_words
 from talking_avatar.errors import AvatarError, ConnectionLost, SessionRefused
 from talking_avatar.events import Closed, Event, Reopened, Resumed, ServerError
+from talking_avatar.liveness import Liveness
 from talking_avatar.opening import open_socket, stream_address
 from talking_avatar.session import SessionState
 from talking_avatar.wire import BINARY_SUBPROTOCOL
 
 FAREWELL_S = 2.0
+SILENCE_S = 8.0
+"""A connection from which nothing comes for so long is lost."""
 FIRST_RETRY_S, MAX_RETRY_S = 0.1, 5.0
 FINAL_CODES = frozenset({1000, 1001, 4401, 4404, 4408, 4409, 4429})
 """Close codes after which a session does not continue."""
@@ -198,9 +201,12 @@ class Connection:
         socket = self._socket
         assert socket is not None, "it is connected"
         reason = "connection lost"
+        liveness = Liveness(socket, SILENCE_S)
+        watching = asyncio.create_task(liveness.watch(), name="avatar liveness")
         try:
             async for message in socket:
                 received_s = time.monotonic()
+                liveness.heard()
                 if isinstance(message, bytes):
                     event: Event | None = self._state.binary(message, received_s)
                 else:
@@ -214,6 +220,7 @@ class Connection:
         except ConnectionClosed:
             pass
         finally:
+            watching.cancel()
             self._is_connected.clear()
         return Closed(reason, socket.close_code)
 
