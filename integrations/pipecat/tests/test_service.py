@@ -162,6 +162,21 @@ async def test_voice_of_any_rate(avatar_server: AvatarServer, rate: int) -> None
         assert 4_500 < loudness(screen.heard.pcm[4_800:38_400]) < 6_500
 
 
+async def test_the_rate_may_change_within_an_answer(avatar_server: AvatarServer) -> None:
+    screen = Screen()
+    async with running(Bot(avatar_server.address, screen)) as bot:
+        await bot.pictures(5)
+        for rate in (11_025, 24_000, 12_000):
+            tone = np.sin(np.arange(rate // 2) / rate * 2 * np.pi * 220) * 8_000
+            frame = TTSAudioRawFrame(tone.astype(np.int16).tobytes(), rate, 1, "reply")
+            await bot.worker.queue_frame(frame)
+        await bot.worker.queue_frame(TTSStoppedFrame("reply"))
+        await bot.passed(TTSStoppedFrame)
+        heard_s = len(screen.heard.pcm) / 2 / 24_000
+        assert 1.48 < heard_s < 1.62
+        assert not bot.errors.texts
+
+
 async def test_an_interruption_is_quick_and_the_next_answer_is_whole(
     avatar_server: AvatarServer, voice: Voice
 ) -> None:

@@ -357,9 +357,7 @@ async def network_before(server: str):
     async def carry(reader, writer):
         ways.append(is_gone := asyncio.Event())
         far_reader, far_writer = await asyncio.open_connection(*server[5:].split(":"))
-        await asyncio.gather(
-            pump(reader, far_writer, is_gone), pump(far_reader, writer, is_gone)
-        )
+        await asyncio.gather(pump(reader, far_writer, is_gone), pump(far_reader, writer, is_gone))
 
     def vanish():
         for way in ways:

@@ -5,8 +5,8 @@ begins to speak, the avatar falls silent, and every part that was not shown to i
 to what was: otherwise the model believes that it said what nobody heard.
 
 The bridge opens neither connection: events come in by `RealtimeAvatar.handle`, and what goes back
-to the API leaves by the function that it was given. An avatar that is lost for a while does not hold
-them up.
+to the API leaves by the function that it was given. An avatar that is lost for a while does not
+hold them up.
 """
 
 import asyncio
@@ -148,7 +148,7 @@ class RealtimeAvatar:
             self._parts.pop(part.key, None)
 
     def _listen(self, *, is_active: bool) -> None:
-        """Tell the avatar whether the user speaks; the newest counts, where it cannot be reached."""
+        """Tell the avatar whether the user speaks; of several that wait, the newest counts."""
         if self._listening is not None:
             self._listening.cancel()
         self._listening = asyncio.create_task(self._tell_user_speaking(is_active=is_active))

@@ -110,6 +110,8 @@ class TalkingAvatarService(AIService):
         self._segment: Segment | None = None
         self._to_speak: asyncio.Queue[Segment] = asyncio.Queue()
         self._resampler = create_stream_resampler(clear_after_secs=None)
+        self._from_rate = CONVERTED_RATE
+        """Of the voice that comes; a resampler is of one rate."""
         self._decoder_thread = ThreadPoolExecutor(1, thread_name_prefix="avatar")
         self._is_output_ready = False
         self._is_away = False
@@ -223,6 +225,10 @@ class TalkingAvatarService(AIService):
             await client.user_speaking(is_active=is_active)
 
     async def _say(self, frame: TTSAudioRawFrame) -> None:
+        if frame.sample_rate != self._from_rate:
+            await self._end_resampled()
+            self._from_rate = frame.sample_rate
+            self._resampler = create_stream_resampler(clear_after_secs=None)
         if frame.sample_rate not in SAMPLE_RATES or frame.num_channels > 1:
             frame = await self._converted(frame)
         segment = self._segment
