@@ -154,14 +154,15 @@ def write_clip(kept: Path, clip: str, faces: FaceClip, provenance: Provenance) -
     folder = clip_folder(kept, clip)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{clip}.", dir=folder.parent))
+    former = draft.with_name(f"{draft.name}.former")
     try:
         np.save(draft / "latents.npy", faces.latents)
         np.save(draft / "masks.npy", faces.masks)
         np.save(draft / "places.npy", faces.places)
         (draft / "about.json").write_text(json.dumps(asdict(provenance), indent=1))
         draft.chmod(0o755)
-        publish(draft, folder, former=draft / "former")
+        publish(draft, folder, former=former)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    shutil.rmtree(folder / "former", ignore_errors=True)
+    shutil.rmtree(former, ignore_errors=True)
