@@ -39,6 +39,10 @@ def encoded(tile: np.ndarray) -> tuple[bytes, bytes]:
     return configuration, sample
 
 
+def _aperture(width: int, height: int, right: int, down: int) -> bytes:
+    return struct.pack(">IIIIiIiI", width, 1, height, 1, right, 2, down, 2)
+
+
 def heic(
     picture: np.ndarray,
     side: int,
@@ -46,9 +50,14 @@ def heic(
     turns: bytes = b"\0",
     is_mirrored: bool = False,
     profile: bytes = b"",
+    aperture: tuple[int, int, int, int] | None = None,
 ) -> bytes:
-    """A file of an RGB picture in tiles of ``side`` pixels, which its player is to turn, and to
-    show in the colors of an ICC profile."""
+    """A file of an RGB picture in tiles of ``side`` pixels, which its player is to crop, to turn,
+    and to show in the colors of an ICC profile.
+
+    ``aperture``: width, height, and how far its center is right and below of the picture's, in
+    halves of a pixel.
+    """
     height, width = picture.shape[:2]
     rows, columns = -(-height // side), -(-width // side)
     padding = (0, rows * side - height), (0, columns * side - width), (0, 0)
@@ -74,6 +83,7 @@ def heic(
         tiles[0][0],
         size(side, side),
         size(width, height),
+        *([] if aperture is None else [box(b"clap", _aperture(*aperture))]),
         box(b"irot", turns),
         *([box(b"imir", b"\1")] if is_mirrored else []),
         *([box(b"colr", b"prof", profile)] if profile else []),

@@ -309,7 +309,7 @@ def _read_still(path: Path) -> RgbPicture:
         # OpenCV keeps what is transparent in an AVIF, and does not know how it is turned.
         picture = _read_by_opencv(path, described.profile, cv2.IMREAD_IGNORE_ORIENTATION)
         if picture is None:  # FFmpeg knows how it is turned
-            return to_srgb(_read_single_frame(path), described.profile)
+            return described.cropped(to_srgb(_read_single_frame(path), described.profile))
         return described.turned(picture)
     except MemoryError:
         raise
@@ -387,9 +387,9 @@ def _read_tiles(path: Path, grid: heif.Grid) -> RgbPicture:
             raise ValueError("its tiles are larger than the picture")
         for packet in container.demux(streams):
             for frame in packet.decode():
-                if isinstance(frame, VideoFrame):
+                if isinstance(frame, VideoFrame) and packet.stream.id not in tiles:
                     picture = Normalizer(None, is_photograph=True).normalize(frame)
-                    tiles.setdefault(packet.stream.id, picture)
+                    tiles[packet.stream.id] = picture
     return grid.assembled(tiles)
 
 

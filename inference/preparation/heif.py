@@ -1,4 +1,4 @@
-"""What a HEIF file, such as HEIC or AVIF, says of its picture: tiles, turns, and color profile.
+"""What a HEIF file, such as HEIC or AVIF, says of its picture: tiles, turns, a crop, color profile.
 
 Phones store a photograph as a grid of some fifty tiles. FFmpeg gives each tile as a video of one
 picture and keeps the grid to itself, so it is read here: boxes by ISO/IEC 14496-12, items and their
@@ -8,7 +8,7 @@ properties by ISO/IEC 23008-12.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,51 @@ Turn = Literal[0, 1, 2, 3, "mirrored", "flipped"]
 _QUARTERS: tuple[Turn, ...] = (0, 1, 2, 3)
 
 
+class Crop(NamedTuple):
+    """A part of a picture, from 0 at its left and top to 1 at its right and bottom."""
+
+    left: float = 0.0
+    top: float = 0.0
+    right: float = 1.0
+    bottom: float = 1.0
+
+    def of(self, picture: RgbPicture) -> RgbPicture:
+        """Return this part of a picture; ValueError if that is nothing."""
+        height, width = picture.shape[:2]
+        left, right = round(self.left * width), round(self.right * width)
+        top, bottom = round(self.top * height), round(self.bottom * height)
+        if left >= right or top >= bottom:
+            raise ValueError("nothing of the picture is to be seen")
+        return picture[top:bottom, left:right]
+
+    def turned(self, turn: Turn) -> "Crop":
+        """Return where this part is once the picture is turned."""
+        left, top, right, bottom = self
+        match turn:
+            case "mirrored":
+                return Crop(1 - right, top, 1 - left, bottom)
+            case "flipped":
+                return Crop(left, 1 - bottom, right, 1 - top)
+            case 0:
+                return self
+            case _:
+                return Crop(top, 1 - right, bottom, 1 - left).turned(_QUARTERS[turn - 1])
+
+    def part(self, inner: "Crop") -> "Crop":
+        """Return a part of this part, within it."""
+        width, height = self.right - self.left, self.bottom - self.top
+        left, top, right, bottom = (min(max(side, 0.0), 1.0) for side in inner)
+        return Crop(
+            self.left + left * width,
+            self.top + top * height,
+            self.left + right * width,
+            self.top + bottom * height,
+        )
+
+
+_WHOLE = Crop()
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """``tiles``: the items in rows, from the upper left; FFmpeg's streams have their ids."""
@@ -40,29 +85,38 @@ class Grid:
         """Return the picture; ValueError if a tile is missing or of another size."""
         if missing := set(self.tiles) - tiles.keys():
             raise ValueError(f"tiles are missing: {len(missing)}")
-        rows = [
-            np.hstack([tiles[tile] for tile in self.tiles[first : first + self.columns]])
-            for first in range(0, len(self.tiles), self.columns)
-        ]
-        whole = np.vstack(rows)
-        if whole.shape[0] < self.height or whole.shape[1] < self.width:
+        sizes = {tiles[tile].shape[:2] for tile in self.tiles}
+        if len(sizes) > 1:
+            raise ValueError("its tiles are not of one size")
+        ((height, width),) = sizes
+        if self.rows * height < self.height or self.columns * width < self.width:
             raise ValueError("the tiles do not fill the picture")
-        return np.asarray(whole[: self.height, : self.width], np.uint8)
+        # A tile may be named many times: what is outside of the picture would be work without end.
+        if (self.rows - 1) * height >= self.height or (self.columns - 1) * width >= self.width:
+            raise ValueError("tiles are outside of the picture")
+        whole = np.empty((self.height, self.width, 3), np.uint8)
+        for number, tile in enumerate(self.tiles):
+            top, left = number // self.columns * height, number % self.columns * width
+            place = whole[top : top + height, left : left + width]
+            place[:] = tiles[tile][: place.shape[0], : place.shape[1]]
+        return whole
 
 
 @dataclass(frozen=True, slots=True)
 class HeifPicture:
     """The file's picture.
 
-    ``grid``: None if it is stored as a whole; ``turns``: in their order; ``profile``: ICC.
+    ``grid``: None if it is stored as a whole; ``turns``: in their order; ``profile``: ICC;
+    ``crop``: what is to be seen of the turned picture.
     """
 
     grid: Grid | None
     turns: tuple[Turn, ...] = ()
     profile: bytes | None = None
+    crop: Crop = _WHOLE
 
     def turned(self, picture: RgbPicture) -> RgbPicture:
-        """Return the stored picture as it is to be shown."""
+        """Return the stored picture as it is to be shown: turned, and cropped."""
         for turn in self.turns:
             if turn == "mirrored":
                 picture = picture[:, ::-1]
@@ -70,7 +124,11 @@ class HeifPicture:
                 picture = picture[::-1]
             else:
                 picture = np.rot90(picture, turn)
-        return np.ascontiguousarray(picture)
+        return self.cropped(picture)
+
+    def cropped(self, picture: RgbPicture) -> RgbPicture:
+        """Return what is to be seen of a picture that is turned."""
+        return np.ascontiguousarray(self.crop.of(picture))
 
 
 def read(path: Path) -> HeifPicture | None:
@@ -84,8 +142,9 @@ def read(path: Path) -> HeifPicture | None:
     properties = list(_properties(meta.get(b"iprp", b""), primary))
     turns = tuple(_turns(properties))
     profile = _profile(properties)
+    crop = _crop(properties)
     if _kinds(meta.get(b"iinf", b"")).get(primary) != b"grid":
-        return HeifPicture(None, turns, profile)
+        return HeifPicture(None, turns, profile, crop)
     stored = _stored(path, meta, primary)
     size = 4 if _number(stored, 1, 1) & 1 else 2
     rows, columns = _number(stored, 2, 1) + 1, _number(stored, 3, 1) + 1
@@ -93,7 +152,7 @@ def read(path: Path) -> HeifPicture | None:
     tiles = _tiles(meta.get(b"iref", b""), primary)
     if len(tiles) != rows * columns:
         raise ValueError(f"{rows} x {columns} tiles, but {len(tiles)} are named")
-    return HeifPicture(Grid(rows, columns, width, height, tiles), turns, profile)
+    return HeifPicture(Grid(rows, columns, width, height, tiles), turns, profile, crop)
 
 
 def _described(path: Path) -> bytes | None:
@@ -179,6 +238,33 @@ def _turns(properties: list[tuple[bytes, bytes]]) -> Iterator[Turn]:
             yield _QUARTERS[_number(value, 0, 1) & 3]
         elif kind == b"imir":
             yield "mirrored" if _number(value, 0, 1) & 1 else "flipped"
+
+
+def _crop(properties: list[tuple[bytes, bytes]]) -> Crop:
+    """Return what of an item is to be seen once it is turned: its clean apertures."""
+    size = next((value for kind, value in properties if kind == b"ispe"), b"")
+    crop = _WHOLE
+    for kind, value in properties:
+        if kind == b"clap":
+            width, height = _number(size, 4, 4), _number(size, 8, 4)
+            crop = crop.part(_aperture(value, width, height))
+        else:
+            for turn in _turns([(kind, value)]):
+                crop = crop.turned(turn)
+                if turn in (1, 3):
+                    size = size[:4] + size[8:12] + size[4:8]
+    return crop
+
+
+def _aperture(value: bytes, width: int, height: int) -> Crop:
+    """Return a clean aperture: width, height, and how far its center is off, as fractions."""
+    numbers = [_number(value, at, 4) for at in range(0, 32, 4)]
+    if 0 in (width, height, *numbers[1::2]):
+        raise ValueError("its clean aperture is none")
+    signed = [n - (n >> 31 << 32) for n in numbers]
+    wide, high, right, down = (n / d for n, d in zip(signed[::2], numbers[1::2], strict=True))
+    left, top = (width - wide) / 2 + right, (height - high) / 2 + down
+    return Crop(left / width, top / height, (left + wide) / width, (top + high) / height)
 
 
 def _profile(properties: list[tuple[bytes, bytes]]) -> bytes | None:

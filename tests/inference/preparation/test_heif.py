@@ -42,6 +42,37 @@ def test_tiles_become_the_picture_turned_as_it_says(tmp_path, turns, is_mirrored
     assert np.abs(seen - wanted).mean() < 3
 
 
+@pytest.mark.parametrize("turns", [b"\0", b"\1", b"\2", b"\3"])
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_only_its_clean_aperture_is_seen(tmp_path, turns, is_mirrored):
+    path = tmp_path / "photo.heic"
+    options = {"turns": turns, "is_mirrored": is_mirrored, "aperture": (120, 60, -100, 60)}
+    path.write_bytes(heic(photograph(), SIDE, **options))
+    wanted = np.rot90(photograph()[100:160, 40:160], turns[0])
+    wanted = wanted[:, ::-1] if is_mirrored else wanted
+    seen = shown(path)
+    assert seen.shape == wanted.shape
+    assert np.abs(seen - wanted).mean() < 3
+
+
+def test_an_aperture_of_nothing_is_refused(tmp_path):
+    path = tmp_path / "photo.heic"
+    path.write_bytes(heic(photograph(), SIDE, aperture=(20, 20, 4_000, 0)))
+    with pytest.raises(PreparationError, match="nothing of the picture"):
+        examine(path)
+
+
+def test_a_tile_that_is_named_many_times_is_no_work_without_end():
+    """A kilobyte may name a tile of 100 megapixels 65,536 times."""
+    tile = np.zeros((SIDE, SIDE, 3), np.uint8)
+    most = heif.Grid(2, 3, 300, 200, (1,) * 6)
+    assert most.assembled({1: tile}).shape == (200, 300, 3)
+    for rows, columns in ((3, 3), (2, 4)):
+        grid = heif.Grid(rows, columns, 300, 200, (1,) * (rows * columns))
+        with pytest.raises(ValueError, match="outside"):
+            grid.assembled({1: tile})
+
+
 def test_large_ones_are_reduced_like_any_photograph(tmp_path, monkeypatch):
     monkeypatch.setattr("inference.preparation.footage._MOST_PIXELS", 200 * 299)
     path = tmp_path / "photo.heic"
