@@ -77,9 +77,15 @@ def allow_descriptors() -> None:
     The limit that a process begins with is 1,024 on most systems, for programs that use `select`.
     """
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
+    wanted = allowed_descriptors()
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def allowed_descriptors() -> int:
+    """Return how many files and connections a process has after `allow_descriptors`, at least."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
 
 
 def for_networks() -> None:

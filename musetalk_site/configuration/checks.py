@@ -1,7 +1,7 @@
 """What `manage.py check` says of settings.
 
-Always: names in `.env` that nothing reads. With --deploy: what a server on the internet should not
-leave open.
+Always: names in `.env` that nothing reads, and a limit of the system that is too low. With
+--deploy: what a server on the internet should not leave open.
 """
 
 from typing import Any
@@ -11,13 +11,37 @@ from django.core.checks import Warning as CheckWarning
 from django.core.checks import register
 
 from avatars_app.permissions import is_loopback
+from inference import process_settings
 
 DeployWarnings = list[CheckWarning]
+
+FEW_DESCRIPTORS = 1_024
+"""What a process may have open is said if it is less."""
+OWN_DESCRIPTORS = 100
+"""What a process has open without streams, at most."""
+AVATAR_DESCRIPTORS = 21
+"""The mapped files of an avatar with all clips."""
 
 
 @register("settings")
 def names_are_settings(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
     return [CheckWarning(sentence, id="settings.W001") for sentence in settings.UNKNOWN_SETTINGS]
+
+
+@register("settings")
+def streams_have_descriptors(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
+    allowed = process_settings.allowed_descriptors()
+    if allowed >= FEW_DESCRIPTORS:
+        return []
+    streams = max(0, allowed - OWN_DESCRIPTORS - AVATAR_DESCRIPTORS)
+    return [
+        CheckWarning(
+            f"A process may have {allowed} files and connections open at a time, enough for about "
+            f"{streams} streams of one avatar, {AVATAR_DESCRIPTORS} fewer for each further one.",
+            hint="Raise the hard limit (`ulimit -Hn`), as by LimitNOFILE=65536 in a systemd unit.",
+            id="settings.W006",
+        )
+    ]
 
 
 @register("security", deploy=True)

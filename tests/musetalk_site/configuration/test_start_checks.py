@@ -148,6 +148,20 @@ def test_names_that_are_no_settings_are_warned_of(settings) -> None:
     assert _warnings("settings") == {"settings.W001"}
 
 
+@pytest.mark.parametrize(("most", "streams"), [(256, 135), (64, 0)])
+def test_a_limit_of_few_descriptors_is_said_at_the_start(most: int, streams: int) -> None:
+    code = (
+        "import resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))\n"
+        "from django.core.management import execute_from_command_line\n"
+        "execute_from_command_line(['manage.py', 'check'])"
+    )
+    said = _run("-c", code).stderr
+    assert f"may have {most} files and connections open" in said
+    assert f"about {streams} streams" in said
+    assert "ulimit -Hn" in said
+
+
 @pytest.mark.parametrize(
     ("engine", "file"),
     [
