@@ -16,14 +16,14 @@ from asyncio.subprocess import Process
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import ParamSpec, TypeVar
 
-from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from avatars_app import asset_folders, services
-from avatars_app.database import availability
+from avatars_app.database import availability, use_kept_connection
 from avatars_app.models import Avatar
 from avatars_app.preparation.limits import (
     PreparationLimits,
@@ -73,7 +73,8 @@ class PreparationRunner:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=STOP_WITHIN_S)
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
         is_clean = False
@@ -197,8 +198,8 @@ class PreparationRunner:
         await self._in_thread(_close, avatar, child.returncode, has_died)
 
     async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = database_sync_to_async(work, thread_sensitive=False, executor=self._thread)
-        return await call(*args, **kwargs)
+        call = partial(_with_connection, partial(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
 
 async def _end(child: Process) -> None:
@@ -210,6 +211,11 @@ async def _end(child: Process) -> None:
             ask()
         with suppress(TimeoutError):
             await asyncio.wait_for(child.wait(), END_WITHIN_S)
+
+
+def _with_connection(work: Callable[[], T]) -> T:
+    use_kept_connection()
+    return work()
 
 
 def _clean_up() -> None:

@@ -31,13 +31,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TypeVar
 
-from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from avatars_app.database import availability
+from avatars_app.database import availability, use_kept_connection
 from avatars_app.webhooks.events import record_events
 from inference.timing import audio_timestamp_ms
 from streaming.gateway.registry import Connection, Registry, registry
@@ -185,7 +185,7 @@ class HistoryWriter:
     def _try(self, step: Callable[[], Result]) -> Result | None:
         """Return what ``step`` returns; nothing if it cannot be done now: another time it can."""
         try:
-            close_old_connections()
+            use_kept_connection()
             return step()
         except DatabaseError as error:
             self.database_failed(error)

@@ -1,40 +1,38 @@
-"""The lines of the log about an outage of the database, one for all who meet it."""
+"""A thread of our own keeps its connection to the database as long as it works."""
+
+from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
-from avatars_app.database import Availability
+from avatars_app.database import use_kept_connection
 
 
 @pytest.fixture
-def availability() -> Availability:
-    return Availability()
+def close(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mock]:
+    connection.ensure_connection()
+    closing = Mock()
+    monkeypatch.setattr(connection, "close", closing)
+    yield closing
+    connection.errors_occurred = False
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage().partition(" after ")[0] for record in caplog.records]
+def test_one_that_works_is_kept(close: Mock) -> None:
+    use_kept_connection()
+    assert not close.called
 
 
-def test_one_line_when_the_first_loses_it_and_one_when_the_last_has_it_back(availability, caplog):
-    availability.found("history")
-    assert lines(caplog) == []
-    for _ in range(3):
-        availability.lost("history", OperationalError("refused:\n\tis it running?"))
-        availability.lost("webhooks", OperationalError("refused"))
-    [line] = lines(caplog)
-    assert line.endswith("trying again until it is back: refused: is it running?")
-    availability.found("history")
-    availability.found("preparations")
-    assert len(lines(caplog)) == 1
-    availability.found("webhooks")
-    assert lines(caplog)[1:] == ["the database is back"]
-    availability.lost("history", TimeoutError())
-    assert lines(caplog)[2].endswith("TimeoutError()")
+def test_one_that_its_server_closed_is_replaced(
+    close: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    use_kept_connection()
+    close.assert_called_once_with()
 
 
-def test_who_tries_no_more_does_not_keep_it_lost(availability, caplog):
-    availability.lost("revocations", OperationalError("refused"))
-    availability.forget("revocations")
-    availability.lost("history", OperationalError("refused"))
-    availability.found("history")
-    assert len(lines(caplog)) == 3
+def test_one_that_failed_is_replaced(close: Mock) -> None:
+    with pytest.raises(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM not_there")
+    use_kept_connection()
+    close.assert_called_once_with()

@@ -117,7 +117,6 @@ def test_the_writer_forgets_at_its_start_and_then_every_day(monkeypatch):
 
     writer = HistoryWriter(Registry())
     monkeypatch.setattr(history, "purge_expired", forget)
-    monkeypatch.setattr(history, "close_old_connections", lambda: None)
     monkeypatch.setattr(writer, "sweep", lambda *, writes_all: None)
     monkeypatch.setattr(history, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     writer.start()

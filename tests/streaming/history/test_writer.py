@@ -219,7 +219,6 @@ def test_what_could_not_be_written_is_written_the_next_time(process, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(manager, "bulk_create", fail)
-        patch.setattr(writer, "close_old_connections", lambda: None)  # the test's own transaction
         for _ in range(3):
             assert process.writer._try(process.sweep) is None
     assert not SessionRecord.objects.exists()
@@ -257,7 +256,6 @@ def test_a_database_that_takes_no_further_connection_is_an_outage_though_ours_wo
     process.begin()
     with monkeypatch.context() as patch:
         patch.setattr(writer, "_open_another_connection", refuse)
-        patch.setattr(writer, "close_old_connections", lambda: None)  # the test's own transaction
         process.writer._try(partial(process.sweep, writes_all=True))
     assert not process.writer.has_database
     assert only()
