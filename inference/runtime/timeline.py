@@ -114,6 +114,11 @@ class Timeline(msgspec.Struct, frozen=True):
     speech_clip: ClipRequest | None = None
     """What runs under the current utterance; None: the base clip."""
     action: Action | None = None
+    """What runs, or will as soon as the running clip can be left."""
+    actions: int = 0
+    """How many times the client requested one."""
+    requested_action: Action | None = None
+    """The latest of them, not begun."""
     is_listening: bool = False
     """The user speaks: the idle avatar shows its attentive clips."""
     leaves_at: int | None = None
@@ -149,7 +154,8 @@ class Timeline(msgspec.Struct, frozen=True):
 
     def start_action(self, clip: str, form: ActionForm) -> "Timeline":
         """Insert an action; the gateway admits one at a time."""
-        return replace(self, action=Action(clip, form))
+        action = Action(clip, form)
+        return replace(self, action=action, actions=self.actions + 1, requested_action=action)
 
     def listen(self, *, is_active: bool) -> "Timeline":
         """USER_SPEAKING."""
@@ -162,16 +168,15 @@ class Timeline(msgspec.Struct, frozen=True):
     def rewind(self, before: "Timeline") -> "Timeline":
         """Return the state before some dropped frames, ``before``, with the requests made since."""
         has_new_base = self.requests != before.requests
-        action = before.action
-        # One that runs by now was new if there was none before: the gateway admits one at a time.
-        if self.action is not None and (action is None or not self.action.is_running):
-            action = replace(self.action, is_running=False)
+        has_new_action = self.actions != before.actions
         return replace(
             before,
             base=self.base if has_new_base else before.base,
             requests=self.requests,
             speech_clip=None if has_new_base else before.speech_clip,
-            action=action,
+            action=self.requested_action if has_new_action else before.action,
+            actions=self.actions,
+            requested_action=self.requested_action,
             is_listening=self.is_listening,
             needs_idr=self.needs_idr or before.needs_idr,
         )

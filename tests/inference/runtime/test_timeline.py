@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,17 +161,20 @@ def test_rewinding_keeps_the_requests_made_since() -> None:
     assert back.action == now.action
 
 
-def test_rewinding_behind_the_begin_of_an_action_lets_it_begin_again() -> None:
-    """An interrupt meets frames that were planned and not sent, and an action among them."""
+@pytest.mark.parametrize("frames_after_its_begin", [2, 200])
+def test_rewinding_behind_the_begin_of_an_action_lets_it_begin_again(
+    frames_after_its_begin: int,
+) -> None:
+    """An interrupt meets frames that were planned and not sent: of an action the first, or all."""
     before, _ = run(idle(), [READY])
     asked = before.start_action("action_1", "v1.1")
-    now, plans = run(asked, [READY] * 30)
+    _, plans = run(asked, [READY] * 30)
     [first, *_] = [number for number, plan in enumerate(plans) if plan.state == "action"]
-    now, _ = run(asked, [READY] * (first + 2))
-    assert now.action is not None
-    assert now.action.is_running
+    now, _ = run(asked, [READY] * (first + frames_after_its_begin))
+    assert now.action != asked.action
     back = now.rewind(before)
     assert back.action == asked.action
+    assert back.rewind(before).action == asked.action
     _, plans = run(back.stop_speech(), [SILENT] * 30)
     assert "action" in {plan.state for plan in plans}
 
