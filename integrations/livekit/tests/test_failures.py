@@ -71,6 +71,33 @@ async def test_the_avatar_speaks_again_when_the_server_is_back(
     assert np.array_equal(agent.room.viewer.heard(), voice)
 
 
+async def test_a_session_that_the_server_ends_is_followed_by_another_one(
+    own_avatar_server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_SESSION_S", "4")
+    own_avatar_server.start()
+    room = FakeRoom("agent")
+    async with AvatarVideoGenerator(own_avatar_server.address, "me") as generator:
+        voice = LocalVoice(RATE)
+        runner = AvatarRunner(
+            room, audio_recv=voice, video_gen=generator, options=generator.options
+        )
+        await runner.start()
+        agent = Agent(voice, room)
+        await asyncio.sleep(4.5)
+        room.viewer.forget()
+        async with asyncio.timeout(10):
+            await room.viewer.has_seen(25)
+        said = speech(0.5)
+        room.viewer.forget()
+        await agent.say(said)
+        await agent.until_finished()
+        await asyncio.sleep(0.2)
+        assert np.array_equal(room.viewer.heard(), said)
+        await runner.aclose()
+    await room.close()
+
+
 async def test_nothing_is_said_before_a_viewer_is_there(generator) -> None:
     room = FakeRoom("agent", has_viewer=False)
     voice = LocalVoice(RATE)

@@ -11,7 +11,8 @@ shape this module:
 - It takes the first picture and then waits until a participant subscribes. Until it comes
   back nothing is said, so nothing is missed.
 - It has no word for failures. Where the server says nothing of a segment for `STALL_S`, refuses
-  it, or loses it, the voice goes to the room without it.
+  it, or loses it, the voice goes to the room without it. A session that the server ends is followed
+  by another one.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Self
 
 from livekit import rtc
@@ -31,13 +33,13 @@ from livekit_talking_avatar.voice_format import VoiceFormat
 from talking_avatar import (
     AvatarClient,
     AvatarError,
-    Closed,
     ConnectionLost,
     Event,
     Frame,
     Interrupted,
     Reopened,
     ServerError,
+    SessionRefused,
     SpeechFinished,
     SpeechStarted,
 )
@@ -48,6 +50,8 @@ OPEN_WITHIN_S = 15.0
 STALL_S = 2.0
 """Voice that the server does not show for so long is heard without lips."""
 WATCH_S = 0.25
+FIRST_RETRY_S, MAX_RETRY_S = 0.5, 15.0
+FINAL_REFUSALS = frozenset({"UNAUTHORIZED", "MODEL_NOT_FOUND"})
 HAND_OVER_S = 0.2
 """How long clearing waits for the runner to hand on what it took."""
 
@@ -87,9 +91,15 @@ class AvatarVideoGenerator(VideoGenerator):
             ValueError: The sample rate is another one.
         """
         check_sample_rate(sample_rate)
-        self._client = AvatarClient(
-            server, user_id, token=token, headers=headers, receive=["video", "events"]
+        self._make_client = partial(
+            AvatarClient,
+            server,
+            user_id,
+            token=token,
+            headers=headers,
+            receive=("video", "events"),
         )
+        self._client = self._make_client()
         self._sample_rate = sample_rate
         self._decoder = PictureDecoder()
         self._format = VoiceFormat(sample_rate)
@@ -104,7 +114,6 @@ class AvatarVideoGenerator(VideoGenerator):
         self._delivered: Voice | Picture | SegmentEnd | None = None
         """What the runner took and may not have handed on."""
         self._is_handed_on = asyncio.Event()
-        self._is_closing = False
         self._is_taken = asyncio.Event()
         """The runner came back for more: the tracks are published."""
 
@@ -134,7 +143,7 @@ class AvatarVideoGenerator(VideoGenerator):
             ConnectionLost: The server cannot be reached, or sends no picture.
         """
         await self._client.__aenter__()
-        reading = self._spawn(self._read())
+        reading = self._spawn(self._stay_connected())
         has_size = asyncio.create_task(self._has_size.wait())
         await asyncio.wait(
             {reading, has_size}, timeout=OPEN_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
@@ -146,13 +155,12 @@ class AvatarVideoGenerator(VideoGenerator):
 
     async def aclose(self) -> None:
         """End the session."""
-        self._is_closing = True
         if self._segment is not None:
             self._segment.detach()
-        await self._client.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
 
     async def user_speaking(self, *, is_active: bool) -> None:
         """Tell the avatar that the user began or stopped speaking: while idle it listens."""
@@ -257,6 +265,40 @@ class AvatarVideoGenerator(VideoGenerator):
 
     # From the server.
 
+    async def _stay_connected(self) -> None:
+        """Take what comes, and open another session when one that has shown pictures is over."""
+        await self._read()
+        while self._has_size.is_set():
+            logger.error(
+                "the avatar's session is over (%s): the voice continues without it until there is "
+                "another one",
+                self._client.closed,
+            )
+            if not await self._open_another():
+                return
+            await self._read()
+
+    async def _open_another(self) -> bool:
+        """Open another session as soon as the server does; False: it never will."""
+        pause_s = FIRST_RETRY_S
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_RETRY_S)
+            client = self._make_client()
+            try:
+                await client.__aenter__()
+            except SessionRefused as refusal:
+                if refusal.code in FINAL_REFUSALS:
+                    logger.error("the server opens no other session: %s", refusal)
+                    return False
+            except AvatarError as error:
+                logger.info("no session yet, another try in %g s: %s", pause_s, error)
+            else:
+                self._client = client
+                self._unanswered_interrupts = 0
+                logger.info("the avatar is back")
+                return True
+
     async def _read(self) -> None:
         async for event in self._client.events():
             if isinstance(event, Frame):
@@ -291,10 +333,6 @@ class AvatarVideoGenerator(VideoGenerator):
                 self._unanswered_interrupts = 0
             case ServerError(code, message):
                 logger.warning("server: %s: %s", code, message)
-            case Closed(reason) if not self._is_closing:
-                logger.error(
-                    "the avatar's session is over (%s): the voice continues without it", reason
-                )
             case _:
                 pass
 
