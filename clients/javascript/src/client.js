@@ -20,6 +20,7 @@
  * | `message` | `{direction: "in" \| "out", message}`: everything but binary messages, for logs |
  */
 
+import { nameProblem, streamAddress } from "./addresses.js";
 import { toBase64 } from "./base64.js";
 import { BINARY_SUBPROTOCOL, JSON_SUBPROTOCOL, packSpeech } from "./binary.js";
 import { SAMPLE_RATE_HZ, binaryFrameOf, frameOf } from "./frame.js";
@@ -86,16 +87,7 @@ const EVENTS = /** @type {Record<string, string>} */ ({
  * @property {boolean} [binary] false: JSON only
  */
 
-/**
- * @param {string} userId @param {string} [server] http(s):// or ws(s)://; default: the page's own
- * @param {string | null} [sessionId] leads to the process that has this session
- */
-export function streamAddress(userId, server = location.href, sessionId) {
-  const url = new URL(`/musetalk/v1/ws/${encodeURIComponent(userId)}`, server);
-  url.protocol = url.protocol.replace("http", "ws");
-  if (sessionId) url.searchParams.set("session", sessionId);
-  return url.href;
-}
+export { streamAddress };
 
 export class AvatarClient extends EventTarget {
   /** @type {WebSocket | undefined} */
@@ -258,6 +250,11 @@ export class AvatarClient extends EventTarget {
   }
 
   #open() {
+    const problem = nameProblem(this.userId);
+    if (problem) {
+      this.#giveUp("avatar", problem);
+      return;
+    }
     this.#go({
       name: "connecting",
       attempt: this.#attempt,
@@ -410,12 +407,17 @@ export class AvatarClient extends EventTarget {
       return true;
     }
     if (this.watch && problem.code === "INVALID_SESSION") {
-      this.#drop(1000);
-      this.#go({ name: "stopped", reason: "unwatchable", problem });
-      this.#tell("problem", problem);
+      this.#giveUp("unwatchable", problem);
       return true;
     }
     return false;
+  }
+
+  /** @param {import("./retry-policy.js").Reason} reason @param {ErrorData} problem */
+  #giveUp(reason, problem) {
+    this.#drop(1000);
+    this.#go({ name: "stopped", reason, problem });
+    this.#tell("problem", problem);
   }
 
   #live() {

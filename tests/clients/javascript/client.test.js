@@ -83,6 +83,16 @@ test("addresses lead to the user's stream and the session's process", () => {
   );
 });
 
+test("a name that no server takes is refused here, and not tried again", () => {
+  for (const userId of ["not a name", "", "a".repeat(65), "me\n"]) {
+    const { client, told, next } = setUp({ userId });
+    assert.equal(next(), undefined, "no connection is opened");
+    assert.deepEqual([client.status.name, client.status.reason], ["stopped", "avatar"]);
+    assert.match(client.status.problem?.message ?? "", /1 to 64 letters/);
+    assert.equal(told.at(-1)?.[0], "problem");
+  }
+});
+
 test("a server that selects no subprotocol is tried without, and then always so", async (t) => {
   const { client } = setUp();
   t.after(() => client.close());
