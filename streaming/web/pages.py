@@ -32,6 +32,7 @@ MODULES = (
     *(
         f"avatar/{name}.js"
         for name in (
+            "addresses",
             "base64",
             "binary",
             "canvas-view",
@@ -61,6 +62,7 @@ MODULES = (
             "elements",
             "measuring",
             "own-avatar",
+            "requests",
             "speech-synthesis",
             "stage",
             "timeline",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, WebSocketRoute, expect
+from playwright.sync_api import Browser, BrowserContext, Route, WebSocketRoute, expect
 
 from avatars_app.models import Avatar
 from benchmarks.studio_page import (
@@ -375,8 +375,21 @@ def test_a_full_server_is_tried_again(context: BrowserContext, address: str) -> 
     context.route_web_socket("**/musetalk/**", relay)
     studio = Studio(context, address)
     expect(studio.page.locator("#notice")).to_contain_text("All seats are taken")
+    # What counts down is seen, and not read aloud every second.
+    expect(studio.page.locator("#notice-next[aria-hidden=true]")).to_contain_text("Next try in")
+    expect(studio.page.locator("#notice-text")).not_to_contain_text("Next try")
     studio.wait_until_live()
     assert len(attempts) == 2
+
+
+def test_a_name_that_no_server_takes_is_explained(context: BrowserContext, address: str) -> None:
+    attempts: list[WebSocketRoute] = []
+    context.route_web_socket("**/musetalk/**", lambda socket: attempts.append(socket))
+    studio = Studio(context, address, "?avatar=not%20a%20name")
+    notice = studio.page.locator("#notice")
+    expect(notice).to_contain_text("There is no avatar here")
+    expect(notice).to_contain_text("1 to 64 letters")
+    assert not attempts
 
 
 @pytest.mark.lasting
@@ -433,6 +446,28 @@ def test_an_avatar_of_one_s_own_is_sent_and_what_is_wrong_with_it_is_said(
     studio.page.set_input_files("#video", video)  # type: ignore[arg-type]
     expect(studio.page.locator("#notice")).to_contain_text("could not be prepared", timeout=30_000)
     expect(hint).to_contain_text("cannot be decoded")
+
+
+def test_what_is_sent_shows_who_sends_it_and_a_lost_server_is_a_sentence(
+    context: BrowserContext, address: str
+) -> None:
+    context.add_init_script("sessionStorage.setItem('token', 'open sesame')")
+    studio = Studio(context, address)
+    studio.wait_until_live()
+    shown: list[str | None] = []
+
+    def refuse(route: Route) -> None:
+        shown.append(route.request.headers.get("authorization"))
+        route.abort()
+
+    context.route("**/prepare_avatar/**", refuse)
+    studio.page.get_by_label("Avatar of user").fill("another")
+    studio.page.set_input_files(
+        "#video",
+        {"name": "me.mp4", "mimeType": "video/mp4", "buffer": b"no video at all"},
+    )
+    expect(studio.page.locator("#own-hint")).to_have_text("The server does not answer.")
+    assert shown == ["Bearer open sesame"]
 
 
 @pytest.mark.parametrize("path", ["/", "/protocol"])

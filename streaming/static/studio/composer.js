@@ -4,6 +4,7 @@ import { Microphone, MicrophoneRefused } from "../avatar/microphone.js";
 import { decodeSpeech } from "../avatar/pcm.js";
 import { SpeechGate } from "../avatar/speech-gate.js";
 import { element, on } from "./elements.js";
+import { request } from "./requests.js";
 import { SpeechSynthesis } from "./speech-synthesis.js";
 import { VOICES } from "./voices.js";
 
@@ -116,7 +117,7 @@ export class Composer {
       button.addEventListener("click", () => {
         const label = button.textContent?.trim() ?? "sample";
         return this.#speak(label, async () => {
-          const response = await fetch(/** @type {string} */ (button.dataset.sample));
+          const response = await request(/** @type {string} */ (button.dataset.sample));
           if (!response.ok)
             throw new Error(`The sample could not be loaded (HTTP ${response.status}).`);
           return decodeSpeech(await response.arrayBuffer(), this.#warn);

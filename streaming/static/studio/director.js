@@ -1,6 +1,7 @@
 /** Directing: whose avatar, which clip, which action. */
 
 import { element, on } from "./elements.js";
+import { request } from "./requests.js";
 
 /** @type {[state: string, title: string][]} */
 const STATES = [
@@ -39,8 +40,10 @@ export class Director {
   async #offerAvatars() {
     const list = element("avatars", HTMLDataListElement);
     if (!list.dataset.source) return;
-    const response = await fetch(list.dataset.source, { headers: { Accept: "application/json" } });
-    if (!response.ok) return; // a name can still be typed
+    const headers = { Accept: "application/json" };
+    const { token } = this.client;
+    const response = await request(list.dataset.source, { headers, token }).catch(() => undefined);
+    if (!response?.ok) return; // a name can still be typed
     for (const { user_id, status } of await response.json())
       list.append(new Option(status === "ready" ? user_id : `${user_id} (${status})`, user_id));
   }

@@ -1,6 +1,7 @@
 /** One's own avatar: sends a video or a picture to be prepared, then shows how that goes. */
 
 import { element, on } from "./elements.js";
+import { request } from "./requests.js";
 
 export class OwnAvatar {
   #input = element("video", HTMLInputElement);
@@ -31,8 +32,9 @@ export class OwnAvatar {
 
   /** The stream says that the preparation failed; its own address says why. */
   async #explain() {
-    const response = await fetch(this.#target(this.client.userId));
-    const { error } = await response.json().catch(() => ({}));
+    const { token, userId } = this.client;
+    const response = await request(this.#target(userId), { token }).catch(() => undefined);
+    const { error } = (await response?.json().catch(() => undefined)) ?? {};
     if (error) this.#hint.textContent = error.message;
   }
 
@@ -49,12 +51,13 @@ export class OwnAvatar {
     this.#hint.textContent = `Sending ${file.name} …`;
     const form = new FormData();
     form.append(file.type.startsWith("image/") ? "image" : "video", file);
-    const token = /** @type {HTMLInputElement} */ (
+    const csrf = /** @type {HTMLInputElement} */ (
       document.querySelector("#avatar-form [name=csrfmiddlewaretoken]")
     );
-    const response = await fetch(this.#target(userId), {
+    const response = await request(this.#target(userId), {
       method: "POST",
-      headers: { Accept: "application/json", "X-CSRFToken": token.value },
+      headers: { Accept: "application/json", "X-CSRFToken": csrf.value },
+      token: this.client.token,
       body: form,
     });
     if (!response.ok) {

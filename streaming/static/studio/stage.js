@@ -17,8 +17,7 @@ const FAREWELLS = {
   4408: "Nothing was asked of the avatar for long, or the session lasted as long as it may.",
   4409: "An operator of the server ended it.",
 };
-/** What is said at the end of a notice about the next attempt. */
-const COUNTED = / Next try in \d+ s\.$/;
+const TRYING = "Trying now.";
 /** A short wait is not worth a word. */
 const NOTICE_DELAY_MS = 350;
 
@@ -32,6 +31,12 @@ const NOTICE_DELAY_MS = 350;
  * @property {string} [button]
  * @property {boolean} [asksToken]
  */
+
+/** Write what differs: a notice is read aloud whenever it is written. @param {string} id @param {string} text */
+function write(id, text) {
+  const place = element(id, HTMLElement);
+  if (place.textContent !== text) place.textContent = text;
+}
 
 /** @param {Status} status @returns {Notice} */
 function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
@@ -72,7 +77,7 @@ function noticeOf({ name, reason, problem, closeCode, keptUntilMs }) {
       if (why === "preparing")
         return {
           title: "This avatar is being prepared",
-          text: `${percent ?? 0} % done. It appears here when it is ready.`,
+          text: "It appears here when it is ready.",
           percent: percent ?? 0,
         };
       const title =
@@ -171,34 +176,40 @@ export class Stage {
     };
     // Between two attempts the words stay as they are; the first one may be over in a moment.
     if (isAgain) {
-      const text = element("notice-text", HTMLElement);
-      text.textContent = text.textContent?.replace(COUNTED, " Trying now.") ?? "";
+      if (element("notice-progress", HTMLProgressElement).hidden) write("notice-next", TRYING);
     } else if (status.name === "connecting") this.#noticeTimer = setTimeout(show, NOTICE_DELAY_MS);
     else show();
   }
 
   /** @param {Notice} notice @param {Status} status */
   #write(notice, status) {
-    element("notice-title", HTMLElement).textContent = notice.title;
-    const text = element("notice-text", HTMLElement);
-    text.textContent = notice.text;
+    write("notice-title", notice.title);
+    write("notice-text", notice.text);
     element("spinner", HTMLElement).hidden = !notice.isBusy;
-    const progress = /** @type {HTMLProgressElement} */ (
-      document.getElementById("notice-progress")
-    );
+    const progress = element("notice-progress", HTMLProgressElement);
     progress.hidden = notice.percent === undefined;
     progress.value = notice.percent ?? 0;
     const form = element("token-form", HTMLFormElement);
     form.hidden = !notice.asksToken;
     this.#button.hidden = !notice.button;
-    this.#button.textContent = notice.button ?? "";
+    write("notice-button", notice.button ?? "");
     this.#veil.hidden = false;
     if (notice.asksToken) element("token", HTMLInputElement).focus();
-    const { retryAtMs } = status;
-    if (retryAtMs === undefined || notice.percent !== undefined) return;
+    this.#count(notice, status);
+  }
+
+  /**
+   * What changes all the time is not part of what is read aloud.
+   * @param {Notice} notice @param {Status} status
+   */
+  #count({ percent }, { retryAtMs }) {
+    if (percent !== undefined || retryAtMs === undefined) {
+      write("notice-next", percent === undefined ? "" : `${percent}\u00a0% done.`);
+      return;
+    }
     const count = () => {
       const seconds = Math.ceil((retryAtMs - performance.now()) / 1000);
-      text.textContent = `${notice.text} ${seconds > 0 ? `Next try in ${seconds} s.` : "Trying now."}`;
+      write("notice-next", seconds > 0 ? `Next try in ${seconds}\u00a0s.` : TRYING);
     };
     count();
     this.#countdown = setInterval(count, 500);
