@@ -1,5 +1,6 @@
 """Avatars for staff: what there is, how good it is, and everything that can be done with it."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,15 @@ from avatars_app.api.serializers import avatar_detail_of
 from avatars_app.forms import AvatarForm
 from avatars_app.models import ApiKey, Avatar, WebhookEvent
 from avatars_app.uploads.storage import UploadGone
+
+STAGES = {
+    "look": "looking at the pictures",
+    "choose": "choosing the clips",
+    "take": "taking their pictures",
+    "cut": "encoding the clips",
+    "show": "writing the report",
+}
+"""What a preparation does in each stage, for people."""
 
 
 @admin.register(WebhookEvent)
@@ -90,14 +100,16 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
         """Return a badge; while one is in progress, `progress.js` keeps it up to date."""
         watched = reverse("prepare-avatar", args=(avatar.user_id,)) if avatar.is_in_progress else ""
         return format_html(
-            '<span class="avatar-status" data-status="{}" data-watch="{}">'
-            '<b>{}</b> <progress max="100" value="{}"{}></progress> <small>{}</small></span>',
+            '<span class="avatar-status" data-status="{}" data-watch="{}" data-stages="{}">'
+            '<b>{}</b> <progress max="100" value="{}" aria-label="Preparation"{}></progress> '
+            "<small>{}</small></span>",
             avatar.status,
             watched,
+            json.dumps(STAGES) if watched else "",
             avatar.get_status_display(),
             avatar.percent,
             "" if avatar.is_in_progress else SafeString(" hidden"),
-            avatar.stage if avatar.is_in_progress else avatar.error,
+            _stage_of(avatar) if avatar.is_in_progress else avatar.error,
         )
 
     @admin.display(description="default", ordering="is_default")
@@ -208,6 +220,13 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             self.message_user(request, f"{', '.join(names)}: {done}.", messages.SUCCESS)
         if names := outcome[False]:
             self.message_user(request, f"{', '.join(names)}: {hindrance}.", messages.WARNING)
+
+
+def _stage_of(avatar: Avatar) -> str:
+    """Return what its preparation does now; `progress.js` writes the same."""
+    if not avatar.stage:
+        return ""
+    return f"{STAGES.get(avatar.stage, avatar.stage)}, {avatar.percent} %"
 
 
 def _for_people(shown: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Avatars in the admin: what staff see, send and do."""
 
 import io
+from typing import get_args
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from avatars_app import services
+from avatars_app.admin import STAGES
 from avatars_app.models import Avatar
 from avatars_app.uploads import storage
 from inference.assets import manifest
+from inference.preparation.prepare import Stage
 from tests.factories import make_avatar
 
 pytestmark = pytest.mark.django_db
@@ -52,12 +55,25 @@ def do(client, action: str, *avatars: Avatar) -> str:
     return " ".join(str(message) for message in answer.context["messages"])
 
 
+def test_an_empty_list_says_how_it_fills(admin_client):
+    assert "No user has an avatar of their own yet" in admin_client.get(LIST).content.decode()
+    queued("bob")
+    for query in ("", "?q=nobody"):
+        page = admin_client.get(LIST + query).content.decode()
+        assert "No user has an avatar" not in page
+
+
+def test_every_stage_has_words_for_people():
+    assert set(STAGES) == set(get_args(Stage))
+
+
 def test_the_list_tells_how_far_each_is(admin_client, ready):
     avatar = queued("bob")
     Avatar.objects.filter(pk=avatar.pk).update(status=Status.PREPARING, percent=40, stage="cut")
     page = admin_client.get(f"{LIST}?q=b&status=preparing").content.decode()
     assert 'data-watch="/prepare_avatar/bob"' in page
     assert 'value="40"' in page
+    assert "encoding the clips, 40 %" in page
     assert "anna" not in page
     page = admin_client.get(LIST).content.decode()
     assert 'src="/avatars/anna/thumbnail?1"' in page

@@ -11,7 +11,8 @@ async function look(place) {
   place.dataset.status = said.status;
   place.querySelector("b").textContent = said.status[0].toUpperCase() + said.status.slice(1);
   place.querySelector("progress").value = said.percent;
-  place.querySelector("small").textContent = said.stage ? `${said.stage}, ${said.percent} %` : "";
+  const stage = JSON.parse(place.dataset.stages)[said.stage] ?? said.stage;
+  place.querySelector("small").textContent = stage ? `${stage}, ${said.percent} %` : "";
   return false;
 }
 
