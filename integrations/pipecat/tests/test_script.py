@@ -34,6 +34,20 @@ def script_of(*frames: Frame, into: Segment | None = None) -> Script:
     return script
 
 
+def test_what_is_heard_is_marked_as_the_voice_that_came() -> None:
+    given = voice(100)
+    given.transport_destination = "stage"
+    given.interruptible = False
+    script = script_of(voice(50), given)
+    first = script.as_heard(bytes(100), 16_000)
+    assert (first.context_id, first.transport_destination) == ("reply", None)
+    script.shown(50)
+    heard = script.as_heard(bytes(100), 16_000)
+    assert (heard.audio, heard.sample_rate, heard.num_frames) == (bytes(100), 16_000, 50)
+    assert (heard.context_id, heard.transport_destination) == ("reply", "stage")
+    assert not heard.interruptible
+
+
 def test_a_frame_leaves_when_the_voice_before_it_was_shown() -> None:
     script = script_of(voice(1_000), word("one"), voice(500), TTSStoppedFrame())
     assert names(script.shown(999)) == []

@@ -32,12 +32,15 @@ class _Voice:
         """Return a frame of what was not shown."""
         frame = self.frame
         at = len(frame.audio) - self.left * 2 * frame.num_channels
-        rest = TTSAudioRawFrame(
-            frame.audio[at:], frame.sample_rate, frame.num_channels, frame.context_id
-        )
-        rest.transport_destination = frame.transport_destination
-        rest.interruptible = frame.interruptible
+        rest = TTSAudioRawFrame(frame.audio[at:], frame.sample_rate, frame.num_channels)
+        self.mark(rest)
         return rest
+
+    def mark(self, frame: TTSAudioRawFrame) -> None:
+        """Mark a frame as this voice is: its context, where it goes, what drops it."""
+        frame.context_id = self.frame.context_id
+        frame.transport_destination = self.frame.transport_destination
+        frame.interruptible = self.frame.interruptible
 
 
 @dataclass(slots=True)
@@ -71,14 +74,18 @@ class Script:
             if isinstance(entry, _Voice)
         )
 
-    @property
-    def context_id(self) -> str | None:
-        """Of the voice that is heard next."""
-        for part in self._parts:
-            for entry in part.entries:
-                if isinstance(entry, _Voice):
-                    return entry.frame.context_id
-        return None
+    def as_heard(self, audio: bytes, sample_rate: int) -> TTSAudioRawFrame:
+        """Return sound that was shown as the voice that is heard next: of its context, on its way.
+
+        Args:
+            audio: s16le, one channel.
+            sample_rate: Of it, Hz.
+        """
+        frame = TTSAudioRawFrame(audio, sample_rate, 1)
+        voices = (one for part in self._parts for one in part.entries if isinstance(one, _Voice))
+        if (voice := next(voices, None)) is not None:
+            voice.mark(frame)
+        return frame
 
     def begin(self, segment: Segment) -> None:
         """Put the voice that comes next into this segment."""

@@ -399,9 +399,7 @@ class TalkingAvatarService(AIService):
             self._is_measuring = False
             await self.stop_ttfb_metrics()
         sound = picture.sound
-        await self.push_frame(
-            TTSAudioRawFrame(sound.data, sound.sample_rate, 1, self._script.context_id)
-        )
+        await self.push_frame(self._script.as_heard(sound.data, sound.sample_rate))
         await self._push_all(self._script.shown(len(sound.data) // 2))
 
     async def _push_all(self, frames: list[Frame]) -> None:
