@@ -42,6 +42,7 @@ from musetalk_site.redis.availability import (
     reason_of,
     takes_no_writes,
 )
+from musetalk_site.redis.publisher import Publisher
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
     def __init__(self, host: dict[str, Any], channel_layer: Any) -> None:
         super().__init__(host, channel_layer)
         self._heartbeat = f"{channel_layer.prefix}heartbeat.{uuid.uuid4().hex}"
+        self._publisher: Publisher | None = None
         self._asked_for: set[str] = set()
         self._loss: str | None = None
         self._is_up = False
@@ -88,16 +90,16 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self._settle()
-        client = self._redis
+        self._raise_if_lost()
+        publisher = self._publisher
+        assert publisher is not None, "it is up"
         try:
-            async with asyncio.timeout(CALL_WITHIN_S), self._lock:
-                self._raise_if_lost()
-                client = self._redis
-                await client.publish(channel, message)
-        except (LayerUnavailable, ResponseError):
+            async with asyncio.timeout(CALL_WITHIN_S):
+                await publisher.publish(channel, message)
+        except ResponseError:
             raise
         except (OSError, RedisError) as error:
-            if client is self._redis:
+            if publisher is self._publisher:
                 self._lose(reason_of(error))
             raise LayerUnavailable(f"Redis cannot be reached: {reason_of(error)}") from error
 
@@ -170,6 +172,7 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
             if await self._pubsub.get_message(timeout=CALL_WITHIN_S) is None:
                 raise RedisConnectionError("a subscription was not confirmed")
             await self._redis.publish(self._heartbeat, b"")
+        self._publisher = Publisher(self._redis)
         self._is_up = True
         self._loss = None
         self._settled.set()
@@ -178,6 +181,9 @@ class MediaConnection(RedisSingleShardConnection):  # type: ignore[misc]  # it h
 
     async def _disconnect(self) -> None:
         self._is_up = False
+        if self._publisher is not None:
+            self._publisher.stop()
+            self._publisher = None
         old = [one for one in (self._pubsub, self._redis) if one is not None]
         self._pubsub = self._redis = None
         await _close(*old)
