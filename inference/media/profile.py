@@ -11,8 +11,9 @@ class VideoProfile:
 
     A stream alternates between access units made at preparation and ones encoded live. Both must
     come from the same profile: a decoder then sees one stream, and a viewer sees no change of
-    quality at the seam. Rate control is CRF with a VBV cap, because average-bitrate control makes
-    the first group of pictures of every live stretch visibly worse.
+    quality at the seam. Clips have CRF with a VBV cap, and live pictures the quantization that
+    comes of it (`encoder.live_qp`): average-bitrate control makes the first group of pictures of
+    every live stretch visibly worse.
     """
 
     width: int = 512

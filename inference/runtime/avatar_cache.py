@@ -85,7 +85,7 @@ class AvatarCache:
     async def _open_once(self, folder: Path) -> OpenAvatar:
         loop = asyncio.get_running_loop()
         clips = await loop.run_in_executor(
-            self._pool, partial(AvatarClips, folder, self._cache, profile=self._profile)
+            self._pool, partial(_clips, folder, self._cache, profile=self._profile)
         )
         return OpenAvatar(clips, await self._engine.open_avatar(folder, clips.manifest))
 
@@ -95,3 +95,10 @@ class AvatarCache:
             if id(opened.clips) not in used:
                 del self._opened[key]
                 self._engine.close_avatar(opened.avatar)
+
+
+def _clips(folder: Path, cache: PictureCache, *, profile: VideoProfile) -> AvatarClips:
+    """Open clips. Runs in the pool: what takes time is done there."""
+    clips = AvatarClips(folder, cache, profile=profile)
+    _ = clips.live_qp
+    return clips

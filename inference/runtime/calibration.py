@@ -131,7 +131,7 @@ def _speaking_frames(
     # A stream of sound: each window begins a frame after the one before, as a session's do.
     count = width + (FRAMES_PER_SECOND - 1) * SAMPLES_PER_FRAME
     sound = np.random.default_rng(7).normal(0, 0.1, count).astype(np.float32)
-    encoder = Encoder(profile)
+    encoder = Encoder(profile, qp=clips.live_qp)
     for number in itertools.count():
         index = number % clip.frames
         picture = clips[name].picture(index)

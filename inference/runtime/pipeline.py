@@ -287,7 +287,7 @@ class PooledStream:
             if self._mouth.is_given_up:
                 failure = "engine_late"
         if self._encoder is None or frame.begins_stretch:
-            self._encoder = Encoder(self._pipeline.profile)
+            self._encoder = Encoder(self._pipeline.profile, qp=self._clips.live_qp)
         began_s = time.perf_counter()
         patch = None if mouth is None else _over(source, mouth)
         access_unit = self._encoder.encode(source, patch, idr=plan.must_be_idr)

@@ -42,10 +42,10 @@ def test_no_x264_is_opened_for_a_group_after_the_second(monkeypatch: pytest.Monk
     opened = 0
     original = encoder_module._codec
 
-    def counted(profile: VideoProfile, idr_quality: float) -> VideoCodecContext:
+    def counted(profile: VideoProfile, idr_quality: float, qp: int | None) -> VideoCodecContext:
         nonlocal opened
         opened += 1
-        return original(profile, idr_quality)
+        return original(profile, idr_quality, qp)
 
     monkeypatch.setattr(encoder_module, "_codec", counted)
     units(110, forced=(60,))
