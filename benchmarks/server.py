@@ -8,6 +8,7 @@ server which runs already; then what can only be read from its process (CPU, mem
 import argparse
 import asyncio
 import atexit
+import fcntl
 import json
 import os
 import re
@@ -45,11 +46,21 @@ class ServerFailed(Exception):
 
 @cache
 def _migrated_database() -> Path:
-    """Return a new database, which this process makes once: to migrate one takes seconds."""
-    folder = Path(tempfile.mkdtemp(prefix="avatar-database-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "db.sqlite3"
-    _manage("migrate", "--verbosity", "0", environment={"DATABASE_URL": f"sqlite:///{path}"})
+    """Return a new database, which this process makes once: to migrate one takes seconds.
+
+    Where several run the tests side by side, in a folder of their run, the first of them makes it.
+    """
+    shared = os.environ.get("AVATAR_TEST_RUN")
+    folder = Path(shared or tempfile.mkdtemp(prefix="avatar-database-"))
+    if not shared:
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path, unfinished = folder / "migrated.sqlite3", folder / "unfinished.sqlite3"
+    with (folder / "migrating").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not path.exists():
+            url = f"sqlite:///{unfinished}"
+            _manage("migrate", "--verbosity", "0", environment={"DATABASE_URL": url})
+            unfinished.rename(path)
     return path
 
 

@@ -30,12 +30,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = (sys.executable, "-m", "pytest")
+FOLDER_OF_RUN = "AVATAR_TEST_RUN"
+"""The variable that names the folder in which processes find what another one has made."""
 GIVES_WAY_BY = 10
 TELL_EVERY_S = 30.0
 ENDS_WITHIN_S = 30.0
 AT_ONCE = {False: 2, True: 3}
 """So many groups of those that watch clocks, and so many of those that give way to them: all of
 these, or the last one would be alone at the end, on one core."""
+BYTE_CODE = Path(sys.prefix, "byte-code")
+"""In the virtual environment, for the next run too: to compile it takes 20 seconds of a core."""
 MOST_RETRIED = 10
 """More failures than this are no accident."""
 
@@ -218,14 +222,14 @@ def groups_of(*, is_lasting: bool) -> list[Group]:
 def shared_folder() -> Iterator[None]:
     """Keep the temporary files of all processes in a folder that is removed at the end.
 
-    Byte code is kept there where the environment says that it is not to be written. The run starts
-    hundreds of processes, which would compile the same modules for three seconds each.
+    Where the environment says that byte code is not to be written, it is kept in `BYTE_CODE`. The
+    run starts hundreds of processes, which would compile the same modules for three seconds each.
     """
     with tempfile.TemporaryDirectory(prefix="avatar-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)  # PostgreSQL's account has a folder in it
-        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        tempfile.tempdir = os.environ["TMPDIR"] = os.environ[FOLDER_OF_RUN] = folder
         if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-            os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder, "byte-code"))
+            os.environ["PYTHONPYCACHEPREFIX"] = str(BYTE_CODE)
         try:
             yield
         finally:

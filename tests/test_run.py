@@ -16,7 +16,8 @@ PYTHON = (sys.executable, "-c")
 @pytest.fixture
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand for the system's folder of temporary files."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in ("TMPDIR", run.FOLDER_OF_RUN):
+        monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr(run.tempfile, "tempdir", None)
     return tmp_path
 
@@ -38,6 +39,7 @@ def test_processes_share_their_byte_code(
     module.write_text("")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "" if is_written else "1")
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", "")
+    monkeypatch.setattr(run, "BYTE_CODE", run_folder / "byte-code")
     say_where = "import module, os; print(module.__cached__, os.path.exists(module.__cached__))"
     with run.shared_folder():
         environment = {**os.environ, "PYTHONPATH": str(run_folder)}
@@ -47,6 +49,19 @@ def test_processes_share_their_byte_code(
     path, is_there = said.split()
     assert is_there == "True"
     assert Path(path).is_relative_to(run_folder / "__pycache__") == is_written
+
+
+def test_processes_share_a_migrated_database(run_folder: Path) -> None:
+    make = "import benchmarks.server as it; print(it._migrated_database())"
+    with run.shared_folder():
+        begun = [
+            subprocess.Popen([*PYTHON, make], cwd=run.ROOT, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        (one, _), (other, _) = (process.communicate() for process in begun)
+        assert one == other
+        assert Path(one.strip()).parent.parent == run_folder
+        assert Path(one.strip()).stat().st_size > 0
 
 
 def test_the_next_is_of_a_kind_of_which_few_run() -> None:

@@ -18,6 +18,12 @@ async def refused(stream: Stream) -> dict[str, object]:
     return message["data"]["details"]
 
 
+async def is_refused(stream: Stream) -> bool:
+    """Say a little: its answer comes before ten frames are over."""
+    await stream.say(SECOND[:1_280])
+    return any([(await stream.next())["type"] == "ERROR" for _ in range(10)])
+
+
 async def shows_speech(stream: Stream) -> None:
     while "audio_timestamp" not in await stream.wait_for("VIDEO_FRAME"):
         pass
