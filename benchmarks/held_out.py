@@ -31,26 +31,31 @@ class Passage:
         return np.clip(self.samples * 32768, -32768, 32767).astype("<i2").tobytes()
 
 
+VOICES = {
+    "flite awb": HELD_OUT_ENGLISH[:6],
+    "espeak en-us+Gene": HELD_OUT_ENGLISH[6:10],
+    "espeak en-gb-x-rp+shelby": HELD_OUT_ENGLISH[10:14],
+    "espeak en-us+belinda": HELD_OUT_ENGLISH[14:],
+    "espeak es": HELD_OUT_SPANISH[:6],
+}
+"""What each held-out voice says."""
+
+
 def passages(sentences_each: int) -> list[Passage]:
     """One passage by each held-out voice, of at most so many sentences."""
-    found = []
-    for voice, sentences in (
-        ("flite awb", HELD_OUT_ENGLISH[:6]),
-        ("espeak en-us+Gene", HELD_OUT_ENGLISH[6:10]),
-        ("espeak en-gb-x-rp+shelby", HELD_OUT_ENGLISH[10:14]),
-        ("espeak en-us+belinda", HELD_OUT_ENGLISH[14:]),
-        ("espeak es", HELD_OUT_SPANISH[:6]),
-    ):
-        program, _, name = voice.partition(" ")
-        speak = flite if program == "flite" else espeak
-        found.append(_passage(voice, [speak(text, name) for text in sentences[:sentences_each]]))
-    return found
+    return [_passage(voice, spoken(voice, sentences_each)) for voice in VOICES]
 
 
-def _passage(voice: str, spoken: list[Speech]) -> Passage:
+def spoken(voice: str, sentences: int) -> list[Speech]:
+    """At most so many sentences by one of `VOICES`, with silence around each."""
+    program, _, name = voice.partition(" ")
+    speak = flite if program == "flite" else espeak
+    return [padded(speak(text, name), _BEFORE_S, _AFTER_S) for text in VOICES[voice][:sentences]]
+
+
+def _passage(voice: str, speeches: list[Speech]) -> Passage:
     samples, openings, bilabials = [], [], []
-    for speech in spoken:
-        speech = padded(speech, _BEFORE_S, _AFTER_S)
+    for speech in speeches:
         frames = len(speech.samples) // SAMPLES_PER_FRAME
         mouth = truth(speech, frames)
         samples.append(speech.samples[: frames * SAMPLES_PER_FRAME])

@@ -20,6 +20,8 @@ _ROUND_FULL = 0.57
 """What the net says of lips that are as round as lips can be: it hedges, too."""
 _ROUND_UNSAID = 0.03
 """How round lips are at least that are decided to be: it may hedge down to nothing."""
+_ROUND_WIDE = np.float32(-0.5)
+"""How far round lips are pursed at least: of that it hedges as well."""
 
 _DECISIONS = [CLOSED, SPEAKING, ROUNDED]
 _STARTS = np.array([CLOSED_RAMP[0], SPEAKING_RAMP[0]], np.float32)
@@ -48,6 +50,8 @@ def mouth_shapes(outputs: NDArray[np.float32]) -> NDArray[np.float32]:
     rounded += _ROUND_UNSAID
     rounded *= decided[..., 2] * (1 / _ROUND_FULL)
     np.minimum(shapes, np.float32(1), out=shapes)
+    wide = shapes[..., _WIDE]
+    np.minimum(wide, wide + rounded * (_ROUND_WIDE - wide), out=wide)
     gates = _ramp(decided[..., :2])
     closed = gates[..., 0]
     shapes[..., _OPEN] *= 1 - closed

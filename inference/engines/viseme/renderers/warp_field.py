@@ -36,6 +36,8 @@ _ROW_NUMBERS = np.arange(ROWS, dtype=np.float32)[:, None]
 _OPEN_GAP = 0.47
 _OPEN_EARLY = 0.8
 _TUCK_GAP = 0.05
+_ROUND_LESS = 0.30
+"""How much less rounded lips part: a small gap looks larger in a narrow mouth."""
 _UPPER_SHARE = 0.40
 """Of the gap, what the upper lip rises over the corners; the lower one sinks by the rest."""
 _ROUND_RISE = 0.08
@@ -51,7 +53,8 @@ _UNBENT_AT = 1.0
 _JAW_SHARE = 0.74
 _OUTER_UPPER_SHARE, _OUTER_LOWER_SHARE = 0.78, 0.94
 _POUT, _PRESS = 0.045, 0.032
-_SPREAD, _ROUND, _OPEN_NARROWS = 0.13, 0.24, 0.10
+_SPREAD, _PURSE, _ROUND, _OPEN_NARROWS = 0.17, 0.10, 0.25, 0.06
+"""Of the distance of the mouth's corners: lips that spread, purse, are rounded or open."""
 _UPPER_POWER, _LOWER_POWER, _ROUND_FULLER = 1.0, 0.62, 0.16
 """Of the profiles of the lips: 1 is a parabola, less is fuller."""
 _OPEN_FULLER = 0.22
@@ -65,7 +68,8 @@ _MEET = 0.15
 """The same of lips that are neither rounded nor spread."""
 _THICKER = 1.6
 """How much thicker a lip may become downwards where its edge is steep: it keeps its thickness."""
-_SQUEEZE_REACH = 1.0
+_SQUEEZE_REACH = 2.0
+"""How far aside spread or rounded lips move the cheeks, in halves of the mouth's width."""
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
 SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
@@ -111,9 +115,8 @@ def awakeness(shape: MouthShape) -> float:
 def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     """Return the warp that gives ``face`` the mouth ``shape``."""
     awake = awakeness(shape)
-    width = 1 + _SPREAD * shape.wide - _ROUND * shape.round - _OPEN_NARROWS * shape.open
     # Columns of the target, and the columns of the source they come from at the mouth's height.
-    squeeze = COLUMN_X * (1 / width - 1) * _fade(COLUMN_X / _SQUEEZE_REACH)
+    squeeze = _squeeze(face, _width(shape))
     source_x = COLUMN_X + squeeze
     curves = _at(source_x, face.curves)
     knots, around = curves[:7], curves[7]
@@ -140,11 +143,29 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     )
 
 
+def _width(shape: MouthShape) -> float:
+    """How far the corners of the mouth are apart, in parts of their distance in the picture."""
+    spread, pursed = max(shape.wide, 0.0), max(-shape.wide, 0.0)
+    width = 1 + _SPREAD * spread - _PURSE * pursed
+    return width - _ROUND * shape.round - _OPEN_NARROWS * shape.open
+
+
+def _squeeze(face: FaceFrame, width: float) -> Floats:
+    """How far to the right of each column its source is, where the mouth is ``width`` as wide."""
+    half = (face.right - face.left) / 2
+    reach = min(max(_SQUEEZE_REACH * half, 1.0), REACH)
+    # It fades sideways: at the corners it is less than in the middle, and they are to go that far.
+    at_corners = (1 - min(width * half / reach, 0.8) ** 2) ** 2
+    amount = (1 / width - 1) / at_corners
+    return np.asarray(COLUMN_X * amount * _fade(COLUMN_X / reach), np.float32)
+
+
 def _gap(shape: MouthShape) -> float:
     """How far the lips are apart where they are furthest."""
     gap = _opened(shape.open)
     # What lips that press or tuck leave open is in `open` already: they close but the rest of it.
-    gap *= (1 - 0.12 * shape.round) * (1 - shape.press**4)
+    gap *= 1 - _ROUND_LESS * shape.round * (1 - shape.open)
+    gap *= 1 - shape.press**4
     return max(gap, _TUCK_GAP * shape.tuck)
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -8,7 +9,7 @@ from inference.engines.viseme.shape import MouthShape
 from inference.engines.viseme.silence_gate import mouth_shapes
 
 SURELY = 20.0
-ROUND = MouthShape._fields.index("round")
+WIDE, ROUND = (MouthShape._fields.index(name) for name in ("wide", "round"))
 
 
 def outputs(*, closed: float, speaking: float, opening: float = 0.8) -> np.ndarray:
@@ -67,6 +68,18 @@ def test_a_voice_that_hedges_about_round_lips_rounds_them_if_they_are_not_spread
     rounded, spread = shapes
     assert rounded.round > 0.55
     assert spread.round < 0.05
+
+
+@pytest.mark.parametrize("said_wide", [0.3, -0.1, -0.9])
+def test_round_lips_are_pursed_however_the_net_hedges_about_that(said_wide):
+    said = outputs(closed=-SURELY, speaking=SURELY)
+    said[ROUND], said[WIDE] = 0.6, said_wide
+    shapes = []
+    for said[ROUNDED] in (SURELY, -SURELY):
+        shapes.append(MouthShape.from_features(mouth_shapes(said)))
+    rounded, spread = shapes
+    assert rounded.wide <= min(said_wide, -0.45) + 1e-6
+    assert spread.wide == pytest.approx(said_wide)
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))

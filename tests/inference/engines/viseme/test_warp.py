@@ -155,6 +155,27 @@ def test_wide_and_round_move_the_corners_apart_and_together(mouth):
 
 
 @pytest.mark.parametrize(
+    ("shape", "least", "most"),
+    [
+        (MouthShape(open=0.3, wide=0.6), 1.05, 1.12),
+        (MouthShape(open=0.3, wide=-0.5, round=0.3), 0.85, 0.90),
+        (MouthShape(open=0.3, wide=-0.5, round=1), 0.65, 0.72),
+    ],
+    ids=["spread", "a little round", "round"],
+)
+def test_the_corners_go_as_far_as_lips_of_people(landmarks, shape, least, most):
+    """Less is lost to a viewer: of [i] and a weak [w] nobody saw which was which."""
+    frame = face_frame(landmarks[0])
+    assert frame is not None
+    field = warp_field(frame, shape)
+    height = round(-frame.y_range[0] / (frame.y_range[1] - frame.y_range[0]) * (ROWS - 1))
+    left, right = np.interp(
+        [frame.left, frame.right], COLUMN_X + field.across[height], COLUMN_X
+    ).tolist()
+    assert least < (right - left) / (frame.right - frame.left) < most
+
+
+@pytest.mark.parametrize(
     "also", [{"press": 0.4}, {"tuck": 0.5}, {"tuck": 1.0}], ids=["press", "half tuck", "tuck"]
 )
 def test_lips_that_begin_to_close_are_as_open_as_the_shape_says(landmarks, also):
