@@ -1,9 +1,9 @@
 """``python -m benchmarks.round_lips [--avatar DIR] [--sentences N]``
 
 How different do rounded and spread lips look? Held-out voices speak, the stream is decoded, and a
-face mesh measures how far the corners of the mouth are apart. The AUC is the probability that they are
-nearer to each other in a picture of [w u o] than in one of [i e s]: of the net's rounding, of the
-pictures, and of pictures of the truth itself, which is the most that the mesh can see of it.
+face mesh measures how far the corners of the mouth are apart. The AUC is the probability that they
+are nearer to each other in a picture of [w u o] than in one of [i e s]: of the net's rounding, of
+the pictures, and of pictures of the truth itself, which is the most that the mesh can see of it.
 """
 
 import argparse
