@@ -14,7 +14,8 @@ def wanted(rounded: list[bool]) -> Truth:
     for shape, is_round in zip(shapes, rounded, strict=True):
         shape[MouthShape._fields.index("round" if is_round else "wide")] = 0.8
     frames = len(rounded)
-    return Truth(shapes, np.zeros(frames, np.int64), np.zeros(frames), np.ones(frames))
+    never, always = np.zeros(frames, np.float32), np.ones(frames, np.float32)
+    return Truth(shapes, np.zeros(frames, np.int64), never, always)
 
 
 def test_narrow_mouths_are_right_at_rounded_sounds_and_wide_ones_are_wrong():
@@ -39,5 +40,5 @@ def test_pictures_without_a_face_take_the_width_of_those_around():
 def test_the_truth_is_shown_whatever_is_heard():
     mouths = [MouthShape(round=k / 4).to_features() for k in range(4)]
     engine = TruthfulEngine(mouths)
-    heard = [engine.listen([AudioWindow(np.ones(5), 2)])[0] for _ in range(2)]
+    heard = [engine.listen([AudioWindow(np.ones(5, np.float32), 2)])[0] for _ in range(2)]
     np.testing.assert_array_equal(np.concatenate(heard), mouths)

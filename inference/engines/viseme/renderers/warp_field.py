@@ -53,7 +53,7 @@ _UNBENT_AT = 1.0
 _JAW_SHARE = 0.74
 _OUTER_UPPER_SHARE, _OUTER_LOWER_SHARE = 0.78, 0.94
 _POUT, _PRESS = 0.045, 0.032
-_SPREAD, _PURSE, _ROUND, _OPEN_NARROWS = 0.17, 0.10, 0.25, 0.06
+_SPREAD, _PURSE, _ROUND, _OPEN_NARROWS = 0.18, 0.16, 0.25, 0.06
 """Of the distance of the mouth's corners: lips that spread, purse, are rounded or open."""
 _UPPER_POWER, _LOWER_POWER, _ROUND_FULLER = 1.0, 0.62, 0.16
 """Of the profiles of the lips: 1 is a parabola, less is fuller."""
@@ -70,6 +70,8 @@ _THICKER = 1.6
 """How much thicker a lip may become downwards where its edge is steep: it keeps its thickness."""
 _SQUEEZE_REACH = 2.0
 """How far aside spread or rounded lips move the cheeks, in halves of the mouth's width."""
+_LEAST_RISE = 0.1
+"""How far above the corners of the mouth that fades out, at least."""
 _OVERCLOSE = 0.055
 """How much of each lip's edge vanishes when an open mouth is shut: landmarks are not that exact."""
 SHUT_TRAVEL = (0.35, 0.45, -0.55, -0.5)
@@ -129,7 +131,9 @@ def warp_field(face: FaceFrame, shape: MouthShape) -> WarpField:
     seam = np.clip(own_gap / _OVERCLOSE, 0, 1) * np.clip(1 - opening / _SEAM_GAP, 0, 1)
     y_low, y_high = face.y_range
     rows = y_low + (y_high - y_low) / (ROWS - 1) * _ROW_NUMBERS
-    fade = _fade(np.where(rows < 0, rows / y_low, rows / (0.75 * y_high)))
+    # All of the upper lip, and not the nose: what is above the first line stands still.
+    highest = np.minimum(face.curves[0], -_LEAST_RISE)
+    fade = _fade(np.where(rows < 0, np.square(rows / highest), rows / (0.75 * y_high)))
     upper, lower = _across(target[2:4])
     return WarpField(
         across=squeeze * fade,

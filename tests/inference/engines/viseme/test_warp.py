@@ -158,8 +158,8 @@ def test_wide_and_round_move_the_corners_apart_and_together(mouth):
     ("shape", "least", "most"),
     [
         (MouthShape(open=0.3, wide=0.6), 1.05, 1.12),
-        (MouthShape(open=0.3, wide=-0.5, round=0.3), 0.85, 0.90),
-        (MouthShape(open=0.3, wide=-0.5, round=1), 0.65, 0.72),
+        (MouthShape(open=0.3, wide=-0.5, round=0.3), 0.80, 0.88),
+        (MouthShape(open=0.3, wide=-0.5, round=1), 0.62, 0.70),
     ],
     ids=["spread", "a little round", "round"],
 )
@@ -173,6 +173,15 @@ def test_the_corners_go_as_far_as_lips_of_people(landmarks, shape, least, most):
         [frame.left, frame.right], COLUMN_X + field.across[height], COLUMN_X
     ).tolist()
     assert least < (right - left) / (frame.right - frame.left) < most
+
+
+@pytest.mark.parametrize("shape", [MouthShape(open=0.3, wide=-0.5, round=1), MouthShape(wide=1)])
+def test_the_nose_keeps_its_width(landmarks, shape):
+    frame = face_frame(landmarks[0])
+    assert frame is not None
+    field = warp_field(frame, shape)
+    rows = np.linspace(*frame.y_range, ROWS)[:, None]
+    assert np.abs(field.across[rows < frame.curves[0]]).max() < 1e-6
 
 
 @pytest.mark.parametrize(
