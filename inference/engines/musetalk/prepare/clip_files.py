@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.assets import manifest as manifests
 from inference.assets.arrays import read_array
 from inference.assets.clips import Clip, PictureCache
 from inference.assets.manifest import ClipEntry, Manifest, clip_path, landmarks_path
@@ -49,13 +50,16 @@ def prepare_clip(
     ``waits``: for a process that prepares it at this moment; otherwise PreparedElsewhere is raised.
 
     Face meshes are those of the folder; an avatar without any, such as a drawn one, is looked at
-    here. AvatarInvalid if those that are there do not fit. Where the folder cannot be written (a
-    read-only installation) what was made is kept in memory only, and made again at the next start.
+    here. AvatarInvalid if those that are there do not fit, or if another version of the avatar took
+    the folder's place while the clip waited or was prepared: what was made of both would take the
+    place of what was made of that one. Where the folder cannot be written (a read-only
+    installation) what was made is kept in memory only, and made again at the next start.
     """
     kept = kept_in(folder, storage)
     with _locked(clip_path(folder, entry.name), waits=waits):
         if (made := read_clip(kept, entry.name, entry.frames, manifest.version)) is not None:
             return made
+        _check_version(folder, manifest)
         return _prepare(folder, kept, manifest, entry, preparer, progress)
 
 
@@ -89,6 +93,7 @@ def _prepare(
     meshes = _kept_meshes(folder, entry)
     seen = find_meshes(pictures) if meshes is None else zip(pictures, meshes, strict=True)
     faces = preparer.prepare(seen, entry.frames, progress)
+    _check_version(folder, manifest)
     provenance = Provenance(manifest.version, preparer.mask_source)
     try:
         write_clip(kept, entry.name, faces, provenance)
@@ -96,6 +101,12 @@ def _prepare(
         log.warning("%s: cannot keep what was prepared: %s", kept, error)
         return faces
     return read_clip(kept, entry.name, entry.frames, manifest.version) or faces
+
+
+def _check_version(folder: Path, manifest: Manifest) -> None:
+    found = manifests.read(folder).version
+    if found != manifest.version:
+        raise AvatarInvalid(f"{folder} was replaced: {found}, and not {manifest.version}")
 
 
 def _kept_meshes(folder: Path, entry: ClipEntry) -> NDArray[np.float32] | None:

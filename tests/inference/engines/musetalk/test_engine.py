@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from inference.assets import manifest as manifests
 from inference.engines.base import EngineState, RenderJob, RenderRefusal
 from inference.engines.musetalk import engine as engine_module
 from inference.engines.musetalk import loaded as loaded_nets
@@ -21,9 +23,9 @@ from inference.engines.musetalk.engine import MuseTalkEngine
 from inference.engines.musetalk.execution import batch
 from inference.engines.musetalk.face.boxes import crop_box
 from inference.engines.musetalk.prepare import background
-from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in
+from inference.engines.musetalk.prepare.avatar import FaceClip, kept_in, read_clip
 from inference.engines.musetalk.prepare.background import MuseTalkAvatar
-from inference.engines.musetalk.prepare.clip_files import find_meshes
+from inference.engines.musetalk.prepare.clip_files import find_meshes, prepare_clip
 from inference.errors import (
     AvatarInvalid,
     EngineError,
@@ -390,6 +392,28 @@ def test_a_damaged_clip_is_the_avatars_fault(engine, prepared):
             engine.open_avatar(folder, manifest)
 
 
+@pytest.mark.parametrize("when", ["while it waits", "while it is prepared"])
+def test_a_clip_of_a_version_that_was_replaced_is_not_kept(engine, tmp_path, when):
+    folder = tmp_path / "someone"
+    former = make_avatar(folder, clips={"idle_0": 3})
+    meshes = folder / "clips" / "idle_0.landmarks.npy"
+    np.save(meshes, np.stack([mesh_of_a_face()] * 3))
+
+    def replaced(done=0, _count=0):
+        if done == 0:
+            shutil.rmtree(folder / "clips")
+            make_avatar(folder, clips={"idle_0": 3}, version="2")
+            np.save(meshes, np.stack([mesh_of_a_face()] * 3))
+
+    if when == "while it waits":
+        replaced()
+    preparer = engine.nets.loaded.preparer
+    progress = None if when == "while it waits" else replaced
+    with pytest.raises(AvatarInvalid, match="was replaced: 2, and not 1"):
+        prepare_clip(folder, former, former.clips[0], preparer, progress)
+    assert read_clip(folder, "idle_0", 3, "1") is None
+
+
 def test_where_it_is_slow_a_clip_is_prepared_when_it_is_to_speak(engine, tmp_path, monkeypatch):
     folder = tmp_path / "someone"
     manifest = make_avatar(folder, clips={"idle_0": 3, "speaking_0": 3})
@@ -466,6 +490,7 @@ def test_another_version_of_the_avatar_is_prepared_again(engine, prepared):
 
     folder, manifest, _ = prepared
     newer = msgspec.structs.replace(manifest, version="2")
+    manifests.write(folder, newer)
     assert MuseTalkEngine(WEIGHTS, prepares="none").open_avatar(folder, newer).clips == {}
     engine.open_avatar(folder, newer)
     engine.preparation.join(60)
