@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from avatars_app import selectors, services
 from avatars_app.access.api_keys import make_key
@@ -109,7 +110,7 @@ class AvatarAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # takes none at 
             avatar.get_status_display(),
             avatar.percent,
             "" if avatar.is_in_progress else SafeString(" hidden"),
-            _stage_of(avatar) if avatar.is_in_progress else avatar.error,
+            _stage_of(avatar) if avatar.is_in_progress else capfirst(avatar.error),
         )
 
     @admin.display(description="default", ordering="is_default")

@@ -150,8 +150,7 @@ export class AvatarPlayer extends EventTarget {
     this.#ended.abort();
     this.line.abandon();
     this.#view?.close();
-    this.sound.stop();
-    this.sound.context?.close();
+    this.sound.close();
   }
 
   /** @param {InitSuccess} session */

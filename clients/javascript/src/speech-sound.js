@@ -143,6 +143,13 @@ export class SpeechSound {
     return startS;
   }
 
+  /** Let the loudspeaker go. */
+  close() {
+    this.stop();
+    this.context?.close();
+    this.context = undefined; // one that is being prepared is not used
+  }
+
   /** Be silent now. */
   stop() {
     if (!this.context || !this.#output) return;

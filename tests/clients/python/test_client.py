@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import uuid
 from contextlib import asynccontextmanager
@@ -312,6 +313,23 @@ async def test_an_interrupt_does_not_wait_for_a_server_that_is_down():
             manners.is_down = False
             assert (await (await speaking)).interrupted
             assert (await (await client.speak(bytes(6_400)))).played_ms == 200
+
+
+async def test_an_interrupt_that_nobody_awaits_any_more_is_no_unhandled_error(monkeypatch):
+    unhandled = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with fake_avatar_server() as server, client_of(server) as client:
+
+        async def is_stuck(*_, **__):
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(client._connection, "send_speech", is_stuck)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.interrupt()
+    del client
+    gc.collect()
+    assert not unhandled
 
 
 async def test_refused_speech_fails_and_an_interrupt_ends_all_that_was_said():

@@ -30,7 +30,7 @@ from talking_avatar.events import (
 )
 from talking_avatar.opening import stream_address
 from talking_avatar.session import FRAME_MS, SessionState
-from talking_avatar.utterance import Utterance
+from talking_avatar.utterance import Utterance, take_note
 from talking_avatar.watch_tokens import request_watch_token
 
 OPEN_WITHIN_S = 10.0
@@ -293,6 +293,7 @@ class AvatarClient:
             How much was dropped, ms.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(take_note)
         message = self._state.interrupt()
         self._interrupts.append(
             _Interrupt(message, answer, list(self._speaking), list(self._parts))

@@ -32,7 +32,7 @@ class Utterance:
         self.started = asyncio.Event()
         """Set when its first frame is about to be shown."""
         self._result: asyncio.Future[Played] = asyncio.get_running_loop().create_future()
-        self._result.add_done_callback(_notice)
+        self._result.add_done_callback(take_note)
         self._parts = 0
         self._is_part_open = False
         """The server was sent a part, and has not said that it is over."""
@@ -84,7 +84,7 @@ class Utterance:
         return asyncio.shield(self._result).__await__()
 
 
-def _notice(result: "asyncio.Future[Played]") -> None:
-    """Take note of its outcome: an utterance that nobody awaits is no unhandled error."""
+def take_note(result: "asyncio.Future[Any]") -> None:
+    """Take note of an outcome: one that nobody awaits any more is no unhandled error."""
     if not result.cancelled():
         result.exception()
