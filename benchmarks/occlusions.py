@@ -75,17 +75,18 @@ def scarf(picture: Rgb, landmarks: Floats, random: np.random.Generator) -> Rgb:
 def hand(picture: Rgb, landmarks: Floats, random: np.random.Generator) -> Rgb:
     """Draw fingers side by side, of about the face's own skin."""
     face = _Face.of(landmarks)
-    skin = np.median(_around(picture, face.points[_SKIN]), axis=0)
-    skin = np.clip(skin * random.uniform(0.8, 1.12) + random.normal(0, 5, 3), 10, 250)
+    usual = np.median(_around(picture, face.points[_SKIN]), axis=0)
+    skin = usual * random.uniform(0.8, 1.12) + random.normal(0, 5, 3)
+    skin = np.clip(skin, 10, 250).astype(np.float32)
     angle = random.uniform(0, np.pi)
-    along = np.cos(angle) * face.across + np.sin(angle) * face.down
+    along = float(np.cos(angle)) * face.across + float(np.sin(angle)) * face.down
     side = np.array([-along[1], along[0]])
     width = face.unit * random.uniform(0.2, 0.27)
     covered = picture.astype(np.float32)
     y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
-    start = face.mouth + face.unit * random.uniform(-0.12, 0.12, 2)
+    start = face.mouth + face.unit * random.uniform(-0.12, 0.12, 2).astype(np.float32)
     for finger in np.arange(4) - 1.5 + random.uniform(-0.3, 0.3):
-        middle = start + finger * width * side
+        middle = start + float(finger) * width * side
         tip = face.unit * random.uniform(0.45, 0.7)
         dx, dy = x - middle[0], y - middle[1]
         run = dx * along[0] + dy * along[1]

@@ -84,12 +84,16 @@ def test_what_is_before_a_mouth_is_noticed(thing):
     for picture in [presenter("idle_0", 0), *(draw_face(size=size) for size in (180, 230, 270))]:
         mesh.forget()
         landmarks = mesh.find(picture).landmarks
+        found = 0
         for _ in range(4):
             covered = THINGS[thing](picture, landmarks, random)
             mesh.forget()
             face = mesh.find(covered)
             if face is not None and np.linalg.norm(face.landmarks[1] - landmarks[1]) < 40:
                 noticed.append(look_at_mouth(covered, face.landmarks).visibility < 0)
+                found += 1
+            if found == 2:
+                break
     assert len(noticed) >= 3
     assert np.mean(noticed) >= 0.75
 
