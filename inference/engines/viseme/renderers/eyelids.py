@@ -38,8 +38,9 @@ _CORNERS = 0.08
 """How far from its corners a lid begins to move."""
 _BELOW, _BELOW_PX = 0.06, 0.8
 """How far over the edge of the lower lid a shut one reaches, and by how many pixels more."""
-_BRIGHTENS = 0.35
-"""How much of the skin below the eye is in that of a shut lid: above an eye there is shadow."""
+_BRIGHTENS, _DARKEST = 0.35, 0.75
+"""How much of the skin below the eye is in that of a shut lid, at least, and how much of its light
+the lid has, at least: above an eye there is shadow, and lids come out of it."""
 
 
 class Eye(NamedTuple):
@@ -85,10 +86,11 @@ def shut_eye(patch: Patch, eye: Eye, amount: float) -> None:
     stretched *= np.clip(drop / size / _STRETCHED, 0, 1) * np.clip(inside / _STRETCHED, 0, 1)
     lid_maps = _Lid(*(np.asarray(part, np.float32) for part in (down, cover, stretched)))
     box = slice(top, bottom), slice(first, last)
-    _lay(patch.y_plane[box], lid_maps, _SMOOTH * size, patch.y_plane[cheek])
+    share = _cheek_share(patch.y_plane[box], lid_maps, float(patch.y_plane[cheek].mean()))
+    _lay(patch.y_plane[box], lid_maps, _SMOOTH * size, patch.y_plane[cheek], share)
     half, (box, cheek) = lid_maps.half(), (_halved(box), _halved(cheek))
     for plane in (patch.u_plane, patch.v_plane):
-        _lay(plane[box], half, _SMOOTH * size / 2, plane[cheek])
+        _lay(plane[box], half, _SMOOTH * size / 2, plane[cheek], share)
 
 
 class _Lid(NamedTuple):
@@ -112,12 +114,40 @@ class _Lid(NamedTuple):
         return _Lid(down * np.float32(0.5), cover, stretched)
 
 
-def _lay(part: NDArray[np.uint8], lid: _Lid, reach: float, cheek: NDArray[np.uint8]) -> None:
-    """Lay a lid over ``part``, whose skin is the mean of ``reach`` and lit like the ``cheek``."""
+def _cheek_share(luma: NDArray[np.uint8], lid: _Lid, light: float) -> float:
+    """Return how much of the skin below an eye is in that of its lid.
+
+    Args:
+        luma: The part of the picture around the eye.
+        lid: The lid over it.
+        light: Luma of the skin below the eye.
+    """
+    weights = lid.stretched * lid.cover
+    total = float(weights.sum())
+    if total < 1:
+        return _BRIGHTENS
+    own = float((_moved(luma, lid.down) * weights).sum()) / total
+    if own >= _DARKEST * light:
+        return _BRIGHTENS
+    return max(_BRIGHTENS, (_DARKEST * light - own) / (light - own))
+
+
+def _lay(
+    part: NDArray[np.uint8], lid: _Lid, reach: float, cheek: NDArray[np.uint8], share: float
+) -> None:
+    """Lay a lid over ``part``.
+
+    Args:
+        part: One plane of the picture around the eye.
+        lid: The lid, in its samples.
+        reach: Over how much of its skin the mean is taken.
+        cheek: The skin below the eye.
+        share: How much of that is in the lid's.
+    """
     moved = _moved(part, lid.down)
     around = max(round(reach), 1), max(round(reach / 4), 1)
-    skin = cv2.blur(moved, around).astype(np.float32) * np.float32(1 - _BRIGHTENS)
-    skin += np.float32(_BRIGHTENS * float(np.mean(cheek)))
+    skin = cv2.blur(moved, around).astype(np.float32) * np.float32(1 - share)
+    skin += np.float32(share * float(np.mean(cheek)))
     skin -= moved
     skin *= lid.stretched
     skin += moved

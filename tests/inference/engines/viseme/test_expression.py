@@ -169,6 +169,18 @@ def test_the_rim_of_glasses_stays_straight_above_a_shut_lid(
     assert np.abs(moved).max() <= 12
 
 
+@pytest.mark.parametrize("shadow", [55, 80, 110])
+def test_a_shut_lid_is_no_dark_hole_in_the_shadow_of_the_brow(shadow: int) -> None:
+    picture = np.full((768, 512), 128, np.uint8)
+    picture[:512] = 170
+    picture[200:250, 180:340] = shadow
+
+    result = shut(picture, one_eye(256, 250, 100, 0.2, 0.1), 1.0)
+
+    lid = result[225:240, 236:276]
+    assert 0.68 * 170 < lid.mean() < 170
+
+
 @settings(max_examples=60)
 @given(eye=eyes, amount=st.floats(0, 1))
 def test_a_lid_moves_smoothly_and_from_nothing(eye: Eye, amount: float) -> None:
