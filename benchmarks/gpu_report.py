@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.folders import ROOT
 from benchmarks.machine import machine
 
-ROOT = Path(__file__).resolve().parent.parent
 SECTION_LIMIT_S = 120.0
 LEAST_S = 3.0
 """A section that would have less is not begun."""

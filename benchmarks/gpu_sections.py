@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.folders import PRESENTER, ROOT
+
 if TYPE_CHECKING:
     from benchmarks.server import ServerProcess
 
-ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ROOT / "avatars_app" / "presenter"
 PREPARED_CLIPS = ("idle_0", "speaking_0")
 """What is prepared before the ladder: enough to speak, an eighth of the whole presenter."""
 
@@ -71,12 +71,12 @@ class Context:
 
 def copy_some_clips(to: Path, clips: Sequence[str]) -> None:
     """Copy the shipped presenter with only these clips, as an asset folder ``to``."""
-    manifest = json.loads((SHIPPED / "manifest.json").read_bytes())
+    manifest = json.loads((PRESENTER / "manifest.json").read_bytes())
     manifest["clips"] = [clip for clip in manifest["clips"] if clip["name"] in clips]
     manifest["name"] = to.name
     (to / "clips").mkdir(parents=True)
     for clip in clips:
-        for path in (SHIPPED / "clips").glob(f"{clip}.*"):
+        for path in (PRESENTER / "clips").glob(f"{clip}.*"):
             shutil.copy(path, to / "clips")
     (to / "manifest.json").write_text(json.dumps(manifest))
 

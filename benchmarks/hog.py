@@ -202,19 +202,20 @@ def _judge(verdict: Verdict, seen: list[Seen], phases: Phases) -> None:
     }
     _print_table(groups, spans)
     for phase, limit_ms in (("during", IDLE_DURING_MS), ("after", IDLE_AFTER_MS)):
-        spread = Spread.of([s for one in groups["idle"] for s in one.lateness_s(*spans[phase])])
-        verdict.below(f"lateness p99, idle, {phase}", limit_ms, spread.p99_ms if spread else None)
-    before, after = (
-        [s for one in groups["drop"] for s in one.latency_s(*spans[phase])]
-        for phase in ("before", "after")
-    )
-    if before and after:
-        verdict.at_most(
-            f"sound to frame, drop, {RECOVERY_S:g} s after",
-            statistics.median(before) * 1_000 + LATENCY_SLACK_MS,
-            statistics.median(after) * 1_000,
-            "ms",
+        if groups["idle"]:
+            spread = Spread.of([s for one in groups["idle"] for s in one.lateness_s(*spans[phase])])
+            p99_ms = spread.p99_ms if spread else None
+            verdict.below(f"lateness p99, idle, {phase}", limit_ms, p99_ms)
+    if groups["drop"]:
+        before_ms, after_ms = (
+            statistics.median(latencies_s) * 1_000 if latencies_s else None
+            for latencies_s in (
+                [s for one in groups["drop"] for s in one.latency_s(*spans[phase])]
+                for phase in ("before", "after")
+            )
         )
+        limit_ms = (before_ms or 0.0) + LATENCY_SLACK_MS
+        verdict.at_most(f"sound to frame, drop, {RECOVERY_S:g} s after", limit_ms, after_ms, "ms")
     verdict.none_of("speech lost, keep, ms", sum(one.lost_ms for one in groups["keep"]))
     verdict.told("frames left out, all sessions", sum(one.missing for one in seen))
 

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.alignment import NotAligned, align
-from benchmarks.lipsync import PRESENTER, joined
+from benchmarks.folders import PRESENTER
+from benchmarks.lipsync import joined
 from benchmarks.machine import machine
 from benchmarks.plain_truth import plain_truth
 from benchmarks.score import Curve, LipTruth, correlation, filled, lip_gap, separation, steady_gap

@@ -16,7 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma
+from benchmarks.folders import PRESENTER
+from benchmarks.pictures import AvatarPictures, Luma, decoded_luma
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict

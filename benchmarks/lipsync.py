@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.folders import PRESENTER
 from benchmarks.held_out import Passage, passages
 from benchmarks.machine import machine
 from benchmarks.score import LipTruth, Score, lip_gap, score
@@ -28,8 +29,6 @@ from inference import process_settings
 from inference.engines.viseme.engine import VisemeEngine
 from inference.faces.mesh import FaceMesh
 from talking_avatar import AvatarError
-
-PRESENTER = Path(__file__).parent.parent / "avatars_app" / "presenter"
 
 _LEAST_CORRELATION, _GREATEST_LAG, _LEAST_SEPARATION, _LEAST_MARGIN = 0.75, 1, 0.95, 0.5
 

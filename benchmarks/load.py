@@ -5,10 +5,14 @@ How many sessions a server holds: n that all speak without a pause, n of which `
 ``--topologies single processes engine workers`` climbs in each of these shapes of a server (see
 `topologies`) and compares them in a table and, with ``--plot``, in an SVG.
 
+Held is a number of sessions of which none misses a frame or is sent an ERROR, whose frames leave in
+time, and of which those that speak are seen to: their sound is shown, and soon. A server that
+refuses speech, or shows it seconds later, does not hold the sessions that it sends pictures to.
+
 The clients live in processes of their own (``--clients``), and share the machine's cores with the
 server. A rung at which one of them took over 80 % of a core says nothing, and counts as not held.
-What the server costs is read from its whole process tree. The server's own limit on speaking
-sessions is lifted, since this is what it is derived from.
+What the server costs is read from its whole process tree. The own limit on speaking sessions of a
+server that is started here is lifted, since this is what it is derived from.
 """
 
 import argparse
@@ -26,14 +30,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.plot import write_plot
-from benchmarks.server import Server, add_server_arguments, server_under_test
+from benchmarks.server import Server, ServerFailed, add_server_arguments, server_under_test
 from benchmarks.speech import Speech, speech
 from benchmarks.topologies import TOPOLOGIES, topology
 from benchmarks.verdict import Verdict
 from inference import process_settings
 from inference.cores import available_cores
 from inference.timing import FRAME_S
-from talking_avatar import AvatarClient, ConnectionLost, Frame, ServerError, as_spoken
+from talking_avatar import (
+    AvatarClient,
+    AvatarError,
+    ConnectionLost,
+    Frame,
+    ServerError,
+    as_spoken,
+)
 from talking_avatar.measurement import Measurement, Spread, StreamReport
 
 SPEAKING_LADDER = (1, 2, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
@@ -41,6 +52,10 @@ IDLE_LADDER = (25, 50, 100, 150, 200, 300, 400)
 SPEAKING_WANTED, IDLE_WANTED = 8, 100
 SPEAKING_CPU_MS, IDLE_CPU_MS = 8.0, 0.5
 LATENESS_LIMIT_MS = 20.0
+SPOKEN_SHARE = 0.9
+"""Of the frames of a session that speaks without a pause: less, and its speech was not shown."""
+SOUND_LIMIT_MS = 300.0
+"""How old sound may be when its frame comes, p95 of the worst session."""
 CLIENT_LIMIT = 0.8
 """Cores that a client process may take: beyond it the client itself is late."""
 WARM_UP_S = 3.0
@@ -55,7 +70,8 @@ class Rung:
 
     sessions: int
     frames: int
-    speech_frames: int
+    spoken_share: float | None
+    """Of the frames due in sessions that speak, those that show speech; None if none speaks."""
     slowest_per_s: float
     lateness: Spread
     latency_p95_ms: float | None
@@ -69,7 +85,15 @@ class Rung:
     @property
     def is_held(self) -> bool:
         is_clean = not self.missing and not self.errors and self.client_cores < CLIENT_LIMIT
-        return is_clean and self.lateness.p99_ms < LATENESS_LIMIT_MS
+        return is_clean and self.lateness.p99_ms < LATENESS_LIMIT_MS and self._is_spoken
+
+    @property
+    def _is_spoken(self) -> bool:
+        """Whether those that speak are seen to, and soon."""
+        if self.spoken_share is None:
+            return True
+        is_soon = self.latency_p95_ms is not None and self.latency_p95_ms < SOUND_LIMIT_MS
+        return self.spoken_share >= SPOKEN_SHARE and is_soon
 
 
 class Viewer:
@@ -123,6 +147,16 @@ class ClientWork:
         """Of gateways; sessions are spread over them."""
         return self.address.split(",")
 
+    @property
+    def numbers(self) -> range:
+        """Of its sessions among all."""
+        return range(self.first, self.first + self.count)
+
+    @property
+    def speaking(self) -> int:
+        """How many of its sessions speak."""
+        return sum(map(self.speaks, self.numbers))
+
     def speaks(self, number: int) -> bool:
         """Whether the session with this number among all speaks: evenly spread."""
         return int((number + 1) * self.share) > int(number * self.share)
@@ -150,8 +184,7 @@ async def _run_clients(work: ClientWork) -> ClientResult:
     opened_s = loop.time() + (work.of - work.count) / SESSIONS_A_SECOND
     async with AsyncExitStack() as connections:
         viewers = []
-        numbers = range(work.first, work.first + work.count)
-        for number in numbers:
+        for number in work.numbers:
             address = work.addresses[number % len(work.addresses)]
             client = AvatarClient(
                 address, work.user_id, is_binary=False, reconnects=False, open_within_s=30
@@ -162,7 +195,7 @@ async def _run_clients(work: ClientWork) -> ClientResult:
         # As with people, nobody's chunk falls together with everybody else's.
         tasks += [
             asyncio.create_task(viewer.speak(spoken, FRAME_S * number / work.of))
-            for number, viewer in zip(numbers, viewers, strict=True)
+            for number, viewer in zip(work.numbers, viewers, strict=True)
             if work.speaks(number)
         ]
         await asyncio.sleep(max(WARM_UP_S, opened_s + WARM_UP_S - loop.time()))
@@ -213,21 +246,30 @@ def climb(
         if begin_cpu_s is not None and server.tree:
             server_cpu_s = (server.tree.cpu_s() - begin_cpu_s) / (time.monotonic() - began_s)
         results = [future.result() for future in futures]
-    return _rung(results, server_cpu_s)
+    return rung_of(results, server_cpu_s, speaking=sum(work.speaking for work in works))
 
 
-def _rung(results: Sequence[ClientResult], server_cores: float | None) -> Rung:
+def rung_of(results: Sequence[ClientResult], server_cores: float | None, *, speaking: int) -> Rung:
+    """Put together what the client processes saw.
+
+    Args:
+        results: Of each.
+        server_cores: What the server took; None: that could not be read.
+        speaking: How many of the sessions spoke.
+    """
     reports = [report for result in results for report in result.reports]
     took_s = min(result.took_s for result in results)
     late_s = [late for result in results for late in result.lateness_s]
     latencies = [report.latency.p95_ms for report in reports if report.latency]
     lateness = Spread.of(late_s) or Spread(0, *[float("inf")] * 4)
     frames = sum(report.frames for report in reports)
-    due = int(took_s / FRAME_S)
+    due = max(1, int(took_s / FRAME_S))
     return Rung(
         sessions=len(reports),
         frames=frames,
-        speech_frames=sum(report.speech_frames for report in reports),
+        spoken_share=(
+            sum(report.speech_frames for report in reports) / (speaking * due) if speaking else None
+        ),
         slowest_per_s=min(report.frames / took_s for report in reports),
         lateness=lateness,
         latency_p95_ms=max(latencies) if latencies else None,
@@ -249,7 +291,8 @@ def print_rung(rung: Rung) -> None:
     print(
         f"{rung.sessions:8} {rung.slowest_per_s:9.2f} {rung.lateness.p50_ms:7.1f}"
         f" {rung.lateness.p99_ms:7.1f} {rung.lateness.max_ms:7.1f}"
-        f" {shown(rung.latency_p95_ms, '.1f'):>8} {rung.missing:8} {rung.errors:7}"
+        f" {shown(rung.latency_p95_ms, '.1f'):>8} {shown(rung.spoken_share, '.0%'):>6}"
+        f" {rung.missing:8} {rung.errors:7}"
         f" {shown(rung.cpu_ms_per_frame, '.2f'):>10} {shown(rung.server_cores, '.2f'):>7}"
         f" {rung.client_cores:7.2f}  {'held' if rung.is_held else 'not held'}",
         flush=True,
@@ -267,7 +310,7 @@ def ladder(
     print(f"\nsessions of which {share:.0%} speak")
     print(
         f"{'sessions':>8} {'slowest/s':>9} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
-        f" {'sound ms':>8} {'missing':>8} {'errors':>7} {'CPU ms/fr':>10}"
+        f" {'sound ms':>8} {'spoken':>6} {'missing':>8} {'errors':>7} {'CPU ms/fr':>10}"
         f" {'server':>7} {'client':>7}"
     )
     rungs = []
@@ -297,7 +340,11 @@ def judge(verdict: Verdict, kind: str, rungs: Sequence[Rung], wanted: int, cpu_m
         LATENESS_LIMIT_MS,
         most.lateness.p99_ms if most else rungs[0].lateness.p99_ms,
     )
-    verdict.below(f"server CPU, a frame, {kind}", cpu_ms, (most or rungs[0]).cpu_ms_per_frame)
+    took_ms = (most or rungs[0]).cpu_ms_per_frame
+    if took_ms is None:  # of a server that runs elsewhere
+        verdict.told(f"server CPU, a frame, {kind}", None, "ms")
+    else:
+        verdict.below(f"server CPU, a frame, {kind}", cpu_ms, took_ms)
 
 
 def measure(server: Server, options: argparse.Namespace) -> Verdict:
@@ -381,7 +428,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, and print a table; the exit status."""
     if options.topologies:
-        return compare(options).conclude(options.json)
+        if options.server or options.processes:
+            sys.exit("--topologies starts servers of its own: leave --server and --processes out.")
+        try:
+            return compare(options).conclude(options.json)
+        except (ServerFailed, AvatarError) as failure:
+            sys.exit(f"{failure}")
+        except ModuleNotFoundError as missing:
+            sys.exit(f"This topology needs what `make setup` installs: {missing}.")
     with server_under_test(options, SPEAKING_PLACES="10000") as server:
         verdict = measure(server, options)
     return verdict.conclude(options.json)

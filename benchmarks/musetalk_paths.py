@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import parity_fullsize
+from benchmarks.folders import MUSETALK_DATA
 from inference.engines.musetalk.audio.speech import StreamingWindow, positional_table
 from inference.engines.musetalk.execution.batch import FaceJob, Renderer
 from inference.engines.musetalk.execution.hearing import Hearing
@@ -31,7 +31,7 @@ from inference.engines.musetalk.prepare.avatar import FaceClip
 from inference.engines.musetalk.weights import Decoder
 from inference.media.types import AudioWindow
 
-KEYS = Path(__file__).parents[1] / "tests" / "data" / "musetalk" / "fullsize"
+KEYS = MUSETALK_DATA / "fullsize"
 
 PICTURE_SIZE = 512
 BOX = (150, 120, 360, 400)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from benchmarks.held_sessions import HeldSessions, SessionsRefused
 from benchmarks.load import CLIENT_LIMIT
+from benchmarks.processor_time import best_s
 from benchmarks.server import ServerProcess, add_json_argument
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
@@ -62,6 +63,7 @@ class Scraper:
         self._server = server
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._failure: Exception | None = None
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -69,10 +71,15 @@ class Scraper:
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
         self._thread.join()
+        if self._failure is not None:  # what was measured since was not observed
+            raise self._failure
 
     def _run(self) -> None:
-        while not self._is_over.wait(SCRAPE_EVERY_S):
-            scrape(self._server)
+        try:
+            while not self._is_over.wait(SCRAPE_EVERY_S):
+                scrape(self._server)
+        except OSError as failure:
+            self._failure = failure
 
 
 def scrape(server: ServerProcess) -> int:
@@ -112,15 +119,9 @@ def run_once(server: ServerProcess, options: argparse.Namespace) -> Run:
     )
 
 
-def best_us(work: Callable[[], object], rounds: int = 7) -> float:
+def call_us(work: Callable[[], object], rounds: int = 7) -> float:
     """Processor time of one call, of the best round."""
-    times = []
-    for _ in range(rounds):
-        began_s = time.process_time()
-        for _ in range(_TRIES):
-            work()
-        times.append(time.process_time() - began_s)
-    return min(times) / _TRIES * 1e6
+    return best_s(lambda: [work() for _ in range(_TRIES)], rounds) / _TRIES * 1e6
 
 
 def counting_us() -> float:
@@ -135,7 +136,7 @@ def counting_us() -> float:
         sent.video_bytes += 5_000
         sent.lateness.count(0.003)
 
-    return best_us(count)
+    return call_us(count)
 
 
 def line_us(form: str) -> float:
@@ -154,7 +155,7 @@ def line_us(form: str) -> float:
         ("x",),
         None,
     )
-    return best_us(lambda: formatter.format(record), rounds=3)
+    return call_us(lambda: formatter.format(record), rounds=3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.folders import PRESENTER
 from inference.assets.clips import AvatarClips, PictureCache
 from inference.engines.base import RenderJob
 from inference.engines.viseme.engine import VisemeEngine
@@ -21,9 +22,6 @@ from inference.engines.viseme.shape import MouthShape
 from inference.media.profile import DEFAULT_PROFILE
 from inference.media.types import Patch
 from talking_avatar.decoding import AccessUnitDecoder
-
-PRESENTER = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
-"""The asset folder that a user without an avatar sees."""
 
 Luma = NDArray[np.uint8]
 """``[height, width]``."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.folders import PRESENTER
 from benchmarks.musetalk_paths import make_encoder
 from inference.assets import manifest as manifests
 from inference.assets.clips import Clip, PictureCache
@@ -32,7 +33,6 @@ from inference.engines.musetalk.prepare.encoding import BATCH, FaceNets
 from inference.engines.musetalk.prepare.preparation import ClipPreparer, find_face, patch_and_mask
 from inference.media.types import Picture
 
-SHIPPED = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
 CLIP = "speaking_0"
 
 Seen = list[tuple[Picture, NDArray[np.float32]]]
@@ -69,10 +69,10 @@ def measure(device: torch.device, count: int, *, full: bool) -> None:
     """Print a row for each step alone, and for all together."""
     encoder, parser = make_nets(full=full, device=device)
     is_gpu = device.type != "cpu"  # on which the parser, of the published size, takes seconds
-    manifest = manifests.read(SHIPPED)
+    manifest = manifests.read(PRESENTER)
     [entry] = [entry for entry in manifest.clips if entry.name == CLIP]
     count = min(count, entry.frames)
-    clip = Clip(CLIP, entry, clip_path(SHIPPED, CLIP), PictureCache())
+    clip = Clip(CLIP, entry, clip_path(PRESENTER, CLIP), PictureCache())
     print("| step | pictures/s | ms | processor ms |\n|---|---|---|---|", flush=True)
     pictures: list[Picture] = []
     rate("decode", count, lambda: pictures.extend(clip.picture(n) for n in range(count)))

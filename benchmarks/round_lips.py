@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.folders import PRESENTER
 from benchmarks.held_out import VOICES, spoken
-from benchmarks.lipsync import PRESENTER
 from benchmarks.machine import machine
 from benchmarks.score import Curve, filled
 from benchmarks.speaking import hear, speaking_in_process

@@ -15,9 +15,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from benchmarks.folders import MUSETALK_DATA
 from benchmarks.rule_weights import read_shapes, rule_checkpoint
-
-DATA = Path(__file__).parents[1] / "tests" / "data" / "musetalk"
 
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "unet": (
@@ -53,13 +52,15 @@ _KEYS = {"unet": "unet", "vae": "sd_vae", "whisper": "whisper_tiny"}
 
 def config_of(name: str, *, full: bool = True) -> dict[str, Any]:
     """Return the published config of a network, or that of the tests' small one."""
-    small: dict[str, Any] = json.loads((DATA / "weights" / name / "config.json").read_text())
+    small: dict[str, Any] = json.loads(
+        (MUSETALK_DATA / "weights" / name / "config.json").read_text()
+    )
     return small | PUBLISHED[name][1] if full else small
 
 
 def shapes_of(name: str) -> dict[str, list[int]]:
     """Return the tensors of its published checkpoint."""
-    return read_shapes(DATA / "fullsize" / f"keys_{_KEYS[name]}.json")
+    return read_shapes(MUSETALK_DATA / "fullsize" / f"keys_{_KEYS[name]}.json")
 
 
 def write_tree(root: Path) -> None:
@@ -89,7 +90,7 @@ def main() -> int:
         write_smallest_tree(options.to)
         print("MUSETALK_DECODER=narrow")
     elif options.small:
-        shutil.copytree(DATA / "weights", options.to, dirs_exist_ok=True)
+        shutil.copytree(MUSETALK_DATA / "weights", options.to, dirs_exist_ok=True)
     else:
         write_tree(options.to)
     print(f"ENGINE=musetalk MODEL_PATH={options.to.resolve()}")

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pictures import PRESENTER, AvatarPictures, Luma, decoded_luma, step
+from benchmarks.folders import PRESENTER
+from benchmarks.pictures import AvatarPictures, Luma, decoded_luma, step
 from benchmarks.server import Server, add_server_arguments, judge_server
 from benchmarks.speech import Speech, speech
 from benchmarks.verdict import Verdict

@@ -30,11 +30,11 @@ from typing import Any, Self
 
 import psutil
 
+from benchmarks.folders import ROOT
 from benchmarks.verdict import Verdict
 from musetalk_site.processes.fork_server import APP_TITLE
 from talking_avatar import AvatarError
 
-ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0
 _POLL_S = 0.1
@@ -249,7 +249,7 @@ def get_json(address: str, path: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(page, timeout=5) as answer:
             text = answer.read()
-    except urllib.error.HTTPError as error:  # /health says "not ready" by its status, too
+    except urllib.error.HTTPError as error:  # which may say in JSON what is wrong
         with error:
             text = error.read()
     try:

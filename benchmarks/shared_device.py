@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 import uvloop
 
+from benchmarks.folders import PRESENTER
+from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict
 from inference import process_settings
 from inference.assets import manifest as manifests
@@ -41,7 +43,6 @@ from inference.engines.process.server import EngineServer
 from inference.media.types import AudioContext, AudioWindow, Patch, Rectangle
 from inference.timing import ENCODING_S, FRAME_MS, FRAME_S, SAMPLES_PER_FRAME
 
-AVATAR = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
 H200_MS = {1: 4.5, 2: 6.1, 4: 8.9, 8: 14.7, 12: 20.8, 16: 26.9, 20: 32.8, 24: 40.0, 32: 52.3}
 HEARING_MS = 0.3
 """Of Python, in each call: one launch and its inputs."""
@@ -189,7 +190,7 @@ async def ask(address: str, count: int, seconds: float) -> tuple[list[Session], 
     """
     client = EngineProcessClient(Path(address), pool=ThreadPoolExecutor(2), version=VERSION)
     await client.connect()
-    avatar = await client.open_avatar(AVATAR, manifests.read(AVATAR))
+    avatar = await client.open_avatar(PRESENTER, manifests.read(PRESENTER))
     client.report_speaking(count)
     places = random.Random(count)
     sessions = [Session() for _ in range(count)]
@@ -244,7 +245,9 @@ def main() -> int:
     parser.add_argument("--times", type=_size_and_time, nargs="+", default=list(H200_MS.items()))
     parser.add_argument("--hearing", type=float, default=HEARING_MS, help="ms of Python in a call")
     parser.add_argument("--seconds", type=float, default=8.0)
-    return measure(parser.parse_args()).conclude(None)
+    add_json_argument(parser)
+    options = parser.parse_args()
+    return measure(options).conclude(options.json)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.server import ROOT, ServerProcess
+from benchmarks.folders import ROOT
+from benchmarks.server import ServerProcess
 from inference.engines.musetalk.prepare.avatar import read_clip
 from tests.factories import make_avatar, mesh_of_a_face
 

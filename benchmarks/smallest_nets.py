@@ -14,7 +14,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.rule_tree import DATA, config_of
+from benchmarks.folders import MUSETALK_DATA
+from benchmarks.rule_tree import config_of
 from benchmarks.rule_weights import rule_checkpoint
 from inference.engines.musetalk.nets.published import (
     Shapes,
@@ -57,7 +58,7 @@ _NETS: tuple[_Nets, ...] = (
 
 def write_smallest_tree(root: Path) -> None:
     """Write it, for `MODEL_PATH` with ``MUSETALK_DECODER=narrow``."""
-    shutil.copytree(DATA / "weights", root, dirs_exist_ok=True)
+    shutil.copytree(MUSETALK_DATA / "weights", root, dirs_exist_ok=True)
     for name, file_name, shapes_by, differing in _NETS:
         config = config_of(name, full=False) | differing
         (root / name / "config.json").write_text(json.dumps(config))

@@ -41,6 +41,8 @@ SHORTEST_S, LONGEST_S = 1.0, 20.0
 MOST_MIB_AN_HOUR = 5.0
 BLOCKS = 10
 """Parts of the time, of five minutes where it is an hour."""
+LEAST_MINUTES = 1.5
+"""With a third of it for the warm-up, each part has a sample."""
 
 
 async def live(server: Server, user_id: str, spoken: Speech, seen: Counter[str]) -> None:
@@ -198,6 +200,8 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=6, help="sessions; default: %(default)s")
     add_server_arguments(parser)
     options = parser.parse_args()
+    if options.minutes < LEAST_MINUTES:
+        parser.error(f"--minutes must be {LEAST_MINUTES:g} or more: fewer samples have no slope")
     if options.server and not options.pid:
         parser.error("with --server the memory can only be read if --pid names the process")
     return judge_server(measure, options)

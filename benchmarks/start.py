@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.server import ROOT, free_port, get_json
+from benchmarks.folders import ROOT
+from benchmarks.server import add_json_argument, free_port, get_json
 from benchmarks.verdict import Verdict
 
 ANSWER_LIMIT_S = 3.0
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument(
         "--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes to try"
     )
-    parser.add_argument("--json", type=Path)
+    add_json_argument(parser)
     options = parser.parse_args()
     verdict = Verdict("start")
     with tempfile.TemporaryDirectory() as folder:

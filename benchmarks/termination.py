@@ -19,8 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.rule_tree import DATA
-from benchmarks.server import ROOT, add_json_argument, free_port, get_json
+from benchmarks.folders import MUSETALK_DATA, ROOT
+from benchmarks.server import add_json_argument, free_port, get_json
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
 from talking_avatar import AvatarClient, AvatarError, as_spoken
@@ -200,7 +200,7 @@ def trial(phase: str, models: Path, chance: random.Random) -> Ending:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.termination", description=__doc__)
     parser.add_argument("--trials", type=int, default=10, help="of each phase")
-    parser.add_argument("--models", type=Path, default=DATA / "weights")
+    parser.add_argument("--models", type=Path, default=MUSETALK_DATA / "weights")
     parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES)
     parser.add_argument("--seed", type=int, default=1)
     add_json_argument(parser)

@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks.folders import ROOT
 from benchmarks.server import (
-    ROOT,
     ProcessTree,
     RunningServer,
     Server,

@@ -12,7 +12,7 @@ from benchmarks.machine import machine
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One number. ``is_met`` None: nothing was wanted of it, or it could not be measured."""
+    """One number. ``is_met`` None: nothing was wanted of it."""
 
     name: str
     wanted: str
@@ -32,7 +32,8 @@ class Finding:
 class Verdict:
     """The findings of one benchmark.
 
-    Other work on the machine falsifies every number about time, so the load before is named, too.
+    What was wanted and not measured is missed: a stream that never came is late by no number. Other
+    work on the machine falsifies every number about time, so the load before is named, too.
     """
 
     def __init__(self, name: str) -> None:
@@ -111,5 +112,5 @@ class Verdict:
         unit: str,
         is_enough: Callable[[float], bool],
     ) -> None:
-        is_met = None if measured is None else is_enough(measured)
+        is_met = measured is not None and is_enough(measured)
         self.findings.append(Finding(name, wanted, measured, unit, is_met))

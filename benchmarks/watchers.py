@@ -44,6 +44,8 @@ _AHEAD_FRAMES = 50
 class Phase:
     """What one stretch of time was like."""
 
+    took_s: float
+    watchers: int
     frames: int
     lateness: Spread
     missing: int
@@ -52,6 +54,12 @@ class Phase:
     """By how much the server's memory grew."""
     client_cores: float
     bytes_a_frame: float
+
+    @property
+    def share_of_frames(self) -> float | None:
+        """Of the frames due, those that came; None: nobody watched."""
+        due = self.watchers * self.took_s / FRAME_S
+        return self.frames / due if due else None
 
 
 class Owner:
@@ -141,6 +149,8 @@ async def measure_phase(server: Server, watchers: list[RawStream], seconds: floa
     late_s = [late for w in watchers for late in lateness_s(w.times_ms, w.received_s)]
     frames = sum(len(w.times_ms) for w in watchers)
     return Phase(
+        took_s=took_s,
+        watchers=len(watchers),
         frames=frames,
         lateness=Spread.of(late_s) or Spread(0, *[0.0] * 4),
         missing=sum(watcher.missing for watcher in watchers),
@@ -199,20 +209,23 @@ def judge(
     cost_ms = None
     if together.cpu_s is not None and alone.cpu_s is not None:
         cost_ms = (together.cpu_s - alone.cpu_s) / max(1, together.frames) * 1_000
-    due = options.watchers * options.seconds / FRAME_S
     verdict.at_least("watchers", WANTED, options.watchers)
     verdict.below("lateness p99", LATENESS_MS, together.lateness.p99_ms)
     verdict.told("lateness p50", together.lateness.p50_ms, "ms")
     verdict.told("lateness max", together.lateness.max_ms, "ms")
-    verdict.at_most("server CPU, a watcher's frame", CPU_MS, cost_ms, "ms")
-    verdict.told("server cores, all of it", (together.cpu_s or 0) / options.seconds)
+    if cost_ms is not None and together.cpu_s is not None:
+        verdict.at_most("server CPU, a watcher's frame", CPU_MS, cost_ms, "ms")
+        verdict.told("server cores, all of it", together.cpu_s / together.took_s)
     client_cores = max(together.client_cores, stuck.client_cores)
     verdict.below("client cores", CLIENT_LIMIT, client_cores, unit="")
     verdict.none_of("frames missing", together.missing)
-    verdict.at_least("frames received, of those due", 0.99, together.frames / due)
+    verdict.at_least("frames received, of those due", 0.99, together.share_of_frames)
     verdict.told("bytes a frame", together.bytes_a_frame)
     verdict.below("lateness p99, one stopped reading", LATENESS_MS, stuck.lateness.p99_ms)
     verdict.none_of("frames missing, one stopped reading", stuck.missing)
+    if stuck.watchers:
+        name = "frames of those due, one stopped reading"
+        verdict.at_least(name, 0.99, stuck.share_of_frames)
     verdict.told("memory growth", stuck.grown_mb, "MB")
     verdict.told("memory grown while all read", together.grown_mb, "MB")
 

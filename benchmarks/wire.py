@@ -15,14 +15,14 @@ import logging
 import struct
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle, islice
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.folders import PRESENTER
+from benchmarks.processor_time import best_s
 from benchmarks.server import add_json_argument
 from benchmarks.verdict import Verdict
 from inference.assets.clips import AvatarClips, PictureCache
@@ -35,7 +35,6 @@ from streaming.protocol.server_messages import FrameSound, frame_message
 from streaming.session.session import Session
 from talking_avatar.session import SessionState
 
-PRESENTER = Path(__file__).resolve().parent.parent / "avatars_app" / "presenter"
 SESSION_ID = "3f2b8c1e-5d4a-4e6f-9a7b-0c1d2e3f4a5b"
 SESSIONS = 20
 RATE = 24_000
@@ -98,19 +97,9 @@ def cost(frames: list[VideoFrame], sound: FrameSound | None, *, is_binary: bool)
 
     return FormCost(
         sum(map(len, sent)) / len(frames),
-        _best_s(encode) / len(frames) * 1e6,
-        _best_s(decode) / len(frames) * 1e6,
+        best_s(encode) / len(frames) * 1e6,
+        best_s(decode) / len(frames) * 1e6,
     )
-
-
-def _best_s(work: Callable[[], object], rounds: int = 7) -> float:
-    """Processor time of the best round: what else the machine does counts least there."""
-    times = []
-    for _ in range(rounds):
-        began_s = time.process_time()
-        work()
-        times.append(time.process_time() - began_s)
-    return min(times)
 
 
 def spoken_second() -> bytes:
@@ -202,8 +191,8 @@ def measure(seconds: float) -> Verdict:
     as_text, as_bytes = speech_text(pcm), speech_packed(pcm)
     verdict.told("bytes, 1 s of 24 kHz speech, JSON", len(as_text))
     verdict.told("bytes, 1 s of 24 kHz speech, binary", len(as_bytes))
-    text_s = _best_s(lambda: [codec.parse(as_text) for _ in range(100)]) / 100
-    packed_s = _best_s(lambda: [binary.unpack_speech(as_bytes, SESSION_ID) for _ in range(100)])
+    text_s = best_s(lambda: [codec.parse(as_text) for _ in range(100)]) / 100
+    packed_s = best_s(lambda: [binary.unpack_speech(as_bytes, SESSION_ID) for _ in range(100)])
     verdict.told("parsing, 1 s of 24 kHz speech, JSON", text_s * 1e6, "µs")
     verdict.told("parsing, 1 s of 24 kHz speech, binary", packed_s / 100 * 1e6, "µs")
     threadpool_limits(1, user_api="blas")  # as the server does

@@ -62,9 +62,3 @@ def sign_of_life(process: subprocess.Popen[bytes], look: Callable[[], Sign | Non
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

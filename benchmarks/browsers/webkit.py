@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.browsers.program import free_port, is_open, program, sign_of_life
+from benchmarks.browsers.program import is_open, program, sign_of_life
 from benchmarks.browsers.tab import ANSWER_S, CALL, BrowserFailed, PollingTab
+from benchmarks.server import free_port
 
 SCREEN = "1400x1000x24"
 PLACES = ("usr/lib/*/webkit2gtk-4.1/MiniBrowser", "usr/libexec/webkit2gtk-4.1/MiniBrowser")

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks.leftovers import Held
-from benchmarks.load import ClientWork, shares
+from benchmarks.load import ClientResult, ClientWork, Rung, rung_of, shares
 from benchmarks.plot import write_plot
 from benchmarks.soak import Sample, growth_mib_an_hour, left
+from talking_avatar import Frame
+from talking_avatar.measurement import Measurement, StreamReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,7 +27,49 @@ def test_the_share_that_speaks_is_spread_over_all_sessions(share: float, speakin
     who = [number for number in range(20) if work.speaks(number)]
     assert len(who) == speaking
     assert sum(number < 10 for number in who) == speaking // 2
+    assert work.speaking == speaking
     assert work.addresses == ["ws://a", "ws://b"]
+
+
+def report(speech_frames: int, *, sound_age_s: float = 0.12) -> StreamReport:
+    """Of ten seconds of a session without a fault."""
+    measured = Measurement()
+    for number in range(250):
+        is_speech = number < speech_frames
+        measured.add_frame(
+            Frame(
+                data=b"",
+                timestamp_ms=40 * number,
+                is_keyframe=False,
+                state="speaking",
+                clip="speaking_0",
+                audio_timestamp_ms=40 * number if is_speech else None,
+                received_s=0.04 * number,
+                latency_s=sound_age_s if is_speech else None,
+            )
+        )
+    return measured.report(0.0)
+
+
+def rung(*reports: StreamReport, speaking: int) -> Rung:
+    result = ClientResult(list(reports), lateness_s=[0.001] * 500, took_s=10.0, cores=0.1)
+    return rung_of([result], None, speaking=speaking)
+
+
+def test_sessions_that_speak_are_held_if_they_are_seen_to() -> None:
+    assert rung(report(250), report(245), speaking=2).is_held
+    assert rung(report(250), report(0), speaking=1).is_held
+    assert rung(report(0), report(0), speaking=0).is_held
+
+
+def test_a_server_that_refuses_speech_holds_no_sessions_that_speak() -> None:
+    found = rung(report(250), report(0), speaking=2)
+    assert found.spoken_share == 0.5
+    assert not found.is_held
+
+
+def test_speech_that_is_shown_late_is_not_held_though_its_frames_are_in_time() -> None:
+    assert not rung(report(250), report(250, sound_age_s=5.4), speaking=2).is_held
 
 
 def test_a_plot_has_a_line_and_a_name_for_each(tmp_path: Path) -> None:

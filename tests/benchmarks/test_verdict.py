@@ -38,8 +38,14 @@ def test_one_miss_is_a_miss_and_the_exit_status_says_so(verdict, capsys, judge, 
     assert "MISSED" in capsys.readouterr().out
 
 
-def test_what_was_not_measured_is_neither_good_nor_bad(verdict):
-    verdict.below("CPU", 8, None)
+def test_what_was_wanted_and_not_measured_is_missed(verdict):
+    verdict.below("live again", 1_000, None)
+    assert not verdict.is_met
+    assert "not measured" in verdict.lines()[-1]
+
+
+def test_what_nothing_was_wanted_of_need_not_be_measured(verdict):
+    verdict.told("CPU", None, "ms")
     assert verdict.is_met
     assert "not measured" in verdict.lines()[-1]
 
