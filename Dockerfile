@@ -23,8 +23,10 @@ COPY musetalk_site musetalk_site
 COPY streaming streaming
 COPY avatars_app avatars_app
 COPY inference inference
+# `load_test` is one of them.
+COPY benchmarks benchmarks
 # The account that runs it can write to the volume alone, so bytecode is made here.
-RUN .venv/bin/python -m compileall -qq avatars_app clients inference musetalk_site streaming
+RUN .venv/bin/python -m compileall -qq avatars_app benchmarks clients inference musetalk_site streaming
 USER avatar
 # Uploads wait on the disk, beside the place that they go to.
 ENV PORT=8000 TMPDIR=/srv/avatar/var/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
