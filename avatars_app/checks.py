@@ -6,12 +6,12 @@ from django.conf import settings
 from django.core.checks import Warning as CheckWarning
 from django.core.checks import register
 
-from avatars_app.permissions import is_loopback
+from avatars_app.permissions import is_for_this_machine_alone
 
 
 @register("security", deploy=True)
 def streams_ask_who_opens_them(app_configs: Any, **kwargs: Any) -> list[CheckWarning]:
-    if settings.AUTH or is_loopback(settings.HOST):
+    if settings.AUTH or is_for_this_machine_alone(settings.HOST):
         return []
     return [
         CheckWarning(

@@ -106,3 +106,8 @@ def is_loopback(address: str) -> bool:
         return False
     mapped = getattr(parsed, "ipv4_mapped", None)
     return bool((mapped or parsed).is_loopback)
+
+
+def is_for_this_machine_alone(host: str) -> bool:
+    """Whether nobody else reaches a server that listens on ``host``: no proxy lets them in."""
+    return is_loopback(host) and not settings.TRUSTED_PROXIES

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import Warning as CheckWarning
 from django.core.checks import register
 
-from avatars_app.permissions import is_loopback
+from avatars_app.permissions import is_for_this_machine_alone
 from inference import process_settings
 
 DeployWarnings = list[CheckWarning]
@@ -46,7 +46,7 @@ def streams_have_descriptors(app_configs: Any, **kwargs: Any) -> list[CheckWarni
 
 @register("security", deploy=True)
 def hosts_are_named(app_configs: Any, **kwargs: Any) -> DeployWarnings:
-    if "*" not in settings.ALLOWED_HOSTS or is_loopback(settings.HOST):
+    if "*" not in settings.ALLOWED_HOSTS or is_for_this_machine_alone(settings.HOST):
         return []
     return [
         CheckWarning(

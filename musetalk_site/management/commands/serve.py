@@ -18,7 +18,7 @@ from django.core.management.base import CommandError
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from avatars_app.permissions import is_loopback
+from avatars_app.permissions import is_for_this_machine_alone
 from inference.cores import available_cores
 from inference.engines.engine_selection import devices_for, may_be_musetalk
 from inference.engines.process.launcher import EngineLauncher, engine_process_command
@@ -181,8 +181,8 @@ def _say_where(host: str, port: int) -> None:
     shown = "localhost" if host in {"0.0.0.0", "127.0.0.1", "::", ""} else host  # noqa: S104
     address = f"{f'[{shown}]' if ':' in shown else shown}:{port}"
     log.info("serving on %s port %d", host, port)
-    if not settings.AUTH and not is_loopback(host):
-        log.warning("AUTH is off: every client that reaches this port may open streams")
+    if not settings.AUTH and not is_for_this_machine_alone(host):
+        log.warning("AUTH is off: every client that reaches this server may open streams")
     log.info("  page    http://%s/", address)
     log.info("  stream  ws://%s%s", address, STREAM_PATH)
     log.info("  health  http://%s/health", address)

@@ -142,6 +142,21 @@ def test_a_server_on_the_internet_is_warned_of_what_it_leaves_open(settings) -> 
     assert _warnings("security") == set()
 
 
+def test_a_server_that_a_proxy_lets_others_into_is_on_the_internet_wherever_it_listens(
+    settings,
+) -> None:
+    def found() -> set[str]:
+        said = run_checks(tags=["security"], include_deployment_checks=True)
+        return {str(each.id) for each in said} & {"settings.W002", "avatars.W002"}
+
+    settings.HOST = "127.0.0.1"
+    assert found() == set()
+    settings.TRUSTED_PROXIES = [ip_network("127.0.0.1")]
+    assert found() == {"settings.W002", "avatars.W002"}
+    settings.ALLOWED_HOSTS, settings.AUTH = ["avatar.example.org"], True
+    assert found() == set()
+
+
 def test_names_that_are_no_settings_are_warned_of(settings) -> None:
     assert _warnings("settings") == set()
     settings.UNKNOWN_SETTINGS = [".env sets ENGNIE, which is no setting: did you mean ENGINE?"]
