@@ -12,7 +12,7 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 INSTALL := $(PYTHON) musetalk_site/install.py
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | sort | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | sort | expand -t 20
 
 python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer."; exit 1; }

@@ -33,7 +33,8 @@ def main() -> None:
         if options.only in (None, look.name):
             build(look, options.output / look.name, report, processes=options.processes)
     if options.sheet:
-        folders = [options.output / name for name in LOOKS]
+        drawn = [options.output / name for name in LOOKS]
+        folders = [folder for folder in drawn if folder.is_dir()]  # not those left out by --only
         sheet = cv2.cvtColor(contact_sheet(folders), cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(options.sheet), sheet)
     report(f"done: {options.output}")
