@@ -133,6 +133,8 @@ class ClientWork:
 
     address: str
     user_id: str
+    token: str | None
+    """Where the server asks for one."""
     first: int
     """Number of its first session among all."""
     count: int
@@ -156,6 +158,17 @@ class ClientWork:
     def speaking(self) -> int:
         """How many of its sessions speak."""
         return sum(map(self.speaks, self.numbers))
+
+    def client(self, number: int) -> AvatarClient:
+        """Of the session with this number among all."""
+        return AvatarClient(
+            self.addresses[number % len(self.addresses)],
+            self.user_id,
+            token=self.token,
+            is_binary=False,
+            reconnects=False,
+            open_within_s=30,
+        )
 
     def speaks(self, number: int) -> bool:
         """Whether the session with this number among all speaks: evenly spread."""
@@ -185,11 +198,8 @@ async def _run_clients(work: ClientWork) -> ClientResult:
     async with AsyncExitStack() as connections:
         viewers = []
         for number in work.numbers:
-            address = work.addresses[number % len(work.addresses)]
-            client = AvatarClient(
-                address, work.user_id, is_binary=False, reconnects=False, open_within_s=30
-            )
-            viewers.append(Viewer(await connections.enter_async_context(client)))
+            client = await connections.enter_async_context(work.client(number))
+            viewers.append(Viewer(client))
             await asyncio.sleep(work.of / work.count / SESSIONS_A_SECOND)
         tasks = [asyncio.create_task(viewer.watch()) for viewer in viewers]
         # As with people, nobody's chunk falls together with everybody else's.
@@ -224,12 +234,19 @@ def shares(sessions: int, clients: int) -> list[int]:
 
 
 def climb(
-    server: Server, user_id: str, sessions: int, *, share: float, seconds: float, clients: int
+    server: Server,
+    user_id: str,
+    sessions: int,
+    *,
+    share: float,
+    seconds: float,
+    clients: int,
+    token: str | None = None,
 ) -> Rung:
     """Let ``sessions`` run for ``seconds``, from ``clients`` processes."""
     counts = shares(sessions, clients)
     works = [
-        ClientWork(server.address, user_id, sum(counts[:n]), count, sessions, share, seconds)
+        ClientWork(server.address, user_id, token, sum(counts[:n]), count, sessions, share, seconds)
         for n, count in enumerate(counts)
     ]
     server_cpu_s: float | None = None
@@ -323,6 +340,7 @@ def ladder(
                 share=share,
                 seconds=options.seconds,
                 clients=options.clients,
+                token=options.token,
             )
         )
         print_rung(rungs[-1])
@@ -422,6 +440,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=max(1, available_cores() // 4),
         help="client processes; default: one for four cores",
     )
+    parser.add_argument("--token", help="an API key or a token, where --server asks for one")
     add_server_arguments(parser)
 
 

@@ -23,7 +23,7 @@ def test_sessions_are_shared_as_equally_as_can_be() -> None:
 
 @pytest.mark.parametrize(("share", "speaking"), [(0.0, 0), (0.25, 5), (0.5, 10), (1.0, 20)])
 def test_the_share_that_speaks_is_spread_over_all_sessions(share: float, speaking: int) -> None:
-    work = ClientWork("ws://a,ws://b", "me", 0, 20, 20, share, 1.0)
+    work = ClientWork("ws://a,ws://b", "me", None, 0, 20, 20, share, 1.0)
     who = [number for number in range(20) if work.speaks(number)]
     assert len(who) == speaking
     assert sum(number < 10 for number in who) == speaking // 2

@@ -6,6 +6,8 @@ import json
 import os
 import time
 import urllib.request
+import wave
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -48,6 +50,26 @@ async def refused(stream: Stream, answer: dict[str, Any]) -> str:
     _, code = await stream.end()
     assert code == 4401
     return str(answer["data"]["message"])
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "says"),
+    [(["--token", token()], 0, "frames per second"), ([], 1, "UNAUTHORIZED")],
+    ids=["with a token", "without"],
+)
+def test_a_person_at_the_command_line_may_have_a_token(
+    server: Server, start: Start, tmp_path: Path, more: list[str], status: int, says: str
+) -> None:
+    path = tmp_path / "hum.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(16_000))
+    process = start(
+        *("manage.py", "talk", "--server", server.address, "--user-id", "ann"),
+        *("--audio-file", str(path), "--fast", *more),
+    )
+    assert process.wait(30) == status, process.output
+    assert says in process.output
 
 
 async def test_nobody_and_strangers_get_no_stream(server: Server) -> None:

@@ -59,6 +59,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--server", default="ws://localhost:8000", help="default: %(default)s")
         parser.add_argument("--user-id", default="talk", help="whose avatar; default: %(default)s")
+        parser.add_argument("--token", help="an API key or a token, where the server asks for one")
         parser.add_argument(
             "--audio-file", type=Path, help="speech: WAV of any rate and channels, or MP3, FLAC ..."
         )
@@ -91,20 +92,17 @@ class Command(BaseCommand):
     async def _talk(
         self,
         *,
-        server: str,
-        user_id: str,
         audio_file: Path | None,
         output: Path | None,
         fast: bool,
         video_state: str | None,
         interactive: bool,
-        **_django: Any,
+        **connection: Any,
     ) -> list[str]:
         """Hold the conversation and print its report; returns what went wrong."""
         speech = read_speech(audio_file, warn=self._warn) if audio_file else b""
-        receive = ["video", "events", *(["audio"] if output else [])]
         with ExitStack() as files:
-            async with AvatarClient(server, user_id, receive=receive, reconnects=False) as client:
+            async with _client(has_sound=output is not None, **connection) as client:
                 # Only now: a server that cannot be reached leaves no empty video behind.
                 recording = files.enter_context(Recording(output)) if output else None
                 self._say(f"connected to {client.address}, engine {client.info.engine}")
@@ -197,6 +195,14 @@ class Command(BaseCommand):
 
     def _warn(self, sentence: str) -> None:
         self._say(f"Warning: {sentence}")
+
+
+def _client(
+    *, server: str, user_id: str, token: str | None, has_sound: bool, **_django: Any
+) -> AvatarClient:
+    """Make the client; a video that is written has the sound, too."""
+    receive = ["video", "events", *(["audio"] if has_sound else [])]
+    return AvatarClient(server, user_id, token=token, receive=receive, reconnects=False)
 
 
 class _Speaker:
