@@ -90,11 +90,11 @@ def shortcomings(total: Score) -> list[str]:
 
 
 def print_table(table: dict[str, Score]) -> None:
-    print(f"{'voice':22} {'frames':>6} {'missed':>7} {'r':>6} {'lag':>4} {'AUC':>6}", end="")
+    print(f"{'voice':25} {'frames':>6} {'missed':>7} {'r':>6} {'lag':>4} {'AUC':>6}", end="")
     print(f" {'wrong r':>8} {'r - wrong':>10}")
     for voice, row in table.items():
         print(
-            f"{voice:22} {row.frames:6} {row.missed:7.1%} {row.correlation:6.3f} {row.lag:4}"
+            f"{voice:25} {row.frames:6} {row.missed:7.1%} {row.correlation:6.3f} {row.lag:4}"
             f" {row.separation:6.3f} {row.wrong:8.3f} {row.correlation - row.wrong:10.3f}"
         )
 

@@ -32,9 +32,15 @@ import psutil
 
 from benchmarks.folders import ROOT
 from benchmarks.verdict import Verdict
+from musetalk_site.configuration.environment import VARIABLES
 from musetalk_site.processes.fork_server import APP_TITLE
 from talking_avatar import AvatarError
 
+OF_THE_MACHINE = {
+    *("PROCESSES", "DEVICE", "USE_FLOAT16", "EMPHASIS", "LOG_LEVEL"),
+    *("MODEL_PATH", "MUSETALK_DECODER", "MUSETALK_LOOK_AHEAD_MS", "MUSETALK_MEMORY_GB"),
+}
+"""Settings that a server under test takes over from its surroundings."""
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 20.0
 _POLL_S = 0.1
@@ -84,6 +90,27 @@ def copied_database(template: Path, folder: Path) -> str:
     with closing(source), closing(sqlite3.connect(path)) as made:
         source.backup(made)
     return f"sqlite:///{path}"
+
+
+def own_settings(**settings: str) -> dict[str, str]:
+    """Return the environment of a server that has nothing to do with any other.
+
+    Where a server runs already, the environment or ``.env`` may name its Redis, its webhooks and
+    who may open streams: a server under test would take its sessions, report to its back end, and
+    refuse the clients that measure. So only what says how fast a server can be is taken from there.
+
+    Args:
+        settings: Those of this server.
+    """
+    others = {name: "" for name in VARIABLES if name not in OF_THE_MACHINE}
+    return {
+        **os.environ,
+        **others,  # an empty variable is the default, whatever the file says
+        "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
+        "SECRET_KEY": "of a server that lives for minutes",
+        "ENGINE": os.environ.get("ENGINE", "viseme"),
+        **settings,
+    }
 
 
 def app_processes(server_pid: int) -> dict[int, psutil.Process]:
@@ -148,14 +175,7 @@ class ServerProcess:
         folder = Path(self._folder.name)
         self._log_path = folder / "server.log"
         self.port = free_port()
-        environment = {
-            **os.environ,
-            "AVATARS_DIR": str(folder / "avatars"),
-            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
-            "SECRET_KEY": "of a server that lives for minutes",
-            "ENGINE": os.environ.get("ENGINE", "viseme"),
-            **self._environment,
-        }
+        environment = own_settings(**{"AVATARS_DIR": str(folder / "avatars"), **self._environment})
         try:
             if "DATABASE_URL" in self._environment:
                 _manage("migrate", "--verbosity", "0", environment=environment)
@@ -311,11 +331,7 @@ def _manage(*arguments: str, environment: Mapping[str, str]) -> None:
     done = subprocess.run(
         _command(*arguments),
         cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
-            **environment,
-        },
+        env={**own_settings(), **environment},
         capture_output=True,
         text=True,
     )

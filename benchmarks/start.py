@@ -6,7 +6,6 @@ first.
 """
 
 import argparse
-import os
 import signal
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.folders import ROOT
-from benchmarks.server import add_json_argument, free_port, get_json
+from benchmarks.server import add_json_argument, free_port, get_json, own_settings
 from benchmarks.verdict import Verdict
 
 ANSWER_LIMIT_S = 3.0
@@ -49,11 +48,9 @@ def main() -> int:
     options = parser.parse_args()
     verdict = Verdict("start")
     with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            "ENGINE": "viseme",
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-        }
+        environment = own_settings(
+            DATABASE_URL=f"sqlite:///{folder}/db.sqlite3", AVATARS_DIR=f"{folder}/avatars"
+        )
         manage = [sys.executable, "manage.py"]
         subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env=environment, check=True)
         for count in options.processes:

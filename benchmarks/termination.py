@@ -7,7 +7,6 @@ status. Without ``--models`` the small networks of the tests are loaded.
 
 import argparse
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.folders import MUSETALK_DATA, ROOT
-from benchmarks.server import add_json_argument, free_port, get_json
+from benchmarks.server import add_json_argument, free_port, get_json, own_settings
 from benchmarks.speech import speech
 from benchmarks.verdict import Verdict
 from talking_avatar import AvatarClient, AvatarError, as_spoken
@@ -65,7 +64,7 @@ class Site:
             process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), *arguments],
                 cwd=ROOT,
-                env=os.environ | self.variables,
+                env=own_settings(**self.variables),
                 stdout=log,
                 stderr=log,
             )
@@ -95,7 +94,7 @@ def new_site(models: Path) -> Iterator[Site]:
         subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"],
             cwd=ROOT,
-            env=os.environ | variables,
+            env=own_settings(**variables),
             check=True,
         )
         yield Site(folder, variables)

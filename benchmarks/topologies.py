@@ -7,7 +7,6 @@
 ``workers``    two of each; every gateway has a port of its own, and clients are spread over them
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from benchmarks.server import (
     ServerProcess,
     free_port,
     get_json,
+    own_settings,
 )
 from inference.cores import available_cores
 
@@ -92,16 +92,14 @@ def _workers_apart(count: int, environment: dict[str, str]) -> Iterator[RunningS
     with ExitStack() as running:
         redis = running.enter_context(ValkeyServer())
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="avatar-apart-")))
-        settings = {
-            **os.environ,
-            "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
-            "AVATARS_DIR": str(folder / "avatars"),
-            "DJANGO_SETTINGS_MODULE": "musetalk_site.settings",
-            "SECRET_KEY": "of servers that live for minutes",
-            "ENGINE": "viseme",
-            "CHANNEL_REDIS_URL": redis.connection_url,
-            **environment,
-        }
+        settings = own_settings(
+            **{
+                "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+                "AVATARS_DIR": str(folder / "avatars"),
+                "CHANNEL_REDIS_URL": redis.connection_url,
+                **environment,
+            }
+        )
         manage = [sys.executable, str(ROOT / "manage.py")]
         subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env=settings, check=True)
         ports = [free_port() for _ in range(count)]
