@@ -151,9 +151,10 @@ def _lay(
     skin -= moved
     skin *= lid.stretched
     skin += moved
-    skin -= part
+    # Each times its share, and not their difference: what is covered must not count at all.
     skin *= lid.cover
-    part[:] = np.rint(part + skin)
+    skin += part * (1 - lid.cover)
+    part[:] = np.rint(skin)
 
 
 def _skin_above(patch: Patch, columns: Floats, lid: Floats, size: float, light: float) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inference.engines.viseme.emphasis import Emphasis
@@ -111,6 +111,7 @@ def shut(picture: np.ndarray, eye: Eye, amount: float) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(eye=eyes, seed=st.integers(0, 2**32 - 1))
+@example(eye=one_eye(x=100.0, y=100.0, width=39.0, rise=0.25, sink=0.1953125), seed=0)
 def test_nothing_of_an_eye_is_seen_under_its_shut_lid(eye: Eye, seed: int) -> None:
     """Whatever color it has: no specks along the line of the lids."""
     picture, other = bands(), bands()
