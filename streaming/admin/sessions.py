@@ -1,6 +1,6 @@
 """The history of sessions for staff: to look at, to count, to take away, and to end."""
 
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
@@ -37,6 +37,7 @@ from streaming.admin.usage import (
 from streaming.gateway.registry import registry
 from streaming.gateway.stills import next_idr_anywhere
 from streaming.history import writer
+from streaming.history.days import begun, midnight
 from streaming.history.usage_chart import UsageChart, use_by_day, use_by_hour
 from streaming.models import SessionRecord
 
@@ -92,9 +93,9 @@ class MonthFilter(admin.SimpleListFilter):
         chosen = self.value()
         if chosen is None or chosen not in dict(self.lookup_choices):
             return queryset
-        begin = datetime.strptime(chosen, "%Y-%m").replace(tzinfo=timezone.get_current_timezone())
-        end = (begin + timedelta(days=31)).replace(day=1)
-        return queryset.filter(started_at__gte=begin, started_at__lt=end)
+        first = date.fromisoformat(f"{chosen}-01")
+        following = (first + timedelta(days=31)).replace(day=1)
+        return begun(queryset, midnight(first), midnight(following))
 
 
 @admin.register(SessionRecord)

@@ -5,13 +5,14 @@ Day by day: each is a range of starts, of which there is an index, and its users
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any, Self
 
 from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from streaming.history.days import begun, midnight
 from streaming.models import SessionRecord
 
 PERIODS_DAYS = (1, 7, 30, 90, 365)
@@ -89,8 +90,4 @@ def total_usage(days: int) -> Usage:
 
 def _begun(first: date, last: date) -> QuerySet[SessionRecord]:
     """Return the sessions that began on these days, in the time zone of the site."""
-    begin, end = (
-        timezone.make_aware(datetime.combine(day, time()))
-        for day in (first, last + timedelta(days=1))
-    )
-    return SessionRecord.objects.filter(started_at__gte=begin, started_at__lt=end)
+    return begun(SessionRecord.objects.all(), midnight(first), midnight(last + timedelta(days=1)))

@@ -13,6 +13,7 @@ from itertools import pairwise
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
+from streaming.history.days import begun, midnight
 from streaming.models import SessionRecord
 
 SHOWN_DAYS = 30
@@ -53,7 +54,7 @@ def use_by_day(sessions: QuerySet[SessionRecord], *, today: date) -> UsageChart:
     newest = sessions.order_by().aggregate(newest=Max("started_at"))["newest"]
     last = today if newest is None else timezone.localdate(newest)
     shown = [last - timedelta(days=n) for n in reversed(range(SHOWN_DAYS))]
-    edges = [*map(_midnight, shown), _midnight(last + timedelta(days=1))]
+    edges = [*map(midnight, shown), midnight(last + timedelta(days=1))]
     counts, _ = _counted(sessions, edges)
     labels = list(map(_label, shown))
     end = "today" if last == today else labels[-1]
@@ -63,7 +64,7 @@ def use_by_day(sessions: QuerySet[SessionRecord], *, today: date) -> UsageChart:
 def use_by_hour(sessions: QuerySet[SessionRecord], *, today: date) -> UsageChart:
     """Draw the hours of today, by the starts of sessions, with what was said in them."""
     hours = [timezone.make_aware(datetime.combine(today, time(hour))) for hour in range(24)]
-    edges = [*hours, _midnight(today + timedelta(days=1))]
+    edges = [*hours, midnight(today + timedelta(days=1))]
     counts, speech_ms = _counted(sessions, edges)
     said = f"{sum(counts)} session{'' if sum(counts) == 1 else 's'}"
     title = f"today by hour: {said}, {speech_ms / 60_000:.1f} minutes of speech"
@@ -75,14 +76,9 @@ def _label(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
-def _midnight(day: date) -> datetime:
-    """Return when a day begins, in the time zone of the site."""
-    return timezone.make_aware(datetime.combine(day, time()))
-
-
 def _counted(sessions: QuerySet[SessionRecord], edges: Sequence[datetime]) -> tuple[list[int], int]:
     """Return how many sessions began between each two edges, and the milliseconds of speech."""
-    found = sessions.order_by().filter(started_at__gte=edges[0], started_at__lt=edges[-1])
+    found = begun(sessions.order_by(), edges[0], edges[-1])
     counts = {
         f"from_{number}": Count("pk", filter=Q(started_at__gte=begin, started_at__lt=end))
         for number, (begin, end) in enumerate(pairwise(edges))
